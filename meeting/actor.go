@@ -1,0 +1,273 @@
+package meeting
+
+import (
+	"context"
+	"errors"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// request is an event on its way to a meeting.
+type request struct {
+	event Event
+	since time.Time    // when it was handed over
+	done  chan outcome // nil for what rooms say; holds one answer
+}
+
+type outcome struct {
+	meeting Meeting
+	err     error
+}
+
+// actor is one meeting with its queue. The goroutine that works off the queue
+// exists only while there is work.
+type actor struct {
+	t       *Tracker
+	meeting atomic.Pointer[Meeting] // as last committed
+
+	mu      sync.Mutex
+	queue   []request
+	working bool
+	dirty   bool // facts were dropped
+	timer   *time.Timer
+
+	asked Want // last told to Rooms; only the working goroutine touches it
+}
+
+func newActor(t *Tracker, m Meeting) *actor {
+	a := &actor{t: t}
+	a.meeting.Store(&m)
+	return a
+}
+
+// post queues a request and reports whether there was room for it.
+func (a *actor) post(r request) bool {
+	// Run cancels its context under t.mu before it waits, so that no goroutine
+	// starts behind its back.
+	a.t.mu.RLock()
+	defer a.t.mu.RUnlock()
+	if a.t.run == nil {
+		return false
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.queue) >= MaxQueue {
+		a.dirty = a.dirty || r.done == nil
+		return false
+	}
+	r.since = time.Now()
+	a.queue = append(a.queue, r)
+	if !a.working {
+		a.working = true
+		ctx := a.t.run
+		a.t.work.Go(func() { a.work(ctx) })
+	}
+	return true
+}
+
+// do queues a command and waits for its outcome.
+func (a *actor) do(ctx context.Context, f Fact) (Meeting, error) {
+	if a.t.StoreFailing() || !a.t.Running() {
+		return Meeting{}, ErrUnavailable
+	}
+	done := make(chan outcome, 1)
+	if !a.post(request{event: newEvent(time.Now(), f), done: done}) {
+		return Meeting{}, ErrBusy
+	}
+	select {
+	case o := <-done:
+		return o.meeting, o.err
+	case <-ctx.Done():
+		return Meeting{}, errors.Join(ErrUnavailable, context.Cause(ctx))
+	}
+}
+
+// work works off the queue, everything that waits in one commit, until it is
+// empty.
+func (a *actor) work(ctx context.Context) {
+	for {
+		a.mu.Lock()
+		batch := a.queue
+		a.queue = nil
+		if len(batch) == 0 {
+			a.working = false
+			resync := a.dirty
+			a.dirty = false
+			a.mu.Unlock()
+			if resync {
+				a.t.rooms.Resync(a.meeting.Load().Room)
+			}
+			return
+		}
+		a.mu.Unlock()
+		a.batch(ctx, batch)
+	}
+}
+
+func (a *actor) batch(ctx context.Context, batch []request) {
+	defer func() {
+		if p := recover(); p != nil {
+			// One meeting's trouble stays its own: what is committed still holds.
+			a.t.opts.Log.Error("panic while working on a meeting", "meeting_id", a.meeting.Load().ID,
+				"panic", p, "stack", string(debug.Stack()))
+			if a.t.opts.Panicked != nil {
+				a.t.opts.Panicked()
+			}
+			a.refuse(batch, ErrUnavailable)
+			a.markDirty()
+		}
+	}()
+	was := *a.meeting.Load()
+	next := was
+	var fx Effects
+	var accepted []request
+	for _, r := range batch {
+		m, f, err := Apply(next, r.event)
+		if err != nil {
+			a.refuse([]request{r}, err)
+			continue
+		}
+		next = m
+		fx.add(f)
+		accepted = append(accepted, r)
+	}
+	if next.Version != was.Version {
+		first := batch[0].event
+		c := Commit{Op: NewID("op_", first.At, first.Seed, 0), From: was.Version, Meeting: next, Effects: fx}
+		for _, n := range fx.Notices {
+			var endpoints []string
+			if a.t.opts.Route != nil {
+				endpoints = a.t.opts.Route(n)
+			}
+			c.Routes = append(c.Routes, endpoints)
+		}
+		if err := a.t.commit(ctx, c); err != nil {
+			a.commitFailed(ctx, accepted, err)
+			return
+		}
+		if a.t.opts.Committed != nil {
+			a.t.opts.Committed(c, time.Since(batch[0].since))
+		}
+	}
+	a.meeting.Store(&next)
+	if was.ID != next.ID {
+		a.t.register(a, next)
+	}
+	a.settle()
+	for _, r := range accepted {
+		if r.done != nil {
+			r.done <- outcome{meeting: next}
+		}
+	}
+}
+
+// commitFailed takes back a change that the store refused for good.
+func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
+	a.refuse(batch, err)
+	var exists *ExistsError
+	switch {
+	case errors.As(err, &exists), ctx.Err() != nil:
+	case errors.Is(err, ErrFenced):
+		select {
+		case a.t.fatal <- err:
+		default:
+		}
+	default:
+		id := a.meeting.Load().ID
+		a.t.opts.Log.Error("commit refused, reading the meeting anew", "meeting_id", id, "err", err)
+		if m, err := a.t.store.Load(ctx, id); err == nil {
+			a.meeting.Store(&m)
+		}
+		a.markDirty()
+	}
+}
+
+func (a *actor) refuse(batch []request, err error) {
+	for _, r := range batch {
+		if r.done != nil {
+			select {
+			case r.done <- outcome{err: err}:
+			default: // answered already
+			}
+		}
+	}
+}
+
+func (a *actor) markDirty() {
+	a.mu.Lock()
+	a.dirty = true
+	a.mu.Unlock()
+}
+
+// settle does what follows from the meeting's state alone: what is wanted of
+// the room, and the next deadline.
+func (a *actor) settle() {
+	m, now := *a.meeting.Load(), time.Now()
+	if m.ID == "" {
+		return
+	}
+	if w := m.Want(now); w != a.asked {
+		a.asked = w
+		a.t.rooms.Want(m.Room, w)
+	}
+	a.stopTimer()
+	if next := m.Deadline(now); !next.IsZero() {
+		a.mu.Lock()
+		a.timer = time.AfterFunc(next.Sub(now), func() {
+			a.post(request{event: newEvent(time.Now(), Tick{})})
+		})
+		a.mu.Unlock()
+	}
+	if m.State() == StateEnded && m.Closed {
+		a.t.forget(a, m)
+	}
+}
+
+func (a *actor) stopTimer() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.timer != nil {
+		a.timer.Stop()
+	}
+}
+
+// register makes a new meeting one of those at hand.
+func (t *Tracker) register(a *actor, m Meeting) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.byID[m.ID], t.byRoom[m.Room] = a, a
+}
+
+// forget lets go of a meeting that is over; the store keeps it.
+func (t *Tracker) forget(a *actor, m Meeting) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, m.ID)
+	if t.byRoom[m.Room] == a {
+		delete(t.byRoom, m.Room)
+	}
+}
+
+// add appends what follows from a later event of the same commit.
+func (fx *Effects) add(later Effects) {
+	fx.Notices = append(fx.Notices, later.Notices...)
+	for _, p := range later.People {
+		fx.People = replace(fx.People, p, func(q Participant) bool { return q.ID == p.ID })
+	}
+	for _, s := range later.Sessions {
+		fx.Sessions = replace(fx.Sessions, s, func(q Session) bool { return q.ID == s.ID })
+	}
+}
+
+// replace puts v in the place of the element that matches, or at the end.
+func replace[T any](list []T, v T, matches func(T) bool) []T {
+	for i := range list {
+		if matches(list[i]) {
+			list[i] = v
+			return list
+		}
+	}
+	return append(list, v)
+}

@@ -1,0 +1,211 @@
+package meeting
+
+import (
+	"slices"
+	"time"
+)
+
+// Effects is what follows from a change and is committed together with it.
+// Nothing of it may leave usher before that commit has succeeded.
+type Effects struct {
+	People   []Participant // to store, each under its session
+	Sessions []Session     // to store
+	Notices  []Notice      // to tell apps, in this order
+}
+
+// Apply returns the meeting after the event, and what follows from it.
+//
+// It is deterministic and leaves m as it was. A presence that says nothing new
+// gives m back with no effects; so does a leave of somebody unknown. A change
+// that must be stored raises Version. An error refuses a command and changes
+// nothing.
+//
+//	state    fact          becomes   tells
+//	-        Created       created   meeting.created
+//	created  Seen human    live      session.started, participant.joined
+//	live     Seen, Roster  live      participant.joined, .left or .updated
+//	live     Gone          live      participant.left once no connection is left
+//	live     RoomGone      live      participant.left for everybody
+//	live     Tick          created   session.ended once empty for SessionLinger
+//	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
+//	ended    RoomGone      ended     nothing; the meeting is closed
+func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
+	d := draft{m: m, at: ev.At, seed: ev.Seed}
+	var err error
+	switch f := ev.Fact.(type) {
+	case Created:
+		err = d.create(f)
+	case Ended:
+		err = d.end(f.Reason)
+	case RoomGone:
+		d.roomGone(f.Reason)
+	case Tick:
+		d.tick()
+	default:
+		// A meeting that is over has let its people go; the room may take a
+		// moment longer to close, and what it says meanwhile is not news.
+		if m.State() != StateEnded && m.ID != "" {
+			d.observe(ev.Fact)
+		}
+	}
+	if err != nil {
+		return m, Effects{}, err
+	}
+	if d.changed {
+		d.m.Version++
+	}
+	return d.m, d.fx, nil
+}
+
+// draft is a meeting in the middle of an Apply.
+type draft struct {
+	m       Meeting
+	at      time.Time
+	seed    Seed
+	ids     int     // ids made so far
+	window  *Window // set while working through what was found later
+	fx      Effects
+	changed bool // something must be stored
+	owned   bool // m.People is ours to change
+}
+
+func (d *draft) create(f Created) error {
+	if d.m.ID != "" {
+		return &ExistsError{ID: d.m.ID}
+	}
+	d.m = Meeting{
+		ID: d.newID("mtg_"), Room: f.Room, ExternalID: f.ExternalID, Metadata: f.Metadata,
+		CreatedAt: d.at, StartAt: f.StartAt, EndAt: f.EndAt,
+	}
+	d.notifyMeeting(MeetingCreated)
+	return nil
+}
+
+func (d *draft) end(reason EndReason) error {
+	if d.m.ID == "" {
+		return ErrNotFound
+	}
+	if d.m.State() == StateEnded {
+		return ErrEnded
+	}
+	d.everybodyLeft(LeftDestroyed)
+	d.endSession()
+	d.m.People = nil
+	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = d.at, reason, time.Time{}
+	d.notifyMeeting(MeetingEnded)
+	return nil
+}
+
+func (d *draft) roomGone(reason LeftReason) {
+	if d.m.State() == StateEnded {
+		d.changed = d.changed || !d.m.Closed
+		d.m.Closed = true
+		return
+	}
+	d.everybodyLeft(reason)
+	d.sightRegained()
+}
+
+func (d *draft) tick() {
+	switch {
+	case d.m.ID == "" || d.m.State() == StateEnded:
+	case !d.m.EndAt.IsZero() && !d.at.Before(d.m.EndAt):
+		_ = d.end(EndTime) // refuses only meetings that have ended
+	case d.m.Session.ID != "" && !d.m.Session.EmptySince.IsZero() &&
+		!d.at.Before(d.m.Session.EmptySince.Add(SessionLinger)):
+		d.endSession()
+	}
+}
+
+// observe takes in what the room says.
+func (d *draft) observe(f Fact) {
+	switch f := f.(type) {
+	case Seen:
+		d.seen(f.Occupant)
+	case Gone:
+		d.gone(f.Nick, f.Reason)
+	case NickChanged:
+		if p, c := d.find(f.From); p >= 0 {
+			person := d.person(p)
+			person.Connections[c].Nick = f.To
+			d.save(*person)
+		}
+	case Roster:
+		d.roster(f)
+	case SightLost:
+		if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
+			d.m.StaleSince = d.at
+			d.changed = true
+		}
+	}
+}
+
+// roster makes the people those on the list, as if each difference had been
+// seen when it happened.
+func (d *draft) roster(f Roster) {
+	if !d.m.StaleSince.IsZero() {
+		d.window = &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
+	}
+	var left, moved []string
+	for i := range d.m.People {
+		person := &d.m.People[i]
+		for _, c := range person.Connections {
+			switch {
+			case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
+			case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
+				moved = append(moved, c.Nick)
+			default:
+				left = append(left, c.Nick)
+			}
+		}
+	}
+	for _, nick := range left {
+		d.gone(nick, LeftDisconnected)
+	}
+	for _, o := range f.Occupants {
+		d.seen(o)
+	}
+	// Somebody who came back on a new connection was never gone, so the old
+	// one is taken away last.
+	for _, nick := range moved {
+		d.gone(nick, LeftDisconnected)
+	}
+	d.window = nil
+	d.sightRegained()
+}
+
+func (d *draft) sightRegained() {
+	if !d.m.StaleSince.IsZero() {
+		d.m.StaleSince = time.Time{}
+		d.changed = true
+	}
+}
+
+// newID returns an id made from the event's time and seed.
+func (d *draft) newID(prefix string) string {
+	d.ids++
+	return NewID(prefix, d.at, d.seed, d.ids-1)
+}
+
+func (d *draft) notifyMeeting(t NoticeType) {
+	d.changed = true
+	n := d.notify(t)
+	// The version that this very change leads to.
+	info := d.m.Info()
+	info.StateVersion = n.StateVersion
+	n.Data.Meeting = &info
+}
+
+// notify adds a notice; the pointer is good until the next one.
+func (d *draft) notify(t NoticeType) *Notice {
+	d.changed = true
+	d.m.Seq++
+	o := d.m.Occupancy()
+	d.fx.Notices = append(d.fx.Notices, Notice{
+		ID: d.newID("evt_"), Type: t, Timestamp: Time{d.at}, APIVersion: APIVersion,
+		MeetingID: d.m.ID, ExternalID: d.m.ExternalID, SessionID: d.m.Session.ID,
+		Seq: d.m.Seq, StateVersion: d.m.Version + 1, Reconciled: d.window,
+		Data: Data{Occupancy: &o},
+	})
+	return &d.fx.Notices[len(d.fx.Notices)-1]
+}

@@ -1,0 +1,91 @@
+package meeting
+
+import (
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Event is something that happened to a meeting, or was asked of it.
+type Event struct {
+	At   time.Time // when it was observed; UTC, whole milliseconds
+	Seed Seed      // for the ids it gives rise to
+	Fact Fact
+}
+
+// Fact is what an event says: one of the types below.
+type Fact interface{ fact() }
+
+// Created makes a meeting; it applies to the zero Meeting only.
+type Created struct {
+	Room       string
+	ExternalID string
+	Metadata   map[string]string
+	StartAt    time.Time
+	EndAt      time.Time
+}
+
+// Ended ends the meeting for good: everybody out, and nobody in again.
+type Ended struct{ Reason EndReason }
+
+// Seen is an occupant's available presence, new or repeated.
+type Seen struct{ Occupant Occupant }
+
+// Gone is an occupant's unavailable presence.
+type Gone struct {
+	Nick   string
+	Reason LeftReason
+}
+
+// NickChanged is a change of nick without a leave (XEP-0045 §7.6).
+type NickChanged struct{ From, To string }
+
+// Roster is everybody who is in the room, told at once: after entering, or
+// when reconciling. Who is missing left, who is new joined, some time between
+// the moment usher last knew and now.
+type Roster struct{ Occupants []Occupant }
+
+// RoomGone says that the room does not exist, and why everybody is out.
+type RoomGone struct{ Reason LeftReason }
+
+// SightLost says that usher cannot follow the room for now.
+type SightLost struct{}
+
+// Tick says that a deadline may have come.
+type Tick struct{}
+
+func (Created) fact()     {}
+func (Ended) fact()       {}
+func (Seen) fact()        {}
+func (Gone) fact()        {}
+func (NickChanged) fact() {}
+func (Roster) fact()      {}
+func (RoomGone) fact()    {}
+func (SightLost) fact()   {}
+func (Tick) fact()        {}
+
+// Errors that callers decide on.
+var (
+	ErrNotFound = errors.New("meeting: not found")
+	// ErrEnded refuses a change of a meeting that is over.
+	ErrEnded = errors.New("meeting: already ended")
+	// ErrUnavailable says that the store does not answer; try again.
+	ErrUnavailable = errors.New("meeting: store unavailable")
+	// ErrFenced says that another process has taken over.
+	ErrFenced = errors.New("meeting: another process leads")
+	// ErrBusy refuses a command because too many wait already.
+	ErrBusy = errors.New("meeting: too many commands waiting")
+)
+
+// ExistsError says that a meeting with the same room or external id exists.
+type ExistsError struct{ ID string }
+
+func (e *ExistsError) Error() string { return "meeting: exists already as " + e.ID }
+
+// ConflictError says that the stored meeting is not the one the change was
+// made from. Stored is its version, 0 when there is none.
+type ConflictError struct{ Stored int64 }
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("meeting: stored version is %d", e.Stored)
+}

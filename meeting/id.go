@@ -1,0 +1,33 @@
+package meeting
+
+import (
+	"encoding/base32"
+	"time"
+)
+
+// Seed is the randomness that an event brings along for the ids it gives rise
+// to: Apply itself draws none, so that a retry makes the same ids again.
+type Seed [10]byte
+
+// crockford is the alphabet of ULIDs (github.com/ulid/spec).
+var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)
+
+// NewID returns prefix followed by a ULID of the given time, such as
+// mtg_01JDB2W8Z3W5V6S0Q5M2T8K4AR. n tells apart the ids made from one seed;
+// they sort in the order of n.
+func NewID(prefix string, at time.Time, seed Seed, n int) string {
+	// 48 bits of milliseconds and 80 bits of seed are 26 characters once the
+	// value is padded on the left to a multiple of 40 bits, base32's block.
+	var b [20]byte
+	ms := uint64(at.UnixMilli())
+	for i := range 6 {
+		b[4+i] = byte(ms >> (40 - 8*i))
+	}
+	copy(b[10:], seed[:])
+	for i, carry := len(b)-1, n; carry > 0 && i >= 10; i-- {
+		carry += int(b[i])
+		b[i] = byte(carry)
+		carry >>= 8
+	}
+	return prefix + crockford.EncodeToString(b[:])[6:]
+}

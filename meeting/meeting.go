@@ -1,0 +1,165 @@
+// Package meeting is usher's domain: meetings, the sessions in them, the people
+// in a session, and the rules by which they change.
+//
+// [Apply] is pure: a meeting and an event give the next meeting and what
+// follows from it. It reads no clock, draws no random numbers and does no I/O;
+// times and randomness come in with the event. [Tracker] owns the meetings of a
+// running program: it gives each its own queue, commits every change to the
+// [Store] before anybody hears of it, and watches deadlines.
+//
+// What people's browsers and the server say on the wire is the business of
+// package muc; how state is kept is that of package store.
+package meeting
+
+import "time"
+
+// SessionLinger is how long a session stays open after the last human has left.
+// A page reload takes seconds, a restart of the server or of the network under
+// a minute; apps that see a session end act on it for good.
+const SessionLinger = 60 * time.Second
+
+// State of a meeting as apps see it.
+type State string
+
+// States of a meeting.
+const (
+	StateCreated State = "created" // nobody is in, a session may still come
+	StateLive    State = "live"    // a session is open
+	StateEnded   State = "ended"   // over for good
+)
+
+// Meeting is one meeting and everything that must survive a restart of usher.
+// Treat it as a value: whoever holds one may keep it, Apply never changes it.
+type Meeting struct {
+	ID         string            `json:"id"`   // mtg_ and a ULID
+	Room       string            `json:"room"` // localpart of the room's JID, lower case
+	ExternalID string            `json:"external_id,omitempty"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
+	CreatedAt  time.Time         `json:"created_at"`
+	StartAt    time.Time         `json:"start_at,omitzero"` // people are let in from then on; zero: at once
+	EndAt      time.Time         `json:"end_at,omitzero"`   // ends by itself then; zero: never
+	EndedAt    time.Time         `json:"ended_at,omitzero"`
+	EndReason  EndReason         `json:"end_reason,omitempty"`
+	// Closed says that after the end the room was seen to be gone.
+	Closed bool `json:"closed,omitempty"`
+	// StaleSince is when usher lost sight of the room; zero while it follows.
+	// Counts are as of then.
+	StaleSince time.Time `json:"stale_since,omitzero"`
+	// Version grows by one with every change, Seq with every notice.
+	Version int64 `json:"version"`
+	Seq     int64 `json:"seq"`
+	// Session is the open session, its zero value when there is none.
+	Session Session `json:"session,omitzero"`
+	// People are those present, and those of the open session who left but
+	// can be recognised when they return. Stored one by one.
+	People []Participant `json:"-"`
+}
+
+// Session is a stretch of time in which somebody was in the meeting. It may
+// span several incarnations of the room.
+type Session struct {
+	ID        string    `json:"id"` // ses_ and a ULID
+	MeetingID string    `json:"meeting_id"`
+	StartedAt time.Time `json:"started_at"`
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	// EmptySince is when the last human left, zero while one is in.
+	EmptySince time.Time `json:"empty_since,omitzero"`
+	Peak       int       `json:"peak"`      // most humans at the same time
+	Humans     int       `json:"humans"`    // different humans so far
+	Recorders  int       `json:"recorders"` // different recorders so far
+}
+
+// EndReason says why a meeting ended.
+type EndReason string
+
+// Reasons for a meeting's end.
+const (
+	EndRequested EndReason = "requested" // an app asked
+	EndTime      EndReason = "end_time"  // its EndAt came
+)
+
+// State returns the meeting's state.
+func (m Meeting) State() State {
+	switch {
+	case !m.EndedAt.IsZero():
+		return StateEnded
+	case m.Session.ID != "":
+		return StateLive
+	}
+	return StateCreated
+}
+
+// Want is what a meeting needs done about its room.
+type Want int
+
+// Wants, derived from state alone so that a restart forgets none.
+const (
+	WantNothing Want = iota // the room is none of our business
+	WantFollow              // be in the room whenever it exists
+	WantClosed              // the room must not exist
+)
+
+// Want returns what the meeting needs done about its room at the given time.
+func (m Meeting) Want(now time.Time) Want {
+	switch {
+	case !m.EndedAt.IsZero() && m.Closed:
+		return WantNothing
+	case !m.EndedAt.IsZero():
+		return WantClosed
+	case now.Before(m.StartAt):
+		return WantNothing
+	}
+	return WantFollow
+}
+
+// Deadline returns the next time at which the meeting changes by itself, zero
+// if it never will. A [Tick] at or after it makes the change.
+func (m Meeting) Deadline(now time.Time) time.Time {
+	if !m.EndedAt.IsZero() {
+		return time.Time{}
+	}
+	var next time.Time
+	earliest := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if now.Before(m.StartAt) {
+		earliest(m.StartAt)
+	}
+	earliest(m.EndAt)
+	if m.Session.ID != "" && !m.Session.EmptySince.IsZero() {
+		earliest(m.Session.EmptySince.Add(SessionLinger))
+	}
+	return next
+}
+
+// Occupancy counts people, not connections.
+type Occupancy struct {
+	Humans     int `json:"humans"`
+	Moderators int `json:"moderators"`
+	Recorders  int `json:"recorders"`
+	Others     int `json:"others"` // streamers, transcribers, dial-in
+	Peak       int `json:"peak"`   // most humans at the same time in this session
+}
+
+// Occupancy returns who is in the room now, as absolute numbers.
+func (m Meeting) Occupancy() Occupancy {
+	o := Occupancy{Peak: m.Session.Peak}
+	for i := range m.People {
+		p := &m.People[i]
+		switch {
+		case !p.Present():
+		case p.Kind == KindHuman:
+			o.Humans++
+			if p.Role == RoleModerator {
+				o.Moderators++
+			}
+		case p.Kind == KindRecorder:
+			o.Recorders++
+		default:
+			o.Others++
+		}
+	}
+	return o
+}

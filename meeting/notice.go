@@ -1,0 +1,164 @@
+package meeting
+
+import "time"
+
+// APIVersion names the shape of notices; it changes when a field changes its
+// meaning or goes.
+const APIVersion = "2026-11-01"
+
+// NoticeType says what a notice tells.
+type NoticeType string
+
+// Types of notice, each with the moment it fires.
+const (
+	MeetingCreated     NoticeType = "meeting.created"     // an app created a meeting
+	MeetingEnded       NoticeType = "meeting.ended"       // over for good; the meeting's last notice
+	SessionStarted     NoticeType = "session.started"     // the first human came in
+	SessionEnded       NoticeType = "session.ended"       // empty for SessionLinger, or the meeting ended
+	ParticipantJoined  NoticeType = "participant.joined"  // the first connection of a person
+	ParticipantLeft    NoticeType = "participant.left"    // the last connection of a person
+	ParticipantUpdated NoticeType = "participant.updated" // name, role, media or hand, see changed
+)
+
+// Notice is what apps are told, and its JSON is what they are sent: the event
+// log and the webhook lanes hold these bytes.
+type Notice struct {
+	ID           string     `json:"id"` // evt_ and a ULID, the same at every delivery
+	Type         NoticeType `json:"type"`
+	Timestamp    Time       `json:"timestamp"`
+	APIVersion   string     `json:"api_version"`
+	MeetingID    string     `json:"meeting_id"`
+	ExternalID   string     `json:"external_id,omitempty"`
+	SessionID    string     `json:"session_id,omitempty"`
+	Seq          int64      `json:"seq"` // 1, 2, 3… within the meeting, no gaps
+	StateVersion int64      `json:"state_version"`
+	// Reconciled is set when usher did not see it happen but found it later.
+	Reconciled *Window `json:"reconciled,omitempty"`
+	Data       Data    `json:"data"`
+}
+
+// Window is the time in which something happened that usher found out later.
+type Window struct {
+	After  Time `json:"after"`
+	Before Time `json:"before"`
+}
+
+// Data is the part of a notice that depends on its type.
+type Data struct {
+	Meeting     *MeetingInfo     `json:"meeting,omitempty"`
+	Session     *SessionInfo     `json:"session,omitempty"`
+	Participant *ParticipantInfo `json:"participant,omitempty"`
+	Changed     []string         `json:"changed,omitempty"` // fields of the participant
+	Occupancy   *Occupancy       `json:"occupancy,omitempty"`
+}
+
+// MeetingInfo is a meeting as apps see it.
+type MeetingInfo struct {
+	ID           string            `json:"id"`
+	Room         string            `json:"room" doc:"Name of the room in Jitsi, lower case"`
+	ExternalID   string            `json:"external_id,omitempty" doc:"The app's own id for the meeting"`
+	Metadata     map[string]string `json:"metadata,omitempty"`
+	State        State             `json:"state" enum:"created,live,ended"`
+	CreatedAt    Time              `json:"created_at"`
+	StartAt      *Time             `json:"start_at" doc:"People are let in from then on; null: at once"`
+	EndAt        *Time             `json:"end_at" doc:"The meeting ends by itself then; null: never"`
+	EndedAt      *Time             `json:"ended_at"`
+	EndReason    EndReason         `json:"end_reason,omitempty" enum:"requested,end_time"`
+	StaleSince   *Time             `json:"stale_since" doc:"Set while usher cannot see the room; the counts are as of then"`
+	Occupancy    Occupancy         `json:"occupancy"`
+	Session      *SessionInfo      `json:"session" doc:"The open session, null when there is none"`
+	StateVersion int64             `json:"state_version" doc:"Grows by one with every change"`
+}
+
+// SessionInfo is a session as apps see it.
+type SessionInfo struct {
+	ID        string `json:"id"`
+	MeetingID string `json:"meeting_id"`
+	StartedAt Time   `json:"started_at"`
+	EndedAt   *Time  `json:"ended_at" doc:"When the last human left; null while the session is open"`
+	Peak      int    `json:"peak" doc:"Most humans at the same time"`
+	Humans    int    `json:"humans" doc:"Different humans so far"`
+	Recorders int    `json:"recorders" doc:"Different recorders so far"`
+}
+
+// ParticipantInfo is a participant as apps see it.
+type ParticipantInfo struct {
+	ID         string     `json:"id"`
+	SessionID  string     `json:"session_id,omitempty"`
+	EndpointID string     `json:"endpoint_id,omitempty" doc:"Nick of the newest connection in the room; empty once gone"`
+	Kind       Kind       `json:"kind" enum:"human,recorder,streamer,transcriber,sip"`
+	Role       Role       `json:"role" enum:"moderator,participant,visitor"`
+	UserID     string     `json:"user_id,omitempty" doc:"From the token; empty for guests"`
+	Name       string     `json:"name,omitempty"`
+	Email      string     `json:"email,omitempty"`
+	Audio      Media      `json:"audio,omitempty" enum:"on,off" doc:"Missing until the client says"`
+	Video      Media      `json:"video,omitempty" enum:"on,off"`
+	Screen     Media      `json:"screen,omitempty" enum:"on,off"`
+	HandSince  *Time      `json:"hand_raised_at"`
+	JoinedAt   Time       `json:"joined_at" doc:"First came in, in this session"`
+	LeftAt     *Time      `json:"left_at"`
+	LeftReason LeftReason `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
+	// PresentSeconds leaves out the time between visits.
+	PresentSeconds int64 `json:"present_seconds" doc:"Time present in the visits that have ended, whole seconds"`
+	Connections    int   `json:"connections" doc:"Open connections; a reload can make it 2 for a minute"`
+}
+
+// Info returns the meeting as apps see it.
+func (m Meeting) Info() MeetingInfo {
+	info := MeetingInfo{
+		ID: m.ID, Room: m.Room, ExternalID: m.ExternalID, Metadata: m.Metadata,
+		State: m.State(), CreatedAt: Time{m.CreatedAt},
+		StartAt: timeOrNull(m.StartAt), EndAt: timeOrNull(m.EndAt),
+		EndedAt: timeOrNull(m.EndedAt), EndReason: m.EndReason,
+		StaleSince: timeOrNull(m.StaleSince),
+		Occupancy:  m.Occupancy(), StateVersion: m.Version,
+	}
+	if m.Session.ID != "" {
+		s := m.Session.Info()
+		info.Session = &s
+	}
+	return info
+}
+
+// Info returns the session as apps see it.
+func (s Session) Info() SessionInfo {
+	return SessionInfo{
+		ID: s.ID, MeetingID: s.MeetingID,
+		StartedAt: Time{s.StartedAt}, EndedAt: timeOrNull(s.EndedAt),
+		Peak: s.Peak, Humans: s.Humans, Recorders: s.Recorders,
+	}
+}
+
+// Info returns the participant as apps see it.
+func (p Participant) Info() ParticipantInfo {
+	info := ParticipantInfo{
+		ID: p.ID, SessionID: p.SessionID, Kind: p.Kind, Role: p.Role,
+		UserID: p.UserID, Name: p.Name, Email: p.Email,
+		Audio: p.Audio, Video: p.Video, Screen: p.Screen,
+		HandSince: timeOrNull(p.HandSince),
+		JoinedAt:  Time{p.JoinedAt}, LeftAt: timeOrNull(p.LeftAt), LeftReason: p.LeftReason,
+		PresentSeconds: int64(p.Stayed / time.Second), Connections: len(p.Connections),
+	}
+	if p.Present() {
+		info.EndpointID = p.Connections[len(p.Connections)-1].Nick
+	}
+	return info
+}
+
+// Time is a time as apps see it: RFC 3339, UTC, always three decimals.
+type Time struct{ time.Time }
+
+// timeLayout is RFC 3339 with milliseconds; apps compare these as text.
+const timeLayout = `"2006-01-02T15:04:05.000Z"`
+
+// MarshalJSON writes the time in UTC with three decimals.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return t.UTC().AppendFormat(nil, timeLayout), nil
+}
+
+func timeOrNull(t time.Time) *Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &Time{t}
+}

@@ -1,0 +1,142 @@
+package meeting
+
+import (
+	"slices"
+	"time"
+)
+
+// Kind says what an occupant is. It follows from real address and features,
+// never from a nick.
+type Kind string
+
+// Kinds of participant. Focus and bot never become participants: they run the
+// room rather than meet in it.
+const (
+	KindHuman       Kind = "human"
+	KindRecorder    Kind = "recorder"
+	KindStreamer    Kind = "streamer"
+	KindTranscriber Kind = "transcriber"
+	KindSIP         Kind = "sip" // dial-in and dial-out
+	KindFocus       Kind = "focus"
+	KindBot         Kind = "bot"
+)
+
+// Role is the occupant's role in the room (XEP-0045 §5.1).
+type Role string
+
+// Roles.
+const (
+	RoleModerator   Role = "moderator"
+	RoleParticipant Role = "participant"
+	RoleVisitor     Role = "visitor"
+)
+
+// Media is the state of a microphone, camera or screen share.
+type Media string
+
+// Media states. A client that has just joined has not yet said.
+const (
+	MediaUnknown Media = ""
+	MediaOn      Media = "on"
+	MediaOff     Media = "off"
+)
+
+// LeftReason says why somebody left.
+type LeftReason string
+
+// Reasons for leaving.
+const (
+	LeftByChoice       LeftReason = "left"
+	LeftKicked         LeftReason = "kicked"
+	LeftBanned         LeftReason = "banned"
+	LeftDestroyed      LeftReason = "destroyed" // the room was ended for all
+	LeftDisconnected   LeftReason = "disconnected"
+	LeftSwitchedRoom   LeftReason = "switched_room"
+	LeftServerShutdown LeftReason = "server_shutdown"
+)
+
+// Occupant is one connection in the room as its presence describes it. Two
+// presences that say the same give equal values.
+type Occupant struct {
+	Nick   string `json:"nick"` // in the web client, the endpoint id
+	JID    string `json:"jid"`  // real full address, as received
+	Kind   Kind   `json:"kind"`
+	Role   Role   `json:"role"`
+	UserID string `json:"user_id,omitempty"` // from the token, empty for guests
+	Name   string `json:"name,omitempty"`
+	Email  string `json:"email,omitempty"`
+	Audio  Media  `json:"audio,omitempty"`
+	Video  Media  `json:"video,omitempty"`
+	Screen Media  `json:"screen,omitempty"`
+	// HandRaised is when the hand went up, in Unix milliseconds; 0 is down.
+	HandRaised int64 `json:"hand_raised,omitempty"`
+}
+
+// Participant is a person: one token user however many connections, or one
+// connection when no token names a user.
+type Participant struct {
+	ID        string    `json:"id"` // prt_ and a ULID
+	SessionID string    `json:"session_id,omitempty"`
+	Kind      Kind      `json:"kind"`
+	Role      Role      `json:"role"` // the highest of the connections
+	UserID    string    `json:"user_id,omitempty"`
+	Name      string    `json:"name,omitempty"` // this and below: of the newest connection
+	Email     string    `json:"email,omitempty"`
+	Audio     Media     `json:"audio,omitempty"`
+	Video     Media     `json:"video,omitempty"`
+	Screen    Media     `json:"screen,omitempty"`
+	HandSince time.Time `json:"hand_raised_at,omitzero"`
+	// JoinedAt is when they first came in this session, ArrivedAt when they
+	// last did.
+	JoinedAt   time.Time  `json:"joined_at"`
+	ArrivedAt  time.Time  `json:"arrived_at"`
+	LeftAt     time.Time  `json:"left_at,omitzero"`
+	LeftReason LeftReason `json:"left_reason,omitempty"`
+	// Stayed is the time present in the visits that have ended.
+	Stayed time.Duration `json:"stayed,omitempty"`
+	// Connections are the occupants that are this person, oldest first.
+	Connections []Occupant `json:"connections,omitempty"`
+}
+
+// Present reports whether the person is in the room.
+func (p *Participant) Present() bool { return len(p.Connections) > 0 }
+
+// connection returns the index of the connection with the nick, or -1.
+func (p *Participant) connection(nick string) int {
+	return slices.IndexFunc(p.Connections, func(o Occupant) bool { return o.Nick == nick })
+}
+
+// describe takes over what the connections say about the person, and returns
+// the names of the fields that changed.
+func (p *Participant) describe() []string {
+	if !p.Present() {
+		return nil
+	}
+	newest := p.Connections[len(p.Connections)-1]
+	role := newest.Role
+	for _, o := range p.Connections {
+		if o.Role == RoleModerator {
+			role = RoleModerator
+		}
+	}
+	var hand time.Time
+	if newest.HandRaised > 0 {
+		hand = time.UnixMilli(newest.HandRaised).UTC()
+	}
+	var changed []string
+	set(&changed, "name", &p.Name, newest.Name)
+	set(&changed, "email", &p.Email, newest.Email)
+	set(&changed, "role", &p.Role, role)
+	set(&changed, "audio", &p.Audio, newest.Audio)
+	set(&changed, "video", &p.Video, newest.Video)
+	set(&changed, "screen", &p.Screen, newest.Screen)
+	set(&changed, "hand_raised_at", &p.HandSince, hand)
+	return changed
+}
+
+func set[T comparable](changed *[]string, name string, field *T, value T) {
+	if *field != value {
+		*field = value
+		*changed = append(*changed, name)
+	}
+}

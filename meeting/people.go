@@ -1,0 +1,244 @@
+package meeting
+
+import (
+	"slices"
+	"time"
+)
+
+// seen takes in an available presence.
+func (d *draft) seen(o Occupant) {
+	if o.Kind == KindFocus || o.Kind == KindBot {
+		return
+	}
+	p, c := d.find(o.Nick)
+	if p < 0 {
+		d.join(o)
+		return
+	}
+	known := &d.m.People[p].Connections[c]
+	if *known == o {
+		return
+	}
+	if known.JID != o.JID || known.Kind != o.Kind || known.UserID != o.UserID {
+		// Somebody else under this nick: the leave of the one before was missed.
+		d.gone(o.Nick, LeftDisconnected)
+		d.join(o)
+		return
+	}
+	person := d.person(p)
+	person.Connections[c] = o
+	d.updated(person)
+}
+
+// join adds a connection, and the person when they were not in yet.
+func (d *draft) join(o Occupant) {
+	if o.Kind == KindHuman && d.m.Session.ID == "" {
+		d.startSession()
+	}
+	if p := d.recognise(o); p >= 0 {
+		person := d.person(p)
+		wasIn := person.Present()
+		person.Connections = append(person.Connections, o)
+		if wasIn {
+			d.updated(person)
+			return
+		}
+		person.ArrivedAt, person.LeftAt, person.LeftReason = d.at, time.Time{}, ""
+		person.describe()
+		d.joined(person)
+		return
+	}
+	d.own()
+	d.m.People = append(d.m.People, Participant{
+		ID: d.newID("prt_"), SessionID: d.m.Session.ID,
+		Kind: o.Kind, UserID: o.UserID,
+		JoinedAt: d.at, ArrivedAt: d.at, Connections: []Occupant{o},
+	})
+	person := &d.m.People[len(d.m.People)-1]
+	person.describe()
+	switch o.Kind {
+	case KindHuman:
+		d.m.Session.Humans++
+	case KindRecorder:
+		d.m.Session.Recorders++
+	}
+	d.joined(person)
+}
+
+// joined reports a person who was not in before.
+func (d *draft) joined(person *Participant) {
+	if person.SessionID == "" {
+		return // a recorder before the first human: told once a session starts
+	}
+	if person.Kind == KindHuman {
+		d.m.Session.EmptySince = time.Time{}
+		d.m.Session.Peak = max(d.m.Session.Peak, d.m.Occupancy().Humans)
+	}
+	d.save(*person)
+	d.saveSession()
+	d.notifyParticipant(ParticipantJoined, *person, nil)
+}
+
+// updated reports what a connection's news changed about a person.
+func (d *draft) updated(person *Participant) {
+	changed := person.describe()
+	if person.SessionID == "" {
+		return
+	}
+	d.save(*person)
+	if len(changed) > 0 {
+		d.notifyParticipant(ParticipantUpdated, *person, changed)
+	}
+}
+
+// gone takes in that a connection has ended; an unknown one is no news.
+func (d *draft) gone(nick string, reason LeftReason) {
+	p, c := d.find(nick)
+	if p < 0 {
+		return
+	}
+	person := d.person(p)
+	person.Connections = slices.Delete(person.Connections, c, c+1)
+	if person.Present() {
+		d.updated(person)
+		return
+	}
+	left := *person
+	left.LeftAt, left.LeftReason = d.at, reason
+	left.Stayed += d.at.Sub(left.ArrivedAt)
+	if left.UserID == "" {
+		// Nothing to recognise them by when they return: the record of the
+		// session keeps them, the meeting at hand need not.
+		d.m.People = slices.Delete(d.m.People, p, p+1)
+	} else {
+		d.m.People[p] = left
+	}
+	if left.SessionID == "" {
+		return
+	}
+	d.save(left)
+	if left.Kind == KindHuman && d.m.Occupancy().Humans == 0 {
+		d.m.Session.EmptySince = d.at
+		d.saveSession()
+	}
+	d.notifyParticipant(ParticipantLeft, left, nil)
+}
+
+// everybodyLeft ends every connection.
+func (d *draft) everybodyLeft(reason LeftReason) {
+	var nicks []string
+	for i := range d.m.People {
+		for _, c := range d.m.People[i].Connections {
+			nicks = append(nicks, c.Nick)
+		}
+	}
+	for _, nick := range nicks {
+		d.gone(nick, reason)
+	}
+}
+
+func (d *draft) startSession() {
+	d.m.Session = Session{ID: d.newID("ses_"), MeetingID: d.m.ID, StartedAt: d.at}
+	d.saveSession()
+	d.notifySession(SessionStarted)
+	d.own()
+	for i := range d.m.People {
+		// Whoever was in before the first human belongs to this session.
+		person := &d.m.People[i]
+		person.SessionID = d.m.Session.ID
+		if person.Kind == KindRecorder {
+			d.m.Session.Recorders++
+		}
+		d.joined(person)
+	}
+}
+
+// endSession closes the open session, if there is one, as of the moment the
+// last human left.
+func (d *draft) endSession() {
+	if d.m.Session.ID == "" {
+		return
+	}
+	d.m.Session.EndedAt = d.m.Session.EmptySince
+	if d.m.Session.EndedAt.IsZero() {
+		d.m.Session.EndedAt = d.at
+	}
+	var stay []Participant
+	for _, person := range d.m.People {
+		if !person.Present() {
+			continue
+		}
+		// A recorder that outstays the humans: its part in this session is over.
+		closing := person
+		closing.LeftAt, closing.LeftReason, closing.Connections = d.at, LeftByChoice, nil
+		closing.Stayed += d.at.Sub(person.ArrivedAt)
+		d.save(closing)
+		person.ID, person.SessionID = d.newID("prt_"), ""
+		person.JoinedAt, person.ArrivedAt, person.Stayed = d.at, d.at, 0
+		stay = append(stay, person)
+	}
+	d.m.People = stay
+	d.owned = true
+	d.saveSession()
+	d.notifySession(SessionEnded)
+	d.m.Session = Session{}
+}
+
+// find returns the place of the person and connection with the nick, or -1.
+func (d *draft) find(nick string) (person, connection int) {
+	for i := range d.m.People {
+		if c := d.m.People[i].connection(nick); c >= 0 {
+			return i, c
+		}
+	}
+	return -1, -1
+}
+
+// recognise returns the place of the person that a new connection belongs to,
+// or -1. Only a token's user id makes two connections one person.
+func (d *draft) recognise(o Occupant) int {
+	if o.UserID == "" {
+		return -1
+	}
+	return slices.IndexFunc(d.m.People, func(p Participant) bool {
+		return p.UserID == o.UserID && p.Kind == o.Kind
+	})
+}
+
+// person returns the person at the index, ready to be changed.
+func (d *draft) person(i int) *Participant {
+	d.own()
+	p := &d.m.People[i]
+	p.Connections = slices.Clone(p.Connections)
+	return p
+}
+
+// own makes the list of people ours to change.
+func (d *draft) own() {
+	if !d.owned {
+		d.m.People = slices.Clone(d.m.People)
+		d.owned = true
+	}
+}
+
+func (d *draft) save(p Participant) {
+	d.changed = true
+	p.Connections = slices.Clone(p.Connections)
+	d.fx.add(Effects{People: []Participant{p}})
+}
+
+func (d *draft) saveSession() {
+	d.changed = true
+	d.fx.add(Effects{Sessions: []Session{d.m.Session}})
+}
+
+func (d *draft) notifySession(t NoticeType) {
+	info := d.m.Session.Info()
+	d.notify(t).Data.Session = &info
+}
+
+func (d *draft) notifyParticipant(t NoticeType, p Participant, changed []string) {
+	info := p.Info()
+	data := &d.notify(t).Data
+	data.Participant, data.Changed = &info, changed
+}

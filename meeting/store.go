@@ -1,0 +1,37 @@
+package meeting
+
+import "context"
+
+// Commit is one change of one meeting, stored completely or not at all.
+type Commit struct {
+	// Op names this change. A store that has applied it already says so by
+	// succeeding without doing it again, so a commit may be repeated.
+	Op string
+	// From is the version the change was made from, 0 for a new meeting. The
+	// store refuses with [ConflictError] when it holds another.
+	From    int64
+	Meeting Meeting
+	Effects
+	// Routes has, for each notice, the webhook endpoints whose lanes it joins.
+	Routes [][]string
+	// Whole replaces whatever is stored, From unheeded: the store has lost
+	// what it once had. Effects.People then holds everybody at hand.
+	Whole bool
+}
+
+// Store keeps meetings. Its methods are safe for concurrent use.
+//
+// Every error that may pass when tried again wraps [ErrUnavailable].
+type Store interface {
+	// Commit stores the change: the meeting, its people and sessions, the
+	// notices in the event log and in the lanes. Other errors: [ErrFenced],
+	// [ConflictError], and [ExistsError] for a new meeting whose room or
+	// external id is taken.
+	Commit(ctx context.Context, c Commit) error
+	// Open returns the meetings that are not both ended and closed, each with
+	// the people of its open session.
+	Open(ctx context.Context) ([]Meeting, error)
+	// Load returns one meeting, with the people of its open session, or
+	// [ErrNotFound].
+	Load(ctx context.Context, id string) (Meeting, error)
+}

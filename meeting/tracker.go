@@ -1,0 +1,288 @@
+package meeting
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Limits of the tracker.
+const (
+	// MaxQueue is how many events may wait for one meeting. A room of a
+	// thousand that changes all at once stays below it while the store is quick.
+	MaxQueue = 1024
+	// minRetry and maxRetry bound the wait between two tries of a commit: the
+	// first is about a round trip to a store that has just come back, the last
+	// keeps an outage from being answered with a flood.
+	minRetry = 20 * time.Millisecond
+	maxRetry = time.Second
+)
+
+// Rooms does what meetings want done about their rooms. Its methods return at
+// once.
+type Rooms interface {
+	// Want says what is to be done about a room from now on.
+	Want(room string, w Want)
+	// Resync asks for a [Roster], because presences of the room were dropped.
+	Resync(room string)
+}
+
+// Options configure a Tracker; the zero value is usable.
+type Options struct {
+	Log *slog.Logger // nil discards
+	// Route names the webhook endpoints that are to get a notice; nil: none.
+	Route func(Notice) []string
+	// Committed is called after each commit, on the meeting's goroutine, with
+	// the time since the oldest event in it was handed over. It must not block.
+	Committed func(Commit, time.Duration)
+	// Dropped is called for each presence dropped because MaxQueue was reached.
+	Dropped func()
+	// Panicked is called after a panic while working on a meeting was survived.
+	Panicked func()
+}
+
+// Tracker owns the meetings that are not over. Each has a queue of its own,
+// worked off by one goroutine at a time: that is the only writer of the
+// meeting. Methods are safe for concurrent use.
+type Tracker struct {
+	store Store
+	rooms Rooms
+	opts  Options
+
+	mu     sync.RWMutex
+	byID   map[string]*actor
+	byRoom map[string]*actor
+	run    context.Context // of Run; nil before it and after it
+	work   sync.WaitGroup  // goroutines that work off queues
+
+	failing atomic.Bool // the last commit failed and is being retried
+	fatal   chan error
+}
+
+// NewTracker returns a tracker that does nothing until Run.
+func NewTracker(store Store, rooms Rooms, opts Options) *Tracker {
+	if opts.Log == nil {
+		opts.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Tracker{
+		store: store, rooms: rooms, opts: opts,
+		byID: map[string]*actor{}, byRoom: map[string]*actor{},
+		fatal: make(chan error, 1),
+	}
+}
+
+// Run loads the meetings that are not over and works on them until ctx ends or
+// another process takes over ([ErrFenced]); it returns once no goroutine of
+// the tracker is left. ready is called when the meetings are loaded.
+func (t *Tracker) Run(ctx context.Context, ready func()) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	meetings, err := t.load(ctx)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	t.run = ctx
+	for _, m := range meetings {
+		t.add(m)
+	}
+	t.mu.Unlock()
+	for _, m := range meetings {
+		// What happened while usher was away is for the next roster to tell.
+		t.Observe(m.Room, time.Now(), SightLost{})
+	}
+	ready()
+
+	select {
+	case <-ctx.Done():
+		err = context.Cause(ctx)
+	case err = <-t.fatal:
+	}
+	cancel()
+	t.mu.Lock()
+	t.run = nil
+	for _, a := range t.byID {
+		a.stopTimer()
+	}
+	t.mu.Unlock()
+	t.work.Wait()
+	t.mu.Lock()
+	clear(t.byID)
+	clear(t.byRoom)
+	t.mu.Unlock()
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// load reads the open meetings, waiting for the store if need be.
+func (t *Tracker) load(ctx context.Context) ([]Meeting, error) {
+	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
+		meetings, err := t.store.Open(ctx)
+		if err == nil || !errors.Is(err, ErrUnavailable) {
+			return meetings, err
+		}
+		t.storeFailed(err)
+		if !sleep(ctx, wait) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// Observe hands over what a room said at the given time. It never blocks: when
+// too much waits already, the fact is dropped and the room listed anew later.
+// Facts about rooms without a meeting are dropped.
+func (t *Tracker) Observe(room string, at time.Time, f Fact) {
+	t.mu.RLock()
+	a := t.byRoom[room]
+	t.mu.RUnlock()
+	if a != nil && !a.post(request{event: newEvent(at, f)}) {
+		if t.opts.Dropped != nil {
+			t.opts.Dropped()
+		}
+	}
+}
+
+// Create makes a meeting and blocks until it is stored, or ctx ends. Errors:
+// [ExistsError], [ErrUnavailable].
+func (t *Tracker) Create(ctx context.Context, c Created) (Meeting, error) {
+	a := newActor(t, Meeting{})
+	return a.do(ctx, c)
+}
+
+// Do applies a command to a meeting and blocks until it is stored, or ctx
+// ends: then the outcome is open and ErrUnavailable is returned. Errors:
+// [ErrNotFound], [ErrEnded], [ErrBusy], [ErrUnavailable].
+func (t *Tracker) Do(ctx context.Context, id string, f Fact) (Meeting, error) {
+	t.mu.RLock()
+	a := t.byID[id]
+	t.mu.RUnlock()
+	if a != nil {
+		return a.do(ctx, f)
+	}
+	if _, err := t.store.Load(ctx, id); err != nil {
+		return Meeting{}, err
+	}
+	if !t.Running() {
+		return Meeting{}, ErrUnavailable
+	}
+	return Meeting{}, ErrEnded // open ones are all at hand
+}
+
+// Room returns the meeting of a room as last committed, without asking the
+// store.
+func (t *Tracker) Room(room string) (Meeting, bool) {
+	t.mu.RLock()
+	a := t.byRoom[room]
+	t.mu.RUnlock()
+	if a == nil {
+		return Meeting{}, false
+	}
+	return *a.meeting.Load(), true
+}
+
+// Each calls f with every meeting at hand as last committed, in no order.
+func (t *Tracker) Each(f func(Meeting)) {
+	t.mu.RLock()
+	actors := make([]*actor, 0, len(t.byID))
+	for _, a := range t.byID {
+		actors = append(actors, a)
+	}
+	t.mu.RUnlock()
+	for _, a := range actors {
+		f(*a.meeting.Load())
+	}
+}
+
+// Running reports whether Run has loaded the meetings and still works on them.
+func (t *Tracker) Running() bool {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.run != nil
+}
+
+// StoreFailing reports whether the last commit failed and is being retried.
+func (t *Tracker) StoreFailing() bool { return t.failing.Load() }
+
+// add makes the meeting one of those at hand. t.mu is held.
+func (t *Tracker) add(m Meeting) {
+	a := newActor(t, m)
+	t.byID[m.ID], t.byRoom[m.Room] = a, a
+	a.settle()
+}
+
+// commit stores the change, trying again for as long as the store may come
+// back and the tracker runs.
+func (t *Tracker) commit(ctx context.Context, c Commit) error {
+	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
+		err := t.store.Commit(ctx, c)
+		var conflict *ConflictError
+		switch {
+		case err == nil:
+			if t.failing.CompareAndSwap(true, false) {
+				t.opts.Log.Info("store answers again")
+			}
+			return nil
+		case errors.As(err, &conflict) && conflict.Stored < c.From:
+			// The store has forgotten: what is at hand is the truth.
+			t.opts.Log.Warn("store lost a meeting, writing it anew",
+				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
+			c = whole(c)
+			continue
+		case !errors.Is(err, ErrUnavailable):
+			return err
+		}
+		t.storeFailed(err)
+		if !sleep(ctx, wait) {
+			return ErrUnavailable
+		}
+	}
+}
+
+// whole makes the commit one that needs nothing of what was stored before.
+func whole(c Commit) Commit {
+	c.Whole = true
+	stored := map[string]bool{}
+	for _, p := range c.People {
+		stored[p.ID] = true
+	}
+	for _, p := range c.Meeting.People {
+		if p.SessionID != "" && !stored[p.ID] {
+			c.People = append(c.People, p)
+		}
+	}
+	if s := c.Meeting.Session; s.ID != "" && len(c.Sessions) == 0 {
+		c.Sessions = append(c.Sessions, s)
+	}
+	return c
+}
+
+func (t *Tracker) storeFailed(err error) {
+	if t.failing.CompareAndSwap(false, true) {
+		t.opts.Log.Error("store does not answer, changes wait", "err", err)
+	}
+}
+
+// newEvent stamps a fact.
+func newEvent(at time.Time, f Fact) Event {
+	ev := Event{At: at.UTC().Truncate(time.Millisecond), Fact: f}
+	_, _ = rand.Read(ev.Seed[:]) // never fails (crypto/rand)
+	return ev
+}
+
+// sleep waits and reports whether ctx still holds.
+func sleep(ctx context.Context, d time.Duration) bool {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
