@@ -88,11 +88,13 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	t.mu.Lock()
 	t.run = ctx
 	for _, m := range meetings {
-		t.add(m)
+		a := newActor(t, m)
+		t.byID[m.ID], t.byRoom[m.Room] = a, a
 	}
 	t.mu.Unlock()
 	for _, m := range meetings {
 		// What happened while usher was away is for the next roster to tell.
+		// Handling this also gives each meeting its deadline and its want.
 		t.Observe(m.Room, time.Now(), SightLost{})
 	}
 	ready()
@@ -208,13 +210,6 @@ func (t *Tracker) Running() bool {
 
 // StoreFailing reports whether the last commit failed and is being retried.
 func (t *Tracker) StoreFailing() bool { return t.failing.Load() }
-
-// add makes the meeting one of those at hand. t.mu is held.
-func (t *Tracker) add(m Meeting) {
-	a := newActor(t, m)
-	t.byID[m.ID], t.byRoom[m.Room] = a, a
-	a.settle()
-}
 
 // commit stores the change, trying again for as long as the store may come
 // back and the tracker runs.
