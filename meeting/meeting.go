@@ -96,6 +96,7 @@ type Want int
 const (
 	WantNothing Want = iota // the room is none of our business
 	WantFollow              // be in the room whenever it exists
+	WantRegain              // the same, and people were in when usher last saw it
 	WantClosed              // the room must not exist
 )
 
@@ -108,6 +109,8 @@ func (m Meeting) Want(now time.Time) Want {
 		return WantClosed
 	case now.Before(m.StartAt):
 		return WantNothing
+	case !m.StaleSince.IsZero():
+		return WantRegain
 	}
 	return WantFollow
 }

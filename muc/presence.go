@@ -1,0 +1,288 @@
+package muc
+
+import (
+	"encoding/json"
+	"encoding/xml"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"usher/meeting"
+)
+
+// Features that services of the site put into their presence; Jicofo believes
+// them only from domains it trusts, and so do we.
+const (
+	featureJibri       = "http://jitsi.org/protocol/jibri"
+	featureJigasi      = "http://jitsi.org/protocol/jigasi"
+	featureTranscriber = "http://jitsi.org/protocol/transcriber"
+)
+
+// maxText is how many bytes of a name, address or user id are kept. What
+// people call themselves is theirs to choose, but every change of it is stored
+// and sent on; 256 is four times the longest name that Jitsi's field accepts.
+const maxText = 256
+
+// presence is a presence in a room as Jitsi's clients, recorders and Jicofo
+// send it. Addresses stay strings: some that occur break mellium's jid.Parse.
+type presence struct {
+	From  string `xml:"from,attr"`
+	Type  string `xml:"type,attr"`
+	Nick  string `xml:"http://jabber.org/protocol/nick nick"`
+	Text  string `xml:"status"` // "switch_room", or the server's words on a lost connection
+	Mode  string `xml:"mode"`   // of a recorder: file or stream
+	Hand  string `xml:"jitsi_participant_raisedHand"`
+	Sound string `xml:"audiomuted"` // before SourceInfo, and still from dial-in
+	Sight string `xml:"videomuted"`
+	// SourceInfo is JSON: source name → {muted, videoType}.
+	SourceInfo string `xml:"SourceInfo"`
+	Features   []struct {
+		Var string `xml:"var,attr"`
+	} `xml:"features>feature"`
+	Initiator *struct{} `xml:"http://jitsi.org/protocol/jigasi initiator"`
+	Identity  *struct {
+		ID    string `xml:"id"`
+		Name  string `xml:"name"`
+		Email string `xml:"email"`
+	} `xml:"identity>user"`
+	User struct {
+		Item struct {
+			JID         string `xml:"jid,attr"`
+			Role        string `xml:"role,attr"`
+			Affiliation string `xml:"affiliation,attr"`
+			Nick        string `xml:"nick,attr"`
+		} `xml:"item"`
+		Status []struct {
+			Code int `xml:"code,attr"`
+		} `xml:"status"`
+		Destroy *struct {
+			Reason string `xml:"reason"`
+		} `xml:"destroy"`
+	} `xml:"http://jabber.org/protocol/muc#user x"`
+	Error *struct {
+		Conditions []struct {
+			XMLName xml.Name
+		} `xml:",any"`
+	} `xml:"error"`
+}
+
+// Status codes (XEP-0045 §15.6.2).
+const (
+	statusSelf      = 110
+	statusBanned    = 301
+	statusNick      = 303
+	statusKicked    = 307
+	statusAffil     = 321 // lost membership of a members-only room
+	statusMembers   = 322 // the room became members-only
+	statusShutdown  = 332
+	statusTechnical = 333 // removed after an error, not by a person
+)
+
+func (p *presence) has(code int) bool {
+	for _, s := range p.User.Status {
+		if s.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// condition returns the error condition of an error presence.
+func (p *presence) condition() string {
+	if p.Error != nil {
+		for _, c := range p.Error.Conditions {
+			if c.XMLName.Local != "text" {
+				return c.XMLName.Local
+			}
+		}
+	}
+	return "undefined-condition"
+}
+
+// leftReason says why an occupant is unavailable (XEP-0045 §7.14, §9, §15.6.2).
+// Prosody removes a connection that answers with errors by a kick with 333, and
+// names a lost one in the status text.
+func (p *presence) leftReason() meeting.LeftReason {
+	switch {
+	case p.User.Destroy != nil:
+		return meeting.LeftDestroyed
+	case p.has(statusShutdown):
+		return meeting.LeftServerShutdown
+	case p.has(statusTechnical):
+		return meeting.LeftDisconnected
+	case p.has(statusBanned):
+		return meeting.LeftBanned
+	case p.has(statusKicked), p.has(statusAffil), p.has(statusMembers):
+		return meeting.LeftKicked
+	case p.Text == "switch_room":
+		return meeting.LeftSwitchedRoom
+	case strings.HasPrefix(p.Text, "Disconnected:"):
+		return meeting.LeftDisconnected
+	}
+	return meeting.LeftByChoice
+}
+
+// occupant returns what the presence says about its sender, and which of its
+// claims were not believed.
+func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
+	kind, doubts := s.kind(nick, p)
+	o := meeting.Occupant{
+		Nick: nick, JID: p.User.Item.JID, Kind: kind,
+		Role: meeting.Role(p.User.Item.Role),
+		Name: clip(p.Nick),
+	}
+	if id := p.Identity; id != nil {
+		if s.TrustIdentity {
+			o.UserID, o.Email = clip(id.ID), clip(id.Email)
+			if o.Name == "" {
+				o.Name = clip(id.Name)
+			}
+		} else {
+			doubts = append(doubts, "identity")
+		}
+	}
+	o.HandRaised, _ = strconv.ParseInt(p.Hand, 10, 64)
+	o.Audio, o.Video, o.Screen = media(nick, p)
+	return o, doubts
+}
+
+// kind tells what an occupant is, from its real address and the features that
+// addresses of that kind may claim.
+func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
+	var jibri, jigasi, transcriber bool
+	for _, f := range p.Features {
+		jibri = jibri || f.Var == featureJibri
+		jigasi = jigasi || f.Var == featureJigasi
+		transcriber = transcriber || f.Var == featureTranscriber
+	}
+	bare := bareJID(p.User.Item.JID)
+	local, domain, _ := strings.Cut(bare, "@")
+	_, focusDomain, _ := strings.Cut(s.FocusJID, "@")
+	switch {
+	case bare == s.FocusJID:
+		return meeting.KindFocus, nil
+	case bare == s.OccupantJID, domain == s.ComponentDomain:
+		return meeting.KindBot, nil
+	case domain == s.HiddenDomain && (transcriber || local == "transcriber"):
+		return meeting.KindTranscriber, nil
+	case domain == s.HiddenDomain && p.Mode == "stream":
+		return meeting.KindStreamer, nil
+	case domain == s.HiddenDomain && (jibri || local == "recorder"):
+		return meeting.KindRecorder, nil
+	case domain == s.HiddenDomain:
+		return meeting.KindBot, nil // the site's own, unseen by people
+	case domain == focusDomain && (jigasi || p.Initiator != nil):
+		return meeting.KindSIP, nil
+	}
+	var doubts []string
+	if nick == "focus" {
+		doubts = append(doubts, "focus")
+	}
+	if jibri || jigasi || transcriber {
+		doubts = append(doubts, "feature")
+	}
+	return meeting.KindHuman, doubts
+}
+
+// media reads microphone, camera and screen share. Sources are named after the
+// occupant who sends them; a client just in has told of none yet.
+func media(nick string, p *presence) (audio, video, screen meeting.Media) {
+	if p.SourceInfo == "" {
+		return muted(p.Sound), muted(p.Sight), meeting.MediaUnknown
+	}
+	var sources map[string]struct {
+		Muted     *bool  `json:"muted"`
+		VideoType string `json:"videoType"`
+	}
+	if json.Unmarshal([]byte(p.SourceInfo), &sources) != nil {
+		return
+	}
+	for name, source := range sources {
+		which, ok := strings.CutPrefix(name, nick+"-")
+		if !ok {
+			continue
+		}
+		state := &video
+		switch {
+		case strings.HasPrefix(which, "a"):
+			state = &audio
+		case source.VideoType == "desktop":
+			state = &screen
+		}
+		// Jicofo takes a source that does not say for muted.
+		if source.Muted != nil && !*source.Muted {
+			*state = meeting.MediaOn
+		} else if *state == meeting.MediaUnknown {
+			*state = meeting.MediaOff
+		}
+	}
+	return audio, video, screen
+}
+
+// muted reads the element that clients used before SourceInfo.
+func muted(text string) meeting.Media {
+	switch text {
+	case "true":
+		return meeting.MediaOff
+	case "false":
+		return meeting.MediaOn
+	}
+	return meeting.MediaUnknown
+}
+
+// clip cuts text to maxText bytes without breaking a character.
+func clip(text string) string {
+	if len(text) <= maxText {
+		return text
+	}
+	end := maxText
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
+}
+
+// splitAddress splits room@domain/nick. It accepts whatever a server lets
+// through: the nick is everything after the first slash.
+func splitAddress(addr string) (room, domain, nick string) {
+	bare, nick, _ := strings.Cut(addr, "/")
+	room, domain, _ = strings.Cut(bare, "@")
+	return room, domain, nick
+}
+
+// bareJID cuts the resource off a full address.
+func bareJID(full string) string {
+	bare, _, _ := strings.Cut(full, "/")
+	return bare
+}
+
+// join is the presence that usher enters a room with. It has exactly these
+// children, each because something breaks without it: the lobby refuses an
+// owner without <nick>; web clients stop seeing anybody leave after a hidden
+// occupant without <features> has left; without the jibri feature Jicofo takes
+// usher for the room's owner and makes no human moderator; without <bot> a lone
+// person's browser calls us; without caps Jicofo asks at every join.
+func (s *Site) join(password string) []any {
+	type feature struct {
+		Var string `xml:"var,attr"`
+	}
+	return []any{
+		struct {
+			XMLName  xml.Name `xml:"http://jabber.org/protocol/muc x"`
+			Password string   `xml:"password,omitempty"`
+		}{Password: password},
+		struct {
+			XMLName xml.Name `xml:"http://jabber.org/protocol/nick nick"`
+			Name    string   `xml:",chardata"`
+		}{Name: s.DisplayName},
+		struct {
+			XMLName xml.Name `xml:"features"`
+			Feature feature  `xml:"feature"`
+		}{Feature: feature{featureJibri}},
+		struct {
+			XMLName xml.Name `xml:"bot"`
+			Type    string   `xml:"type,attr"`
+		}{Type: "poltergeist"},
+		s.Caps,
+	}
+}

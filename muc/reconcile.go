@@ -1,0 +1,129 @@
+package muc
+
+import (
+	"context"
+	"time"
+
+	"mellium.im/xmpp/stanza"
+
+	"usher/meeting"
+)
+
+// compare holds who usher believes to be in the room against the server's own
+// lists, and asks for the roster anew when they differ.
+//
+// The lists come on one stream and presences on the other, so a list may be
+// ahead of presences that say the same: the self-ping after it waits for those.
+func (r *Rooms) compare(ctx context.Context, rm *room) {
+	items, err := r.list(ctx, rm.name, allRoles...)
+	if err != nil && !is(err, stanza.ItemNotFound) {
+		r.mu.Lock()
+		rm.checkAt = time.Now().Add(retryMax) // the control stream has trouble of its own
+		r.mu.Unlock()
+		return
+	}
+	if err := r.selfPing(ctx, rm.name); err != nil {
+		r.notIn(rm, err)
+		return
+	}
+	r.mu.Lock()
+	rm.checkAt = time.Now().Add(checkPace)
+	differs := rm.differs(items, &r.site)
+	r.mu.Unlock()
+	if differs {
+		r.metrics.resyncs.WithLabelValues("differs").Inc()
+		r.resync(ctx, rm)
+	}
+}
+
+// resync joins again while inside, which makes the room tell everybody anew
+// and nobody else anything (Prosody), and waits for the end of the telling.
+func (r *Rooms) resync(ctx context.Context, rm *room) {
+	r.mu.Lock()
+	if rm.phase != inside {
+		r.mu.Unlock()
+		return
+	}
+	rm.burst = map[string]meeting.Occupant{}
+	r.mu.Unlock()
+	err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "", r.site.join("")...)
+	if err == nil {
+		// Our own presence may come for other reasons too, so the answer to a
+		// question asked after the join marks the end.
+		err = r.selfPing(ctx, rm.name)
+	}
+	if err != nil {
+		r.notIn(rm, err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rm.phase != inside || rm.burst == nil {
+		return // put out meanwhile
+	}
+	rm.view = map[string]seen{}
+	for nick, o := range rm.burst {
+		rm.view[nick] = seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
+	}
+	r.tellRoster(rm, time.Now())
+	r.considerLeaving(rm, time.Now())
+}
+
+// notIn handles a failed self-ping: the room says that usher is not in it
+// (XEP-0410 §3), or the stream has ended, which is told elsewhere.
+func (r *Rooms) notIn(rm *room, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rm.phase == inside && (is(err, stanza.NotAcceptable) || is(err, stanza.ItemNotFound)) {
+		r.log.Warn("usher is not in a room that it believed to be in", "room", rm.name)
+		r.metrics.resyncs.WithLabelValues("not_in").Inc()
+		r.lose(rm)
+	}
+}
+
+// differs reports whether the server's lists and our view disagree.
+func (rm *room) differs(items []item, site *Site) bool {
+	listed := 0
+	for _, it := range items {
+		if bareJID(it.JID) == site.OccupantJID {
+			continue
+		}
+		s, known := rm.view[it.Nick]
+		if !known || s.jid != it.JID {
+			return true
+		}
+		listed++
+	}
+	return listed != len(rm.view)
+}
+
+// regainOwnership mends a lost grant in place: without it usher cannot record
+// or kick.
+func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
+	err := r.grant(ctx, rm.name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		r.problem("role", rm, "usher could not be made owner of a room: "+err.Error())
+		return
+	}
+	delete(r.problems, "role")
+}
+
+// noModerator reports humans without a moderator on a site that elects one:
+// Jicofo takes usher for the room's owner, which happens when its trusted
+// domains lack usher's.
+func (r *Rooms) noModerator(rm *room) {
+	if humans, moderators, _ := rm.humans(); r.site.ElectsModerator && humans > 0 && moderators == 0 {
+		r.problem("moderator", rm, "no human became moderator; does jicofo.xmpp.trusted-domains hold the domain of "+r.site.OccupantJID+"?")
+	}
+}
+
+// problem notes what a self-check found. r.mu is held.
+func (r *Rooms) problem(check string, rm *room, text string) {
+	r.metrics.problems.WithLabelValues(check).Inc()
+	if r.problems[check] == "" {
+		r.log.Error("self-check failed", "check", check, "room", rm.name, "err", text)
+	}
+	r.problems[check] = text
+}

@@ -1,0 +1,409 @@
+// Package muc follows Jitsi's rooms (XEP-0045): it learns when one comes alive,
+// enters it unseen, turns what its occupants' presences say into meeting
+// events, checks them against the server's own lists, and leaves.
+//
+// Two streams serve it. The control stream speaks as an administrator of the
+// MUC who never joins a room: it grants, lists and destroys. The occupant's
+// stream is in the rooms and hears their presences. No order holds between the
+// two. What the events mean for meetings is the business of package meeting.
+package muc
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/time/rate"
+
+	"usher/meeting"
+)
+
+// Patience and pace.
+const (
+	// iqTimeout bounds one question to the server, which answers within
+	// milliseconds even under load.
+	iqTimeout = 10 * time.Second
+	// joinTimeout bounds an entry. Some refusals are silent (a filtered MUC,
+	// the queue for rooms whose focus is yet to come); Jicofo itself gives up
+	// on a room after 15 s.
+	joinTimeout = 15 * time.Second
+	// leaveTimeout bounds the wait for our own leave to be confirmed.
+	leaveTimeout = 2 * time.Second
+
+	// After the server announced a room, the focus creates it within some
+	// 10 to 100 ms; it gives up after 15 s when nobody comes.
+	expectFast    = 25 * time.Millisecond
+	expectFastFor = time.Second
+	expectSlow    = 250 * time.Millisecond
+	expectFor     = 15 * time.Second
+	// warmPace looks for rooms that people have just left or were just invited
+	// to, coldPace for all others.
+	warmPace = time.Second
+	warmFor  = meeting.SessionLinger
+	coldPace = 10 * time.Second
+	// probesPerSecond bounds all looking that nobody announced: each costs the
+	// server about 0.1 ms.
+	probesPerSecond = 50
+
+	// emptyStay is how long usher stays once the last human has left, unless
+	// the focus goes first: whoever stays keeps the conference alive.
+	emptyStay = 5 * time.Second
+	// unvisitedStay is the same for a room that no human ever came to.
+	unvisitedStay = 30 * time.Second
+
+	// checkPace is the time between two checks of a room against the server's
+	// lists; checksPerSecond bounds them in all (4 IQs each, so 20 IQs/s).
+	checkPace       = time.Minute
+	checksPerSecond = 5
+
+	// moderatorWithin is how soon a human becomes moderator where the site
+	// elects one.
+	moderatorWithin = 5 * time.Second
+
+	// retryMin and retryMax bound the wait after a refused or failed entry.
+	retryMin = 250 * time.Millisecond
+	retryMax = 15 * time.Second
+)
+
+// EndedText is what people read when their meeting is ended for all.
+const EndedText = "This meeting has ended."
+
+var errNoAnswer = errors.New("muc: no answer from the server")
+
+// Stream sends from one address of an XMPP stream.
+type Stream interface {
+	// Send queues a presence or message.
+	Send(ctx context.Context, kind, to, typ string, payload ...any) error
+	// IQ blocks for the answer; an error answer is a mellium stanza.Error.
+	IQ(ctx context.Context, to, typ string, payload, reply any) error
+}
+
+// Site says who is who on this Jitsi site.
+type Site struct {
+	MUC             string // domain of the main MUC, such as muc.meet.jitsi
+	FocusJID        string // bare address of Jicofo, such as focus@auth.meet.jitsi
+	HiddenDomain    string // where recorders log in, and whom people do not see
+	ComponentDomain string // usher's own component
+	OccupantJID     string // bare address that usher is in rooms as
+	Nick            string // its nick there; [a-zA-Z0-9][a-zA-Z0-9_]*
+	DisplayName     string // its name, seen by people only in labelled mode
+	Caps            any    // the XEP-0115 <c/> that goes with the stream's disco answers
+	// TrustIdentity says that the server vouches for <identity> in presence
+	// (mod_presence_identity); otherwise anybody could claim to be anybody.
+	TrustIdentity bool
+	// ElectsModerator says that the site makes a human moderator by itself.
+	ElectsModerator bool
+}
+
+func (s *Site) address(room string) string { return room + "@" + s.MUC }
+
+// Config configures Rooms; all fields but Log and Metrics are required.
+type Config struct {
+	Site     Site
+	Control  Stream // as an administrator of the MUC
+	Occupant Stream
+	// Observe takes what a room says; it must not block.
+	Observe func(room string, at time.Time, f meeting.Fact)
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Rooms follows the rooms that meetings want followed. Its methods are safe
+// for concurrent use.
+type Rooms struct {
+	site     Site
+	control  Stream
+	occupant Stream
+	observe  func(string, time.Time, meeting.Fact)
+	log      *slog.Logger
+	metrics  *metrics
+
+	probes *rate.Limiter
+	checks *rate.Limiter
+
+	mu         sync.Mutex
+	rooms      map[string]*room
+	run        context.Context // of Run; nil before and after it
+	turns      sync.WaitGroup
+	controlUp  bool
+	occupantUp bool
+	problems   map[string]string // what the self-checks found, by check
+}
+
+// New returns Rooms that do nothing until Run.
+func New(cfg Config) *Rooms {
+	r := &Rooms{
+		site: cfg.Site, control: cfg.Control, occupant: cfg.Occupant,
+		observe: cfg.Observe, log: cfg.Log,
+		probes: rate.NewLimiter(probesPerSecond, probesPerSecond),
+		checks: rate.NewLimiter(checksPerSecond, checksPerSecond),
+		rooms:  map[string]*room{}, problems: map[string]string{},
+	}
+	if r.log == nil {
+		r.log = slog.New(slog.DiscardHandler)
+	}
+	r.metrics = newMetrics(cfg.Metrics, r)
+	return r
+}
+
+// Run works on the rooms until ctx ends, and returns once nothing of it is
+// left running. It stays in the rooms: the end of the streams ends that.
+func (r *Rooms) Run(ctx context.Context) error {
+	r.mu.Lock()
+	r.run = ctx
+	for _, rm := range r.rooms {
+		r.schedule(rm, 0)
+	}
+	r.mu.Unlock()
+	<-ctx.Done()
+	r.mu.Lock()
+	r.run = nil
+	for _, rm := range r.rooms {
+		rm.stopTimer()
+	}
+	r.mu.Unlock()
+	r.turns.Wait()
+	return nil
+}
+
+// Want says what is to be done about a room from now on (meeting.Rooms).
+func (r *Rooms) Want(name string, w meeting.Want) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rm := r.rooms[name]
+	if rm == nil {
+		if w == meeting.WantNothing {
+			return
+		}
+		rm = &room{name: name}
+		r.rooms[name] = rm
+	}
+	rm.want = w
+	follow := w == meeting.WantFollow || w == meeting.WantRegain
+	if follow && rm.phase == inside {
+		return // the usual case: nothing to do before the next check
+	}
+	rm.seenBefore = rm.seenBefore || w == meeting.WantRegain
+	r.schedule(rm, 0)
+}
+
+// Resync asks for the room's roster anew, because presences were dropped
+// (meeting.Rooms).
+func (r *Rooms) Resync(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rm := r.rooms[name]; rm != nil {
+		r.metrics.resyncs.WithLabelValues("overload").Inc()
+		rm.retell = true
+		r.schedule(rm, 0)
+	}
+}
+
+// Expect says that somebody has just asked the server for the room, so that
+// it will exist in a moment.
+func (r *Rooms) Expect(name string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rm := r.rooms[name]; rm != nil && rm.phase == outside {
+		rm.expected = time.Now()
+		rm.lonely = false
+		r.schedule(rm, expectFast)
+	}
+}
+
+// ControlUp and ControlDown follow the control stream.
+func (r *Rooms) ControlUp() { r.streamUp(&r.controlUp) }
+
+// ControlDown says that the control stream has ended. Rooms stay followed;
+// what needs an administrator waits.
+func (r *Rooms) ControlDown() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.controlUp = false
+}
+
+// OccupantUp says that the occupant's stream is up: in no room yet.
+func (r *Rooms) OccupantUp() { r.streamUp(&r.occupantUp) }
+
+func (r *Rooms) streamUp(up *bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	*up = true
+	for _, rm := range r.rooms {
+		if rm.phase != inside {
+			rm.failures = 0
+			r.schedule(rm, 0)
+		}
+	}
+}
+
+// OccupantDown says that the occupant's stream has ended, which makes usher
+// leave every room.
+func (r *Rooms) OccupantDown() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.occupantUp = false
+	for _, rm := range r.rooms {
+		if rm.phase != outside {
+			r.lose(rm)
+		}
+	}
+}
+
+// Problems returns what the self-checks found wrong with the site, by check;
+// empty when all is well.
+func (r *Rooms) Problems() map[string]string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	problems := make(map[string]string, len(r.problems))
+	for check, text := range r.problems {
+		problems[check] = text
+	}
+	return problems
+}
+
+// Presence handles a presence of the occupant's stream; see component.Handler.
+func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
+	at := time.Now()
+	var p presence
+	if err := d.DecodeElement(&p, &start); err != nil {
+		r.metrics.dropped.WithLabelValues("undecodable").Inc()
+		return
+	}
+	name, domain, nick := splitAddress(p.From)
+	if domain != r.site.MUC {
+		r.metrics.dropped.WithLabelValues("foreign").Inc()
+		return
+	}
+	if nick == "" && p.Type != "error" {
+		r.metrics.dropped.WithLabelValues("no_nick").Inc()
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rm := r.rooms[name]
+	if rm == nil || rm.phase == outside {
+		r.metrics.dropped.WithLabelValues("not_followed").Inc()
+		return
+	}
+	switch {
+	case p.Type == "error":
+		if rm.phase == entering {
+			rm.signal(&refusedError{condition: p.condition()})
+		}
+	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.site.OccupantJID && nick == r.site.Nick:
+		r.selfPresence(rm, at, &p)
+	default:
+		r.occupantPresence(rm, at, nick, &p)
+	}
+}
+
+// selfPresence handles what the room says about usher itself.
+func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
+	if p.Type != "unavailable" {
+		rm.role = meeting.Role(p.User.Item.Role)
+		if rm.phase == entering && p.has(statusSelf) {
+			// Everybody who was there has been told by now (XEP-0045 §7.2.2).
+			rm.phase = inside
+			r.tellRoster(rm, at)
+			rm.signal(nil)
+		}
+		return
+	}
+	rm.signal(&refusedError{condition: "unavailable"})
+	switch {
+	case p.User.Destroy != nil:
+		// The one stanza that ends the room for all: nobody else's leave is told.
+		r.roomGone(rm, at, meeting.LeftDestroyed)
+	case rm.phase == leaving:
+		rm.phase = outside
+	default:
+		r.log.Warn("usher was put out of a room", "room", rm.name, "reason", p.leftReason())
+		r.lose(rm)
+		rm.failures++
+	}
+	r.schedule(rm, rm.retry())
+}
+
+// occupantPresence handles what the room says about somebody else.
+func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presence) {
+	if rm.phase == leaving {
+		return // whoever comes now is found by the next look at the room
+	}
+	if p.Type == "unavailable" {
+		if p.has(statusNick) && p.User.Item.Nick != "" {
+			r.renamed(rm, at, nick, p.User.Item.Nick)
+			return
+		}
+		delete(rm.burst, nick)
+		was, known := rm.view[nick]
+		delete(rm.view, nick)
+		if known && (was.kind == meeting.KindFocus || was.kind == meeting.KindHuman) {
+			r.considerLeaving(rm, at)
+		}
+		if rm.phase != entering {
+			r.observe(rm.name, at, meeting.Gone{Nick: nick, Reason: p.leftReason()})
+		}
+		return
+	}
+	o, doubts := r.site.occupant(nick, p)
+	for _, doubt := range doubts {
+		r.metrics.untrusted.WithLabelValues(doubt).Inc()
+	}
+	was, known := rm.view[nick]
+	now := seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
+	if !known || was != now {
+		rm.view[nick] = now
+		if o.Kind == meeting.KindHuman {
+			r.humanSeen(rm, at, known)
+		}
+	}
+	if rm.burst != nil {
+		rm.burst[nick] = o
+	}
+	if rm.phase != entering {
+		r.observe(rm.name, at, meeting.Seen{Occupant: o})
+	}
+}
+
+func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
+	rm.view[to] = rm.view[from]
+	delete(rm.view, from)
+	if o, ok := rm.burst[from]; ok {
+		o.Nick = to
+		rm.burst[to] = o
+		delete(rm.burst, from)
+	}
+	if rm.phase != entering {
+		r.observe(rm.name, at, meeting.NickChanged{From: from, To: to})
+	}
+}
+
+// tellRoster hands over everybody who was told since the burst began.
+func (r *Rooms) tellRoster(rm *room, at time.Time) {
+	occupants := make([]meeting.Occupant, 0, len(rm.burst))
+	for _, o := range rm.burst {
+		occupants = append(occupants, o)
+	}
+	rm.burst, rm.retell = nil, false
+	r.observe(rm.name, at, meeting.Roster{Occupants: occupants})
+}
+
+// lose takes note that usher cannot see the room although it may go on.
+func (r *Rooms) lose(rm *room) {
+	rm.leave()
+	rm.seenBefore = true
+	r.observe(rm.name, time.Now(), meeting.SightLost{})
+}
+
+// roomGone takes note that the room does not exist any more.
+func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
+	rm.leave()
+	rm.seenBefore = false
+	rm.warmUntil = at.Add(warmFor)
+	r.observe(rm.name, at, meeting.RoomGone{Reason: reason})
+}
