@@ -1,0 +1,216 @@
+package meeting_test
+
+import (
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"usher/meeting"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write what happens into the scenario files; read the difference before you keep it")
+
+// TestScenarios plays the stories in testdata. A block is commands, a line of
+// four dashes, and what follows from them: a line for each notice, then the
+// state. A command may begin with the time that passes before it.
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".txt"), func(t *testing.T) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(text))
+			if *rewrite {
+				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+				return
+			}
+			if got != string(text) {
+				t.Errorf("%s plays out as\n%s", file, got)
+			}
+		})
+	}
+}
+
+func play(t *testing.T, text string) string {
+	t.Helper()
+	s := story{now: time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)}
+	var out, told strings.Builder
+	expected := false
+	for line := range strings.Lines(text) {
+		line = strings.TrimRight(line, "\n")
+		switch {
+		case line == "----":
+			expected = true
+			fmt.Fprintf(&out, "----\n%s%s\n", told.String(), s.state())
+			told.Reset()
+		case line == "":
+			expected = false
+			out.WriteString("\n")
+		case strings.HasPrefix(line, "#"):
+			out.WriteString(line + "\n")
+		case !expected:
+			out.WriteString(line + "\n")
+			told.WriteString(s.do(t, line))
+		}
+	}
+	return out.String()
+}
+
+type story struct {
+	m   meeting.Meeting
+	now time.Time
+	n   byte
+}
+
+func (s *story) do(t *testing.T, line string) string {
+	t.Helper()
+	words := strings.Fields(line)
+	if after, ok := strings.CutPrefix(words[0], "+"); ok {
+		d, err := time.ParseDuration(after)
+		if err != nil {
+			t.Fatalf("%q: %v", line, err)
+		}
+		s.now = s.now.Add(d)
+		words = words[1:]
+	}
+	args := map[string]string{}
+	for _, w := range words[1:] {
+		key, value, _ := strings.Cut(w, "=")
+		args[key] = value
+	}
+	var f meeting.Fact
+	switch words[0] {
+	case "create":
+		c := meeting.Created{Room: args["room"], ExternalID: args["external_id"]}
+		if d := args["end"]; d != "" {
+			length, err := time.ParseDuration(d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.EndAt = s.now.Add(length)
+		}
+		f = c
+	case "seen":
+		f = meeting.Seen{Occupant: occupant(args)}
+	case "gone":
+		f = meeting.Gone{Nick: args["nick"], Reason: meeting.LeftReason(args["reason"])}
+	case "nick":
+		f = meeting.NickChanged{From: args["from"], To: args["to"]}
+	case "roster":
+		var r meeting.Roster
+		for _, w := range words[1:] {
+			nick, user, _ := strings.Cut(w, "/")
+			r.Occupants = append(r.Occupants, occupant(map[string]string{"nick": nick, "user": user}))
+		}
+		f = r
+	case "room_gone":
+		f = meeting.RoomGone{Reason: meeting.LeftReason(args["reason"])}
+	case "sight_lost":
+		f = meeting.SightLost{}
+	case "tick":
+		f = meeting.Tick{}
+	case "end":
+		f = meeting.Ended{Reason: meeting.EndRequested}
+	default:
+		t.Fatalf("unknown command %q", line)
+	}
+	s.n++
+	before := s.m
+	m, fx, err := meeting.Apply(s.m, meeting.Event{At: s.now, Seed: meeting.Seed{9: s.n}, Fact: f})
+	if err != nil {
+		return "refused: " + err.Error() + "\n"
+	}
+	s.m = m
+	var b strings.Builder
+	for _, n := range fx.Notices {
+		b.WriteString(describe(n) + "\n")
+	}
+	if m.Version != before.Version && len(fx.Notices) == 0 {
+		b.WriteString("(stored, nothing to tell)\n")
+	}
+	return b.String()
+}
+
+func occupant(args map[string]string) meeting.Occupant {
+	o := meeting.Occupant{
+		Nick: args["nick"], JID: args["nick"] + "@meet.jitsi/web", Kind: meeting.KindHuman,
+		Role: meeting.RoleParticipant, UserID: args["user"], Name: args["name"],
+		Audio: meeting.Media(args["audio"]),
+	}
+	if args["jid"] != "" {
+		o.JID = args["jid"]
+	}
+	if args["kind"] != "" {
+		o.Kind = meeting.Kind(args["kind"])
+	}
+	if args["role"] != "" {
+		o.Role = meeting.Role(args["role"])
+	}
+	o.HandRaised, _ = strconv.ParseInt(args["hand"], 10, 64)
+	return o
+}
+
+func describe(n meeting.Notice) string {
+	words := []string{strconv.FormatInt(n.Seq, 10), string(n.Type)}
+	if p := n.Data.Participant; p != nil {
+		who := p.Name
+		if who == "" {
+			who = p.UserID
+		}
+		if who == "" {
+			who = string(p.Kind)
+		}
+		words = append(words, who)
+		if p.LeftReason != "" {
+			words = append(words, "reason="+string(p.LeftReason))
+		}
+		if p.PresentSeconds > 0 {
+			words = append(words, fmt.Sprintf("present=%ds", p.PresentSeconds))
+		}
+		if p.Connections > 1 {
+			words = append(words, fmt.Sprintf("connections=%d", p.Connections))
+		}
+	}
+	for _, c := range n.Data.Changed {
+		words = append(words, "changed="+c)
+	}
+	if n.Reconciled != nil {
+		words = append(words, "reconciled="+n.Reconciled.Before.Sub(n.Reconciled.After.Time).String())
+	}
+	return strings.Join(words, " ")
+}
+
+func (s *story) state() string {
+	o := s.m.Occupancy()
+	line := fmt.Sprintf("= %s humans=%d peak=%d", s.m.State(), o.Humans, o.Peak)
+	if o.Recorders > 0 {
+		line += fmt.Sprintf(" recorders=%d", o.Recorders)
+	}
+	if !s.m.StaleSince.IsZero() {
+		line += " stale"
+	}
+	switch s.m.Want(s.now) {
+	case meeting.WantClosed:
+		line += " want=closed"
+	case meeting.WantNothing:
+		line += " want=nothing"
+	case meeting.WantRegain:
+		line += " want=regain"
+	}
+	if d := s.m.Deadline(s.now); !d.IsZero() {
+		line += " deadline=" + d.Sub(s.now).String()
+	}
+	return line
+}
