@@ -53,7 +53,7 @@ type presence struct {
 			Nick        string `xml:"nick,attr"`
 		} `xml:"item"`
 		Status []struct {
-			Code int `xml:"code,attr"`
+			Code string `xml:"code,attr"`
 		} `xml:"status"`
 		Destroy *struct {
 			Reason string `xml:"reason"`
@@ -68,17 +68,17 @@ type presence struct {
 
 // Status codes (XEP-0045 §15.6.2).
 const (
-	statusSelf      = 110
-	statusBanned    = 301
-	statusNick      = 303
-	statusKicked    = 307
-	statusAffil     = 321 // lost membership of a members-only room
-	statusMembers   = 322 // the room became members-only
-	statusShutdown  = 332
-	statusTechnical = 333 // removed after an error, not by a person
+	statusSelf      = "110"
+	statusBanned    = "301"
+	statusNick      = "303"
+	statusKicked    = "307"
+	statusAffil     = "321" // lost membership of a members-only room
+	statusMembers   = "322" // the room became members-only
+	statusShutdown  = "332"
+	statusTechnical = "333" // removed after an error, not by a person
 )
 
-func (p *presence) has(code int) bool {
+func (p *presence) has(code string) bool {
 	for _, s := range p.User.Status {
 		if s.Code == code {
 			return true

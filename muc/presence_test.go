@@ -1,0 +1,248 @@
+package muc
+
+import (
+	"encoding/xml"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"usher/meeting"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the decoded captures into the golden file; read the difference before you keep it")
+
+var testSite = Site{
+	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", HiddenDomain: "hidden.meet.jitsi",
+	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
+	Nick: "usher", DisplayName: "Usher", TrustIdentity: true,
+}
+
+// TestCaptures decodes every room presence of the captures of a real web
+// client and compares what usher makes of them with the golden file.
+func TestCaptures(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.xml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no captures: %v", err)
+	}
+	var b strings.Builder
+	for _, file := range files {
+		fmt.Fprintf(&b, "%s\n", filepath.Base(file))
+		for _, p := range presencesIn(t, file) {
+			room, domain, nick := splitAddress(p.From)
+			if domain != testSite.MUC || room == "" {
+				continue // sent by the client, or of another MUC
+			}
+			if p.Type == "unavailable" {
+				fmt.Fprintf(&b, "  %s gone %s self=%v\n", nick, p.leftReason(), p.has(statusSelf))
+				continue
+			}
+			o, doubts := testSite.occupant(nick, &p)
+			fmt.Fprintf(&b, "  %s %s %s name=%q user=%q email=%q audio=%q video=%q screen=%q hand=%d self=%v doubts=%v jid=%s\n",
+				o.Nick, o.Kind, o.Role, o.Name, o.UserID, o.Email, o.Audio, o.Video, o.Screen, o.HandRaised, p.has(statusSelf), doubts, o.JID)
+		}
+	}
+	const golden = "testdata/captures.golden"
+	if *rewrite {
+		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(golden)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b.String() != string(want) {
+		t.Errorf("captures decode to\n%s", b.String())
+	}
+}
+
+func presencesIn(t *testing.T, file string) []presence {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	return decodeAll(t, f)
+}
+
+func decodeAll(t *testing.T, r io.Reader) []presence {
+	t.Helper()
+	var all []presence
+	d := xml.NewDecoder(r)
+	for {
+		tok, err := d.Token()
+		if errors.Is(err, io.EOF) {
+			return all
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		start, ok := tok.(xml.StartElement)
+		if !ok {
+			continue
+		}
+		if start.Name.Local != "presence" {
+			if err := d.Skip(); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		var p presence
+		if err := d.DecodeElement(&p, &start); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+}
+
+func decode(t *testing.T, stanza string) presence {
+	t.Helper()
+	all := decodeAll(t, strings.NewReader(stanza))
+	if len(all) != 1 {
+		t.Fatalf("%d presences in %s", len(all), stanza)
+	}
+	return all[0]
+}
+
+func TestLeftReason(t *testing.T) {
+	const x = `<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='none'/>%s</x>`
+	tests := []struct {
+		name, inside, after string
+		want                meeting.LeftReason
+	}{
+		{"plain leave", "", "", meeting.LeftByChoice},
+		{"kick (307)", "<status code='307'/>", "", meeting.LeftKicked},
+		{"ban (301)", "<status code='301'/>", "", meeting.LeftBanned},
+		{"kick after an error (307 and 333)", "<status code='307'/><status code='333'/>", "", meeting.LeftDisconnected},
+		{"server shutdown (332)", "<status code='332'/>", "", meeting.LeftServerShutdown},
+		{"members only (322)", "<status code='322'/>", "", meeting.LeftKicked},
+		{"to a breakout room", "", "<status>switch_room</status>", meeting.LeftSwitchedRoom},
+		{"lost connection", "", "<status>Disconnected: Hibernating too long</status>", meeting.LeftDisconnected},
+		{"room destroyed", "<destroy><reason>over</reason></destroy>", "", meeting.LeftDestroyed},
+	}
+	for _, tt := range tests {
+		p := decode(t, "<presence from='r@m/n' type='unavailable'>"+fmt.Sprintf(x, tt.inside)+tt.after+"</presence>")
+		if got := p.leftReason(); got != tt.want {
+			t.Errorf("%s: reason = %s, want %s", tt.name, got, tt.want)
+		}
+	}
+}
+
+// TestKind holds the rule that real addresses decide, not nicks or claims.
+func TestKind(t *testing.T) {
+	const feature = "<features><feature var='http://jitsi.org/protocol/%s'/></features>"
+	jibri, jigasi, transcriber := fmt.Sprintf(feature, "jibri"), fmt.Sprintf(feature, "jigasi"), fmt.Sprintf(feature, "transcriber")
+	tests := []struct {
+		nick, jid, children string
+		want                meeting.Kind
+		doubt               string
+	}{
+		{"ab", "x@meet.jitsi/1", "", meeting.KindHuman, ""},
+		{"focus", "focus@auth.meet.jitsi/focus", "", meeting.KindFocus, ""},
+		{"focus", "x@meet.jitsi/1", "", meeting.KindHuman, "focus"},
+		{"ab", "recorder@hidden.meet.jitsi/1", jibri, meeting.KindRecorder, ""},
+		{"ab", "recorder@hidden.meet.jitsi/1", "", meeting.KindRecorder, ""},
+		{"ab", "recorder@hidden.meet.jitsi/1", "<mode>stream</mode>", meeting.KindStreamer, ""},
+		{"ab", "x@meet.jitsi/1", jibri, meeting.KindHuman, "feature"},
+		{"ab", "transcriber@hidden.meet.jitsi/1", transcriber, meeting.KindTranscriber, ""},
+		{"ab", "usher@hidden.meet.jitsi/usher", jibri, meeting.KindBot, ""},
+		{"ab", "bot@usher.meet.jitsi/usher", jibri, meeting.KindBot, ""},
+		{"ab", "jigasi@auth.meet.jitsi/1", jigasi, meeting.KindSIP, ""},
+		{"ab", "x@meet.jitsi/1", jigasi, meeting.KindHuman, "feature"},
+		{"ab", "x@meet.jitsi/1", "<bot type='poltergeist'/>", meeting.KindHuman, ""},
+		{"ab", "", "", meeting.KindHuman, ""},
+		{"ab", "\u0640@meet.jitsi/\u0640", "", meeting.KindHuman, ""},
+	}
+	for _, tt := range tests {
+		p := decode(t, fmt.Sprintf("<presence from='r@m/%s'>%s<x xmlns='http://jabber.org/protocol/muc#user'><item jid='%s'/></x></presence>", tt.nick, tt.children, tt.jid))
+		got, doubts := testSite.kind(tt.nick, &p)
+		if doubt := strings.Join(doubts, ","); got != tt.want || doubt != tt.doubt {
+			t.Errorf("%s as %s %s: kind = %s doubts %q, want %s %q", tt.jid, tt.nick, tt.children, got, doubt, tt.want, tt.doubt)
+		}
+	}
+}
+
+func TestMedia(t *testing.T) {
+	tests := []struct {
+		name, children       string
+		audio, video, screen meeting.Media
+	}{
+		{"nothing said", "<SourceInfo>{}</SourceInfo>", "", "", ""},
+		{"no element", "", "", "", ""},
+		{"not JSON", "<SourceInfo>{</SourceInfo>", "", "", ""},
+		{"muted, camera on", `<SourceInfo>{"n-a0":{"muted":true},"n-v0":{"muted":false}}</SourceInfo>`, "off", "on", ""},
+		{"screen beside camera", `<SourceInfo>{"n-v0":{"muted":true},"n-v1":{"muted":false,"videoType":"desktop"}}</SourceInfo>`, "", "off", "on"},
+		{"muted not said", `<SourceInfo>{"n-a0":{}}</SourceInfo>`, "off", "", ""},
+		{"somebody else's source", `<SourceInfo>{"m-a0":{"muted":false}}</SourceInfo>`, "", "", ""},
+		{"before SourceInfo", "<audiomuted>true</audiomuted><videomuted>false</videomuted>", "off", "on", ""},
+	}
+	for _, tt := range tests {
+		p := decode(t, "<presence from='r@m/n'>"+tt.children+"</presence>")
+		if audio, video, screen := media("n", &p); audio != tt.audio || video != tt.video || screen != tt.screen {
+			t.Errorf("%s: audio %q video %q screen %q, want %q %q %q", tt.name, audio, video, screen, tt.audio, tt.video, tt.screen)
+		}
+	}
+}
+
+func TestIdentityNeedsTheServersWord(t *testing.T) {
+	p := decode(t, `<presence from='r@m/n'><identity><user><id>boss</id><name>Boss</name></user></identity></presence>`)
+	site := testSite
+	if o, _ := site.occupant("n", &p); o.UserID != "boss" || o.Name != "Boss" {
+		t.Errorf("trusted: user %q name %q, want boss, Boss", o.UserID, o.Name)
+	}
+	site.TrustIdentity = false
+	if o, doubts := site.occupant("n", &p); o.UserID != "" || o.Name != "" || len(doubts) != 1 {
+		t.Errorf("untrusted: user %q name %q doubts %v, want none and a doubt", o.UserID, o.Name, doubts)
+	}
+}
+
+func TestLongNamesAreCut(t *testing.T) {
+	p := presence{Nick: strings.Repeat("é", 1_000_000)}
+	if o, _ := testSite.occupant("n", &p); len(o.Name) != maxText || !strings.HasPrefix(p.Nick, o.Name) {
+		t.Errorf("name has %d bytes, want %d, cut between characters", len(o.Name), maxText)
+	}
+}
+
+// TestOurPresence is the conformance test of design: each child is there
+// because something breaks without it, and nothing else is.
+func TestOurPresence(t *testing.T) {
+	site := testSite
+	site.Caps = struct {
+		XMLName xml.Name `xml:"http://jabber.org/protocol/caps c"`
+		Ver     string   `xml:"ver,attr"`
+	}{Ver: "abc="}
+	got, err := xml.Marshal(site.join(""))
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `<x xmlns="http://jabber.org/protocol/muc"></x>` +
+		`<nick xmlns="http://jabber.org/protocol/nick">Usher</nick>` +
+		`<features><feature var="http://jitsi.org/protocol/jibri"></feature></features>` +
+		`<bot type="poltergeist"></bot>` +
+		`<c xmlns="http://jabber.org/protocol/caps" ver="abc="></c>`
+	if string(got) != want {
+		t.Errorf("presence has\n%s\nwant\n%s", got, want)
+	}
+}
+
+func FuzzPresence(f *testing.F) {
+	f.Add(`<presence from='r@muc.meet.jitsi/n'><SourceInfo>{"n-a0":{"muted":true}}</SourceInfo></presence>`)
+	f.Add(`<presence from='/@/@' type='unavailable'><x xmlns='http://jabber.org/protocol/muc#user'><status code='x'/></x></presence>`)
+	f.Fuzz(func(t *testing.T, stanza string) {
+		var p presence
+		if xml.Unmarshal([]byte(stanza), &p) != nil {
+			return
+		}
+		_, _, nick := splitAddress(p.From)
+		o, _ := testSite.occupant(nick, &p)
+		if len(o.Name) > maxText || o.Kind == "" || p.leftReason() == "" {
+			t.Errorf("%q decodes to %+v", stanza, o)
+		}
+	})
+}
