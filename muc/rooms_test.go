@@ -1,0 +1,317 @@
+package muc_test
+
+import (
+	"context"
+	"slices"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"usher/meeting"
+	"usher/muc"
+)
+
+// story runs Rooms against the stand-in server, in virtual time.
+func story(t *testing.T, site muc.Site, f func(t *testing.T, s *server, r *muc.Rooms, seen *observed)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		s, seen := newServer(), &observed{}
+		r := muc.New(muc.Config{Site: site, Control: control{s}, Occupant: occupant{s}, Observe: seen.observe})
+		s.listener = r
+		done := make(chan struct{}, 2)
+		go func() { s.deliver(ctx); done <- struct{}{} }()
+		go func() { _ = r.Run(ctx); done <- struct{}{} }()
+		synctest.Wait()
+		r.ControlUp()
+		r.OccupantUp()
+		f(t, s, r, seen)
+		cancel()
+		<-done
+		<-done
+	})
+}
+
+func want(t *testing.T, seen *observed, lines ...string) {
+	t.Helper()
+	synctest.Wait()
+	if got := seen.take(); !slices.Equal(got, lines) {
+		t.Errorf("observed %q, want %q", got, lines)
+	}
+}
+
+func TestAnnouncedRoomIsEnteredAtOnceAndNeverBeforeTheFocus(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		r.Expect("standup")
+		time.Sleep(40 * time.Millisecond)
+		// A room without its focus, as when somebody broke the rules.
+		s.join("standup", "aa", person{name: "Ada"})
+		time.Sleep(200 * time.Millisecond)
+		if s.usherIn("standup") {
+			t.Fatal("usher came in before the focus")
+		}
+		s.focus("standup")
+		time.Sleep(60 * time.Millisecond)
+		want(t, seen, "roster aa focus")
+		if n := s.count("presence"); n != 1 {
+			t.Errorf("usher sent %d presences, want one join", n)
+		}
+		s.join("standup", "bb", person{name: "Bob"})
+		s.leave("standup", "aa", "<status code='307'/>")
+		want(t, seen, "seen bb", "gone aa kicked")
+	})
+}
+
+func TestRoomIsFoundWithoutAnnouncement(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		time.Sleep(10 * time.Second) // coldPace
+		want(t, seen, "roster aa focus")
+	})
+}
+
+func TestLeavesWhenTheLastHumanHasLeft(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		want(t, seen, "roster aa focus")
+		s.leave("standup", "aa", "")
+		time.Sleep(4 * time.Second)
+		if !s.usherIn("standup") {
+			t.Error("usher left at once, want a stay of 5 s while the focus is in")
+		}
+		time.Sleep(2 * time.Second)
+		if s.usherIn("standup") {
+			t.Error("usher still in 6 s after the last human, which keeps the conference alive")
+		}
+		time.Sleep(20 * time.Second)
+		if s.usherIn("standup") {
+			t.Error("usher came back to a room without humans")
+		}
+		// The focus is still there when somebody comes back.
+		s.join("standup", "bb", person{})
+		time.Sleep(2 * time.Second)
+		want(t, seen, "gone aa left", "roster bb focus")
+	})
+}
+
+func TestLeavesWithTheFocus(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		synctest.Wait()
+		s.leave("standup", "aa", "")
+		s.leave("standup", "focus", "")
+		time.Sleep(100 * time.Millisecond)
+		if s.usherIn("standup") {
+			t.Error("usher keeps a room alive that everybody else has left")
+		}
+	})
+}
+
+func TestLeavesARoomThatNobodyComesTo(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(29 * time.Second)
+		if !s.usherIn("standup") {
+			t.Error("usher left within 29 s")
+		}
+		time.Sleep(2 * time.Second)
+		if s.usherIn("standup") {
+			t.Error("usher still in after 31 s without a human")
+		}
+	})
+}
+
+func TestJoinThatIsNeverAnsweredIsTakenBack(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.silent = true
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(16 * time.Second)
+		if s.count("presence unavailable") != 1 {
+			t.Errorf("usher did %q, want an unavailable after 15 s of silence", s.log)
+		}
+		s.silent = false
+		time.Sleep(16 * time.Second)
+		want(t, seen, "roster focus")
+	})
+}
+
+func TestPasswordIsReadFromTheRoomsForm(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		s.rooms["standup"].password = "hush"
+		r.Want("standup", meeting.WantFollow)
+		want(t, seen, "roster aa focus")
+	})
+}
+
+func TestComesBackAfterBeingPutOut(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		synctest.Wait()
+		seen.take()
+		s.putOut("standup", "<status code='307'/>")
+		s.join("standup", "bb", person{})
+		time.Sleep(time.Second)
+		want(t, seen, "sight lost", "roster aa bb focus")
+	})
+}
+
+func TestDestroyedRoomTakesEverybodyWithIt(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		synctest.Wait()
+		seen.take()
+		s.destroyRoom("standup")
+		want(t, seen, "room gone destroyed")
+	})
+}
+
+func TestEndedMeetingClosesItsRoom(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		synctest.Wait()
+		seen.take()
+		s.dropControl()
+		r.Want("standup", meeting.WantClosed)
+		time.Sleep(time.Minute)
+		if s.humans("standup") == nil {
+			t.Fatal("the room ended without an administrator")
+		}
+		s.raiseControl()
+		time.Sleep(20 * time.Second)
+		if got := seen.take(); !slices.Contains(got, "room gone destroyed") || s.humans("standup") != nil {
+			t.Errorf("observed %q with %v in, want the room gone", got, s.humans("standup"))
+		}
+		r.Want("standup", meeting.WantNothing)
+	})
+}
+
+func TestLostPresencesAreFoundByTheServersLists(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		seen.take()
+		s.lose = true
+		s.join("standup", "bb", person{})
+		s.leave("standup", "aa", "")
+		s.lose = false
+		time.Sleep(61 * time.Second) // checkPace
+		got := seen.take()
+		if len(got) == 0 || got[len(got)-1] != "roster bb focus" {
+			t.Errorf("observed %q, want it to end with the true roster", got)
+		}
+		joins := s.count("presence")
+		time.Sleep(5 * time.Minute)
+		if n := s.count("presence"); n != joins {
+			t.Errorf("%d more joins although the lists agree, want none", n-joins)
+		}
+	})
+}
+
+func TestOverloadIsAnsweredWithARoster(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		seen.take()
+		r.Resync("standup")
+		synctest.Wait()
+		got := seen.take()
+		if len(got) == 0 || got[len(got)-1] != "roster aa focus" {
+			t.Errorf("observed %q, want it to end with the roster", got)
+		}
+	})
+}
+
+func TestServerRestartEmptiesItsRooms(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		synctest.Wait()
+		seen.take()
+		s.restart()
+		want(t, seen, "sight lost")
+		time.Sleep(3 * time.Second)
+		s.raiseControl()
+		s.raiseOccupant()
+		time.Sleep(time.Second)
+		want(t, seen, "room gone server_shutdown")
+		s.focus("standup")
+		s.join("standup", "bb", person{})
+		time.Sleep(2 * time.Second) // warmPace
+		want(t, seen, "roster bb focus")
+	})
+}
+
+func TestThousandRoomsAreRegainedAtOnce(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		names := make([]string, 1000)
+		for i := range names {
+			names[i] = "room" + string(rune('a'+i/100)) + string(rune('a'+i/10%10)) + string(rune('a'+i%10))
+			s.focus(names[i])
+			s.join(names[i], "aa", person{})
+			r.Want(names[i], meeting.WantRegain)
+		}
+		time.Sleep(time.Second)
+		if got := len(seen.take()); got != 1000 {
+			t.Errorf("%d rosters within a second, want 1000", got)
+		}
+	})
+}
+
+func TestLookingForRoomsIsBounded(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		for i := range 2000 {
+			r.Want("quiet"+string(rune('A'+i/100))+string(rune('0'+i%100)), meeting.WantFollow)
+		}
+		time.Sleep(20 * time.Second)
+		if n := s.count("grant"); n > 50*20+50 || n < 50*20-50 {
+			t.Errorf("%d probes in 20 s, want 50/s", n)
+		}
+	})
+}
+
+func TestHumanWithoutModeratorIsReported(t *testing.T) {
+	elects := site
+	elects.ElectsModerator = true
+	story(t, elects, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(4 * time.Second)
+		if p := r.Problems(); len(p) != 0 {
+			t.Errorf("problems %v within 5 s", p)
+		}
+		time.Sleep(3 * time.Second)
+		if p := r.Problems(); p["moderator"] == "" {
+			t.Errorf("problems %v, want one about the moderator", p)
+		}
+		s.join("standup", "aa", person{role: "moderator"})
+		synctest.Wait()
+		if p := r.Problems(); len(p) != 0 {
+			t.Errorf("problems %v after the election", p)
+		}
+	})
+}

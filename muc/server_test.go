@@ -1,0 +1,433 @@
+package muc_test
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"mellium.im/xmpp/stanza"
+
+	"usher/meeting"
+	"usher/muc"
+)
+
+var errDown = errors.New("stream is down")
+
+var site = muc.Site{
+	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", HiddenDomain: "hidden.meet.jitsi",
+	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
+	Nick: "usher", DisplayName: "Usher", TrustIdentity: true,
+}
+
+// server is a stand-in for Prosody's MUC with Jitsi's rules, quick enough for
+// thousands of rooms in virtual time: it tells presences in order on the
+// occupant's stream and answers the control stream at once. The real Prosody
+// is met in the tests of cmd/usher.
+type server struct {
+	mu          sync.Mutex
+	rooms       map[string]*fakeRoom
+	listener *muc.Rooms // who hears the occupant's stream
+	queue       []func(*muc.Rooms)
+	wake        chan struct{}
+	occupantUp  bool
+	controlUp   bool
+	lose        bool     // presences to usher are lost while set
+	silent      bool     // joins are neither refused nor let in
+	log         []string // what usher did
+}
+
+type fakeRoom struct {
+	people   map[string]person // by nick
+	usher    bool              // usher is in
+	owner    bool              // usher's address is owner
+	password string
+}
+
+type person struct {
+	jid, user, name, role string
+	kind                  string // "" for people, or focus
+}
+
+func newServer() *server {
+	return &server{rooms: map[string]*fakeRoom{}, wake: make(chan struct{}, 1), occupantUp: true, controlUp: true}
+}
+
+// deliver feeds the occupant's stream to usher in order until ctx ends.
+func (s *server) deliver(ctx context.Context) {
+	for {
+		s.mu.Lock()
+		queue, rooms := s.queue, s.listener
+		s.queue = nil
+		s.mu.Unlock()
+		for _, f := range queue {
+			f(rooms)
+		}
+		if len(queue) > 0 {
+			continue
+		}
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// later queues something on the occupant's stream. s.mu is held.
+func (s *server) later(f func(*muc.Rooms)) {
+	s.queue = append(s.queue, f)
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// tell queues a presence of the room for usher. s.mu is held.
+func (s *server) tell(room, nick, typ, children string) {
+	if !s.occupantUp || s.lose {
+		return
+	}
+	text := fmt.Sprintf("<presence from='%s@muc.meet.jitsi/%s' type='%s'>%s</presence>", room, nick, typ, children)
+	s.later(func(r *muc.Rooms) {
+		d := xml.NewDecoder(strings.NewReader(text))
+		tok, _ := d.Token()
+		r.Presence(d, tok.(xml.StartElement))
+	})
+}
+
+func userX(jid, role, inside string) string {
+	return fmt.Sprintf("<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='%s' jid='%s'/>%s</x>", role, jid, inside)
+}
+
+func (p person) children() string {
+	text := "<nick xmlns='http://jabber.org/protocol/nick'>" + p.name + "</nick>"
+	if p.user != "" {
+		text += "<identity><user><id>" + p.user + "</id></user></identity>"
+	}
+	return text + userX(p.jid, p.role, "")
+}
+
+// join lets somebody in; the first one creates the room.
+func (s *server) join(room, nick string, p person) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fr := s.rooms[room]
+	if fr == nil {
+		fr = &fakeRoom{people: map[string]person{}}
+		s.rooms[room] = fr
+	}
+	if p.role == "" {
+		p.role = "participant"
+	}
+	if p.jid == "" {
+		p.jid = nick + "@meet.jitsi/web"
+	}
+	fr.people[nick] = p
+	if fr.usher {
+		s.tell(room, nick, "", p.children())
+	}
+}
+
+func (s *server) focus(room string) {
+	s.join(room, "focus", person{jid: "focus@auth.meet.jitsi/focus", role: "moderator"})
+}
+
+// leave takes somebody out; an empty room ceases to exist.
+func (s *server) leave(room, nick, inside string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	fr := s.rooms[room]
+	if fr == nil {
+		return
+	}
+	p, ok := fr.people[nick]
+	if !ok {
+		return
+	}
+	delete(fr.people, nick)
+	if fr.usher {
+		s.tell(room, nick, "unavailable", userX(p.jid, "none", inside))
+	}
+	s.sweep(room)
+}
+
+func (s *server) sweep(room string) {
+	if fr := s.rooms[room]; fr != nil && len(fr.people) == 0 && !fr.usher {
+		delete(s.rooms, room)
+	}
+}
+
+// putOut removes usher from the room.
+func (s *server) putOut(room, inside string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if fr := s.rooms[room]; fr != nil && fr.usher {
+		fr.usher = false
+		s.tell(room, "usher", "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", inside+"<status code='110'/>"))
+		s.sweep(room)
+	}
+}
+
+// destroyRoom ends the room: each occupant hears only of its own leave.
+func (s *server) destroyRoom(room string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.destroyLocked(room)
+}
+
+func (s *server) destroyLocked(room string) {
+	if fr := s.rooms[room]; fr != nil {
+		delete(s.rooms, room)
+		if fr.usher {
+			s.tell(room, "usher", "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", "<destroy><reason>over</reason></destroy><status code='110'/>"))
+		}
+	}
+}
+
+// humans returns the nicks of the people in the room, sorted.
+func (s *server) humans(room string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.rooms[room] == nil {
+		return nil
+	}
+	var nicks []string
+	for nick, p := range s.rooms[room].people {
+		if !strings.HasPrefix(p.jid, "focus@auth") {
+			nicks = append(nicks, nick)
+		}
+	}
+	slices.Sort(nicks)
+	return nicks
+}
+
+func (s *server) usherIn(room string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.rooms[room] != nil && s.rooms[room].usher
+}
+
+// count returns how often usher did something that begins with the word.
+func (s *server) count(word string) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, line := range s.log {
+		if strings.HasPrefix(line, word) {
+			n++
+		}
+	}
+	return n
+}
+
+// dropOccupant ends the occupant's stream, which takes usher out of every room.
+func (s *server) dropOccupant() {
+	s.mu.Lock()
+	s.occupantUp, s.queue = false, nil
+	for name, fr := range s.rooms {
+		fr.usher = false
+		s.sweep(name)
+	}
+	rooms := s.listener
+	s.mu.Unlock()
+	rooms.OccupantDown()
+}
+
+func (s *server) raiseOccupant() {
+	s.mu.Lock()
+	s.occupantUp = true
+	rooms := s.listener
+	s.mu.Unlock()
+	rooms.OccupantUp()
+}
+
+// restart forgets every room, as Prosody does, and drops both streams.
+func (s *server) restart() {
+	s.mu.Lock()
+	s.rooms = map[string]*fakeRoom{}
+	s.mu.Unlock()
+	s.dropControl()
+	s.dropOccupant()
+}
+
+func (s *server) dropControl() {
+	s.mu.Lock()
+	s.controlUp = false
+	rooms := s.listener
+	s.mu.Unlock()
+	rooms.ControlDown()
+}
+
+func (s *server) raiseControl() {
+	s.mu.Lock()
+	s.controlUp = true
+	rooms := s.listener
+	s.mu.Unlock()
+	rooms.ControlUp()
+}
+
+// control is the administrator's stream.
+type control struct{ s *server }
+
+func (c control) Send(context.Context, string, string, string, ...any) error { return errDown }
+
+func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error {
+	text, err := xml.Marshal(payload)
+	if err != nil {
+		return err
+	}
+	query := string(text)
+	c.s.mu.Lock()
+	defer c.s.mu.Unlock()
+	if !c.s.controlUp {
+		return errDown
+	}
+	room, _, _ := strings.Cut(to, "@")
+	fr := c.s.rooms[room]
+	what := "list"
+	switch {
+	case strings.Contains(query, "<destroy>"):
+		what = "destroy"
+	case strings.Contains(query, `affiliation="owner"`):
+		what = "grant"
+	case strings.Contains(query, "muc#owner"):
+		what = "form"
+	}
+	c.s.log = append(c.s.log, what+" "+room)
+	if fr == nil {
+		return stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound}
+	}
+	switch what {
+	case "destroy":
+		c.s.destroyLocked(room)
+	case "grant":
+		fr.owner = true
+	case "form":
+		return xml.Unmarshal([]byte("<query><x xmlns='jabber:x:data'><field var='muc#roomconfig_roomsecret'><value>"+fr.password+"</value></field></x></query>"), reply)
+	case "list":
+		var b strings.Builder
+		for _, nick := range slices.Sorted(maps.Keys(fr.people)) {
+			if p := fr.people[nick]; strings.Contains(query, `role="`+p.role+`"`) {
+				fmt.Fprintf(&b, "<item nick='%s' jid='%s' role='%s'/>", nick, p.jid, p.role)
+			}
+		}
+		if fr.usher && strings.Contains(query, `role="moderator"`) {
+			b.WriteString("<item nick='usher' jid='usher@hidden.meet.jitsi/usher' role='moderator'/>")
+		}
+		return xml.Unmarshal([]byte("<query xmlns='http://jabber.org/protocol/muc#admin'>"+b.String()+"</query>"), reply)
+	}
+	return nil
+}
+
+// occupant is the stream that is in the rooms.
+type occupant struct{ s *server }
+
+func (o occupant) Send(_ context.Context, kind, to, typ string, payload ...any) error {
+	text, err := xml.Marshal(payload)
+	if err != nil {
+		return err
+	}
+	o.s.mu.Lock()
+	defer o.s.mu.Unlock()
+	if !o.s.occupantUp {
+		return errDown
+	}
+	room, _, _ := strings.Cut(to, "@")
+	fr := o.s.rooms[room]
+	o.s.log = append(o.s.log, strings.TrimSpace("presence "+typ+" "+room))
+	switch {
+	case o.s.silent:
+	case typ == "unavailable":
+		if fr != nil && fr.usher {
+			fr.usher = false
+			o.s.tell(room, "usher", "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", "<status code='110'/>"))
+			o.s.sweep(room)
+		}
+	case fr == nil:
+		o.s.tell(room, "usher", "error", "<error type='cancel'><not-allowed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
+	case fr.password != "" && !fr.usher && !strings.Contains(string(text), "<password>"+fr.password+"</password>"):
+		o.s.tell(room, "usher", "error", "<error type='auth'><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
+	default:
+		fr.usher = true
+		for _, nick := range slices.Sorted(maps.Keys(fr.people)) {
+			o.s.tell(room, nick, "", fr.people[nick].children())
+		}
+		role := "participant"
+		if fr.owner {
+			role = "moderator"
+		}
+		o.s.tell(room, "usher", "", userX("usher@hidden.meet.jitsi/usher", role, "<status code='110'/>"))
+	}
+	return nil
+}
+
+// IQ answers the self-ping (XEP-0410), after everything told before.
+func (o occupant) IQ(ctx context.Context, to, _ string, _, _ any) error {
+	o.s.mu.Lock()
+	if !o.s.occupantUp {
+		o.s.mu.Unlock()
+		return errDown
+	}
+	room, _, _ := strings.Cut(to, "@")
+	var answer error
+	if fr := o.s.rooms[room]; fr == nil || !fr.usher {
+		answer = stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAcceptable}
+	}
+	done := make(chan error, 1)
+	o.s.later(func(*muc.Rooms) { done <- answer })
+	o.s.mu.Unlock()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// observed collects what usher concluded from a room.
+type observed struct {
+	mu    sync.Mutex
+	facts []meeting.Fact
+}
+
+func (o *observed) observe(_ string, _ time.Time, f meeting.Fact) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.facts = append(o.facts, f)
+}
+
+// take returns what was observed since the last call, one line each.
+func (o *observed) take() []string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var lines []string
+	for _, f := range o.facts {
+		switch f := f.(type) {
+		case meeting.Seen:
+			lines = append(lines, "seen "+f.Occupant.Nick)
+		case meeting.Gone:
+			lines = append(lines, "gone "+f.Nick+" "+string(f.Reason))
+		case meeting.Roster:
+			var nicks []string
+			for _, occ := range f.Occupants {
+				nicks = append(nicks, occ.Nick)
+			}
+			slices.Sort(nicks)
+			lines = append(lines, strings.TrimSpace("roster "+strings.Join(nicks, " ")))
+		case meeting.RoomGone:
+			lines = append(lines, "room gone "+string(f.Reason))
+		case meeting.SightLost:
+			lines = append(lines, "sight lost")
+		default:
+			lines = append(lines, fmt.Sprintf("%T", f))
+		}
+	}
+	o.facts = nil
+	return lines
+}
