@@ -30,16 +30,16 @@ var site = muc.Site{
 // occupant's stream and answers the control stream at once. The real Prosody
 // is met in the tests of cmd/usher.
 type server struct {
-	mu          sync.Mutex
-	rooms       map[string]*fakeRoom
-	listener *muc.Rooms // who hears the occupant's stream
-	queue       []func(*muc.Rooms)
-	wake        chan struct{}
-	occupantUp  bool
-	controlUp   bool
-	lose        bool     // presences to usher are lost while set
-	silent      bool     // joins are neither refused nor let in
-	log         []string // what usher did
+	mu         sync.Mutex
+	rooms      map[string]*fakeRoom
+	listener   *muc.Rooms // who hears the occupant's stream
+	queue      []func(*muc.Rooms)
+	wake       chan struct{}
+	occupantUp bool
+	controlUp  bool
+	lose       bool     // presences to usher are lost while set
+	silent     bool     // joins are neither refused nor let in
+	log        []string // what usher did
 }
 
 type fakeRoom struct {
@@ -56,6 +56,13 @@ type person struct {
 
 func newServer() *server {
 	return &server{rooms: map[string]*fakeRoom{}, wake: make(chan struct{}, 1), occupantUp: true, controlUp: true}
+}
+
+// set changes the server's ways.
+func (s *server) set(change func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change()
 }
 
 // deliver feeds the occupant's stream to usher in order until ctx ends.
