@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"usher/meeting"
+)
+
+// do makes one call, measures it, and wraps its error in
+// [meeting.ErrUnavailable] if it may pass when tried again.
+func (r *Redis) do(op string, call func() error) error {
+	start := time.Now()
+	err := call()
+	r.metrics.seconds[op].Observe(time.Since(start).Seconds())
+	if err == nil || errors.Is(err, redis.Nil) {
+		return err
+	}
+	reason, passes := judge(err)
+	r.metrics.errors[reason].Inc()
+	if passes {
+		return fmt.Errorf("store: %s: %w: %w", op, meeting.ErrUnavailable, err)
+	}
+	return fmt.Errorf("store: %s: %w", op, err)
+}
+
+// judge says why a call failed, and whether that may pass.
+//
+// A connection on which Redis answered READONLY is closed by go-redis, so the
+// next try dials anew and may reach the server that writes by now.
+func judge(err error) (reason string, passes bool) {
+	var network net.Error
+	var reply redis.Error
+	switch {
+	case errors.Is(err, meeting.ErrFenced):
+		return reasonFenced, false
+	case errors.Is(err, errUnreadable):
+		return reasonOther, false
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout),
+		errors.As(err, &network) && network.Timeout():
+		return reasonTimeout, true
+	case !errors.As(err, &reply):
+		return reasonConn, true
+	}
+	text := strings.TrimPrefix(reply.Error(), "ERR ")
+	switch code, _, _ := strings.Cut(text, " "); code {
+	case "OOM":
+		return reasonOOM, true
+	case "READONLY":
+		return reasonReadOnly, true
+	case "max": // number of clients reached
+		return reasonConn, true
+	case "LOADING", "BUSY", "MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK":
+		return reasonOther, true
+	}
+	return reasonOther, false
+}

@@ -1,0 +1,80 @@
+package store
+
+import (
+	"time"
+
+	"usher/meeting"
+)
+
+// Everything usher keeps in Redis. Each key starts with usher:{SITE}:, and
+// because of the braces all keys of a site are in one slot of a cluster, so
+// that one script may touch any of them. Scripts get every key they touch
+// passed in: this file alone knows names.
+//
+//	key                    type    holds                                              expires
+//	fence                  string  the highest fencing number given out               never
+//	leader                 string  holder and fencing number of the leader            LeaseTTL, renewed
+//	meeting:<id>           hash    json (without people), version, op, state          Retention after closing
+//	session:<id>           string  JSON                                               Retention after its end
+//	people:<session>       hash    participant id to JSON                             with its session
+//	sessions:<meeting>     zset    session ids by end in ms, +inf while open          with its meeting; trimmed
+//	external:<external id> string  meeting id                                         with its meeting
+//	rooms                  hash    room to id of its open meeting                     at closing
+//	open                   zset    meetings that are not both ended and closed        at closing
+//	room:<room>            zset    its meetings by closing in ms, +inf while open     with the last one; trimmed
+//	meetings               zset    all meetings; equal scores, ids sort by creation   trimmed with :ended
+//	meetings:created       zset    those in this state, likewise                      on change of state
+//	meetings:live          zset    those in this state, likewise                      on change of state
+//	meetings:ended         zset    those in this state by end in ms                   trimmed
+//	events                 stream  notice: JSON of every notice                       LogRetention
+//	lane:<endpoint>:<meeting> list JSON of the notices an endpoint still has to get   when empty
+//	due:<endpoint>         zset    meetings with such notices by next try in ms       when empty
+//
+// "Trimmed" indexes lose what is past Retention whenever an entry joins them.
+// A meeting is closed when it has ended and its room was seen to be gone.
+//
+// Laid out for what is to come, with nothing that writes them yet:
+//
+//	recording:<id>         hash    state, file, size, meeting and session             Retention after its end
+//	recordings:<meeting>   zset    recording ids by start in ms                       with its meeting
+//	jibri:<session id>     string  Jibri's own session id to recording id             Retention
+//	endpoint:<id>          hash    URL, events, dialect, secrets old and new, health  never
+//	endpoints              zset    endpoint ids by creation                           never
+//	attempt:<endpoint>     hash    meeting to tries, first failure, claim token       with its lane
+//	dead:<endpoint>        stream  notices that were given up                         Retention
+//	apikey:<SHA-256 hex>   hash    name, scopes, created; never the key itself        never
+//	link:<id>              hash    meeting, role, name of whom it lets in             end of its meeting
+//	idempotency:<key>      string  answer to the request that carried the key         24 h, as clients retry
+
+// How long things are kept.
+const (
+	// Retention is how long a meeting is kept after it was closed, and a
+	// session with its people after it ended: apps that bill by the month
+	// read the past one, and personal data should not stay longer.
+	Retention = 30 * 24 * time.Hour
+	// LogRetention is how far back the event log reaches: longer than the
+	// 75 h for which webhooks are retried and than a long weekend. Redis drops
+	// whole blocks of about a hundred entries, so some stay a little longer.
+	LogRetention = 7 * 24 * time.Hour
+)
+
+// keys makes the names of keys; its value is the prefix they share.
+type keys string
+
+func keysOf(site string) keys { return keys("usher:{" + site + "}:") }
+
+func (k keys) fence() string                    { return string(k) + "fence" }
+func (k keys) leader() string                   { return string(k) + "leader" }
+func (k keys) meeting(id string) string         { return string(k) + "meeting:" + id }
+func (k keys) session(id string) string         { return string(k) + "session:" + id }
+func (k keys) people(session string) string     { return string(k) + "people:" + session }
+func (k keys) sessions(mtg string) string       { return string(k) + "sessions:" + mtg }
+func (k keys) external(id string) string        { return string(k) + "external:" + id }
+func (k keys) rooms() string                    { return string(k) + "rooms" }
+func (k keys) open() string                     { return string(k) + "open" }
+func (k keys) room(room string) string          { return string(k) + "room:" + room }
+func (k keys) meetings() string                 { return string(k) + "meetings" }
+func (k keys) inState(s meeting.State) string   { return string(k) + "meetings:" + string(s) }
+func (k keys) events() string                   { return string(k) + "events" }
+func (k keys) lane(endpoint, mtg string) string { return string(k) + "lane:" + endpoint + ":" + mtg }
+func (k keys) due(endpoint string) string       { return string(k) + "due:" + endpoint }

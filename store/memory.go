@@ -1,0 +1,259 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"usher/meeting"
+)
+
+// Memory is a store that is gone with its process, and in which nothing
+// expires: for tests and for trying usher out. No other process can share it,
+// so whoever asks leads, and nobody is fenced.
+//
+// Its methods do what those of [Redis] do, never fail for want of Redis, and
+// are safe for concurrent use. The zero value is empty and ready.
+type Memory struct {
+	mu       sync.Mutex
+	meetings map[string]storedMeeting
+	sessions map[string]meeting.Session
+	people   map[string]map[string]meeting.Participant // by session, by id
+	log      []json.RawMessage
+	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
+	due      map[string]map[string]time.Time         // likewise: next try
+}
+
+// storedMeeting is a meeting without people, and what a commit checks.
+type storedMeeting struct {
+	meeting.Meeting
+	op string
+}
+
+var _ meeting.Store = (*Memory)(nil)
+
+// Commit stores the change. Errors: [meeting.ConflictError] and
+// [meeting.ExistsError].
+func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := c.Meeting
+	stored, known := s.meetings[m.ID]
+	switch {
+	case known && stored.op == c.Op:
+		return nil
+	case c.Whole:
+	case stored.Version != c.From:
+		return &meeting.ConflictError{Stored: stored.Version}
+	case !known:
+		if id := s.taken(m); id != "" {
+			return &meeting.ExistsError{ID: id}
+		}
+	}
+	m.People = nil
+	put(&s.meetings, m.ID, storedMeeting{m, c.Op})
+	for _, changed := range c.Sessions {
+		put(&s.sessions, changed.ID, changed)
+	}
+	for _, of := range bySession(c.Effects) {
+		people := s.people[of.id]
+		if c.Whole {
+			maps.DeleteFunc(people, func(_ string, p meeting.Participant) bool { return p.Present() })
+		}
+		for _, p := range of.people {
+			p.Connections = slices.Clone(p.Connections)
+			put(&people, p.ID, p)
+		}
+		put(&s.people, of.id, people)
+	}
+	now := time.Now()
+	for i, n := range c.Notices {
+		data := encode(n)
+		s.log = append(s.log, data)
+		for _, endpoint := range routesOf(c, i) {
+			lanes, due := s.lanes[endpoint], s.due[endpoint]
+			put(&lanes, m.ID, append(lanes[m.ID], data))
+			put(&s.lanes, endpoint, lanes)
+			if _, waits := due[m.ID]; !waits {
+				put(&due, m.ID, now)
+				put(&s.due, endpoint, due)
+			}
+		}
+	}
+	return nil
+}
+
+// taken returns the meeting that has the room or the external id of a new one.
+func (s *Memory) taken(m meeting.Meeting) string {
+	for id, other := range s.meetings {
+		if other.Room == m.Room && isOpen(other.Meeting) ||
+			other.ExternalID == m.ExternalID && m.ExternalID != "" {
+			return id
+		}
+	}
+	return ""
+}
+
+// Open returns the meetings that are not both ended and closed, each with the
+// people of its open session.
+func (s *Memory) Open(context.Context) ([]meeting.Meeting, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []meeting.Meeting
+	for _, m := range s.meetings {
+		if isOpen(m.Meeting) {
+			all = append(all, s.withPeople(m))
+		}
+	}
+	slices.SortFunc(all, func(a, b meeting.Meeting) int { return strings.Compare(a.ID, b.ID) })
+	return all, nil
+}
+
+// Load returns one meeting with the people of its open session, or
+// [meeting.ErrNotFound].
+func (s *Memory) Load(_ context.Context, id string) (meeting.Meeting, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m, ok := s.meetings[id]
+	if !ok {
+		return meeting.Meeting{}, meeting.ErrNotFound
+	}
+	return s.withPeople(m), nil
+}
+
+func (s *Memory) withPeople(m storedMeeting) meeting.Meeting {
+	if m.Session.ID != "" {
+		m.People = atHand(s.everybody(m.Session.ID))
+	}
+	return m.Meeting
+}
+
+// everybody returns the people of a session in the order of joining.
+func (s *Memory) everybody(session string) []meeting.Participant {
+	people := slices.Collect(maps.Values(s.people[session]))
+	for i := range people {
+		people[i].Connections = slices.Clone(people[i].Connections)
+	}
+	sortByJoining(people)
+	return people
+}
+
+// List returns a page of the meetings chosen, like [Redis.List].
+func (s *Memory) List(_ context.Context, f Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []meeting.Meeting
+	for _, m := range s.meetings {
+		if f.matches(m.Meeting) {
+			all = append(all, s.withPeople(m))
+		}
+	}
+	slices.SortFunc(all, func(a, b meeting.Meeting) int {
+		if f.State == meeting.StateEnded && f.Room == "" && f.ExternalID == "" {
+			if by := b.EndedAt.Compare(a.EndedAt); by != 0 {
+				return by
+			}
+		}
+		return strings.Compare(b.ID, a.ID)
+	})
+	page, next = cutAfter(all, cursor, limit, func(m meeting.Meeting) string { return m.ID })
+	return page, next, nil
+}
+
+// Sessions returns a page of a meeting's sessions, newest first, like
+// [Redis.Sessions].
+func (s *Memory) Sessions(_ context.Context, meetingID, cursor string, limit int) (page []meeting.Session, next string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []meeting.Session
+	for _, session := range s.sessions {
+		if session.MeetingID == meetingID {
+			all = append(all, session)
+		}
+	}
+	slices.SortFunc(all, func(a, b meeting.Session) int { return strings.Compare(b.ID, a.ID) })
+	page, next = cutAfter(all, cursor, limit, func(s meeting.Session) string { return s.ID })
+	return page, next, nil
+}
+
+// Session returns one session, or [meeting.ErrNotFound].
+func (s *Memory) Session(_ context.Context, id string) (meeting.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	session, ok := s.sessions[id]
+	if !ok {
+		return meeting.Session{}, meeting.ErrNotFound
+	}
+	return session, nil
+}
+
+// Participants returns everybody of a session in the order of joining.
+func (s *Memory) Participants(_ context.Context, sessionID string) ([]meeting.Participant, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.everybody(sessionID), nil
+}
+
+// Events returns the notices that follow a place in the log, like
+// [Redis.Events].
+func (s *Memory) Events(_ context.Context, after string, limit int) ([]LogEntry, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	first := 0
+	if after != "" {
+		if !place.MatchString(after) {
+			return nil, fmt.Errorf("%w: %q", ErrCursor, after)
+		}
+		number, _, _ := strings.Cut(after, "-")
+		n, err := strconv.Atoi(number)
+		if err != nil {
+			return nil, fmt.Errorf("%w: %w", ErrCursor, err)
+		}
+		first = min(n, len(s.log))
+	}
+	var entries []LogEntry
+	for i := first; i < min(first+pageSize(limit), len(s.log)); i++ {
+		entries = append(entries, LogEntry{ID: strconv.Itoa(i+1) + "-0", Notice: s.log[i]})
+	}
+	return entries, nil
+}
+
+// Ping never fails.
+func (s *Memory) Ping(context.Context) error { return nil }
+
+// Lead runs led at once and returns its error.
+func (s *Memory) Lead(ctx context.Context, _ string, led func(ctx context.Context) error) error {
+	return led(ctx)
+}
+
+// Close does nothing.
+func (s *Memory) Close() error { return nil }
+
+// put sets a value in a map that may not have been made yet.
+func put[V any](m *map[string]V, key string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[key] = v
+}
+
+// cutAfter returns the page of a sorted list that follows the cursor.
+func cutAfter[T any](all []T, cursor string, limit int, id func(T) string) (page []T, next string) {
+	if cursor != "" {
+		at := slices.IndexFunc(all, func(v T) bool { return id(v) == cursor })
+		if at < 0 {
+			return nil, ""
+		}
+		all = all[at+1:]
+	}
+	if limit = pageSize(limit); len(all) > limit {
+		return all[:limit], id(all[limit-1])
+	}
+	return all, ""
+}

@@ -1,0 +1,303 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"usher/meeting"
+)
+
+// openBatch is how many meetings Open reads at a time: enough to make round
+// trips not matter, few enough for Redis to answer others in between.
+const openBatch = 200
+
+// Open returns the meetings that are not both ended and closed, each with the
+// people of its open session. It reads in batches, so only a leader, whose
+// fencing number keeps others from writing, gets what holds all at once.
+func (r *Redis) Open(ctx context.Context) ([]meeting.Meeting, error) {
+	var all []meeting.Meeting
+	err := r.do(opOpen, func() error {
+		ids, err := r.rdb.ZRange(ctx, r.keys.open(), 0, -1).Result()
+		for len(ids) > 0 && err == nil {
+			n := min(len(ids), openBatch)
+			var some []meeting.Meeting
+			some, err = r.meetings(ctx, ids[:n])
+			all, ids = append(all, some...), ids[n:]
+		}
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// Load returns one meeting with the people of its open session, or
+// [meeting.ErrNotFound]. While somebody else commits, the people may be those
+// of the next version.
+func (r *Redis) Load(ctx context.Context, id string) (meeting.Meeting, error) {
+	var found []meeting.Meeting
+	err := r.do(opLoad, func() (err error) {
+		found, err = r.meetings(ctx, []string{id})
+		return err
+	})
+	switch {
+	case err != nil:
+		return meeting.Meeting{}, err
+	case len(found) == 0:
+		return meeting.Meeting{}, meeting.ErrNotFound
+	}
+	return found[0], nil
+}
+
+// List returns a page of the meetings chosen, each with the people of its open
+// session, and the cursor of the next page, empty at the end. The newest comes
+// first: by creation, or by end when only those that have ended are chosen.
+//
+// A call looks at limit meetings (1 to [MaxPage]) of one index, whatever they
+// are; one of a room, else one of a state, else of all. So a page may hold
+// fewer than limit, even none, while there is a next one.
+func (r *Redis) List(ctx context.Context, f Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
+	err = r.do(opList, func() error {
+		ids, more, err := r.chosen(ctx, f, cursor, pageSize(limit))
+		if err != nil {
+			return err
+		}
+		some, err := r.meetings(ctx, ids)
+		for _, m := range some {
+			if f.matches(m) {
+				page = append(page, m)
+			}
+		}
+		next = more
+		return err
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// chosen returns the ids of a page out of the index that fits the filter best.
+func (r *Redis) chosen(ctx context.Context, f Filter, cursor string, limit int) (ids []string, next string, err error) {
+	switch {
+	case f.ExternalID != "":
+		id, err := r.rdb.Get(ctx, r.keys.external(f.ExternalID)).Result()
+		if errors.Is(err, redis.Nil) || cursor != "" {
+			return nil, "", nil
+		}
+		return []string{id}, "", err
+	case f.Room != "":
+		return r.pageByEnd(ctx, r.keys.room(f.Room), cursor, limit)
+	case f.State == meeting.StateEnded:
+		return r.pageByEnd(ctx, r.keys.inState(f.State), cursor, limit)
+	case f.State != "":
+		return r.pageByID(ctx, r.keys.inState(f.State), cursor, limit)
+	}
+	return r.pageByID(ctx, r.keys.meetings(), cursor, limit)
+}
+
+// pageByID pages through an index whose scores are equal: ids begin with their
+// time. A cursor stays good when its meeting leaves the index.
+func (r *Redis) pageByID(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
+	newest := "+"
+	if cursor != "" {
+		newest = "(" + cursor
+	}
+	ids, err = r.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
+		Key: key, Start: "-", Stop: newest, ByLex: true, Rev: true, Count: int64(limit) + 1,
+	}).Result()
+	return cut(ids, limit, err)
+}
+
+// pageByEnd pages through an index by the time of the end. Such an index loses
+// only its oldest entries, so a cursor that is gone was near the end.
+func (r *Redis) pageByEnd(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
+	var from int64
+	if cursor != "" {
+		rank, err := r.rdb.ZRevRank(ctx, key, cursor).Result()
+		if errors.Is(err, redis.Nil) {
+			return nil, "", nil
+		} else if err != nil {
+			return nil, "", err
+		}
+		from = rank + 1
+	}
+	ids, err = r.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
+		Key: key, Start: from, Stop: from + int64(limit), Rev: true,
+	}).Result()
+	return cut(ids, limit, err)
+}
+
+// cut shortens ids, of which one more than limit was asked for, and returns the
+// cursor of what follows.
+func cut(ids []string, limit int, err error) (page []string, next string, _ error) {
+	if len(ids) <= limit {
+		return ids, "", err
+	}
+	return ids[:limit], ids[limit-1], err
+}
+
+// meetings reads meetings with the people of their open sessions, in the order
+// of the ids. One that has expired is left out.
+func (r *Redis) meetings(ctx context.Context, ids []string) ([]meeting.Meeting, error) {
+	var all []meeting.Meeting
+	err := r.each(ctx, ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
+		return p.HGet(ctx, r.keys.meeting(id), "json")
+	}, func(id, data string) error {
+		m, err := decode[meeting.Meeting](data, id)
+		all = append(all, m)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, r.addPeople(ctx, all)
+}
+
+// addPeople reads the people of the meetings' open sessions.
+func (r *Redis) addPeople(ctx context.Context, all []meeting.Meeting) error {
+	stored := make([]*redis.MapStringStringCmd, len(all))
+	_, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, m := range all {
+			if m.Session.ID != "" {
+				stored[i] = p.HGetAll(ctx, r.keys.people(m.Session.ID))
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for i, s := range stored {
+		if s == nil {
+			continue
+		}
+		people, err := decodePeople(s.Val())
+		if err != nil {
+			return err
+		}
+		all[i].People = atHand(people)
+	}
+	return nil
+}
+
+// each reads one value for each id in one round trip, and hands over those that
+// have not expired, in order.
+func (r *Redis) each(ctx context.Context, ids []string, get func(redis.Pipeliner, string) *redis.StringCmd, found func(id, data string) error) error {
+	values := make([]*redis.StringCmd, len(ids))
+	_, _ = r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for i, id := range ids {
+			values[i] = get(p, id)
+		}
+		return nil
+	}) // its error is that of one of the values
+	for i, v := range values {
+		data, err := v.Result()
+		if errors.Is(err, redis.Nil) {
+			continue
+		}
+		if err == nil {
+			err = found(ids[i], data)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// decodePeople returns the people of a session in the order of joining.
+func decodePeople(stored map[string]string) ([]meeting.Participant, error) {
+	people := make([]meeting.Participant, 0, len(stored))
+	for id, data := range stored {
+		p, err := decode[meeting.Participant](data, id)
+		if err != nil {
+			return nil, err
+		}
+		people = append(people, p)
+	}
+	sortByJoining(people)
+	return people, nil
+}
+
+// Sessions returns a page of a meeting's sessions, newest first, and the cursor
+// of the next page, empty at the end. Limit is from 1 to [MaxPage]. A meeting
+// that does not exist has none.
+func (r *Redis) Sessions(ctx context.Context, meetingID, cursor string, limit int) (page []meeting.Session, next string, err error) {
+	err = r.do(opSessions, func() error {
+		ids, more, err := r.pageByEnd(ctx, r.keys.sessions(meetingID), cursor, pageSize(limit))
+		if err != nil {
+			return err
+		}
+		next = more
+		return r.each(ctx, ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
+			return p.Get(ctx, r.keys.session(id))
+		}, func(id, data string) error {
+			s, err := decode[meeting.Session](data, id)
+			page = append(page, s)
+			return err
+		})
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return page, next, nil
+}
+
+// Session returns one session, or [meeting.ErrNotFound].
+func (r *Redis) Session(ctx context.Context, id string) (s meeting.Session, err error) {
+	err = r.do(opSessions, func() error {
+		data, err := r.rdb.Get(ctx, r.keys.session(id)).Result()
+		if err != nil {
+			return err
+		}
+		s, err = decode[meeting.Session](data, id)
+		return err
+	})
+	if errors.Is(err, redis.Nil) {
+		err = meeting.ErrNotFound
+	}
+	return s, err
+}
+
+// Participants returns everybody of a session, also those who have left, in the
+// order in which they first came in. A session that does not exist has none.
+func (r *Redis) Participants(ctx context.Context, sessionID string) (people []meeting.Participant, err error) {
+	err = r.do(opPeople, func() error {
+		stored, err := r.rdb.HGetAll(ctx, r.keys.people(sessionID)).Result()
+		if err != nil {
+			return err
+		}
+		people, err = decodePeople(stored)
+		return err
+	})
+	return people, err
+}
+
+// Events returns up to limit (1 to [MaxPage]) notices of the event log that
+// follow the place after, oldest first; after "" come the oldest of all. It
+// does not wait for more. Errors: [ErrCursor].
+func (r *Redis) Events(ctx context.Context, after string, limit int) ([]LogEntry, error) {
+	start := "-"
+	if after != "" {
+		if !place.MatchString(after) {
+			return nil, fmt.Errorf("%w: %q", ErrCursor, after)
+		}
+		start = "(" + after
+	}
+	var entries []LogEntry
+	err := r.do(opEvents, func() error {
+		found, err := r.rdb.XRangeN(ctx, r.keys.events(), start, "+", int64(pageSize(limit))).Result()
+		for _, x := range found {
+			notice, _ := x.Values["notice"].(string)
+			entries = append(entries, LogEntry{ID: x.ID, Notice: json.RawMessage(notice)})
+		}
+		return err
+	})
+	return entries, err
+}

@@ -1,0 +1,134 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/redis/go-redis/v9"
+	"github.com/redis/go-redis/v9/maintnotifications"
+
+	"usher/meeting"
+)
+
+// Limits of the connection to Redis. A healthy one on the same network answers
+// in well under a millisecond.
+const (
+	// dialTimeout allows for one lost SYN, which is sent again after a second.
+	dialTimeout = 1500 * time.Millisecond
+	// callTimeout bounds each read and each write. It is long enough for the
+	// fork that saves a large data set, and short enough for a hung Redis to be
+	// noticed while somebody who made a request still waits.
+	callTimeout = 500 * time.Millisecond
+	// poolTimeout bounds the wait for a free connection: one call ahead of us.
+	poolTimeout = callTimeout
+	// poolSize is the number of connections. Redis works off one command at a
+	// time; these keep it busy, and few are dropped when they turn out stale.
+	poolSize = 16
+)
+
+// Config says where the state is and whose it is.
+type Config struct {
+	// URL is redis://[user:password@]host:port[/database], rediss:// for TLS or
+	// unix:///path. More hosts of a cluster follow as ?addr=host:port&addr=…;
+	// ?master_name=… makes all of them sentinels.
+	URL string
+	// Site names the Prosody whose meetings these are; several sites may share
+	// one Redis. Letters, digits, dash and underscore.
+	Site string
+	Log  *slog.Logger // nil discards
+	// Registerer gets the metrics; nil: nobody does.
+	Registerer prometheus.Registerer
+}
+
+// Redis is the durable store. Its methods are safe for concurrent use.
+type Redis struct {
+	rdb     redis.UniversalClient
+	keys    keys
+	fence   atomic.Int64 // of the last lease taken, 0 before the first
+	times   leaseTimes
+	metrics *metrics
+	log     *slog.Logger
+}
+
+var _ meeting.Store = (*Redis)(nil)
+
+// NewRedis returns a store that connects when it is first used.
+func NewRedis(c Config) (*Redis, error) {
+	opts, err := options(c.URL)
+	if err != nil {
+		return nil, err
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Redis{
+		rdb:     redis.NewUniversalClient(opts),
+		keys:    keysOf(c.Site),
+		times:   defaultLeaseTimes,
+		metrics: newMetrics(c.Registerer),
+		log:     c.Log,
+	}, nil
+}
+
+// Close ends the connections; calls under way fail.
+func (r *Redis) Close() error { return r.rdb.Close() }
+
+// Ping reports whether Redis answers, within the timeouts of a call.
+func (r *Redis) Ping(ctx context.Context) error {
+	return r.do(opPing, func() error { return r.rdb.Ping(ctx).Err() })
+}
+
+// options reads the URL. Its error never quotes it: it may hold a password.
+func options(raw string) (*redis.UniversalOptions, error) {
+	malformed := errors.New("store: not a Redis URL such as redis://user:password@host:6379/0")
+	u, err := url.Parse(raw)
+	if err != nil {
+		return nil, malformed
+	}
+	query := u.Query()
+	more, master := query["addr"], query.Get("master_name")
+	query.Del("addr")
+	query.Del("master_name")
+	u.RawQuery = query.Encode()
+	o, err := redis.ParseURL(u.String())
+	if err != nil {
+		return nil, malformed
+	}
+	return &redis.UniversalOptions{
+		Addrs:      append([]string{o.Addr}, more...),
+		MasterName: master,
+		Username:   o.Username,
+		Password:   o.Password,
+		DB:         o.DB,
+		TLSConfig:  o.TLSConfig,
+
+		// Whoever calls tries again, with the same operation id: a client that
+		// repeats what timed out by itself does some of it twice.
+		MaxRetries:            -1,
+		DialerRetries:         1,
+		DialTimeout:           dialTimeout,
+		ReadTimeout:           callTimeout,
+		WriteTimeout:          callTimeout,
+		PoolTimeout:           poolTimeout,
+		PoolSize:              poolSize,
+		PipelinePoolSize:      -1, // reads are too few for connections of their own
+		ContextTimeoutEnabled: true,
+		DisableIdentity:       true,
+		MaintNotificationsConfig: &maintnotifications.Config{
+			Mode: maintnotifications.ModeDisabled, // speaks to Redis Enterprise only
+		},
+	}, nil
+}
+
+// discard is a logger for go-redis, which writes to stderr by itself. All it
+// says also comes back as the error of a call.
+type discard struct{}
+
+func (discard) Printf(context.Context, string, ...any) {}
+
+func init() { redis.SetLogger(discard{}) }

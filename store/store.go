@@ -1,0 +1,94 @@
+// Package store keeps meetings: in Redis, or in memory for tests and for trying
+// usher out. Both do what [meeting.Store] asks, answer what the HTTP API wants
+// to know, and pass one conformance suite.
+//
+// A change of a meeting, its entry in the event log and its entries in the
+// webhook lanes are stored together or not at all. What the changes are is the
+// business of package meeting; emptying the lanes is that of package webhook.
+package store
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+
+	"usher/meeting"
+)
+
+// MaxPage is the most that one call lists. A page of live meetings brings
+// their people along, so at fifty people each it is five thousand of them.
+const MaxPage = 100
+
+// ErrCursor refuses a place in the event log that cannot be one.
+var ErrCursor = errors.New("store: not a place in the event log")
+
+// errUnreadable says that a stored value is not what this program writes.
+var errUnreadable = errors.New("stored value is unreadable")
+
+// Filter chooses meetings. Empty fields choose all; the others must all hold.
+type Filter struct {
+	State      meeting.State
+	ExternalID string
+	Room       string
+}
+
+// matches reports whether the meeting is one of those chosen.
+func (f Filter) matches(m meeting.Meeting) bool {
+	return (f.State == "" || f.State == m.State()) &&
+		(f.ExternalID == "" || f.ExternalID == m.ExternalID) &&
+		(f.Room == "" || f.Room == m.Room)
+}
+
+// LogEntry is one notice in the event log.
+type LogEntry struct {
+	ID     string          // place in the log, as in 1732330000000-0; ids ascend
+	Notice json.RawMessage // JSON of a [meeting.Notice], as it was committed
+}
+
+// place is a place in the event log: a stream id of Redis, the part after the
+// dash may be missing.
+var place = regexp.MustCompile(`^[0-9]{1,19}(-[0-9]{1,19})?$`)
+
+// pageSize returns limit within 1 and MaxPage.
+func pageSize(limit int) int { return min(max(limit, 1), MaxPage) }
+
+// isOpen reports whether the meeting still has work to do: it is not both
+// ended and closed. Its room is taken for as long.
+func isOpen(m meeting.Meeting) bool { return m.EndedAt.IsZero() || !m.Closed }
+
+// atHand returns those people that belong into Meeting.People, out of all of
+// the open session: who is present, and who would be recognised when they
+// return.
+func atHand(people []meeting.Participant) []meeting.Participant {
+	return slices.DeleteFunc(people, func(p meeting.Participant) bool {
+		return !p.Present() && p.UserID == ""
+	})
+}
+
+// sortByJoining puts people in the order in which they first came in.
+func sortByJoining(people []meeting.Participant) {
+	slices.SortFunc(people, func(a, b meeting.Participant) int {
+		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt), cmp.Compare(a.ID, b.ID))
+	})
+}
+
+// encode returns v as JSON. The types of package meeting always encode.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("store: encode %T: %v", v, err))
+	}
+	return b
+}
+
+// decode reads what encode wrote; what names it in the error.
+func decode[T any](data, what string) (T, error) {
+	var v T
+	if err := json.Unmarshal([]byte(data), &v); err != nil {
+		return v, fmt.Errorf("store: %s: %w: %w", what, errUnreadable, err)
+	}
+	return v, nil
+}
