@@ -52,22 +52,27 @@ func StartProsody(ctx context.Context, dir string, cfg ProsodyConfig) (*Prosody,
 	}
 	p := &Prosody{CAFile: caFile(dir)}
 	p.Process, err = startOnFreePorts(ctx, 3, func(ports []int) (program, error) {
-		p.ComponentAddr, p.ClientAddr, p.HTTPAddr = loopback(ports[0]), loopback(ports[1]), loopback(ports[2])
-		return program{
-			name:          "prosody",
-			debianPackage: "prosody",
-			dir:           dir,
-			args:          []string{"-F", "--config", filepath.Join(dir, prosodyconfig.LocalFile)},
-			env:           environment(dir, cfg, ports),
-			patience:      prosodyPatience,
-			bindFailure:   "Failed to open server port",
-			answers:       p.answers,
-		}, nil
+		return p.program(dir, cfg, ports), nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	return p, nil
+}
+
+// program sets p's addresses to the three ports.
+func (p *Prosody) program(dir string, cfg ProsodyConfig, ports []int) program {
+	p.ComponentAddr, p.ClientAddr, p.HTTPAddr = loopback(ports[0]), loopback(ports[1]), loopback(ports[2])
+	return program{
+		name:          "prosody",
+		debianPackage: "prosody",
+		dir:           dir,
+		args:          []string{"-F", "--config", filepath.Join(dir, prosodyconfig.LocalFile)},
+		env:           environment(dir, cfg, ports),
+		patience:      prosodyPatience,
+		bindFailure:   "Failed to open server port",
+		answers:       p.answers,
+	}
 }
 
 func caFile(dir string) string { return filepath.Join(dir, "ca.pem") }

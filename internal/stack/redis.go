@@ -40,22 +40,27 @@ func StartRedis(ctx context.Context, dir string) (*Redis, error) {
 	r.Process, err = startOnFreePorts(ctx, 1, func(ports []int) (program, error) {
 		password := rand.Text()
 		r.URL = fmt.Sprintf("redis://:%s@%s/0", password, loopback(ports[0]))
-		return program{
-			name:          "redis-server",
-			debianPackage: "redis-server",
-			dir:           dir,
-			args:          []string{"redis.conf"},
-			patience:      redisPatience,
-			bindFailure:   "Could not create server TCP listening socket",
-			answers: func(ctx context.Context) error {
-				return pingRedis(ctx, loopback(ports[0]), password)
-			},
-		}, os.WriteFile(filepath.Join(dir, "redis.conf"), redisConfig(ports[0], password), 0o600)
+		return redisProgram(dir, ports[0], password)
 	})
 	if err != nil {
 		return nil, err
 	}
 	return r, nil
+}
+
+// redisProgram writes the configuration for port into dir.
+func redisProgram(dir string, port int, password string) (program, error) {
+	return program{
+		name:          "redis-server",
+		debianPackage: "redis-server",
+		dir:           dir,
+		args:          []string{"redis.conf"},
+		patience:      redisPatience,
+		bindFailure:   "Could not create server TCP listening socket",
+		answers: func(ctx context.Context) error {
+			return pingRedis(ctx, loopback(port), password)
+		},
+	}, os.WriteFile(filepath.Join(dir, "redis.conf"), redisConfig(port, password), 0o600)
 }
 
 func redisConfig(port int, password string) []byte {

@@ -11,7 +11,6 @@
 -- Left out: retries, and the end of a meeting when its duration is over.
 -- Unlike the original, a refusal is forgotten after exactly half a minute; there
 -- it can take up to 90 seconds.
-local datetime = require "util.datetime";
 local http = require "net.http";
 local jid = require "util.jid";
 local json = require "util.json";
@@ -62,9 +61,10 @@ end
 
 local function ask(room, entry, creator)
 	local start = now();
+	local seconds, fraction = math.floor(start), start % 1;
 	local form = http.formencode({
 		{ name = "name", value = jid.node(room) };
-		{ name = "start_time", value = datetime.datetime(start):gsub("Z$", (".%03dZ"):format(math.floor(start % 1 * 1000))) };
+		{ name = "start_time", value = os.date("!%Y-%m-%dT%H:%M:%S", seconds) .. (".%03dZ"):format(fraction * 1000 // 1) };
 		{ name = "mail_owner", value = creator };
 	});
 	request("POST", "/conference", form, function (code, answer)
