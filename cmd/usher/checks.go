@@ -1,0 +1,79 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"usher/api"
+	"usher/component"
+)
+
+// checks are the conditions of /readyz. Each names one thing that an operator
+// can look at; none makes another fail.
+func (l *leader) checks(st backend) []api.Check {
+	leading := func(f func(*term) (string, error)) func(context.Context) (string, error) {
+		return func(context.Context) (string, error) {
+			t := l.term.Load()
+			if t == nil {
+				return "", errors.New("standing by: another process leads, or the store does not say")
+			}
+			return f(t)
+		}
+	}
+	return []api.Check{
+		{Name: "store", Run: func(ctx context.Context) (string, error) {
+			if err := st.Ping(ctx); err != nil {
+				return "", err
+			}
+			if t := l.term.Load(); t != nil && t.tracker.StoreFailing() {
+				return "", errors.New("changes wait to be stored")
+			}
+			if l.cfg.Store == "memory" {
+				return "in memory, not durable", nil
+			}
+			return l.cfg.Store, nil
+		}},
+		{Name: "meetings", Run: leading(func(t *term) (string, error) {
+			if !t.tracker.Running() {
+				return "", errors.New("not loaded yet")
+			}
+			return "loaded", nil
+		})},
+		{Name: "component", Run: leading(func(t *term) (string, error) {
+			return linkState(t.component, l.cfg.ComponentDomain)
+		})},
+		{Name: "occupant", Run: leading(func(t *term) (string, error) {
+			if t.login == nil {
+				return "labelled, on the component", nil
+			}
+			return linkState(t.login, "hidden, as "+l.cfg.OccupantUser+"@"+l.cfg.HiddenDomain)
+		})},
+		{Name: "site", Run: leading(func(t *term) (string, error) {
+			// A wrong setting of the site hits somebody's meeting, but taking
+			// usher out of service would not help them.
+			problems := t.rooms.Problems()
+			var texts []string
+			for _, check := range slices.Sorted(maps.Keys(problems)) {
+				texts = append(texts, check+": "+problems[check])
+			}
+			return strings.Join(texts, "; "), nil
+		})},
+	}
+}
+
+// linkState tells what there is to say about a stream.
+func linkState(link *component.Link, as string) (string, error) {
+	up, since, err := link.Status()
+	switch {
+	case up:
+		return fmt.Sprintf("%s, up since %s", as, since.UTC().Format(time.RFC3339)), nil
+	case err != nil:
+		return as, fmt.Errorf("down: %w", err)
+	}
+	return as, errors.New("down: connecting")
+}

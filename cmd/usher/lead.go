@@ -1,0 +1,232 @@
+package main
+
+import (
+	"context"
+	"encoding/xml"
+	"errors"
+	"log/slog"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
+
+	"usher/component"
+	"usher/config"
+	"usher/meeting"
+	"usher/muc"
+)
+
+// Names that usher speaks and joins under. They never change at run time:
+// random ones leave ghosts in rooms.
+const (
+	controlUser  = "ctl" // administrator of the MUC, never in a room
+	labelledUser = "bot" // occupant on the component, where there is no login
+	resource     = "usher"
+	nick         = "usher"
+)
+
+// conflictPause is how long usher stands back after another process took its
+// component's place. Fighting back at once would go on for ever; who holds the
+// lease is settled after this long.
+const conflictPause = 15 * time.Second
+
+// modePoll is how often the login's fate is looked at until the occupant's
+// mode is decided; a login takes about 0.1 s.
+const modePoll = 50 * time.Millisecond
+
+var errNoHiddenDomain = errors.New("the server has no such hidden domain")
+
+// leader is what this process does while it leads the site: the streams, the
+// rooms and the meetings. The HTTP side asks it for the term that is on.
+type leader struct {
+	cfg   config.Config
+	store meeting.Store
+	log   *slog.Logger
+
+	labelled bool // the occupant's mode, decided once
+	term     atomic.Pointer[term]
+}
+
+// term is one stretch of leading.
+type term struct {
+	component *component.Link // control, and the occupant in labelled mode
+	login     *component.Link // the hidden occupant's; nil in labelled mode
+	rooms     *muc.Rooms
+	tracker   *meeting.Tracker
+	metrics   prometheus.Gatherer // series that begin anew with each term
+}
+
+func newLeader(cfg config.Config, store meeting.Store, log *slog.Logger) *leader {
+	l := &leader{cfg: cfg, store: store, log: log, labelled: cfg.OccupantPassword == ""}
+	if l.labelled {
+		log.Warn("no occupant password: people will see usher in their meetings", "mode", "labelled")
+	}
+	return l
+}
+
+// lead runs terms until ctx ends, another process takes over
+// ([meeting.ErrFenced]) or an error that only a person can mend.
+func (l *leader) lead(ctx context.Context) error {
+	err := l.runTerm(ctx)
+	if errors.Is(err, errNoHiddenDomain) {
+		l.log.Warn("no hidden domain on this server: people will see usher in their meetings",
+			"mode", "labelled", "hidden_domain", l.cfg.HiddenDomain)
+		l.labelled = true
+		err = l.runTerm(ctx)
+	}
+	if errors.Is(err, component.ErrConflict) {
+		l.log.Error("another process connects as this component, standing back", "err", err, "wait", conflictPause)
+		select {
+		case <-time.After(conflictPause):
+		case <-ctx.Done():
+		}
+		return meeting.ErrFenced
+	}
+	return err
+}
+
+func (l *leader) runTerm(ctx context.Context) error {
+	t, err := l.newTerm()
+	if err != nil {
+		return err
+	}
+	l.term.Store(t)
+	defer l.term.Store(nil)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return t.tracker.Run(ctx, func() { l.log.Info("meetings loaded") })
+	})
+	g.Go(func() error { return t.rooms.Run(ctx) })
+	g.Go(func() error { return t.component.Run(ctx) })
+	if t.login != nil {
+		g.Go(func() error { return t.login.Run(ctx) })
+		g.Go(func() error { return hiddenDomainExists(ctx, t.login) })
+	}
+	return g.Wait()
+}
+
+// hiddenDomainExists returns an error once the server says that it does not.
+// Anything else, a wrong password above all, never changes the mode.
+func hiddenDomainExists(ctx context.Context, login *component.Link) error {
+	tick := time.NewTicker(modePoll)
+	defer tick.Stop()
+	for {
+		up, _, err := login.Status()
+		switch {
+		case up:
+			return nil
+		case errors.Is(err, component.ErrHostUnknown):
+			return errNoHiddenDomain
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// newTerm makes the streams, the rooms and the tracker. They need one another,
+// so their handlers reach the later ones through t; nothing runs yet.
+func (l *leader) newTerm() (*term, error) {
+	cfg, reg := l.cfg, prometheus.NewRegistry()
+	t := &term{metrics: reg}
+	site := muc.Site{
+		MUC: cfg.MUC, FocusJID: cfg.FocusJID, HiddenDomain: cfg.HiddenDomain,
+		ComponentDomain: cfg.ComponentDomain, OccupantJID: cfg.OccupantUser + "@" + cfg.HiddenDomain,
+		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
+		TrustIdentity: cfg.TrustIdentity, ElectsModerator: cfg.ElectsModerator,
+	}
+	hear := func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) }
+	control := component.Handler{
+		Up:   func(string) { t.rooms.ControlUp() },
+		Down: func(error) { t.rooms.ControlDown() },
+	}
+	if l.labelled {
+		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
+		control = component.Handler{
+			Presence: hear,
+			Up:       func(string) { t.rooms.ControlUp(); t.rooms.OccupantUp() },
+			Down:     func(error) { t.rooms.ControlDown(); t.rooms.OccupantDown() },
+		}
+	}
+	var err error
+	t.component, err = component.NewComponent(component.ComponentConfig{
+		Addr: cfg.ComponentAddr, Domain: cfg.ComponentDomain, Secret: string(cfg.ComponentSecret),
+		Handler: control, Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
+	})
+	if err != nil {
+		return nil, err
+	}
+	occupant := t.component.As(labelledUser + "@" + cfg.ComponentDomain + "/" + resource)
+	if !l.labelled {
+		t.login, err = component.NewClient(component.ClientConfig{
+			Addr: cfg.ClientAddr, JID: site.OccupantJID + "/" + resource,
+			Password: string(cfg.OccupantPassword), ServerName: cfg.TLSServerName,
+			CAFile: cfg.TLSCAFile, PinSHA256: cfg.TLSPin, Insecure: cfg.TLSInsecure,
+			Handler: component.Handler{
+				Presence: hear,
+				Up:       func(string) { t.rooms.OccupantUp() },
+				Down:     func(error) { t.rooms.OccupantDown() },
+			},
+			Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
+		})
+		if err != nil {
+			return nil, err
+		}
+		occupant = t.login.As("")
+	}
+	t.rooms = muc.New(muc.Config{
+		Site:     site,
+		Control:  t.component.As(controlUser + "@" + cfg.ComponentDomain + "/" + resource),
+		Occupant: occupant,
+		Observe:  func(room string, at time.Time, f meeting.Fact) { t.tracker.Observe(room, at, f) },
+		Log:      l.log, Metrics: reg,
+	})
+	metrics := newTermMetrics(reg, t)
+	t.tracker = meeting.NewTracker(l.store, t.rooms, meeting.Options{
+		Log: l.log, Committed: metrics.committed, Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
+	})
+	return t, nil
+}
+
+// The leader passes the HTTP side's commands on to the tracker of the term
+// that is on (api.Commands). While another process leads, nothing is done.
+
+// Create makes a meeting; see [meeting.Tracker.Create].
+func (l *leader) Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error) {
+	if t := l.term.Load(); t != nil {
+		return t.tracker.Create(ctx, c)
+	}
+	return meeting.Meeting{}, meeting.ErrUnavailable
+}
+
+// Do applies a command; see [meeting.Tracker.Do].
+func (l *leader) Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
+	if t := l.term.Load(); t != nil {
+		return t.tracker.Do(ctx, id, f)
+	}
+	return meeting.Meeting{}, meeting.ErrUnavailable
+}
+
+// Room returns the meeting of a room; see [meeting.Tracker.Room].
+func (l *leader) Room(room string) (meeting.Meeting, bool) {
+	if t := l.term.Load(); t != nil {
+		return t.tracker.Room(room)
+	}
+	return meeting.Meeting{}, false
+}
+
+// Running reports whether this process leads and has loaded the meetings.
+func (l *leader) Running() bool {
+	t := l.term.Load()
+	return t != nil && t.tracker.Running()
+}
+
+// expect passes on that somebody asked for a room.
+func (l *leader) expect(room string) {
+	if t := l.term.Load(); t != nil {
+		t.rooms.Expect(room)
+	}
+}

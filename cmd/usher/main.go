@@ -1,0 +1,96 @@
+// Command usher follows the meetings of a Jitsi site. See `usher --help`.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"usher/config"
+)
+
+type cli struct {
+	Serve   serveCommand   `cmd:"" help:"Run usher."`
+	Demo    demoCommand    `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
+	Version versionCommand `cmd:"" help:"Print the version."`
+}
+
+// serveCommand is `usher serve`.
+type serveCommand struct {
+	config.Config
+	File kong.ConfigFlag `name:"config" help:"JSON file with settings, named like the flags."`
+}
+
+// Run serves until a signal comes.
+func (c *serveCommand) Run(ctx context.Context, stderr io.Writer) error {
+	return serve(ctx, c.Config, newLog(stderr, c.LogLevel), nil)
+}
+
+// versionCommand is `usher version`.
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run() error {
+	_, err := fmt.Println("usher", version())
+	return err
+}
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stderr); err != nil {
+		fmt.Fprintln(os.Stderr, "usher:", err)
+		os.Exit(1)
+	}
+}
+
+// run parses the arguments and runs the command they name until it is done or
+// ctx ends.
+func run(ctx context.Context, args []string, lookup func(string) (string, bool), stderr io.Writer) error {
+	options := append(config.Options(lookup),
+		kong.Name("usher"),
+		kong.Description("usher follows the meetings of a Jitsi site: who is in, since when, and until when."),
+		kong.Configuration(kong.JSON),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+		kong.BindTo(stderr, (*io.Writer)(nil)),
+	)
+	parser, err := kong.New(&cli{}, options...)
+	if err != nil {
+		return fmt.Errorf("define the command line: %w", err)
+	}
+	command, err := parser.Parse(args)
+	if err != nil {
+		return err
+	}
+	if err := command.Run(); !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+func newLog(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
+}
+
+// version returns what the Go toolchain recorded about this build.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown"
+	}
+	v := info.Main.Version
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" {
+			v += " " + s.Value
+		}
+	}
+	return v + " " + info.GoVersion
+}

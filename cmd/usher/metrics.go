@@ -1,0 +1,114 @@
+package main
+
+import (
+	"runtime"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"usher/meeting"
+)
+
+// termMetrics count what happens to meetings during one term of leading.
+type termMetrics struct {
+	events  *prometheus.CounterVec
+	latency prometheus.Histogram
+	dropped prometheus.Counter
+	panics  prometheus.Counter
+}
+
+var noticeTypes = []meeting.NoticeType{
+	meeting.MeetingCreated, meeting.MeetingEnded, meeting.SessionStarted, meeting.SessionEnded,
+	meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,
+}
+
+func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
+	m := &termMetrics{
+		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_events_total", Help: "Events committed, by type.",
+		}, []string{"type"}),
+		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+			Name: "usher_commit_latency_seconds", Help: "Time from handing over what a room or an app said until it was stored.",
+			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 1, 5},
+		}),
+		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "usher_facts_dropped_total", Help: "Presences dropped because a meeting had too many waiting; its roster is asked for anew.",
+		}),
+		panics: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "usher_panics_total", Help: "Panics while working on a meeting.",
+		}),
+	}
+	for _, t := range noticeTypes {
+		m.events.WithLabelValues(string(t))
+	}
+	reg.MustRegister(m.events, m.latency, m.dropped, m.panics, &occupancy{t})
+	return m
+}
+
+// committed is called after each commit.
+func (m *termMetrics) committed(c meeting.Commit, latency time.Duration) {
+	m.latency.Observe(latency.Seconds())
+	for _, n := range c.Notices {
+		m.events.WithLabelValues(string(n.Type)).Inc()
+	}
+}
+
+// occupancy counts meetings and people at each scrape.
+type occupancy struct{ t *term }
+
+var (
+	meetingsDesc     = prometheus.NewDesc("usher_meetings", "Meetings that are not over, by state.", []string{"state"}, nil)
+	participantsDesc = prometheus.NewDesc("usher_participants", "People and services in meetings now, by kind.", []string{"kind"}, nil)
+	staleDesc        = prometheus.NewDesc("usher_meetings_stale", "Meetings with people whose room usher cannot see.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (o *occupancy) Describe(ch chan<- *prometheus.Desc) {
+	ch <- meetingsDesc
+	ch <- participantsDesc
+	ch <- staleDesc
+}
+
+// Collect implements prometheus.Collector.
+func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
+	var created, live, stale, humans, recorders, others int
+	o.t.tracker.Each(func(m meeting.Meeting) {
+		switch m.State() {
+		case meeting.StateCreated:
+			created++
+		case meeting.StateLive:
+			live++
+		}
+		if !m.StaleSince.IsZero() {
+			stale++
+		}
+		who := m.Occupancy()
+		humans += who.Humans
+		recorders += who.Recorders
+		others += who.Others
+	})
+	gauge := func(d *prometheus.Desc, n int, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
+	}
+	gauge(meetingsDesc, created, "created")
+	gauge(meetingsDesc, live, "live")
+	gauge(staleDesc, stale)
+	gauge(participantsDesc, humans, "human")
+	gauge(participantsDesc, recorders, "recorder")
+	gauge(participantsDesc, others, "other")
+}
+
+// newProcessMetrics returns the registry of what lives as long as the process.
+func newProcessMetrics() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "usher_build_info", Help: "Always 1; the labels tell the build.",
+			ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
+		}, func() float64 { return 1 }),
+	)
+	return reg
+}

@@ -1,0 +1,144 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"golang.org/x/sync/errgroup"
+
+	"usher/api"
+	"usher/config"
+	"usher/internal/stack"
+	"usher/meeting"
+	"usher/store"
+)
+
+// drainPatience is how long requests under way may take once usher is told to
+// stop; clients wait for an answer about as long.
+const drainPatience = 10 * time.Second
+
+// backend is a store with what the HTTP side and leading need of it.
+type backend interface {
+	meeting.Store
+	api.Reads
+	Ping(ctx context.Context) error
+	Lead(ctx context.Context, holder string, led func(context.Context) error) error
+	Close() error
+}
+
+// addresses are where a running usher can be reached.
+type addresses struct{ api, admin, redis string }
+
+// serve runs usher until ctx ends and everything that it started has ended.
+// ready, which may be nil, is called once both listeners are open.
+func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(addresses)) error {
+	reg := newProcessMetrics()
+	st, redisURL, stop, err := openStore(ctx, cfg, log, reg)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	l := newLeader(cfg, st, log)
+
+	keys := make([]string, len(cfg.APIKeys))
+	for i, k := range cfg.APIKeys {
+		keys[i] = string(k)
+	}
+	public, err := api.New(api.Config{
+		Commands: l, Reads: st, Keys: keys, ReservationToken: string(cfg.ReservationToken),
+		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
+	})
+	if err != nil {
+		return err
+	}
+	admin := api.Admin(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		gatherers := prometheus.Gatherers{reg}
+		if t := l.term.Load(); t != nil {
+			gatherers = append(gatherers, t.metrics)
+		}
+		return gatherers.Gather()
+	}), l.checks(st)...)
+
+	apiListener, err := net.Listen("tcp", cfg.Listen)
+	if err != nil {
+		return err
+	}
+	adminListener, err := net.Listen("tcp", cfg.AdminListen)
+	if err != nil {
+		return errors.Join(err, apiListener.Close())
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return serveHTTP(ctx, apiListener, public) })
+	g.Go(func() error { return serveHTTP(ctx, adminListener, admin) })
+	g.Go(func() error {
+		host, err := os.Hostname()
+		if err != nil {
+			return err
+		}
+		return st.Lead(ctx, host+":"+cfg.Listen, l.lead)
+	})
+	at := addresses{api: apiListener.Addr().String(), admin: adminListener.Addr().String(), redis: redisURL}
+	log.Info("listening", "api", at.api, "admin", at.admin)
+	if ready != nil {
+		ready(at)
+	}
+	return g.Wait()
+}
+
+// openStore opens the store that the settings name; stop closes it, and ends
+// the redis-server that was started for it.
+func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st backend, redisURL string, stop func(), err error) {
+	if cfg.Store == "memory" {
+		log.Warn("state is kept in memory: nothing survives a restart")
+		return store.NewMemory(), "", func() {}, nil
+	}
+	stopChild := func() {}
+	if redisURL = cfg.RedisURL; redisURL == "" {
+		child, err := stack.StartRedis(ctx, cfg.DataDir)
+		if err != nil {
+			return nil, "", nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
+		}
+		log.Info("started a redis-server", "data_dir", cfg.DataDir, "pid", child.PID())
+		redisURL = child.URL
+		stopChild = func() {
+			if err := child.Stop(); err != nil {
+				log.Error("redis-server did not stop", "err", err)
+			}
+		}
+	}
+	rdb, err := store.NewRedis(store.Config{URL: redisURL, Site: cfg.Site, Log: log, Registerer: reg})
+	if err != nil {
+		stopChild()
+		return nil, "", nil, err
+	}
+	return rdb, redisURL, func() {
+		if err := rdb.Close(); err != nil {
+			log.Warn("closing redis", "err", err)
+		}
+		stopChild()
+	}, nil
+}
+
+// serveHTTP serves until ctx ends, then lets requests under way finish.
+func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
+	srv := api.NewServer(h)
+	stopped := make(chan error, 1)
+	unhook := context.AfterFunc(ctx, func() {
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainPatience)
+		defer cancel()
+		stopped <- srv.Shutdown(drain)
+	})
+	err := srv.Serve(ln)
+	if !unhook() {
+		return <-stopped
+	}
+	return err
+}
