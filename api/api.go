@@ -1,0 +1,118 @@
+// Package api is usher's HTTP side: the meeting API under /v1, the reservation
+// callback of Prosody, and the admin listener with metrics and health.
+//
+// It knows HTTP and nothing else. What a meeting may do is decided in package
+// meeting, where state is kept is the store's business, and listening, TLS and
+// shutting down belong to whoever runs the handlers.
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/meeting"
+)
+
+// Commands changes meetings, and knows those that are not over without asking
+// a store. [meeting.Tracker] does both; the errors are those it documents.
+type Commands interface {
+	Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error)
+	Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error)
+	Room(room string) (meeting.Meeting, bool)
+	Running() bool
+}
+
+// Reads answers from the store. Every error that may pass when tried again
+// wraps [meeting.ErrUnavailable]; what is not there is [meeting.ErrNotFound].
+//
+// Lists are newest first. A cursor is opaque: it comes from the page before,
+// is "" for the first page and after the last one, and one that makes no sense
+// gives some page rather than an error.
+type Reads interface {
+	// Load returns a meeting with the people of its open session.
+	Load(ctx context.Context, id string) (meeting.Meeting, error)
+	// List returns at most limit meetings that match every argument that is
+	// not empty, and the cursor of the next page.
+	List(ctx context.Context, state meeting.State, externalID, room, cursor string, limit int) ([]meeting.Meeting, string, error)
+	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
+	Session(ctx context.Context, id string) (meeting.Session, error)
+	// Participants returns everybody who was in the session, in the order in
+	// which they first came.
+	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
+}
+
+// Config configures the public handler.
+type Config struct {
+	Commands Commands
+	Reads    Reads
+	// Keys are the API keys, any of which opens /v1.
+	Keys []string
+	// ReservationToken opens /reservations; empty: the site does not use them.
+	ReservationToken string
+	// Expect is called when people are let into a room that is about to be
+	// made, from many goroutines. It must not block; nil: nobody wants to know.
+	Expect  func(room string)
+	Log     *slog.Logger          // nil discards
+	Metrics prometheus.Registerer // nil registers nowhere
+	Version string                // of usher, for the OpenAPI document
+}
+
+// New returns the public handler: /v1, /reservations and /openapi.json. It
+// fails when a credential is missing, too short or used twice.
+func New(cfg Config) (http.Handler, error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Expect == nil {
+		cfg.Expect = func(string) {}
+	}
+	if len(cfg.Keys) == 0 {
+		return nil, errors.New("api: no API key configured")
+	}
+	keys, err := newCredentials(cfg.Keys...)
+	if err != nil {
+		return nil, fmt.Errorf("API key: %w", err)
+	}
+	var reservation credentials
+	if cfg.ReservationToken != "" {
+		if reservation, err = newCredentials(cfg.ReservationToken); err != nil {
+			return nil, fmt.Errorf("reservation token: %w", err)
+		}
+		if keys.match(cfg.ReservationToken) {
+			return nil, errors.New("api: the reservation token must not be an API key")
+		}
+	}
+
+	mux := http.NewServeMux()
+	m := newMetrics(cfg.Metrics)
+	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{cfg.Commands, cfg.Reads, cfg.Log}, cfg.Version)
+	if err != nil {
+		return nil, err
+	}
+	mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(spec.json) // the client's loss
+	})
+	m.expect("/openapi.json", http.MethodGet, http.StatusOK)
+	for _, r := range spec.routes {
+		m.expect(r.path, r.method, r.status)
+	}
+	guard := guarded{"/v1/": keys}
+	if reservation != nil {
+		guard["/reservations/"] = reservation
+		h := &reservations{commands: cfg.Commands, expect: cfg.Expect}
+		mux.HandleFunc("POST /reservations/conference", h.post)
+		mux.HandleFunc("GET /reservations/conference/{id}", h.get)
+		mux.HandleFunc("DELETE /reservations/conference/{id}", h.delete)
+		m.expect("/reservations/conference", http.MethodPost, http.StatusOK)
+		m.expect("/reservations/conference/{id}", http.MethodGet, http.StatusOK)
+		m.expect("/reservations/conference/{id}", http.MethodDelete, http.StatusNoContent)
+	}
+	return around(guard.wrap(knownOnly(mux)), m, cfg.Log), nil
+}

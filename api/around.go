@@ -1,0 +1,140 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"path"
+	"regexp"
+	"runtime/debug"
+	"time"
+
+	"usher/meeting"
+)
+
+const (
+	// MaxBody is the largest request body in bytes; the largest honest one, a
+	// meeting with its metadata, stays under a fiftieth of it.
+	MaxBody = 1 << 20
+	// RequestTimeout is how long a request may take once its header is read. A
+	// command waits for a store that is away; an app is better off with a 503
+	// that it can repeat.
+	RequestTimeout = 10 * time.Second
+)
+
+// around does for every request what no route should have to think of: id,
+// limits, path, panics, metrics and the access log.
+func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		id := r.Header.Get("X-Request-Id")
+		if !saneID.MatchString(id) {
+			id = newRequestID(start)
+		}
+		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		ctx, cancel := context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
+		defer cancel()
+
+		asked := r.URL.Path
+		r = r.Clone(ctx)
+		// The mux would answer // and /./ with a redirect, which some clients
+		// do not follow and which turns others' POST into a GET.
+		r.URL.Path, r.URL.RawPath = path.Clean("/"+asked), ""
+		rec := &recorder{ResponseWriter: w}
+		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+		rec.Header().Set("X-Request-Id", id)
+		rec.Header().Set("X-Content-Type-Options", "nosniff")
+		rec.Header().Set("Cache-Control", "no-store")
+
+		defer func() {
+			p := recover()
+			if p != nil && p != http.ErrAbortHandler {
+				log.Error("panic while answering a request", "request_id", id, "route", r.Pattern,
+					"panic", p, "stack", string(debug.Stack()))
+				if rec.status == 0 {
+					writeProblem(rec, r, newProblem(http.StatusInternalServerError, ""))
+					p = nil
+				}
+			}
+			took := time.Since(start)
+			m.observe(r.Pattern, r.Method, rec.status, took)
+			// No header and no query: they hold secrets.
+			log.Debug("http request", "request_id", id, "method", r.Method, "route", r.Pattern,
+				"path", asked, "status", rec.status, "duration", took, "remote", r.RemoteAddr)
+			if p != nil {
+				// Half an answer is out: the client must see that it is broken off.
+				panic(http.ErrAbortHandler)
+			}
+		}()
+		next.ServeHTTP(rec, r)
+	})
+}
+
+var errTimeout = errors.New("api: request took too long")
+
+// saneID is what is taken over as a request id: nothing that could forge a log
+// line or fill one.
+var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
+
+type requestIDKey struct{}
+
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestIDKey{}).(string)
+	return id
+}
+
+func newRequestID(at time.Time) string {
+	var seed meeting.Seed
+	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
+	return meeting.NewID("req_", at, seed, 0)
+}
+
+// knownOnly serves the routes of mux, and answers in the API's own form where
+// the mux would say in plain text that there is none, or none for the method.
+func knownOnly(mux *http.ServeMux) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h, pattern := mux.Handler(r)
+		if pattern != "" {
+			mux.ServeHTTP(w, r)
+			return
+		}
+		refusal := &refusal{header: w.Header()}
+		h.ServeHTTP(refusal, r)
+		writeProblem(w, r, newProblem(refusal.status, ""))
+	})
+}
+
+// refusal takes the status and headers (Allow) of an answer and drops its body.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (w *refusal) Header() http.Header         { return w.header }
+func (w *refusal) WriteHeader(status int)      { w.status = status }
+func (w *refusal) Write(p []byte) (int, error) { return len(p), nil }
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (w *recorder) WriteHeader(status int) {
+	if w.status == 0 {
+		w.status = status
+	}
+	w.ResponseWriter.WriteHeader(status)
+}
+
+func (w *recorder) Write(p []byte) (int, error) {
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	return w.ResponseWriter.Write(p)
+}
+
+// Unwrap lets http.ResponseController and huma reach the deadlines.
+func (w *recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

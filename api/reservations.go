@@ -1,0 +1,130 @@
+package api
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"usher/meeting"
+)
+
+const (
+	// OpenEndedReservation is how long a room without an end is reserved.
+	// Prosody throws everybody out when it is over, so it outlasts any
+	// conference; and it forgets no sooner a reservation whose room was never
+	// made, so it is not for ever.
+	OpenEndedReservation = 7 * 24 * time.Hour
+	// ReservationGrace is added to a meeting's end. usher itself ends it on
+	// time and tells people why; Prosody's end, which tells nothing, is for
+	// when usher is away.
+	ReservationGrace = 60 * time.Second
+	// maxReservationBody, in bytes, is far more than its three short fields.
+	maxReservationBody = 16 << 10
+)
+
+// reservations answers Prosody's mod_reservations, which asks before it lets a
+// room come into being: every first join waits for it. So the answer comes from
+// memory, and does not change when it is asked for again. The reservation's id
+// is the room's name; nothing is stored.
+//
+// Prosody shows the message of a refusal to people, remembers a refusal for 30
+// to 90 seconds, and repeats a request that got a 5xx three times, 3 s apart.
+type reservations struct {
+	commands Commands
+	expect   func(room string)
+}
+
+// reservation is the answer that mod_reservations wants; it refuses one from
+// which a field is missing.
+type reservation struct {
+	ID        string       `json:"id"`
+	Name      string       `json:"name"` // as it was asked for
+	MailOwner string       `json:"mail_owner"`
+	StartTime meeting.Time `json:"start_time"`
+	Duration  int64        `json:"duration"` // whole seconds from StartTime on
+}
+
+// post lets people into a room, or says why not.
+func (h *reservations) post(w http.ResponseWriter, r *http.Request) {
+	// Read by hand: ParseForm wants a Content-Type, which a site can lose by
+	// setting headers of its own.
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReservationBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		answer(w, http.StatusRequestEntityTooLarge, message{"The request is too large."})
+		return
+	}
+	form, formErr := url.ParseQuery(string(body))
+	if err != nil || formErr != nil || form.Get("name") == "" {
+		answer(w, http.StatusBadRequest, message{"The request names no room."})
+		return
+	}
+	if room, ok := h.decide(w, form.Get("name"), form.Get("mail_owner")); ok {
+		h.expect(room)
+	}
+}
+
+// get is asked after a conflict, which post never reports; it says the same.
+func (h *reservations) get(w http.ResponseWriter, r *http.Request) {
+	h.decide(w, r.PathValue("id"), "")
+}
+
+// delete hears that a room is gone. usher sees that for itself, and better: a
+// restart of Prosody never says it.
+func (h *reservations) delete(w http.ResponseWriter, _ *http.Request) {
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// message is a refusal; people read it.
+type message struct {
+	Message string `json:"message"`
+}
+
+// decide answers, and returns the room when people may come in.
+func (h *reservations) decide(w http.ResponseWriter, name, owner string) (room string, allowed bool) {
+	room, now := strings.ToLower(name), time.Now()
+	// Asked on both sides: the meetings may come or go in between.
+	running := h.commands.Running()
+	m, known := h.commands.Room(room)
+	running = running && h.commands.Running()
+	switch {
+	case !running:
+		// This process does not lead, or has not loaded its meetings: it knows
+		// of no room, which is not the same as that there is none. Prosody
+		// remembers a refusal but repeats after a 5xx, by then it is known.
+		answer(w, http.StatusServiceUnavailable, message{"Meetings cannot be started right now. Please try again in a minute."})
+	case !known:
+		answer(w, http.StatusForbidden, message{"There is no such meeting. It may be over, or the link is wrong."})
+	case m.State() == meeting.StateEnded, !m.EndAt.IsZero() && !now.Before(m.EndAt):
+		answer(w, http.StatusForbidden, message{"This meeting is over."})
+	case now.Before(m.StartAt):
+		answer(w, http.StatusForbidden, message{"This meeting opens on " + m.StartAt.UTC().Format("2 January 2006 at 15:04:05 UTC") + "."})
+	default:
+		answer(w, http.StatusOK, reservation{
+			ID: room, Name: name, MailOwner: owner,
+			// Prosody drops the fraction of a second.
+			StartTime: meeting.Time{Time: now.Truncate(time.Second)},
+			Duration:  seconds(m, now),
+		})
+		return room, true
+	}
+	return "", false
+}
+
+// seconds returns how long the room may exist.
+func seconds(m meeting.Meeting, now time.Time) int64 {
+	if m.EndAt.IsZero() {
+		return int64(OpenEndedReservation / time.Second)
+	}
+	return int64((m.EndAt.Sub(now) + ReservationGrace + time.Second - 1) / time.Second)
+}
+
+func answer(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client's loss
+}

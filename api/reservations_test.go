@@ -1,0 +1,178 @@
+package api
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"usher/meeting"
+)
+
+// ask posts what mod_reservations posts when somebody wants a room.
+func (s *site) ask(room string) response {
+	s.t.Helper()
+	form := url.Values{"name": {room}, "start_time": {"2026-11-22T10:00:00.000Z"}, "mail_owner": {"ann@meet.jitsi"}}
+	return s.send("POST", "/reservations/conference", form.Encode(), "Bearer "+testToken, "application/x-www-form-urlencoded")
+}
+
+func TestReservationAllowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // starts at midnight UTC 2000-01-01
+		s := newSite(t)
+		s.create(`{"room":"standup","end_at":"2000-01-01T00:30:00.500Z"}`)
+		s.create(`{"room":"endless"}`)
+		tests := []struct{ name, want string }{
+			{"Standup", `{"id":"standup","name":"Standup","mail_owner":"ann@meet.jitsi","start_time":"2000-01-01T00:00:00.000Z","duration":1861}`},
+			{"standup", `{"id":"standup","name":"standup","mail_owner":"ann@meet.jitsi","start_time":"2000-01-01T00:00:00.000Z","duration":1861}`},
+			{"endless", `{"id":"endless","name":"endless","mail_owner":"ann@meet.jitsi","start_time":"2000-01-01T00:00:00.000Z","duration":604800}`},
+		}
+		for _, tt := range tests {
+			for range 2 {
+				res := s.ask(tt.name)
+				if got := strings.TrimSpace(res.Body.String()); res.Code != http.StatusOK || got != tt.want {
+					t.Errorf("reservation of %s = %d %s, want 200 %s", tt.name, res.Code, got, tt.want)
+				}
+			}
+		}
+		if got, want := fmt.Sprint(s.expected), "[standup standup standup standup endless endless]"; got != want {
+			t.Errorf("expected rooms = %s, want %s", got, want)
+		}
+		// The store has no part in it.
+		s.store.fail(meeting.ErrUnavailable)
+		if res := s.ask("standup"); res.Code != http.StatusOK {
+			t.Errorf("reservation without a store = %d, want 200", res.Code)
+		}
+		s.expected = nil
+		var r reservationJSON
+		s.send("GET", "/reservations/conference/standup", "", "Bearer "+testToken, "").into(http.StatusOK, &r)
+		if r.Name != "standup" || r.MailOwner == nil || r.Duration != 1861 {
+			t.Errorf("reservation = %+v", r)
+		}
+		if len(s.expected) != 0 {
+			t.Error("GET announced a room")
+		}
+		if res := s.send("DELETE", "/reservations/conference/standup", "", "Bearer "+testToken, ""); res.Code != http.StatusNoContent {
+			t.Errorf("DELETE = %d, want 204", res.Code)
+		}
+		if res := s.ask("standup"); res.Code != http.StatusOK {
+			t.Errorf("reservation after DELETE = %d, want 200", res.Code)
+		}
+	})
+}
+
+type reservationJSON struct {
+	Name      string
+	MailOwner *string `json:"mail_owner"`
+	Duration  int
+}
+
+func TestReservationRefused(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		s.create(`{"room":"later","start_at":"2000-01-02T10:00:00Z"}`)
+		s.create(`{"room":"short","end_at":"2000-01-01T00:01:00Z"}`)
+		s.create(`{"room":"unsaved","end_at":"2000-01-01T00:02:00Z"}`)
+		id := s.create(`{"room":"ended"}`)["id"].(string)
+		s.do("POST", "/v1/meetings/"+id+"/end", "").into(http.StatusOK, &anyMap{})
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		tests := []struct{ room, want string }{
+			{"unknown", "There is no such meeting"},
+			{"[tenant]later", "There is no such meeting"},
+			{"later", "opens on 2 January 2000 at 10:00:00 UTC"},
+			{"short", "is over"},
+			{"ended", "is over"},
+		}
+		for _, tt := range tests {
+			var m message
+			s.ask(tt.room).into(http.StatusForbidden, &m)
+			if !strings.Contains(m.Message, tt.want) {
+				t.Errorf("refusal of %s = %q, want %q in it", tt.room, m.Message, tt.want)
+			}
+		}
+		if len(s.expected) != 0 {
+			t.Errorf("refused rooms are expected: %v", s.expected)
+		}
+		// Time ends a meeting even while the store cannot be told.
+		s.store.fail(meeting.ErrUnavailable)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		var m message
+		s.ask("unsaved").into(http.StatusForbidden, &m)
+		s.store.fail(nil)
+		time.Sleep(34 * time.Hour)
+		if res := s.ask("later"); res.Code != http.StatusOK {
+			t.Errorf("reservation after the start = %d, want 200", res.Code)
+		}
+	})
+}
+
+func TestReservationBadRequests(t *testing.T) {
+	s := newSite(t)
+	s.create(`{"room":"r"}`)
+	tests := []struct {
+		name, body, authorization string
+		status                    int
+	}{
+		{"no name", "start_time=x", "Bearer " + testToken, 400},
+		{"not a form", "name=%zz", "Bearer " + testToken, 400},
+		{"too large", "name=" + strings.Repeat("x", maxReservationBody), "Bearer " + testToken, 413},
+		{"no token", "name=r", "", 401},
+		{"an API key", "name=r", "Bearer " + testKey, 401},
+		{"no Content-Type", "name=r", "Bearer " + testToken, 200},
+	}
+	for _, tt := range tests {
+		res := s.send("POST", "/reservations/conference", tt.body, tt.authorization, "")
+		if res.Code != tt.status {
+			t.Errorf("%s: status = %d, want %d", tt.name, res.Code, tt.status)
+		}
+	}
+}
+
+func TestReservationWhileStandby(t *testing.T) {
+	s := newStandby(t)
+	var m message
+	s.ask("r").into(http.StatusServiceUnavailable, &m)
+	if m.Message == "" {
+		t.Error("no message for people")
+	}
+}
+
+func BenchmarkReservation(b *testing.B) {
+	s := newSite(b)
+	s.create(`{"room":"r"}`)
+	for b.Loop() {
+		if res := s.ask("r"); res.Code != http.StatusOK {
+			b.Fatal(res.Code)
+		}
+		s.log.Reset()
+	}
+}
+
+// passing is a tracker that starts or stops while it is asked.
+type passing struct {
+	Commands
+	running []bool
+}
+
+func (p *passing) Room(string) (meeting.Meeting, bool) { return meeting.Meeting{}, false }
+
+func (p *passing) Running() bool {
+	now := p.running[0]
+	p.running = append(p.running[1:], now)
+	return now
+}
+
+func TestReservationWhileStartingOrStopping(t *testing.T) {
+	for _, running := range [][]bool{{false, true}, {true, false}} {
+		h := &reservations{commands: &passing{running: running}}
+		w := httptest.NewRecorder()
+		if h.decide(w, "r", ""); w.Code != http.StatusServiceUnavailable {
+			t.Errorf("running %v: status = %d, want 503: a refusal would be remembered", running, w.Code)
+		}
+	}
+}

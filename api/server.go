@@ -1,0 +1,38 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"time"
+)
+
+// Limits of a listener. They bound what somebody without a key can hold on to.
+const (
+	// ReadHeaderTimeout bounds a client that sends its header byte by byte.
+	ReadHeaderTimeout = 5 * time.Second
+	// ReadTimeout bounds header and body: MaxBody over a poor mobile link.
+	ReadTimeout = 15 * time.Second
+	// WriteTimeout bounds the whole exchange: the body, RequestTimeout, and
+	// some seconds to send the answer.
+	WriteTimeout = 30 * time.Second
+	// IdleTimeout is longer than the pools of common HTTP clients keep a
+	// connection unused between the calls of a busy app.
+	IdleTimeout = 60 * time.Second
+	// MaxHeaderBytes is four times the largest honest header, one with a token.
+	MaxHeaderBytes = 16 << 10
+)
+
+// NewServer returns a server with these limits for a handler of this package.
+// Its Addr is empty: use Serve with a listener. log gets what net/http has to
+// say about bad connections.
+func NewServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: ReadHeaderTimeout,
+		ReadTimeout:       ReadTimeout,
+		WriteTimeout:      WriteTimeout,
+		IdleTimeout:       IdleTimeout,
+		MaxHeaderBytes:    MaxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
+	}
+}
