@@ -37,9 +37,9 @@ type Commands interface {
 type Reads interface {
 	// Load returns a meeting with the people of its open session.
 	Load(ctx context.Context, id string) (meeting.Meeting, error)
-	// List returns at most limit meetings that match every argument that is
-	// not empty, and the cursor of the next page.
-	List(ctx context.Context, state meeting.State, externalID, room, cursor string, limit int) ([]meeting.Meeting, string, error)
+	// List returns at most limit meetings that the filter chooses, and the
+	// cursor of the next page.
+	List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error)
 	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
 	Session(ctx context.Context, id string) (meeting.Session, error)
 	// Participants returns everybody who was in the session, in the order in

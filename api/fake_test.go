@@ -82,10 +82,9 @@ func (s *fakeStore) Load(_ context.Context, id string) (meeting.Meeting, error) 
 	return list[0], nil
 }
 
-func (s *fakeStore) List(_ context.Context, state meeting.State, externalID, room, cursor string, limit int) ([]meeting.Meeting, string, error) {
+func (s *fakeStore) List(_ context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error) {
 	return pick(s, &s.meetings, cursor, limit, func(m meeting.Meeting) (string, bool) {
-		return m.ID, (state == "" || m.State() == state) && (externalID == "" || m.ExternalID == externalID) &&
-			(room == "" || m.Room == room)
+		return m.ID, f.Matches(m)
 	})
 }
 

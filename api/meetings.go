@@ -26,13 +26,15 @@ const (
 // newMeeting is the body that makes a meeting. Its limits in length leave room
 // in the room's address and in the store's keys.
 type newMeeting struct {
-	_          struct{}          `json:"-" additionalProperties:"false"`
-	Room       string            `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
-	NamePrefix string            `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case; not together with room"`
-	ExternalID string            `json:"external_id,omitempty" maxLength:"200" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
-	StartAt    *time.Time        `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; missing or null: at once"`
-	EndAt      *time.Time        `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; missing or null: never"`
-	Metadata   map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB"`
+	_          struct{}   `json:"-" additionalProperties:"false"`
+	Room       string     `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
+	NamePrefix string     `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case; not together with room"`
+	ExternalID string     `json:"external_id,omitempty" maxLength:"200" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
+	StartAt    *time.Time `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; missing or null: at once"`
+	EndAt      *time.Time `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; missing or null: never"`
+	// DepartureTimeoutS is the linger of the meeting's sessions.
+	DepartureTimeoutS int64             `json:"departure_timeout_s,omitempty" minimum:"1" maximum:"86400" default:"60" doc:"Seconds that a session stays open after the last human has left; long enough for a page reload"`
+	Metadata          map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB"`
 }
 
 var _ huma.ResolverWithPath = (*newMeeting)(nil)
@@ -114,6 +116,7 @@ func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (
 	m, err := v.commands.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
 		StartAt: instant(in.Body.StartAt), EndAt: instant(in.Body.EndAt),
+		Linger: time.Duration(in.Body.DepartureTimeoutS) * time.Second,
 	})
 	if err != nil {
 		return nil, v.fail(ctx, err)
@@ -127,7 +130,9 @@ func (v *v1) listMeetings(ctx context.Context, in *struct {
 	Room       string `query:"room" maxLength:"100"`
 	Paging
 }) (*page[meeting.MeetingInfo], error) {
-	list, next, err := v.reads.List(ctx, meeting.State(in.State), in.ExternalID, strings.ToLower(in.Room), in.Cursor, in.Limit)
+	list, next, err := v.reads.List(ctx, meeting.Filter{
+		State: meeting.State(in.State), ExternalID: in.ExternalID, Room: strings.ToLower(in.Room),
+	}, in.Cursor, in.Limit)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}

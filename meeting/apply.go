@@ -26,7 +26,7 @@ type Effects struct {
 //	live     Seen, Roster  live      participant.joined, .left or .updated
 //	live     Gone          live      participant.left once no connection is left
 //	live     RoomGone      live      participant.left for everybody
-//	live     Tick          created   session.ended once empty for SessionLinger
+//	live     Tick          created   session.ended once empty for the linger
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
 //	ended    RoomGone      ended     nothing; the meeting is closed
 func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
@@ -75,7 +75,7 @@ func (d *draft) create(f Created) error {
 	}
 	d.m = Meeting{
 		ID: d.newID("mtg_"), Room: f.Room, ExternalID: f.ExternalID, Metadata: f.Metadata,
-		CreatedAt: d.at, StartAt: f.StartAt, EndAt: f.EndAt,
+		CreatedAt: d.at, StartAt: f.StartAt, EndAt: f.EndAt, Linger: f.Linger,
 	}
 	d.notifyMeeting(MeetingCreated)
 	return nil
@@ -111,8 +111,7 @@ func (d *draft) tick() {
 	case d.m.ID == "" || d.m.State() == StateEnded:
 	case !d.m.EndAt.IsZero() && !d.at.Before(d.m.EndAt):
 		_ = d.end(EndTime) // refuses only meetings that have ended
-	case d.m.Session.ID != "" && !d.m.Session.EmptySince.IsZero() &&
-		!d.at.Before(d.m.Session.EmptySince.Add(SessionLinger)):
+	case d.m.Session.ID != "" && !d.m.lingersUntil().IsZero() && !d.at.Before(d.m.lingersUntil()):
 		d.endSession()
 	}
 }

@@ -23,6 +23,7 @@ type Created struct {
 	Metadata   map[string]string
 	StartAt    time.Time
 	EndAt      time.Time
+	Linger     time.Duration
 }
 
 // Ended ends the meeting for good: everybody out, and nobody in again.

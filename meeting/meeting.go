@@ -13,7 +13,8 @@ package meeting
 
 import "time"
 
-// SessionLinger is how long a session stays open after the last human has left.
+// SessionLinger is how long a session stays open after the last human has left,
+// unless the meeting says otherwise.
 // A page reload takes seconds, a restart of the server or of the network under
 // a minute; apps that see a session end act on it for good.
 const SessionLinger = 60 * time.Second
@@ -38,8 +39,11 @@ type Meeting struct {
 	CreatedAt  time.Time         `json:"created_at"`
 	StartAt    time.Time         `json:"start_at,omitzero"` // people are let in from then on; zero: at once
 	EndAt      time.Time         `json:"end_at,omitzero"`   // ends by itself then; zero: never
-	EndedAt    time.Time         `json:"ended_at,omitzero"`
-	EndReason  EndReason         `json:"end_reason,omitempty"`
+	// Linger is how long a session stays open after the last human has left;
+	// zero: SessionLinger.
+	Linger    time.Duration `json:"linger,omitempty"`
+	EndedAt   time.Time     `json:"ended_at,omitzero"`
+	EndReason EndReason     `json:"end_reason,omitempty"`
 	// Closed says that after the end the room was seen to be gone.
 	Closed bool `json:"closed,omitempty"`
 	// StaleSince is when usher lost sight of the room; zero while it follows.
@@ -131,10 +135,20 @@ func (m Meeting) Deadline(now time.Time) time.Time {
 		earliest(m.StartAt)
 	}
 	earliest(m.EndAt)
-	if m.Session.ID != "" && !m.Session.EmptySince.IsZero() {
-		earliest(m.Session.EmptySince.Add(SessionLinger))
-	}
+	earliest(m.lingersUntil())
 	return next
+}
+
+// lingersUntil returns when the open session ends for want of people, zero
+// while somebody is in or no session is open.
+func (m Meeting) lingersUntil() time.Time {
+	switch {
+	case m.Session.EmptySince.IsZero():
+		return time.Time{}
+	case m.Linger > 0:
+		return m.Session.EmptySince.Add(m.Linger)
+	}
+	return m.Session.EmptySince.Add(SessionLinger)
 }
 
 // Occupancy counts people, not connections.

@@ -1,6 +1,9 @@
 package meeting
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // APIVersion names the shape of notices; it changes when a field changes its
 // meaning or goes.
@@ -14,7 +17,7 @@ const (
 	MeetingCreated     NoticeType = "meeting.created"     // an app created a meeting
 	MeetingEnded       NoticeType = "meeting.ended"       // over for good; the meeting's last notice
 	SessionStarted     NoticeType = "session.started"     // the first human came in
-	SessionEnded       NoticeType = "session.ended"       // empty for SessionLinger, or the meeting ended
+	SessionEnded       NoticeType = "session.ended"       // empty for the linger, or the meeting ended
 	ParticipantJoined  NoticeType = "participant.joined"  // the first connection of a person
 	ParticipantLeft    NoticeType = "participant.left"    // the last connection of a person
 	ParticipantUpdated NoticeType = "participant.updated" // name, role, media or hand, see changed
@@ -54,20 +57,22 @@ type Data struct {
 
 // MeetingInfo is a meeting as apps see it.
 type MeetingInfo struct {
-	ID           string            `json:"id"`
-	Room         string            `json:"room" doc:"Name of the room in Jitsi, lower case"`
-	ExternalID   string            `json:"external_id,omitempty" doc:"The app's own id for the meeting"`
-	Metadata     map[string]string `json:"metadata,omitempty"`
-	State        State             `json:"state" enum:"created,live,ended"`
-	CreatedAt    Time              `json:"created_at"`
-	StartAt      *Time             `json:"start_at" doc:"People are let in from then on; null: at once"`
-	EndAt        *Time             `json:"end_at" doc:"The meeting ends by itself then; null: never"`
-	EndedAt      *Time             `json:"ended_at"`
-	EndReason    EndReason         `json:"end_reason,omitempty" enum:"requested,end_time"`
-	StaleSince   *Time             `json:"stale_since" doc:"Set while usher cannot see the room; the counts are as of then"`
-	Occupancy    Occupancy         `json:"occupancy"`
-	Session      *SessionInfo      `json:"session" doc:"The open session, null when there is none"`
-	StateVersion int64             `json:"state_version" doc:"Grows by one with every change"`
+	ID         string            `json:"id"`
+	Room       string            `json:"room" doc:"Name of the room in Jitsi, lower case"`
+	ExternalID string            `json:"external_id,omitempty" doc:"The app's own id for the meeting"`
+	Metadata   map[string]string `json:"metadata,omitempty"`
+	State      State             `json:"state" enum:"created,live,ended"`
+	CreatedAt  Time              `json:"created_at"`
+	StartAt    *Time             `json:"start_at" doc:"People are let in from then on; null: at once"`
+	EndAt      *Time             `json:"end_at" doc:"The meeting ends by itself then; null: never"`
+	// DepartureTimeoutS is the linger.
+	DepartureTimeoutS int64        `json:"departure_timeout_s" doc:"Seconds that a session stays open after the last human has left"`
+	EndedAt           *Time        `json:"ended_at"`
+	EndReason         EndReason    `json:"end_reason,omitempty" enum:"requested,end_time"`
+	StaleSince        *Time        `json:"stale_since" doc:"Set while usher cannot see the room; the counts are as of then"`
+	Occupancy         Occupancy    `json:"occupancy"`
+	Session           *SessionInfo `json:"session" doc:"The open session, null when there is none"`
+	StateVersion      int64        `json:"state_version" doc:"Grows by one with every change"`
 }
 
 // SessionInfo is a session as apps see it.
@@ -109,7 +114,8 @@ func (m Meeting) Info() MeetingInfo {
 		ID: m.ID, Room: m.Room, ExternalID: m.ExternalID, Metadata: m.Metadata,
 		State: m.State(), CreatedAt: Time{m.CreatedAt},
 		StartAt: timeOrNull(m.StartAt), EndAt: timeOrNull(m.EndAt),
-		EndedAt: timeOrNull(m.EndedAt), EndReason: m.EndReason,
+		DepartureTimeoutS: int64(cmp.Or(m.Linger, SessionLinger) / time.Second),
+		EndedAt:           timeOrNull(m.EndedAt), EndReason: m.EndReason,
 		StaleSince: timeOrNull(m.StaleSince),
 		Occupancy:  m.Occupancy(), StateVersion: m.Version,
 	}

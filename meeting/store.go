@@ -35,3 +35,17 @@ type Store interface {
 	// [ErrNotFound].
 	Load(ctx context.Context, id string) (Meeting, error)
 }
+
+// Filter chooses meetings. Empty fields choose all; the others must all hold.
+type Filter struct {
+	State      State
+	ExternalID string
+	Room       string
+}
+
+// Matches reports whether the meeting is one of those chosen.
+func (f Filter) Matches(m Meeting) bool {
+	return (f.State == "" || f.State == m.State()) &&
+		(f.ExternalID == "" || f.ExternalID == m.ExternalID) &&
+		(f.Room == "" || f.Room == m.Room)
+}

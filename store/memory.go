@@ -145,12 +145,12 @@ func (s *Memory) everybody(session string) []meeting.Participant {
 }
 
 // List returns a page of the meetings chosen, like [Redis.List].
-func (s *Memory) List(_ context.Context, f Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
+func (s *Memory) List(_ context.Context, f meeting.Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []meeting.Meeting
 	for _, m := range s.meetings {
-		if f.matches(m.Meeting) {
+		if f.Matches(m.Meeting) {
 			all = append(all, s.withPeople(m))
 		}
 	}

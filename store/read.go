@@ -61,7 +61,7 @@ func (r *Redis) Load(ctx context.Context, id string) (meeting.Meeting, error) {
 // A call looks at limit meetings (1 to [MaxPage]) of one index, whatever they
 // are; one of a room, else one of a state, else of all. So a page may hold
 // fewer than limit, even none, while there is a next one.
-func (r *Redis) List(ctx context.Context, f Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
+func (r *Redis) List(ctx context.Context, f meeting.Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
 	err = r.do(opList, func() error {
 		ids, more, err := r.chosen(ctx, f, cursor, pageSize(limit))
 		if err != nil {
@@ -69,7 +69,7 @@ func (r *Redis) List(ctx context.Context, f Filter, cursor string, limit int) (p
 		}
 		some, err := r.meetings(ctx, ids)
 		for _, m := range some {
-			if f.matches(m) {
+			if f.Matches(m) {
 				page = append(page, m)
 			}
 		}
@@ -83,7 +83,7 @@ func (r *Redis) List(ctx context.Context, f Filter, cursor string, limit int) (p
 }
 
 // chosen returns the ids of a page out of the index that fits the filter best.
-func (r *Redis) chosen(ctx context.Context, f Filter, cursor string, limit int) (ids []string, next string, err error) {
+func (r *Redis) chosen(ctx context.Context, f meeting.Filter, cursor string, limit int) (ids []string, next string, err error) {
 	switch {
 	case f.ExternalID != "":
 		id, err := r.rdb.Get(ctx, r.keys.external(f.ExternalID)).Result()

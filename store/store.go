@@ -28,20 +28,6 @@ var ErrCursor = errors.New("store: not a place in the event log")
 // errUnreadable says that a stored value is not what this program writes.
 var errUnreadable = errors.New("stored value is unreadable")
 
-// Filter chooses meetings. Empty fields choose all; the others must all hold.
-type Filter struct {
-	State      meeting.State
-	ExternalID string
-	Room       string
-}
-
-// matches reports whether the meeting is one of those chosen.
-func (f Filter) matches(m meeting.Meeting) bool {
-	return (f.State == "" || f.State == m.State()) &&
-		(f.ExternalID == "" || f.ExternalID == m.ExternalID) &&
-		(f.Room == "" || f.Room == m.Room)
-}
-
 // LogEntry is one notice in the event log.
 type LogEntry struct {
 	ID     string          // place in the log, as in 1732330000000-0; ids ascend

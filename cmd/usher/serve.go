@@ -76,8 +76,8 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		return errors.Join(err, apiListener.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return serveHTTP(ctx, apiListener, public) })
-	g.Go(func() error { return serveHTTP(ctx, adminListener, admin) })
+	g.Go(func() error { return serveHTTP(ctx, apiListener, public, log) })
+	g.Go(func() error { return serveHTTP(ctx, adminListener, admin, log) })
 	g.Go(func() error {
 		host, err := os.Hostname()
 		if err != nil {
@@ -98,7 +98,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st backend, redisURL string, stop func(), err error) {
 	if cfg.Store == "memory" {
 		log.Warn("state is kept in memory: nothing survives a restart")
-		return store.NewMemory(), "", func() {}, nil
+		return &store.Memory{}, "", func() {}, nil
 	}
 	stopChild := func() {}
 	if redisURL = cfg.RedisURL; redisURL == "" {
@@ -128,8 +128,8 @@ func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg pro
 }
 
 // serveHTTP serves until ctx ends, then lets requests under way finish.
-func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler) error {
-	srv := api.NewServer(h)
+func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
+	srv := api.NewServer(h, log)
 	stopped := make(chan error, 1)
 	unhook := context.AfterFunc(ctx, func() {
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainPatience)

@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// demoCommand is `usher demo`.
+type demoCommand struct {
+	Once bool   `help:"Stop after the meeting; exit 0 only if everything was recorded, in order."`
+	Dir  string `default:".run" help:"Folder for the files of Prosody, Redis and usher, and for demo.env."`
+}
+
+// Run plays the meeting and, without Once, stays up until ctx ends.
+func (c *demoCommand) Run(ctx context.Context) error {
+	return demo(ctx, *c, os.Stdout)
+}
+
+func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
+	// One folder per run, so that a second demo beside this one harms neither.
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp(c.Dir, "demo-")
+	if err != nil {
+		return err
+	}
+	if dir, err = filepath.Abs(dir); err != nil {
+		return err
+	}
+	logFile, err := os.Create(filepath.Join(dir, "usher.log"))
+	if err != nil {
+		return err
+	}
+	defer logFile.Close()
+
+	begin := time.Now()
+	fmt.Fprintf(out, "starting Prosody, Redis and usher in %s\n", dir)
+	site, err := startLocal(ctx, dir, newLog(logFile, slog.LevelInfo))
+	if err != nil {
+		return err
+	}
+	defer func() {
+		err = errors.Join(err, site.stop())
+		if err == nil {
+			err = os.RemoveAll(dir) // nothing went wrong that its logs could explain
+		}
+	}()
+	env, err := site.writeEnv()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "ready after %d ms\n\n", time.Since(begin).Milliseconds())
+
+	result, err := playMeeting(ctx, site, out)
+	if err != nil {
+		return err
+	}
+	if !c.Once {
+		fmt.Fprintf(out, `
+Still up until Ctrl-C. To try it, in another shell:
+
+  . %s
+  curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/meetings
+  curl -s -H "Authorization: Bearer $USHER_KEY" -H 'Content-Type: application/json' \
+    -d '{"name_prefix":"standup"}' $USHER_API/v1/meetings
+  curl -s $USHER_ADMIN/readyz
+  curl -s $USHER_ADMIN/metrics | grep ^usher_
+
+API %s, metrics and health %s, OpenAPI at %s/openapi.json
+`, env, "http://"+site.at.api, "http://"+site.at.admin, "http://"+site.at.api)
+		select {
+		case <-ctx.Done():
+		case <-site.prosody.Exited():
+			return errors.New("prosody ended")
+		}
+		fmt.Fprintln(out, "\nstopping")
+	}
+	fmt.Fprintln(out, result)
+	return nil
+}

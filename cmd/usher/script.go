@@ -1,0 +1,325 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+
+	"usher/internal/jitsisim"
+	"usher/internal/stack"
+	"usher/meeting"
+	"usher/store"
+)
+
+// stepPatience is how long a step's events may take to reach Redis. They take
+// milliseconds; a step that waits for a probe of usher's takes seconds.
+const stepPatience = 15 * time.Second
+
+// playMeeting plays one meeting from its creation to its end, prints a line for
+// each step, and returns the last line. It fails unless every event was
+// recorded, in order.
+func playMeeting(ctx context.Context, site *localSite, out io.Writer) (string, error) {
+	s := &script{site: site, out: out}
+	s.changed = sync.NewCond(&s.mu)
+	reading, cancel := context.WithCancel(ctx)
+	var reader sync.WaitGroup
+	reader.Go(func() { s.read(reading) })
+	defer reader.Wait()
+	defer cancel()
+	return s.play(ctx)
+}
+
+// script follows what Redis holds while people act.
+type script struct {
+	site *localSite
+	out  io.Writer
+	id   string // of the meeting
+
+	mu      sync.Mutex
+	changed *sync.Cond
+	log     []logged
+	err     error
+
+	want []string // every event so far, as describeEvent has it
+}
+
+// logged is a notice as Redis has it, and when it was first seen there.
+type logged struct {
+	meeting.Notice
+	Data struct {
+		Participant *struct {
+			ID         string             `json:"id"`
+			Name       string             `json:"name"`
+			Role       meeting.Role       `json:"role"`
+			LeftReason meeting.LeftReason `json:"left_reason"`
+		} `json:"participant"`
+		Changed   []string           `json:"changed"`
+		Occupancy *meeting.Occupancy `json:"occupancy"`
+	} `json:"data"`
+	seen time.Time
+}
+
+func (s *script) play(ctx context.Context) (string, error) {
+	var m meeting.MeetingInfo
+	err := s.step(ctx, "an app creates the meeting over HTTP", func() (time.Time, error) {
+		begin := time.Now()
+		err := s.site.call(ctx, "POST", "/v1/meetings", map[string]any{
+			"name_prefix": "demo", "departure_timeout_s": 2,
+		}, &m)
+		s.mu.Lock()
+		s.id = m.ID
+		s.mu.Unlock()
+		return begin, err
+	}, "meeting.created")
+	if err != nil {
+		return "", err
+	}
+	person := func(name, user string) (*jitsisim.Person, error) {
+		token := ""
+		if user != "" {
+			var err error
+			if token, err = localToken(m.Room, user, name); err != nil {
+				return nil, err
+			}
+		}
+		return jitsisim.NewPerson(s.site.sim, m.Room, name, token), nil
+	}
+	ada, err1 := person("Ada", "u-ada")
+	bob, err2 := person("Bob", "")
+	cy, err3 := person("Cy", "u-cy")
+	if err := errors.Join(err1, err2, err3); err != nil {
+		return "", err
+	}
+	defer func() {
+		for _, p := range []*jitsisim.Person{ada, bob, cy} {
+			p.Drop() // whoever is still in after a failure
+		}
+	}()
+	act := func(p *jitsisim.Person, f func(context.Context) error) func() (time.Time, error) {
+		return func() (time.Time, error) {
+			err := f(ctx)
+			return p.Sent(), err
+		}
+	}
+	steps := []struct {
+		title string
+		do    func() (time.Time, error)
+		want  []string
+	}{
+		{"somebody asks for a room that no app created", s.stranger(ctx), nil},
+		{"Ada joins with a token", act(ada, ada.Join), []string{"session.started", "participant.joined Ada"}},
+		{"Bob joins as a guest", act(bob, bob.Join), []string{"participant.joined Bob"}},
+		{"Cy joins with a token", act(cy, cy.Join), []string{"participant.joined Cy"}},
+		{"Bob renames himself", act(bob, func(ctx context.Context) error { return bob.SetName(ctx, "Bobby") }), []string{"participant.updated Bobby name"}},
+		{"Ada mutes", act(ada, func(ctx context.Context) error { return ada.MuteAudio(ctx, true) }), []string{"participant.updated Ada audio"}},
+		{"Cy raises a hand", act(cy, cy.RaiseHand), []string{"participant.updated Cy hand_raised_at"}},
+		{"Ada kicks Bobby", func() (time.Time, error) {
+			begin := time.Now()
+			return begin, ada.Kick(ctx, bob.Nick(), "enough")
+		}, []string{"participant.left Bobby kicked"}},
+		{"Cy reloads the page", act(cy, cy.Reload), []string{"participant.left Cy left", "participant.joined Cy"}},
+		{"Cy leaves", act(cy, cy.Leave), []string{"participant.left Cy left"}},
+		{"Ada leaves", act(ada, ada.Leave), []string{"participant.left Ada left"}},
+		{"nobody comes back for 2 s: the session closes", func() (time.Time, error) {
+			return ada.Sent().Add(2 * time.Second), nil
+		}, []string{"session.ended"}},
+		{"the app ends the meeting", func() (time.Time, error) {
+			return time.Now(), s.site.call(ctx, "POST", "/v1/meetings/"+m.ID+"/end", nil, nil)
+		}, []string{"meeting.ended"}},
+	}
+	for _, st := range steps {
+		if err := s.step(ctx, st.title, st.do, st.want...); err != nil {
+			return "", err
+		}
+	}
+	return s.verdict(ctx, m.ID)
+}
+
+// step lets something happen, waits until Redis has the events it must give
+// rise to, and prints how long after the stanza (or request) the last of them
+// was there.
+func (s *script) step(ctx context.Context, title string, do func() (time.Time, error), want ...string) error {
+	since, err := do()
+	if err != nil {
+		return fmt.Errorf("%s: %w", title, err)
+	}
+	s.want = append(s.want, want...)
+	ctx, cancel := context.WithTimeout(ctx, stepPatience)
+	defer cancel()
+	wake := context.AfterFunc(ctx, s.changed.Broadcast)
+	defer wake()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for len(s.told()) < len(s.want) && ctx.Err() == nil && s.err == nil {
+		s.changed.Wait()
+	}
+	got := s.told()
+	if s.err != nil || len(got) < len(s.want) {
+		return fmt.Errorf("%s: lost=%d: Redis has %q, want %q", title, len(s.want)-len(got), got, s.want)
+	}
+	if len(want) == 0 {
+		fmt.Fprintf(s.out, "          %s\n", title)
+		return nil
+	}
+	took := got[len(s.want)-1].seen.Sub(since)
+	o := got[len(s.want)-1].Data.Occupancy
+	fmt.Fprintf(s.out, "%6.1f ms  %-48s %s (%d in)\n", float64(took.Microseconds())/1000, title, strings.Join(want, ", "), o.Humans)
+	return nil
+}
+
+// told returns the meeting's events but one kind: when the focus makes Ada a
+// moderator is its own business, it may come before usher is in. s.mu is held.
+func (s *script) told() []logged {
+	var told []logged
+	for _, n := range s.log {
+		if n.MeetingID == s.id && !(n.Type == meeting.ParticipantUpdated && slices.Equal(n.Data.Changed, []string{"role"})) {
+			told = append(told, n)
+		}
+	}
+	return told
+}
+
+func (n logged) String() string {
+	words := []string{string(n.Type)}
+	if p := n.Data.Participant; p != nil {
+		words = append(words, p.Name)
+		if p.LeftReason != "" {
+			words = append(words, string(p.LeftReason))
+		}
+	}
+	return strings.Join(append(words, n.Data.Changed...), " ")
+}
+
+// read follows the event log in Redis; it looks every millisecond, so times
+// are that exact.
+func (s *script) read(ctx context.Context) {
+	rdb, err := store.NewRedis(store.Config{URL: s.site.at.redis, Site: s.site.cfg.Site})
+	if err != nil {
+		s.fail(err)
+		return
+	}
+	defer rdb.Close()
+	last := ""
+	for ctx.Err() == nil {
+		entries, err := rdb.Events(ctx, last, store.MaxPage)
+		if err != nil && ctx.Err() == nil {
+			s.fail(err)
+			return
+		}
+		now := time.Now()
+		for _, e := range entries {
+			last = e.ID
+			n := logged{seen: now}
+			if err := json.Unmarshal(e.Notice, &n); err != nil {
+				s.fail(err)
+				return
+			}
+			s.mu.Lock()
+			s.log = append(s.log, n)
+			s.changed.Broadcast()
+			s.mu.Unlock()
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+func (s *script) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+	s.changed.Broadcast()
+}
+
+// stranger returns a step in which somebody is kept out of a room that was not
+// created over the API.
+func (s *script) stranger(ctx context.Context) func() (time.Time, error) {
+	return func() (time.Time, error) {
+		p := jitsisim.NewPerson(s.site.sim, "made-up-name", "Mallory", "")
+		defer p.Drop()
+		err := p.Join(ctx)
+		var refused *jitsisim.RefusedError
+		if !errors.As(err, &refused) {
+			return time.Time{}, fmt.Errorf("let in, or failed for another reason: %v", err)
+		}
+		fmt.Fprintf(s.out, "          %q\n", refused.Text)
+		return time.Time{}, nil
+	}
+}
+
+// verdict compares everything that was recorded with everything that happened.
+func (s *script) verdict(ctx context.Context, id string) (string, error) {
+	s.mu.Lock()
+	told, all := s.told(), slices.Clone(s.log)
+	s.mu.Unlock()
+	lost, reordered := 0, 0
+	for i, want := range s.want {
+		switch {
+		case i >= len(told):
+			lost++
+		case told[i].String() != want:
+			reordered++
+		}
+	}
+	seq := int64(0)
+	for _, n := range all {
+		if n.MeetingID != id {
+			continue
+		}
+		if seq++; n.Seq != seq {
+			reordered++
+		}
+	}
+
+	var sessions struct {
+		Data []struct {
+			ID     string
+			Humans int
+			Peak   int
+			Ended  *time.Time `json:"ended_at"`
+		}
+	}
+	if err := s.site.call(ctx, "GET", "/v1/meetings/"+id+"/sessions", nil, &sessions); err != nil {
+		return "", err
+	}
+	if len(sessions.Data) != 1 || sessions.Data[0].Humans != 3 || sessions.Data[0].Peak != 3 || sessions.Data[0].Ended == nil {
+		return "", fmt.Errorf("sessions are %+v, want one that ended, of 3 people, 3 at once", sessions.Data)
+	}
+	var people struct {
+		Data []struct {
+			Name       string
+			Role       meeting.Role
+			LeftReason meeting.LeftReason `json:"left_reason"`
+		}
+	}
+	if err := s.site.call(ctx, "GET", "/v1/sessions/"+sessions.Data[0].ID+"/participants", nil, &people); err != nil {
+		return "", err
+	}
+	got := fmt.Sprint(people.Data)
+	if want := "[{Ada moderator left} {Bobby participant kicked} {Cy participant left}]"; got != want {
+		return "", fmt.Errorf("people are %s, want %s", got, want)
+	}
+	line := fmt.Sprintf("people=%d events=%d lost=%d reordered=%d", len(people.Data), seq, lost, reordered)
+	if lost+reordered > 0 {
+		return "", fmt.Errorf("demo: %s: recorded %v, want %q", line, told, s.want)
+	}
+	return "demo: ok " + line, nil
+}
+
+// localToken makes a token for the local site, where it gives its bearer the
+// user id and the name.
+func localToken(room, user, name string) (string, error) {
+	now := time.Now()
+	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
+		"iss": stack.JWTAppID, "aud": "jitsi", "sub": stack.Domain, "room": room,
+		"nbf": now.Add(-time.Minute).Unix(), "exp": now.Add(time.Hour).Unix(),
+		"context": map[string]any{"user": map[string]any{"id": user, "name": name}},
+	}).SignedString([]byte(stack.JWTAppSecret))
+}
