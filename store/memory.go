@@ -89,11 +89,15 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 	return nil
 }
 
-// taken returns the meeting that has the room or the external id of a new one.
+// taken returns the meeting that has the room of a new one, or its external id.
 func (s *Memory) taken(m meeting.Meeting) string {
 	for id, other := range s.meetings {
-		if other.Room == m.Room && isOpen(other.Meeting) ||
-			other.ExternalID == m.ExternalID && m.ExternalID != "" {
+		if other.Room == m.Room && isOpen(other.Meeting) {
+			return id
+		}
+	}
+	for id, other := range s.meetings {
+		if other.ExternalID == m.ExternalID && m.ExternalID != "" {
 			return id
 		}
 	}
@@ -246,11 +250,14 @@ func put[V any](m *map[string]V, key string, v V) {
 // cutAfter returns the page of a sorted list that follows the cursor.
 func cutAfter[T any](all []T, cursor string, limit int, id func(T) string) (page []T, next string) {
 	if cursor != "" {
-		at := slices.IndexFunc(all, func(v T) bool { return id(v) == cursor })
-		if at < 0 {
+		from := 1 + slices.IndexFunc(all, func(v T) bool { return id(v) == cursor })
+		if from == 0 { // it has changed its state since
+			from = slices.IndexFunc(all, func(v T) bool { return id(v) < cursor })
+		}
+		if from < 0 {
 			return nil, ""
 		}
-		all = all[at+1:]
+		all = all[from:]
 	}
 	if limit = pageSize(limit); len(all) > limit {
 		return all[:limit], id(all[limit-1])

@@ -109,7 +109,7 @@ func (r *Redis) pageByID(ctx context.Context, key, cursor string, limit int) (id
 		newest = "(" + cursor
 	}
 	ids, err = r.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
-		Key: key, Start: "-", Stop: newest, ByLex: true, Rev: true, Count: int64(limit) + 1,
+		Key: key, Start: newest, Stop: "-", ByLex: true, Rev: true, Count: int64(limit) + 1,
 	}).Result()
 	return cut(ids, limit, err)
 }

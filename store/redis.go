@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net/url"
+	"regexp"
 	"sync/atomic"
 	"time"
 
@@ -45,6 +47,8 @@ type Config struct {
 	Registerer prometheus.Registerer
 }
 
+var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
+
 // Redis is the durable store. Its methods are safe for concurrent use.
 type Redis struct {
 	rdb     redis.UniversalClient
@@ -62,6 +66,9 @@ func NewRedis(c Config) (*Redis, error) {
 	opts, err := options(c.URL)
 	if err != nil {
 		return nil, err
+	}
+	if !siteName.MatchString(c.Site) {
+		return nil, fmt.Errorf("store: site %q is not made of letters, digits, dash and underscore", c.Site)
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)

@@ -1,0 +1,242 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"usher/meeting"
+)
+
+// quick are the times of a lease in tests against a real server: long enough
+// for a machine that is busy, short enough to wait for.
+var quick = leaseTimes{
+	ttl: 8 * time.Second, renew: 200 * time.Millisecond, demote: 5 * time.Second, poll: 50 * time.Millisecond,
+}
+
+func (s *server) openQuick(site string) *Redis {
+	s.t.Helper()
+	r := s.openSite(site)
+	r.times = quick
+	return r
+}
+
+// leader is a Lead under way.
+type leader struct {
+	store  *Redis
+	cancel context.CancelFunc
+	began  chan struct{} // one value each time led begins
+	lost   chan error    // the cause each time its context ends
+	done   chan error    // what Lead returned
+}
+
+// lead starts a leader that leads until it is told to stop or loses the lease.
+func lead(t *testing.T, r *Redis, holder string) *leader {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	l := &leader{r, cancel, make(chan struct{}, 9), make(chan error, 9), make(chan error, 1)}
+	go func() {
+		l.done <- r.Lead(ctx, holder, func(ctx context.Context) error {
+			l.began <- struct{}{}
+			<-ctx.Done()
+			l.lost <- context.Cause(ctx)
+			return nil
+		})
+	}()
+	t.Cleanup(cancel)
+	return l
+}
+
+func (l *leader) stop(t *testing.T) {
+	t.Helper()
+	l.cancel()
+	if err := wait(t, l.done); err != nil {
+		t.Errorf("Lead = %v, want nil", err)
+	}
+}
+
+// wait returns what comes through the channel.
+func wait[T any](t *testing.T, c <-chan T) (v T) {
+	t.Helper()
+	select {
+	case v = <-c:
+	case <-time.After(patience):
+		t.Fatal("waited too long")
+	}
+	return v
+}
+
+func TestLeaseTakeover(t *testing.T) {
+	srv := startServer(t)
+	a := lead(t, srv.openQuick("one"), "a")
+	wait(t, a.began)
+	b := lead(t, srv.openQuick("one"), "b")
+	time.Sleep(2 * quick.renew)
+	if len(b.began) > 0 {
+		t.Fatal("two lead at the same time")
+	}
+	a.stop(t) // gives the lease back
+	wait(t, b.began)
+	if a, b := a.store.fence.Load(), b.store.fence.Load(); b <= a {
+		t.Errorf("fencing number went from %d to %d, want it to grow", a, b)
+	}
+	other := lead(t, srv.openQuick("two"), "other")
+	wait(t, other.began) // another site, another lease
+	other.stop(t)
+	b.stop(t)
+}
+
+func TestLeaseLeftBehind(t *testing.T) {
+	srv := startServer(t)
+	r := srv.openQuick("one")
+	srv.do("SET", r.keys.leader(), "a 17", "PX", 1000*patience.Milliseconds())
+	srv.do("SET", r.keys.fence(), "17")
+	a := lead(t, r, "a")
+	wait(t, a.began)
+	a.stop(t)
+
+	// A namesake that is alive loses the lease, and does not take it back.
+	first := lead(t, srv.openQuick("one"), "a")
+	wait(t, first.began)
+	second := lead(t, srv.openQuick("one"), "a")
+	wait(t, second.began)
+	if err := wait(t, first.lost); !errors.Is(err, ErrLeaseLost) {
+		t.Errorf("cause = %v, want ErrLeaseLost", err)
+	}
+	time.Sleep(4 * quick.renew)
+	if len(first.began) > 0 || len(second.lost) > 0 {
+		t.Error("two of the same name take the lease from each other")
+	}
+	first.stop(t)
+	second.stop(t)
+}
+
+func TestLeaseEmptiedServer(t *testing.T) {
+	srv := startServer(t)
+	a := lead(t, srv.openQuick("one"), "a")
+	wait(t, a.began)
+	fence := a.store.fence.Load()
+	srv.do("FLUSHALL")
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
+		held, _ := srv.raw.Get(t.Context(), a.store.keys.leader()).Result()
+		if strings.HasPrefix(held, "a ") {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the lease was not taken again")
+		}
+	}
+	if got, _ := srv.raw.Get(t.Context(), a.store.keys.fence()).Int64(); got != fence {
+		t.Errorf("fencing number = %d, want %d as before", got, fence)
+	}
+	if len(a.lost) > 0 {
+		t.Errorf("lost the lease: %v", <-a.lost)
+	}
+
+	// Somebody else was quicker: their number is the higher one all the same.
+	srv.do("FLUSHALL")
+	b := srv.openQuick("one")
+	for deadline := time.Now().Add(patience); ; srv.do("FLUSHALL") {
+		got, err := b.lease(t.Context(), acquireScript, "b", 1000*patience.Milliseconds(), true)
+		if err != nil || time.Now().After(deadline) {
+			t.Fatal("cannot take the lease", err)
+		}
+		if got > fence {
+			break
+		}
+	}
+	if err := wait(t, a.lost); !errors.Is(err, ErrLeaseLost) {
+		t.Errorf("cause = %v, want ErrLeaseLost", err)
+	}
+	a.stop(t)
+}
+
+func TestLeaseHungServer(t *testing.T) {
+	srv := startServer(t)
+	r := srv.openQuick("one")
+	r.times.demote = time.Second
+	a := lead(t, r, "a")
+	wait(t, a.began)
+	srv.signal(syscall.SIGSTOP)
+	err := wait(t, a.lost)
+	srv.signal(syscall.SIGCONT)
+	if !errors.Is(err, ErrLeaseLost) || !errors.Is(err, meeting.ErrUnavailable) {
+		t.Errorf("cause = %v, want ErrLeaseLost for want of Redis", err)
+	}
+	wait(t, a.began) // leads again
+	a.stop(t)
+}
+
+func TestLeadReturns(t *testing.T) {
+	srv := startServer(t)
+	r := srv.openQuick("one")
+	broken := errors.New("broken")
+	if err := r.Lead(t.Context(), "a", func(context.Context) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("Lead = %v, want %v", err, broken)
+	}
+	terms := 0
+	err := r.Lead(t.Context(), "a", func(context.Context) error {
+		terms++
+		if terms == 1 {
+			return meeting.ErrFenced
+		}
+		return nil
+	})
+	if err != nil || terms != 2 {
+		t.Errorf("Lead = %v after %d terms, want nil after a second one", err, terms)
+	}
+	if n := must(srv.raw.Exists(t.Context(), r.keys.leader()).Result())(t); n != 0 {
+		t.Error("the lease was not given back")
+	}
+}
+
+// TestKeep holds the real times of the lease to account, without waiting.
+func TestKeep(t *testing.T) {
+	hang := func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
+	slow := func(ctx context.Context) (bool, error) { time.Sleep(4 * time.Second); return true, nil }
+	tests := []struct {
+		name  string
+		renew []func(context.Context) (bool, error) // in turn; the last one goes on
+		want  time.Duration                         // of leading, 0: for ever
+	}{
+		{"renewed", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return true, nil }}, 0},
+		{"slow but renewed", []func(context.Context) (bool, error){slow}, 0},
+		{"taken by another", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return false, nil }}, 5 * time.Second},
+		{"fails", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return false, errors.New("no") }}, 10 * time.Second},
+		{"hangs", []func(context.Context) (bool, error){hang}, 10 * time.Second},
+		{"fails once", []func(context.Context) (bool, error){
+			func(context.Context) (bool, error) { return false, errors.New("no") },
+			func(context.Context) (bool, error) { return true, nil },
+		}, 0},
+		// The renewal that took four seconds counts from when it was sent, at 5 s.
+		{"slow, then hangs", []func(context.Context) (bool, error){slow, hang}, 15 * time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const forever = time.Hour
+				ctx, cancel := context.WithTimeout(t.Context(), forever)
+				defer cancel()
+				start, calls := time.Now(), 0
+				err := keep(ctx, defaultLeaseTimes, start, func(ctx context.Context) (bool, error) {
+					calls++
+					return tt.renew[min(calls, len(tt.renew))-1](ctx)
+				})
+				led := time.Since(start)
+				if tt.want == 0 {
+					if err != nil || led < forever {
+						t.Errorf("lost after %v: %v, want kept", led, err)
+					}
+					return
+				}
+				if !errors.Is(err, ErrLeaseLost) || led != tt.want {
+					t.Errorf("led for %v: %v, want lost after %v", led, err, tt.want)
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,159 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"reflect"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"usher/meeting"
+)
+
+// contract is what both stores offer.
+type contract interface {
+	meeting.Store
+	List(ctx context.Context, f Filter, cursor string, limit int) ([]meeting.Meeting, string, error)
+	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
+	Session(ctx context.Context, id string) (meeting.Session, error)
+	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
+	Events(ctx context.Context, after string, limit int) ([]LogEntry, error)
+	Ping(ctx context.Context) error
+	Lead(ctx context.Context, holder string, led func(ctx context.Context) error) error
+	Close() error
+}
+
+var (
+	_ contract = (*Redis)(nil)
+	_ contract = (*Memory)(nil)
+)
+
+// scene is one meeting as the tracker would have it: facts go through Apply,
+// and each makes one commit.
+type scene struct {
+	t      testing.TB
+	m      meeting.Meeting
+	now    time.Time
+	routes []string // endpoints that get every notice
+}
+
+var seeds atomic.Uint64
+
+func newScene(t testing.TB, c meeting.Created) (*scene, meeting.Commit) {
+	t.Helper()
+	s := &scene{t: t, now: time.Now().UTC().Truncate(time.Millisecond)}
+	return s, s.apply(c)
+}
+
+// apply returns the commit that the fact leads to, one second after the last.
+func (s *scene) apply(f meeting.Fact) meeting.Commit {
+	s.t.Helper()
+	s.now = s.now.Add(time.Second)
+	ev := meeting.Event{At: s.now, Fact: f}
+	binary.BigEndian.PutUint64(ev.Seed[:], seeds.Add(1)) // ids of one millisecond ascend
+	next, fx, err := meeting.Apply(s.m, ev)
+	if err != nil {
+		s.t.Fatalf("apply %T: %v", f, err)
+	}
+	c := meeting.Commit{
+		Op: meeting.NewID("op_", ev.At, ev.Seed, 0), From: s.m.Version, Meeting: next, Effects: fx,
+	}
+	for range fx.Notices {
+		c.Routes = append(c.Routes, s.routes)
+	}
+	s.m = next
+	return c
+}
+
+// later lets time pass.
+func (s *scene) later(d time.Duration) *scene {
+	s.now = s.now.Add(d)
+	return s
+}
+
+// play commits what the facts lead to.
+func (s *scene) play(store meeting.Store, facts ...meeting.Fact) {
+	s.t.Helper()
+	for _, f := range facts {
+		commit(s.t, store, s.apply(f))
+	}
+}
+
+func commit(t testing.TB, store meeting.Store, c meeting.Commit) {
+	t.Helper()
+	if err := store.Commit(context.Background(), c); err != nil {
+		t.Fatalf("commit of version %d: %v", c.Meeting.Version, err)
+	}
+}
+
+// human is somebody in the room; a user id makes them recognisable.
+func human(nick, userID string) meeting.Seen {
+	return meeting.Seen{Occupant: meeting.Occupant{
+		Nick: nick, JID: nick + "@meet.jitsi/web", Kind: meeting.KindHuman, Role: meeting.RoleParticipant,
+		UserID: userID, Name: "Name of " + nick, Audio: meeting.MediaOff,
+	}}
+}
+
+func raised(nick, userID string) meeting.Seen {
+	s := human(nick, userID)
+	s.Occupant.HandRaised = 1732330000000
+	return s
+}
+
+func gone(nick string) meeting.Gone {
+	return meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice}
+}
+
+// must returns v, failing the test on an error.
+func must[T any](v T, err error) func(testing.TB) T {
+	return func(t testing.TB) T {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+}
+
+// page is the result of a listing.
+type page[T any] struct {
+	items []T
+	next  string
+}
+
+func paged[T any](items []T, next string, err error) (page[T], error) {
+	return page[T]{items, next}, err
+}
+
+// sameMeeting compares a stored meeting with the one that was committed.
+func sameMeeting(t testing.TB, got, want meeting.Meeting) {
+	t.Helper()
+	// Nobody can be nil or empty, and recorders that came before any session
+	// are not stored.
+	want.People = slices.DeleteFunc(slices.Clone(want.People), func(p meeting.Participant) bool { return p.SessionID == "" })
+	if len(got.People) == 0 && len(want.People) == 0 {
+		got.People, want.People = nil, nil
+	}
+	for _, m := range []*meeting.Meeting{&got, &want} {
+		m.People = slices.Clone(m.People)
+		for i, p := range m.People {
+			if len(p.Connections) == 0 {
+				m.People[i].Connections = nil
+			}
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("stored meeting is\n%s people %s\nwant\n%s people %s",
+			encode(got), encode(got.People), encode(want), encode(want.People))
+	}
+}
+
+func idsOf(meetings []meeting.Meeting) []string {
+	var ids []string
+	for _, m := range meetings {
+		ids = append(ids, m.ID)
+	}
+	return ids
+}

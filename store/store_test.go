@@ -1,0 +1,420 @@
+package store
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"usher/meeting"
+)
+
+// backing is one store under test, and windows into what it offers no method
+// for yet.
+type backing struct {
+	store contract
+	lane  func(t *testing.T, endpoint, mtg string) []string
+	due   func(t *testing.T, endpoint string) []string // meetings that are due now
+}
+
+// TestStore is the conformance suite: both stores do the same.
+func TestStore(t *testing.T) {
+	srv := startServer(t)
+	backings := map[string]func() backing{
+		"redis": func() backing {
+			r := srv.open()
+			return backing{
+				store: r,
+				lane: func(t *testing.T, endpoint, mtg string) []string {
+					return must(srv.raw.LRange(t.Context(), r.keys.lane(endpoint, mtg), 0, -1).Result())(t)
+				},
+				due: func(t *testing.T, endpoint string) []string {
+					now := must(srv.raw.Time(t.Context()).Result())(t)
+					return must(srv.raw.Do(t.Context(), "ZRANGE", r.keys.due(endpoint), "-inf", now.UnixMilli(), "BYSCORE").StringSlice())(t)
+				},
+			}
+		},
+		"memory": func() backing {
+			s := new(Memory)
+			return backing{
+				store: s,
+				lane: func(_ *testing.T, endpoint, mtg string) []string {
+					var list []string
+					for _, data := range s.lanes[endpoint][mtg] {
+						list = append(list, string(data))
+					}
+					return list
+				},
+				due: func(_ *testing.T, endpoint string) []string {
+					var list []string
+					for mtg, at := range s.due[endpoint] {
+						if !at.After(time.Now()) {
+							list = append(list, mtg)
+						}
+					}
+					return list
+				},
+			}
+		},
+	}
+	tests := []struct {
+		name string
+		run  func(t *testing.T, b backing)
+	}{
+		{"a meeting through its life", testLife},
+		{"a repeated operation is done once", testRepeat},
+		{"a change of another version is refused", testConflict},
+		{"room and external id are taken once", testExists},
+		{"a whole commit replaces what is stored", testWhole},
+		{"open meetings come with their people", testOpen},
+		{"listing by state, room and external id", testList},
+		{"sessions in pages", testSessions},
+		{"the log holds notices in order", testEvents},
+		{"lanes hold notices, and are due", testLanes},
+		{"what is not there is not found", testNotFound},
+	}
+	for name, open := range backings {
+		for _, tt := range tests {
+			t.Run(name+"/"+tt.name, func(t *testing.T) { tt.run(t, open()) })
+		}
+	}
+}
+
+func testLife(t *testing.T, b backing) {
+	ctx, st := t.Context(), b.store
+	s, c := newScene(t, meeting.Created{
+		Room: "standup", ExternalID: "crm-17", Metadata: map[string]string{"team": "é & <b>"},
+		StartAt: time.Now().UTC().Truncate(time.Millisecond), EndAt: time.Now().UTC().Add(time.Hour).Truncate(time.Millisecond),
+	})
+	commit(t, st, c)
+	check := func() {
+		t.Helper()
+		sameMeeting(t, must(st.Load(ctx, s.m.ID))(t), s.m)
+	}
+	check()
+	s.play(st, human("ada", "u1"), human("bob", ""), raised("ada", "u1"))
+	check()
+	session := s.m.Session
+	if got := must(st.Session(ctx, session.ID))(t); got != session {
+		t.Errorf("session = %+v, want %+v", got, session)
+	}
+	s.play(st, gone("bob"))
+	check() // without Bob, whom nothing would tell when he returns
+	s.play(st, gone("ada"))
+	check() // with Ada, who may return
+	people := must(st.Participants(ctx, session.ID))(t)
+	if len(people) != 2 || people[0].UserID != "u1" || people[1].Name != "Name of bob" {
+		t.Fatalf("participants = %s, want ada and bob", encode(people))
+	}
+	for _, p := range people {
+		if p.Present() || p.LeftReason != meeting.LeftByChoice || p.LeftAt.IsZero() || p.Stayed == 0 {
+			t.Errorf("participant = %s, want gone", encode(p))
+		}
+	}
+	s.later(meeting.SessionLinger).play(st, meeting.Tick{})
+	check()
+	if got := must(st.Session(ctx, session.ID))(t); got.EndedAt.IsZero() || got.Humans != 2 || got.Peak != 2 {
+		t.Errorf("session = %+v, want ended, with two humans", got)
+	}
+	s.play(st, human("eve", ""), meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{})
+	check()
+	if got := must(st.Participants(ctx, session.ID))(t); len(got) != 2 {
+		t.Errorf("%d participants in the first session, want 2", len(got))
+	}
+}
+
+func testRepeat(t *testing.T, b backing) {
+	s, created := newScene(t, meeting.Created{Room: "a"})
+	s.routes = []string{"crm"}
+	commit(t, b.store, created)
+	commit(t, b.store, created)
+	join := s.apply(human("ada", ""))
+	commit(t, b.store, join)
+	commit(t, b.store, join)
+	sameMeeting(t, must(b.store.Load(t.Context(), s.m.ID))(t), s.m)
+	if got := len(must(b.store.Events(t.Context(), "", 10))(t)); got != 3 {
+		t.Errorf("%d notices, want 3: created, started, joined", got)
+	}
+	if got := len(b.lane(t, "crm", s.m.ID)); got != 2 {
+		t.Errorf("%d notices in the lane, want 2", got)
+	}
+}
+
+func testConflict(t *testing.T, b backing) {
+	s, created := newScene(t, meeting.Created{Room: "a"})
+	join := s.apply(human("ada", ""))
+	var conflict *meeting.ConflictError
+	if err := b.store.Commit(t.Context(), join); !errors.As(err, &conflict) || conflict.Stored != 0 {
+		t.Errorf("change of a meeting that is not stored: %v, want conflict with version 0", err)
+	}
+	commit(t, b.store, created)
+	commit(t, b.store, join)
+	again := created
+	again.Op = "op_other"
+	for _, c := range []meeting.Commit{again, {Op: "op_third", From: 7, Meeting: join.Meeting}} {
+		if err := b.store.Commit(t.Context(), c); !errors.As(err, &conflict) || conflict.Stored != join.Meeting.Version {
+			t.Errorf("change from version %d: %v, want conflict with version %d", c.From, err, join.Meeting.Version)
+		}
+	}
+	if got := len(must(b.store.Events(t.Context(), "", 10))(t)); got != 3 {
+		t.Errorf("%d notices, want 3: a refused change tells nothing", got)
+	}
+}
+
+func testExists(t *testing.T, b backing) {
+	first, c := newScene(t, meeting.Created{Room: "a", ExternalID: "x"})
+	commit(t, b.store, c)
+	refused := func(created meeting.Created) {
+		t.Helper()
+		_, c := newScene(t, created)
+		var exists *meeting.ExistsError
+		if err := b.store.Commit(t.Context(), c); !errors.As(err, &exists) || exists.ID != first.m.ID {
+			t.Errorf("create %+v: %v, want exists as %s", created, err, first.m.ID)
+		}
+	}
+	refused(meeting.Created{Room: "a"})
+	refused(meeting.Created{Room: "b", ExternalID: "x"})
+	first.play(b.store, meeting.Ended{Reason: meeting.EndRequested})
+	refused(meeting.Created{Room: "a"}) // people may still be in it
+	first.play(b.store, meeting.RoomGone{})
+	refused(meeting.Created{Room: "b", ExternalID: "x"})
+	for _, created := range []meeting.Created{{Room: "a"}, {Room: "b"}, {Room: "c"}} {
+		_, c := newScene(t, created)
+		commit(t, b.store, c)
+	}
+}
+
+func testWhole(t *testing.T, b backing) {
+	s, created := newScene(t, meeting.Created{Room: "a", ExternalID: "x"})
+	commit(t, b.store, created)
+	s.play(b.store, human("ada", "u1"), human("bob", ""), human("eve", ""), gone("eve"))
+	s.apply(gone("bob")) // these two are lost
+	s.apply(human("joe", ""))
+	c := s.apply(raised("ada", "u1"))
+	c.Whole, c.People, c.Sessions = true, s.m.People, []meeting.Session{s.m.Session}
+	commit(t, b.store, c)
+	commit(t, b.store, c)
+	sameMeeting(t, must(b.store.Load(t.Context(), s.m.ID))(t), s.m)
+	var names []string
+	for _, p := range must(b.store.Participants(t.Context(), s.m.Session.ID))(t) {
+		names = append(names, p.Name)
+	}
+	if want := []string{"Name of ada", "Name of eve", "Name of joe"}; !slices.Equal(names, want) {
+		t.Errorf("people of the session = %q, want %q: those who had left stay known", names, want)
+	}
+	s.play(b.store, gone("joe"))
+	sameMeeting(t, must(b.store.Load(t.Context(), s.m.ID))(t), s.m)
+
+	// A meeting that the store has never seen is found everywhere afterwards.
+	lost, _ := newScene(t, meeting.Created{Room: "b", ExternalID: "y"})
+	c = lost.apply(human("ada", "u1"))
+	c.Whole = true
+	commit(t, b.store, c)
+	for _, f := range []Filter{{Room: "b"}, {ExternalID: "y"}, {State: meeting.StateLive, Room: "b"}} {
+		got := must(paged(b.store.List(t.Context(), f, "", 10)))(t)
+		if len(got.items) != 1 || got.items[0].ID != lost.m.ID {
+			t.Errorf("list %+v = %q, want %s", f, idsOf(got.items), lost.m.ID)
+		}
+	}
+	if got := must(b.store.Open(t.Context()))(t); len(got) != 2 {
+		t.Errorf("open = %q, want two meetings", idsOf(got))
+	}
+}
+
+func testOpen(t *testing.T, b backing) {
+	var scenes []*scene
+	for i := range 4 {
+		s, c := newScene(t, meeting.Created{Room: fmt.Sprint("room", i)})
+		commit(t, b.store, c)
+		scenes = append(scenes, s)
+	}
+	scenes[1].play(b.store, human("ada", "u1"), human("bob", ""), gone("ada"))
+	scenes[2].play(b.store, human("joe", ""), meeting.Ended{Reason: meeting.EndRequested})
+	scenes[3].play(b.store, meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{})
+	got := must(b.store.Open(t.Context()))(t)
+	if len(got) != 3 {
+		t.Fatalf("open = %q, want the first three of four", idsOf(got))
+	}
+	for i, m := range got {
+		sameMeeting(t, m, scenes[i].m)
+	}
+}
+
+func testList(t *testing.T, b backing) {
+	var all []*scene
+	create := func(room string) *scene {
+		s, c := newScene(t, meeting.Created{Room: room, ExternalID: "ext-" + fmt.Sprint(len(all))})
+		commit(t, b.store, c)
+		all = append(all, s)
+		return s
+	}
+	end := func(s *scene, later time.Duration) {
+		s.later(later).play(b.store, meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{})
+	}
+	end(create("a"), time.Minute)
+	end(create("a"), 3*time.Minute)
+	end(create("b"), 2*time.Minute)
+	create("a").play(b.store, human("ada", "u1"))
+	create("c").play(b.store, human("bob", ""))
+	create("d")
+	create("e")
+	tests := []struct {
+		name   string
+		filter Filter
+		want   []int // newest first
+	}{
+		{"all", Filter{}, []int{6, 5, 4, 3, 2, 1, 0}},
+		{"created", Filter{State: meeting.StateCreated}, []int{6, 5}},
+		{"live", Filter{State: meeting.StateLive}, []int{4, 3}},
+		{"ended, the one that ended last first", Filter{State: meeting.StateEnded}, []int{1, 2, 0}},
+		{"a room's", Filter{Room: "a"}, []int{3, 1, 0}},
+		{"a room's that have ended", Filter{Room: "a", State: meeting.StateEnded}, []int{1, 0}},
+		{"external id", Filter{ExternalID: "ext-2"}, []int{2}},
+		{"external id in another state", Filter{ExternalID: "ext-2", State: meeting.StateLive}, nil},
+		{"unknown external id", Filter{ExternalID: "ext"}, nil},
+		{"unknown room", Filter{Room: "ext"}, nil},
+		{"unknown state", Filter{State: "over"}, nil},
+	}
+	for _, tt := range tests {
+		var want []string
+		for _, i := range tt.want {
+			want = append(want, all[i].m.ID)
+		}
+		for _, limit := range []int{1, 2, MaxPage} {
+			var got []string
+			for cursor, calls := "", 0; ; calls++ {
+				p := must(paged(b.store.List(t.Context(), tt.filter, cursor, limit)))(t)
+				got = append(got, idsOf(p.items)...)
+				if cursor = p.next; cursor == "" {
+					break
+				}
+				if len(p.items) > limit || calls > 10 {
+					t.Fatalf("%s: %d items on page %d of %d", tt.name, len(p.items), calls, limit)
+				}
+			}
+			if !slices.Equal(got, want) {
+				t.Errorf("%s in pages of %d = %q, want %q", tt.name, limit, got, want)
+			}
+		}
+	}
+	live := must(paged(b.store.List(t.Context(), Filter{Room: "a"}, "", 1)))(t)
+	sameMeeting(t, live.items[0], all[3].m)
+
+	// A cursor stays good when its meeting changes its state.
+	first := must(paged(b.store.List(t.Context(), Filter{State: meeting.StateLive}, "", 1)))(t)
+	end(all[4], 0)
+	second := must(paged(b.store.List(t.Context(), Filter{State: meeting.StateLive}, first.next, 1)))(t)
+	if got, want := idsOf(second.items), []string{all[3].m.ID}; !slices.Equal(got, want) {
+		t.Errorf("live meetings after one that has ended = %q, want %q", got, want)
+	}
+}
+
+func testSessions(t *testing.T, b backing) {
+	s, c := newScene(t, meeting.Created{Room: "a"})
+	commit(t, b.store, c)
+	var want []string
+	for i := range 4 {
+		s.play(b.store, human("ada", "u1"))
+		want = append([]string{s.m.Session.ID}, want...)
+		if i < 3 {
+			s.play(b.store, gone("ada"))
+			s.later(meeting.SessionLinger).play(b.store, meeting.Tick{})
+		}
+	}
+	var got []string
+	for cursor := ""; ; {
+		p := must(paged(b.store.Sessions(t.Context(), s.m.ID, cursor, 3)))(t)
+		for _, session := range p.items {
+			got = append(got, session.ID)
+		}
+		if cursor = p.next; cursor == "" || len(got) > 10 {
+			break
+		}
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("sessions = %q, want %q", got, want)
+	}
+}
+
+func testEvents(t *testing.T, b backing) {
+	s, c := newScene(t, meeting.Created{Room: "a"})
+	commit(t, b.store, c)
+	s.play(b.store, human("ada", "u1"), human("bob", ""), gone("bob"))
+	all := must(b.store.Events(t.Context(), "", 10))(t)
+	for i, want := range []meeting.NoticeType{
+		meeting.MeetingCreated, meeting.SessionStarted, meeting.ParticipantJoined,
+		meeting.ParticipantJoined, meeting.ParticipantLeft,
+	} {
+		if i >= len(all) {
+			t.Fatalf("%d notices in the log, want 5", len(all))
+		}
+		var n meeting.Notice
+		if err := json.Unmarshal(all[i].Notice, &n); err != nil {
+			t.Fatal(err)
+		}
+		if n.Type != want || n.Seq != int64(i+1) || n.MeetingID != s.m.ID {
+			t.Errorf("notice %d is %s seq %d of %s, want %s", i, n.Type, n.Seq, n.MeetingID, want)
+		}
+	}
+	rest := must(b.store.Events(t.Context(), all[1].ID, 2))(t)
+	if len(rest) != 2 || rest[0].ID != all[2].ID || rest[1].ID != all[3].ID {
+		t.Errorf("two after the second = %v, want the third and the fourth", rest)
+	}
+	if got := must(b.store.Events(t.Context(), all[4].ID, 2))(t); len(got) != 0 {
+		t.Errorf("after the last = %v, want nothing", got)
+	}
+	for _, after := range []string{"x", "1-", "1-2-3", "-", "(1", "99999999999999999999"} {
+		if _, err := b.store.Events(t.Context(), after, 2); !errors.Is(err, ErrCursor) {
+			t.Errorf("events after %q: %v, want ErrCursor", after, err)
+		}
+	}
+}
+
+func testLanes(t *testing.T, b backing) {
+	s, c := newScene(t, meeting.Created{Room: "a"})
+	commit(t, b.store, c)
+	join := s.apply(human("ada", "u1"))
+	join.Routes = [][]string{{"crm"}, {"crm", "audit"}}
+	commit(t, b.store, join)
+	s.routes = []string{"crm"}
+	s.play(b.store, gone("ada"))
+	log := must(b.store.Events(t.Context(), "", 10))(t)
+	for endpoint, want := range map[string][]int{"crm": {1, 2, 3}, "audit": {2}, "other": nil} {
+		var notices []string
+		for _, i := range want {
+			notices = append(notices, string(log[i].Notice))
+		}
+		if got := b.lane(t, endpoint, s.m.ID); !slices.Equal(got, notices) {
+			t.Errorf("lane of %s = %q, want %q", endpoint, got, notices)
+		}
+		due := b.due(t, endpoint)
+		if len(want) == 0 && len(due) != 0 || len(want) > 0 && !slices.Equal(due, []string{s.m.ID}) {
+			t.Errorf("due for %s = %q", endpoint, due)
+		}
+	}
+}
+
+func testNotFound(t *testing.T, b backing) {
+	ctx := context.Background()
+	if _, err := b.store.Load(ctx, "mtg_none"); !errors.Is(err, meeting.ErrNotFound) {
+		t.Errorf("load: %v, want ErrNotFound", err)
+	}
+	if _, err := b.store.Session(ctx, "ses_none"); !errors.Is(err, meeting.ErrNotFound) {
+		t.Errorf("session: %v, want ErrNotFound", err)
+	}
+	if got := must(b.store.Participants(ctx, "ses_none"))(t); len(got) != 0 {
+		t.Errorf("participants = %v, want none", got)
+	}
+	if got := must(paged(b.store.Sessions(ctx, "mtg_none", "ses_none", 5)))(t); len(got.items) != 0 || got.next != "" {
+		t.Errorf("sessions = %v, want none", got)
+	}
+	if got := must(b.store.Open(ctx))(t); len(got) != 0 {
+		t.Errorf("open = %v, want none", got)
+	}
+	if err := b.store.Ping(ctx); err != nil {
+		t.Errorf("ping: %v", err)
+	}
+}
