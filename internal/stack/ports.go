@@ -36,3 +36,12 @@ func freePorts(count int) ([]int, error) {
 func loopback(port int) string {
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 }
+
+// FreeAddr returns a loopback address, host:port, that nobody listens on now.
+func FreeAddr() (string, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return "", err
+	}
+	return loopback(ports[0]), nil
+}

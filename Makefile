@@ -1,0 +1,43 @@
+# What a newcomer needs: `make run` and `make test`. `make help` lists the rest.
+SHELL := /bin/sh
+GO ?= go
+PKG ?= ./...
+FUZZTIME ?= 30s
+GOLANGCI_VERSION := v2.15.0
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fuzz bench build packages
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: packages build ## show a whole meeting on this machine, then stay up until Ctrl-C
+	./bin/usher demo $(ARGS)
+
+test: packages ## run every test, with the race detector, against real Prosody and Redis
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(PKG)
+
+lint: bin/golangci-lint-$(GOLANGCI_VERSION) ## run the linters
+	$(GO) vet ./...
+	$< run
+	$(GO) mod tidy -diff
+
+fuzz: ## run each fuzz test for FUZZTIME (30s)
+	@for pkg in $$($(GO) list ./...); do \
+		for name in $$($(GO) test -list '^Fuzz' $$pkg | grep '^Fuzz'); do \
+			$(GO) test -run '^$$' -fuzz "^$$name$$" -fuzztime $(FUZZTIME) $$pkg || exit 1; \
+		done; \
+	done
+
+bench: packages build ## print the figures of docs/benchmarks.md, one JSON line each
+	@./bin/usher bench $(ARGS)
+
+build: ## build the program into bin/
+	@$(GO) build -trimpath -o bin/usher ./cmd/usher
+
+packages:
+	@scripts/debian-packages.sh prosody redis-server gcc
+
+bin/golangci-lint-$(GOLANGCI_VERSION):
+	GOBIN=$(CURDIR)/bin $(GO) install github.com/golangci/golangci-lint/v2/cmd/golangci-lint@$(GOLANGCI_VERSION)
+	mv bin/golangci-lint $@
