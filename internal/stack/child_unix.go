@@ -1,0 +1,11 @@
+//go:build unix && !linux
+
+package stack
+
+import "syscall"
+
+// childAttributes puts the child in a process group of its own. Only Linux
+// can end a child together with its parent.
+func childAttributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true}
+}

@@ -1,0 +1,54 @@
+// Package stacktest gives a test its own Prosody or Redis and ends it with
+// the test. A test never skips because one cannot start: it fails.
+package stacktest
+
+import (
+	"os"
+	"testing"
+
+	"usher/internal/stack"
+)
+
+// logShown is how much of Prosody's log a failed test prints, in bytes.
+const logShown = 8 << 10
+
+// Redis starts an empty redis-server for the test.
+func Redis(t testing.TB) *stack.Redis {
+	t.Helper()
+	r, err := stack.StartRedis(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { stop(t, r.Process) })
+	return r
+}
+
+// Prosody starts a Prosody with the local site for the test. When the test
+// fails, the end of Prosody's log is printed.
+func Prosody(t testing.TB, cfg stack.ProsodyConfig) *stack.Prosody {
+	t.Helper()
+	p, err := stack.StartProsody(t.Context(), t.TempDir(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		stop(t, p.Process)
+		if !t.Failed() {
+			return
+		}
+		log, err := os.ReadFile(p.Log())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Logf("end of %s:\n%s", p.Log(), log[max(0, len(log)-logShown):])
+	})
+	return p
+}
+
+func stop(t testing.TB, p *stack.Process) {
+	t.Helper()
+	if err := p.Stop(); err != nil {
+		t.Error(err)
+	}
+}
