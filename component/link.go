@@ -4,13 +4,44 @@
 // It knows nothing of rooms or meetings. Both kinds of stream share one run
 // loop, [Link.Run]; what a stream says is handed to a [Handler] on the reading
 // goroutine, and everything usher says leaves through one writer.
+//
+// mellium.im/xmpp dials nothing and serves nothing here: it only negotiates.
+// Reading is our own, because addresses and nicks from the wire are not always
+// what mellium's parsers accept, and no well-formed stanza may end a stream
+// that carries every meeting of a site.
 package component
 
 import (
 	"context"
 	"encoding/xml"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
 
-	"mellium.im/xmpp/stanza"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+const (
+	// loginTimeout bounds dialling and the whole login. A login over TLS with
+	// SCRAM takes about 0.15 s on a healthy server.
+	loginTimeout = 15 * time.Second
+
+	// Waits between two tries are drawn evenly (full jitter) from retryMin to a
+	// ceiling that doubles up to retryMax, so that many clients of a restarted
+	// server do not come back in step.
+	retryMin = 250 * time.Millisecond
+	retryMax = 15 * time.Second
+
+	// A refused secret or an unknown host needs a person to change something,
+	// so those tries are spread between retryMax and retryRefused.
+	retryRefused = time.Minute
+
+	// A stream that stayed up this long was a success: the next loss starts
+	// again with the shortest wait.
+	stableAfter = 30 * time.Second
 )
 
 // Handler receives what a stream says. Every function may be nil.
@@ -22,6 +53,7 @@ import (
 // stream.
 type Handler struct {
 	// Presence and Message get each such stanza, its start element already read.
+	// The decoder ends with the stanza.
 	Presence func(d *xml.Decoder, start xml.StartElement)
 	Message  func(d *xml.Decoder, start xml.StartElement)
 	// IQ answers get and set requests by the name of their payload. What is
@@ -34,57 +66,181 @@ type Handler struct {
 	Down func(cause error)
 }
 
-// Request is an IQ get or set that waits for our answer.
-type Request struct {
-	From, To, ID, Type string
-	// Decode reads the payload into v; valid only until the handler returns.
-	Decode func(v any) error
-	link   *Link
-}
-
-// Result answers the request; payload may be nil. It may be called later and
-// from any goroutine, and reports only whether the answer was queued.
-func (r Request) Result(payload any) error { panic("not yet written") }
-
-// Error answers the request with a stanza error (RFC 6120 §8.3).
-func (r Request) Error(e stanza.Error) error { panic("not yet written") }
-
 // Link is one XMPP stream that is redialled for as long as [Link.Run] runs.
 // Its methods are safe for concurrent use.
-type Link struct{}
+type Link struct {
+	kind     string // label of metrics and log lines: component or client
+	ns       string // namespace of its stanzas
+	domain   string // the component's domain, or the domain of the login
+	handler  Handler
+	log      *slog.Logger
+	logXML   bool
+	metrics  *metrics
+	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
+	login    func(ctx context.Context) (*conn, string, error)
+	announce string // last failure that was logged
+
+	mu    sync.Mutex
+	cur   *stream // nil while down
+	jid   string  // address of the last stream that was up
+	since time.Time
+	err   error
+}
+
+func newLink(kind, ns, domain string, h Handler, log *slog.Logger, reg prometheus.Registerer, logXML bool) *Link {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &Link{
+		kind:    kind,
+		ns:      ns,
+		domain:  domain,
+		handler: h,
+		log:     log.With("link", kind),
+		logXML:  logXML,
+		metrics: newMetrics(reg, kind),
+		dial:    (&net.Dialer{}).DialContext,
+		since:   time.Now(),
+	}
+}
 
 // Run dials, negotiates and serves the stream, again and again with full
-// jitter between tries, until ctx ends; it returns when everything that it
-// started has ended. It returns early only for an error that retrying cannot
-// heal (see [ErrConflict]).
-func (l *Link) Run(ctx context.Context) error { panic("not yet written") }
-
-// As returns the sender for one address of this stream. On a component stream
-// jid is any address of the component's domain and is stamped as `from` on
-// every stanza; on a client stream it must be empty, the server stamps it.
-func (l *Link) As(jid string) *Sender { return &Sender{link: l, jid: jid} }
-
-// Sender sends stanzas from one address.
-type Sender struct {
-	link *Link
-	jid  string
+// jitter between tries. It returns nil once ctx has ended and everything that
+// it started has ended too; what was queued by then is still written.
+// It returns early only with [ErrConflict], which redialling would answer by
+// throwing the other instance out in turn. Call it once at a time.
+func (l *Link) Run(ctx context.Context) error {
+	for tries := 1; ; tries++ {
+		up, err := l.once(ctx)
+		if ctx.Err() != nil {
+			l.setDown(nil)
+			return nil
+		}
+		if up >= stableAfter {
+			tries = 1
+		}
+		l.setDown(err)
+		if errors.Is(err, ErrConflict) {
+			l.log.Error("another instance has taken this address over", "err", err)
+			return err
+		}
+		wait := retryWait(tries, err)
+		l.announceFailure(err, wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
 }
 
-// JID returns the full address stanzas leave from; empty before a client
-// stream has first been up.
-func (s *Sender) JID() string { return s.jid }
+// once logs in and serves one stream to its end; up is how long it was up.
+func (l *Link) once(ctx context.Context) (up time.Duration, err error) {
+	c, jid, err := l.connect(ctx)
+	if err != nil {
+		if ctx.Err() == nil {
+			l.metrics.connects.WithLabelValues(l.kind, reason(err)).Inc()
+		}
+		return 0, err
+	}
+	l.metrics.connects.WithLabelValues(l.kind, "ok").Inc()
 
-// Send queues <kind to= type=>payload…</kind>, kind being presence or message.
-// It returns once the stanza is queued: [ErrDown] while there is no stream,
-// [ErrTooLarge] over MaxStanzaOut. Payloads are encoding/xml values that name
-// their own element.
-func (s *Sender) Send(ctx context.Context, kind, to, typ string, payload ...any) error {
-	panic("not yet written")
+	start := time.Now()
+	s := newStream(l, c, jid)
+	l.setUp(s)
+	err = s.serve(ctx)
+	l.setDown(err)
+	l.metrics.disconnects.WithLabelValues(l.kind, reason(err)).Inc()
+	if l.handler.Down != nil {
+		l.handler.Down(err)
+	}
+	return time.Since(start), err
 }
 
-// IQ sends a request and blocks for its answer until ctx ends. typ is get or
-// set. The answer's payload is decoded into reply, which may be nil. An error
-// answer comes back as [stanza.Error] (use errors.As).
-func (s *Sender) IQ(ctx context.Context, to, typ string, payload, reply any) error {
-	panic("not yet written")
+// connect runs the login bounded by loginTimeout.
+func (l *Link) connect(ctx context.Context) (*conn, string, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, loginTimeout, errLoginTimeout)
+	defer cancel()
+	c, jid, err := l.login(ctx)
+	if err != nil && ctx.Err() != nil {
+		// The connection was closed under the login; that says less than why.
+		err = context.Cause(ctx)
+	}
+	return c, jid, err
+}
+
+// dialConn dials addr. The connection is closed when ctx ends, which is what
+// interrupts a login; release ends that bond and reports whether it was in time.
+func (l *Link) dialConn(ctx context.Context, addr string) (c *conn, release func() bool, err error) {
+	nc, err := l.dial(ctx, "tcp", addr)
+	if err != nil {
+		return nil, nil, err
+	}
+	return newConn(nc), context.AfterFunc(ctx, func() { nc.Close() }), nil
+}
+
+func (l *Link) setUp(s *stream) {
+	l.mu.Lock()
+	l.cur, l.jid, l.since, l.err = s, s.jid, time.Now(), nil
+	l.mu.Unlock()
+	l.announce = ""
+	l.metrics.up.WithLabelValues(l.kind).Set(1)
+	l.log.Info("stream is up", "jid", s.jid)
+}
+
+// setDown is also called for each failed try: the link went down only once,
+// but the latest error is the one to show.
+func (l *Link) setDown(err error) {
+	l.mu.Lock()
+	if l.cur != nil {
+		l.cur, l.since = nil, time.Now()
+	}
+	l.err = err
+	l.mu.Unlock()
+	l.metrics.up.WithLabelValues(l.kind).Set(0)
+}
+
+// announceFailure logs a failure when it differs in kind from the last one.
+// Error texts do not do for that: they carry port numbers that change.
+func (l *Link) announceFailure(err error, wait time.Duration) {
+	r := reason(err)
+	if r == l.announce {
+		return
+	}
+	l.announce = r
+	level := slog.LevelWarn
+	if refused(err) {
+		level = slog.LevelError
+	}
+	l.log.Log(context.Background(), level, "no stream, trying again", "reason", r, "err", err, "wait", wait.Round(time.Millisecond))
+}
+
+// Status tells whether a stream is up, since when that has been so, and while
+// it is down, the error of the last try (nil before the first one has failed).
+func (l *Link) Status() (up bool, since time.Time, lastErr error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cur != nil, l.since, l.err
+}
+
+// stream returns the stream that is up, or nil.
+func (l *Link) stream() *stream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.cur
+}
+
+// retryWait draws the wait after the given number of tries in a row.
+func retryWait(tries int, err error) time.Duration {
+	low, high := retryMin, retryMax
+	if refused(err) {
+		low, high = retryMax, retryRefused
+	} else if tries < 6 { // 0.5, 1, 2, 4, 8 s
+		high = retryMin << tries
+	}
+	return low + rand.N(high-low+1)
+}
+
+// refused tells whether err is one that only a person can mend.
+func refused(err error) bool {
+	return errors.Is(err, ErrNotAuthorized) || errors.Is(err, ErrHostUnknown)
 }

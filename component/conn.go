@@ -1,0 +1,122 @@
+package component
+
+import (
+	"bufio"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+
+	xstream "mellium.im/xmpp/stream"
+)
+
+const (
+	// maxStanzaIn is the size in bytes of a stanza above which the stream is
+	// given up. Prosody passes 512 KiB on component streams; encoding/xml would
+	// read a 64 MB attribute whole.
+	maxStanzaIn = 1 << 20
+
+	// maxDepth is how deep the elements of one stanza may nest. Jitsi's deepest
+	// (Jingle) has about 10; every level costs memory.
+	maxDepth = 64
+
+	readBuffer = 16 << 10 // bytes, one TLS record
+)
+
+// conn is a connection that gives its reader one byte at a time, so that
+// whoever parses never takes more than it needs: mellium's negotiation stops
+// exactly where our own reading goes on. It also keeps the bytes of the stanza
+// being read, and counts them.
+type conn struct {
+	net.Conn
+	r   *bufio.Reader
+	raw []byte // what was read since the last reset
+}
+
+func newConn(nc net.Conn) *conn {
+	return &conn{Conn: nc, r: bufio.NewReaderSize(nc, readBuffer)}
+}
+
+func (c *conn) Read(p []byte) (int, error) { return c.r.Read(p) }
+
+// ReadByte makes encoding/xml read without a buffer of its own.
+func (c *conn) ReadByte() (byte, error) {
+	if len(c.raw) >= maxStanzaIn {
+		return 0, fmt.Errorf("%w: %d bytes", errOverCap, maxStanzaIn)
+	}
+	b, err := c.r.ReadByte()
+	if err == nil {
+		c.raw = append(c.raw, b)
+	}
+	return b, err
+}
+
+// reset starts the next stanza.
+func (c *conn) reset() {
+	if cap(c.raw) > 64<<10 { // do not hold on to the largest stanza ever seen
+		c.raw = nil
+	}
+	c.raw = c.raw[:0]
+}
+
+// streamHeader opens a stream as the server has done when the login is over,
+// so that a fresh decoder knows its namespaces.
+func streamHeader(ns string) string {
+	return "<stream:stream xmlns='" + ns + "' xmlns:stream='" + xstream.NS + "'>"
+}
+
+// guard passes the tokens of a negotiated stream on within the limits: no
+// deeper than maxDepth, and only what XMPP allows (RFC 6120 §11.1).
+// While inside it ends with the current stanza.
+type guard struct {
+	d      *xml.Decoder
+	depth  int // open elements, the stream's own included
+	inside bool
+	err    error // what ended the stream, as opposed to a handler's trouble
+}
+
+// newGuard takes the connection over from the login; the stream's own header
+// is the first token.
+func newGuard(c *conn, ns string) *guard {
+	c.reset()
+	c.r = bufio.NewReaderSize(io.MultiReader(strings.NewReader(streamHeader(ns)), c.r), readBuffer)
+	return &guard{d: xml.NewDecoder(c)}
+}
+
+func (g *guard) Token() (xml.Token, error) {
+	if g.err != nil {
+		return nil, g.err
+	}
+	if g.inside && g.depth == 1 {
+		return nil, io.EOF
+	}
+	tok, err := g.d.Token()
+	if err != nil {
+		g.err = readError(err)
+		return nil, g.err
+	}
+	switch tok.(type) {
+	case xml.StartElement:
+		if g.depth++; g.depth > 1+maxDepth {
+			g.err = fmt.Errorf("%w: %d levels", errOverCap, maxDepth)
+		}
+	case xml.EndElement:
+		g.depth--
+	case xml.ProcInst, xml.Directive, xml.Comment:
+		g.err = fmt.Errorf("%w: %T", errBadXML, tok)
+	}
+	return tok, g.err
+}
+
+// readError names what ended the reading.
+func readError(err error) error {
+	syntax, ok := err.(*xml.SyntaxError)
+	switch {
+	case ok && syntax.Msg == "unexpected EOF", err == io.EOF:
+		return errClosed
+	case ok:
+		return fmt.Errorf("%w: %w", errBadXML, err)
+	}
+	return err
+}

@@ -1,0 +1,78 @@
+package component
+
+import (
+	"crypto/sha1"
+	"encoding/xml"
+	"runtime/debug"
+
+	"mellium.im/xmpp/crypto"
+	"mellium.im/xmpp/disco"
+	"mellium.im/xmpp/disco/info"
+	"mellium.im/xmpp/ping"
+	"mellium.im/xmpp/stanza"
+	"mellium.im/xmpp/version"
+)
+
+// capsNode identifies the program in entity capabilities (XEP-0115 §4).
+const capsNode = "https://usher.invalid/caps"
+
+// pingQuery is the payload of XEP-0199.
+type pingQuery struct {
+	XMLName xml.Name `xml:"urn:xmpp:ping ping"`
+}
+
+// discoInfo is what we answer to disco#info at every address (XEP-0030 §3.1).
+func discoInfo() disco.Info {
+	return disco.Info{
+		Identity: []info.Identity{{Category: "client", Type: "bot", Name: "usher"}},
+		Features: []info.Feature{
+			{Var: disco.NSCaps},
+			{Var: disco.NSInfo},
+			{Var: version.NS},
+			{Var: ping.NS},
+		},
+	}
+}
+
+// Caps returns the <c/> element (XEP-0115) that matches our answer to
+// disco#info, to be put into presence.
+func Caps() disco.Caps {
+	return disco.Caps{Hash: crypto.SHA1, Node: capsNode, Ver: capsVer}
+}
+
+var capsVer = discoInfo().Hash(sha1.New())
+
+// answerItself answers the queries that are about the program rather than
+// about meetings, and reports whether req was one.
+func (s *stream) answerItself(req Request, payload xml.Name) bool {
+	if req.Type != "get" {
+		return false
+	}
+	switch payload {
+	case xml.Name{Space: disco.NSInfo, Local: "query"}:
+		var q struct {
+			Node string `xml:"node,attr"`
+		}
+		if req.Decode(&q) != nil || q.Node != "" && q.Node != capsNode+"#"+capsVer {
+			s.refuse(req, stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound})
+			return true
+		}
+		i := discoInfo()
+		i.Node = q.Node
+		s.answered(req, req.Result(i))
+	case xml.Name{Space: ping.NS, Local: "ping"}:
+		s.answered(req, req.Result(nil))
+	case xml.Name{Space: version.NS, Local: "query"}:
+		s.answered(req, req.Result(version.Query{Name: "usher", Version: buildVersion()}))
+	default:
+		return false
+	}
+	return true
+}
+
+func buildVersion() string {
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" {
+		return b.Main.Version
+	}
+	return "unknown"
+}
