@@ -494,7 +494,7 @@ func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 		return coldPace
 	}
 	rm.failures++
-	if rm.failures == 1 && r.controlUp {
+	if rm.failures == 1 && r.controlUp && ctx.Err() == nil {
 		r.log.Warn("cannot end a room, trying again", "room", rm.name, "err", err)
 	}
 	return max(rm.retry(), retryMin)

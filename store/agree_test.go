@@ -116,7 +116,7 @@ func agree(ctx context.Context, t *rapid.T, r, mem contract, scenes []*scene) {
 		}
 	}
 	same("open", func(s contract) (any, error) { return withPeople(s.Open(ctx)) })
-	for _, f := range []Filter{
+	for _, f := range []meeting.Filter{
 		{}, {State: meeting.StateCreated}, {State: meeting.StateLive}, {State: meeting.StateEnded},
 		{Room: "a"}, {Room: "b", State: meeting.StateEnded}, {ExternalID: "x"},
 	} {

@@ -15,7 +15,7 @@ import (
 // contract is what both stores offer.
 type contract interface {
 	meeting.Store
-	List(ctx context.Context, f Filter, cursor string, limit int) ([]meeting.Meeting, string, error)
+	List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error)
 	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
 	Session(ctx context.Context, id string) (meeting.Session, error)
 	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)

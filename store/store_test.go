@@ -213,7 +213,7 @@ func testWhole(t *testing.T, b backing) {
 	c = lost.apply(human("ada", "u1"))
 	c.Whole = true
 	commit(t, b.store, c)
-	for _, f := range []Filter{{Room: "b"}, {ExternalID: "y"}, {State: meeting.StateLive, Room: "b"}} {
+	for _, f := range []meeting.Filter{{Room: "b"}, {ExternalID: "y"}, {State: meeting.StateLive, Room: "b"}} {
 		got := must(paged(b.store.List(t.Context(), f, "", 10)))(t)
 		if len(got.items) != 1 || got.items[0].ID != lost.m.ID {
 			t.Errorf("list %+v = %q, want %s", f, idsOf(got.items), lost.m.ID)
@@ -263,20 +263,20 @@ func testList(t *testing.T, b backing) {
 	create("e")
 	tests := []struct {
 		name   string
-		filter Filter
+		filter meeting.Filter
 		want   []int // newest first
 	}{
-		{"all", Filter{}, []int{6, 5, 4, 3, 2, 1, 0}},
-		{"created", Filter{State: meeting.StateCreated}, []int{6, 5}},
-		{"live", Filter{State: meeting.StateLive}, []int{4, 3}},
-		{"ended, the one that ended last first", Filter{State: meeting.StateEnded}, []int{1, 2, 0}},
-		{"a room's", Filter{Room: "a"}, []int{3, 1, 0}},
-		{"a room's that have ended", Filter{Room: "a", State: meeting.StateEnded}, []int{1, 0}},
-		{"external id", Filter{ExternalID: "ext-2"}, []int{2}},
-		{"external id in another state", Filter{ExternalID: "ext-2", State: meeting.StateLive}, nil},
-		{"unknown external id", Filter{ExternalID: "ext"}, nil},
-		{"unknown room", Filter{Room: "ext"}, nil},
-		{"unknown state", Filter{State: "over"}, nil},
+		{"all", meeting.Filter{}, []int{6, 5, 4, 3, 2, 1, 0}},
+		{"created", meeting.Filter{State: meeting.StateCreated}, []int{6, 5}},
+		{"live", meeting.Filter{State: meeting.StateLive}, []int{4, 3}},
+		{"ended, the one that ended last first", meeting.Filter{State: meeting.StateEnded}, []int{1, 2, 0}},
+		{"a room's", meeting.Filter{Room: "a"}, []int{3, 1, 0}},
+		{"a room's that have ended", meeting.Filter{Room: "a", State: meeting.StateEnded}, []int{1, 0}},
+		{"external id", meeting.Filter{ExternalID: "ext-2"}, []int{2}},
+		{"external id in another state", meeting.Filter{ExternalID: "ext-2", State: meeting.StateLive}, nil},
+		{"unknown external id", meeting.Filter{ExternalID: "ext"}, nil},
+		{"unknown room", meeting.Filter{Room: "ext"}, nil},
+		{"unknown state", meeting.Filter{State: "over"}, nil},
 	}
 	for _, tt := range tests {
 		var want []string
@@ -300,13 +300,13 @@ func testList(t *testing.T, b backing) {
 			}
 		}
 	}
-	live := must(paged(b.store.List(t.Context(), Filter{Room: "a"}, "", 1)))(t)
+	live := must(paged(b.store.List(t.Context(), meeting.Filter{Room: "a"}, "", 1)))(t)
 	sameMeeting(t, live.items[0], all[3].m)
 
 	// A cursor stays good when its meeting changes its state.
-	first := must(paged(b.store.List(t.Context(), Filter{State: meeting.StateLive}, "", 1)))(t)
+	first := must(paged(b.store.List(t.Context(), meeting.Filter{State: meeting.StateLive}, "", 1)))(t)
 	end(all[4], 0)
-	second := must(paged(b.store.List(t.Context(), Filter{State: meeting.StateLive}, first.next, 1)))(t)
+	second := must(paged(b.store.List(t.Context(), meeting.Filter{State: meeting.StateLive}, first.next, 1)))(t)
 	if got, want := idsOf(second.items), []string{all[3].m.ID}; !slices.Equal(got, want) {
 		t.Errorf("live meetings after one that has ended = %q, want %q", got, want)
 	}

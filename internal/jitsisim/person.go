@@ -29,6 +29,7 @@ type Person struct {
 	mu      sync.Mutex
 	changed *sync.Cond // any field of stay
 	stay    *stay      // the present or last one; nil before the first
+	sent    time.Time  // of the last presence
 }
 
 // NewPerson returns somebody who wants to meet in the room with that name,
@@ -124,6 +125,7 @@ func (p *Person) enter(ctx context.Context) error {
 	p.mu.Lock()
 	s := p.stay
 	payload := s.presence.payload(true)
+	p.sent = time.Now()
 	p.mu.Unlock()
 	to := p.room + "/" + s.presence.nick
 	if err := s.link.As("").Send(ctx, "presence", to, "", payload...); err != nil {
@@ -187,6 +189,7 @@ func (p *Person) change(ctx context.Context, edit func(*webPresence)) error {
 	edit(s.presence)
 	payload := s.presence.payload(false)
 	to := p.room + "/" + s.presence.nick
+	p.sent = time.Now()
 	p.mu.Unlock()
 	return s.link.As("").Send(ctx, "presence", to, "", payload...)
 }
@@ -213,6 +216,9 @@ func (p *Person) Leave(ctx context.Context) error {
 	if s.over() {
 		return nil
 	}
+	p.mu.Lock()
+	p.sent = time.Now()
+	p.mu.Unlock()
 	if err := s.link.As("").Send(ctx, "presence", p.room+"/"+s.presence.nick, "unavailable"); err != nil {
 		return fmt.Errorf("leave %s: %w", p.room, err)
 	}
@@ -238,6 +244,13 @@ func (p *Person) Reload(ctx context.Context) error {
 		return err
 	}
 	return p.Join(ctx)
+}
+
+// Sent is when the last presence was sent.
+func (p *Person) Sent() time.Time {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.sent
 }
 
 // Nick is the nick of the present or last stay; empty before the first login.
