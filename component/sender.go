@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // As returns the sender for one address of this stream. On a component stream
@@ -77,7 +78,7 @@ func (l *Link) hide(s *stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cur == s {
-		l.cur = nil
+		l.cur, l.since = nil, time.Now()
 	}
 }
 
