@@ -24,9 +24,10 @@ import (
 // 13's rule that a stanza's sender is an address of the component, and routes
 // what is addressed to the component's domain back to it, as Prosody does.
 type server struct {
-	refuse string      // condition of a stream error instead of the handshake's answer
-	silent bool        // accept the connection and say nothing
-	closed atomic.Bool // nobody listens
+	refuse string                  // condition of a stream error instead of the handshake's answer
+	silent bool                    // accept the connection and say nothing
+	closed atomic.Bool             // nobody listens
+	wrap   func(net.Conn) net.Conn // around the component's end, if not nil
 
 	mu    sync.Mutex
 	dials []time.Time
@@ -69,6 +70,9 @@ func (f *server) dial(context.Context, string, string) (net.Conn, error) {
 	client, conn := net.Pipe()
 	if !f.silent {
 		go f.serve(&peer{conn: conn, d: xml.NewDecoder(conn), in: make(chan element, 2*component.QueueLength)})
+	}
+	if f.wrap != nil {
+		client = f.wrap(client)
 	}
 	return client, nil
 }
