@@ -243,6 +243,23 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
+// TestWaitingLane: an endpoint that is being given time gets it, whatever else
+// happens in the meeting.
+func TestWaitingLane(t *testing.T) {
+	srv := startServer(t)
+	r := srv.open()
+	s, c := newScene(t, meeting.Created{Room: "a"})
+	s.routes = []string{"crm"}
+	commit(t, r, c)
+	s.play(r, human("ada", ""))
+	const later = 4102444800000
+	srv.do("ZADD", r.keys.due("crm"), later, s.m.ID)
+	s.play(r, human("bob", ""))
+	if got := must(srv.raw.ZScore(t.Context(), r.keys.due("crm"), s.m.ID).Result())(t); got != later {
+		t.Errorf("next try at %.0f, want %d as before", got, later)
+	}
+}
+
 func TestNewRedis(t *testing.T) {
 	for _, u := range []string{"", "http://:hunter2@host", "redis://:hunter2@host:port", "redis://:hunter2@host/x", "redis://%hunter2"} {
 		if _, err := NewRedis(Config{URL: u, Site: "main"}); err == nil || strings.Contains(err.Error(), "hunter2") {
