@@ -81,8 +81,8 @@ func TestStoresAgree(t *testing.T) {
 					_ = both(c)
 				}
 			},
-			"": func(rt *rapid.T) { agree(ctx, rt, r, mem, scenes) },
 		})
+		agree(ctx, rt, r, mem, scenes)
 	})
 }
 

@@ -20,9 +20,10 @@ var commitSource string
 var commitScript = redis.NewScript(commitSource)
 
 // Commit stores the change in one script, so that a process or connection that
-// dies leaves all of it or nothing. It blocks for a few timeouts at most; an
-// error that wraps [meeting.ErrUnavailable] leaves open whether the change was
-// stored, and repeating the commit is safe. Other errors: see [meeting.Store].
+// dies leaves all of it or nothing. It blocks for four seconds at most, when
+// every timeout of the connection runs out in turn. An error that wraps
+// [meeting.ErrUnavailable] leaves open whether the change was stored, and
+// repeating the commit is safe. Other errors: see [meeting.Store].
 func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 	keys, args := r.pack(c)
 	var answer []string

@@ -45,6 +45,8 @@ func judge(err error) (reason string, passes bool) {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout),
 		errors.As(err, &network) && network.Timeout():
 		return reasonTimeout, true
+	case errors.Is(err, context.Canceled): // the caller has given up
+		return reasonOther, true
 	case !errors.As(err, &reply):
 		return reasonConn, true
 	}

@@ -210,6 +210,8 @@ func TestExpiry(t *testing.T) {
 		}
 	}
 	session := s.m.Session.ID
+	month := time.Now().Add(-Retention - time.Hour).UnixMilli()
+	srv.do("ZADD", r.keys.sessions(s.m.ID), month, "ses_0")
 	s.play(r, meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{})
 	k := r.keys
 	got, want := ttls(), map[string]bool{
@@ -221,9 +223,12 @@ func TestExpiry(t *testing.T) {
 		t.Errorf("keys, and whether they expire =\n%v, want\n%v", got, want)
 	}
 
+	if got := must(srv.raw.ZCard(t.Context(), k.sessions(s.m.ID)).Result())(t); got != 1 {
+		t.Errorf("%d sessions in the index, want 1: one is past", got)
+	}
+
 	// The next meeting of the room keeps its index, and what is past leaves
 	// the others.
-	month := time.Now().Add(-Retention - time.Hour).UnixMilli()
 	for i := range 3 {
 		old := fmt.Sprint("mtg_0", i)
 		srv.do("ZADD", k.inState(meeting.StateEnded), month, old)
@@ -240,6 +245,38 @@ func TestExpiry(t *testing.T) {
 		if got := must(srv.raw.ZCard(t.Context(), key).Result())(t); got != 2 {
 			t.Errorf("%s has %d entries, want 2", key, got)
 		}
+	}
+}
+
+// TestWaitingLane: an endpoint that is being given time gets it, whatever else
+// happens in the meeting.
+func TestWaitingLane(t *testing.T) {
+	srv := startServer(t)
+	r := srv.open()
+	s, c := newScene(t, meeting.Created{Room: "a"})
+	s.routes = []string{"crm"}
+	commit(t, r, c)
+	s.play(r, human("ada", ""))
+	const later = 4102444800000
+	srv.do("ZADD", r.keys.due("crm"), later, s.m.ID)
+	s.play(r, human("bob", ""))
+	if got := must(srv.raw.ZScore(t.Context(), r.keys.due("crm"), s.m.ID).Result())(t); got != later {
+		t.Errorf("next try at %.0f, want %d as before", got, later)
+	}
+}
+
+func TestLogRetention(t *testing.T) {
+	srv := startServer(t)
+	r := srv.open()
+	past := time.Now().Add(-LogRetention - time.Hour).UnixMilli()
+	const entries = 250 // Redis drops them by blocks of a hundred
+	for i := range entries {
+		srv.do("XADD", r.keys.events(), fmt.Sprintf("%d-%d", past, i), "notice", "{}")
+	}
+	_, c := newScene(t, meeting.Created{Room: "a"})
+	commit(t, r, c)
+	if got := must(srv.raw.XLen(t.Context(), r.keys.events()).Result())(t); got > 101 {
+		t.Errorf("%d entries in the log, want most of %d gone", got, entries)
 	}
 }
 

@@ -27,8 +27,8 @@ import (
 //	meetings:live          zset    those in this state, likewise                      on change of state
 //	meetings:ended         zset    those in this state by end in ms                   trimmed
 //	events                 stream  notice: JSON of every notice                       LogRetention
-//	lane:<endpoint>:<meeting> list JSON of the notices an endpoint still has to get   when empty
-//	due:<endpoint>         zset    meetings with such notices by next try in ms       when empty
+//	lane:<ep>:<meeting>    list    JSON of the notices an endpoint still has to get   when empty
+//	due:<ep>               zset    meetings with such notices by next try in ms       when empty
 //
 // "Trimmed" indexes lose what is past Retention whenever an entry joins them.
 // A meeting is closed when it has ended and its room was seen to be gone.

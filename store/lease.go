@@ -36,13 +36,14 @@ var defaultLeaseTimes = leaseTimes{ttl: LeaseTTL, renew: leaseRenew, demote: lea
 var ErrLeaseLost = errors.New("store: lease lost")
 
 // acquireScript takes the lease and answers its fencing number, 0 when another
-// has it. ARGV: holder, TTL in ms, whether to take over from our namesake.
+// has it. ARGV: holder, TTL in ms, and the value of the lease that may be taken
+// over; empty: one that a process of the same name has left behind.
 //
 // Fencing numbers grow with Redis's clock, so that a Redis that was emptied
 // gives out higher ones still.
 var acquireScript = redis.NewScript(`
 local held = redis.call('GET', KEYS[1])
-if held and not (ARGV[3] == '1' and string.match(held, '^(.*) %d+$') == ARGV[1]) then
+if held and held ~= ARGV[3] and not (ARGV[3] == '' and string.match(held, '^(.*) %d+$') == ARGV[1]) then
   return 0
 end
 local t = redis.call('TIME')
@@ -87,11 +88,13 @@ return 1
 // leader that does not know yet that another leads are refused.
 //
 // holder names this process among those of the site. A lease that a process of
-// the same name has left behind is taken over without waiting, once per call.
+// the same name has left behind is taken over without waiting when Lead is
+// called; from a namesake that is alive it is taken once, and not back.
 func (r *Redis) Lead(ctx context.Context, holder string, led func(ctx context.Context) error) error {
-	for first := true; ; first = false {
-		t, ok := r.waitForLease(ctx, holder, first)
-		if !ok {
+	var t term
+	for {
+		var ok bool
+		if t, ok = r.waitForLease(ctx, holder, t.value); !ok {
 			return nil
 		}
 		err := r.leadFor(ctx, t, led)
@@ -109,8 +112,10 @@ type term struct {
 	sent  time.Time // when the request that got the lease was sent
 }
 
-// waitForLease returns once the lease is ours; false when ctx has ended.
-func (r *Redis) waitForLease(ctx context.Context, holder string, first bool) (term, bool) {
+// waitForLease returns once the lease is ours; false when ctx has ended. The
+// lease of the term before may be there still: a Redis that hung carries out
+// the renewals that nobody waited for.
+func (r *Redis) waitForLease(ctx context.Context, holder, before string) (term, bool) {
 	said := ""
 	say := func(msg string, args ...any) {
 		if said != msg {
@@ -120,7 +125,7 @@ func (r *Redis) waitForLease(ctx context.Context, holder string, first bool) (te
 	}
 	for ctx.Err() == nil {
 		sent := time.Now()
-		fence, err := r.lease(ctx, acquireScript, holder, r.times.ttl.Milliseconds(), first)
+		fence, err := r.lease(ctx, acquireScript, holder, r.times.ttl.Milliseconds(), before)
 		switch {
 		case err != nil:
 			say("cannot ask for the lease", "err", err)

@@ -141,7 +141,7 @@ func TestLeaseEmptiedServer(t *testing.T) {
 	srv.do("FLUSHALL")
 	b := srv.openQuick("one")
 	for deadline := time.Now().Add(patience); ; srv.do("FLUSHALL") {
-		got, err := b.lease(t.Context(), acquireScript, "b", 1000*patience.Milliseconds(), true)
+		got, err := b.lease(t.Context(), acquireScript, "b", 1000*patience.Milliseconds(), "")
 		if err != nil || time.Now().After(deadline) {
 			t.Fatal("cannot take the lease", err)
 		}

@@ -54,7 +54,8 @@ func atHand(people []meeting.Participant) []meeting.Participant {
 	})
 }
 
-// sortByJoining puts people in the order in which they first came in.
+// sortByJoining puts people in the order in which they first came in; ids
+// decide within a millisecond.
 func sortByJoining(people []meeting.Participant) {
 	slices.SortFunc(people, func(a, b meeting.Participant) int {
 		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt), cmp.Compare(a.ID, b.ID))
