@@ -229,7 +229,7 @@ func (t *Tracker) commit(ctx context.Context, c Commit) error {
 				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
 			c = whole(c)
 			continue
-		case !errors.Is(err, ErrUnavailable):
+		case !errors.Is(err, ErrUnavailable), ctx.Err() != nil:
 			return err
 		}
 		t.storeFailed(err)
