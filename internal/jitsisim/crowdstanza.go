@@ -107,7 +107,7 @@ func (c *Crowd) onPresence(s crowdStanza) {
 	default:
 		return
 	}
-	c.changed.Broadcast()
+	c.changed.ring()
 }
 
 // onIQ notes the focus's answers, and answers requests as a web client does;
@@ -119,7 +119,7 @@ func (c *Crowd) onIQ(s crowdStanza, payload tag) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.ready[s.id] = true
-		c.changed.Broadcast()
+		c.changed.ring()
 		return nil
 	case s.typ != "get" && s.typ != "set":
 		return nil
@@ -138,5 +138,5 @@ func (c *Crowd) onRefused(s crowdStanza, condition string) {
 	if c.refused == nil {
 		c.refused = &RefusedError{Step: s.kind + " of " + s.to, Condition: condition}
 	}
-	c.changed.Broadcast()
+	c.changed.ring()
 }
