@@ -87,7 +87,7 @@ func (l *Link) clientLogin(ctx context.Context, cfg ClientConfig, origin jid.JID
 		}
 		features = append(features, tlsFeature(tlsCfg))
 	}
-	session, err := xmpp.NewClientSession(ctx, origin, plain, features...)
+	session, err := xmpp.NewClientSession(context.WithoutCancel(ctx), origin, plain, features...)
 	switch {
 	case err != nil:
 	case full == "":

@@ -40,7 +40,7 @@ func NewComponent(cfg ComponentConfig) (*Link, error) {
 		if err != nil {
 			return nil, "", err
 		}
-		_, err = xcomponent.NewSession(ctx, domain, []byte(cfg.Secret), c)
+		_, err = xcomponent.NewSession(context.WithoutCancel(ctx), domain, []byte(cfg.Secret), c)
 		if err == nil && !release() {
 			err = ctx.Err()
 		}

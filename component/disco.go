@@ -13,7 +13,8 @@ import (
 	"mellium.im/xmpp/version"
 )
 
-// capsNode identifies the program in entity capabilities (XEP-0115 §4).
+// capsNode identifies the program in entity capabilities (XEP-0115 §4). It has
+// to be a URI, not a page: .invalid belongs to nobody (RFC 2606).
 const capsNode = "https://usher.invalid/caps"
 
 // pingQuery is the payload of XEP-0199.

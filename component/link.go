@@ -121,7 +121,6 @@ func (l *Link) Run(ctx context.Context) error {
 		}
 		l.setDown(err)
 		if errors.Is(err, ErrConflict) {
-			l.log.Error("another instance has taken this address over", "err", err)
 			return err
 		}
 		wait := retryWait(tries, err)
@@ -170,6 +169,10 @@ func (l *Link) connect(ctx context.Context) (*conn, string, error) {
 
 // dialConn dials addr. The connection is closed when ctx ends, which is what
 // interrupts a login; release ends that bond and reports whether it was in time.
+//
+// The login itself must run without ctx's end: mellium answers that with a
+// deadline in the past, set by a goroutine that may still do so on the stream
+// of a login that has just succeeded.
 func (l *Link) dialConn(ctx context.Context, addr string) (c *conn, release func() bool, err error) {
 	nc, err := l.dial(ctx, "tcp", addr)
 	if err != nil {

@@ -40,7 +40,7 @@ func run(t *testing.T, l *component.Link) (stop func()) {
 
 func TestLogin(t *testing.T) {
 	p := startProsody(t)
-	component_ := func(change func(*component.ComponentConfig)) *component.Link {
+	comp := func(change func(*component.ComponentConfig)) *component.Link {
 		cfg := component.ComponentConfig{Addr: p.component, Domain: "usher.test", Secret: "component-secret"}
 		change(&cfg)
 		return must(t, component.NewComponent, cfg)
@@ -58,9 +58,9 @@ func TestLogin(t *testing.T) {
 		text string // or by its text
 		jid  string
 	}{
-		{"component", component_(func(c *component.ComponentConfig) {}), nil, "", "usher.test"},
-		{"component, wrong secret", component_(func(c *component.ComponentConfig) { c.Secret = "wrong" }), component.ErrNotAuthorized, "", ""},
-		{"component, unknown host", component_(func(c *component.ComponentConfig) { c.Domain = "other.test" }), component.ErrHostUnknown, "", ""},
+		{"component", comp(func(c *component.ComponentConfig) {}), nil, "", "usher.test"},
+		{"component, wrong secret", comp(func(c *component.ComponentConfig) { c.Secret = "wrong" }), component.ErrNotAuthorized, "", ""},
+		{"component, unknown host", comp(func(c *component.ComponentConfig) { c.Domain = "other.test" }), component.ErrHostUnknown, "", ""},
 		{"client, CA file and server name", client(func(c *component.ClientConfig) {}), nil, "", "usher@hidden.test/usher"},
 		{"client, pin", client(func(c *component.ClientConfig) { c.CAFile, c.PinSHA256 = "", p.pin }), nil, "", "usher@hidden.test/usher"},
 		{"client, insecure", client(func(c *component.ClientConfig) { c.CAFile, c.Insecure = "", true }), nil, "", "usher@hidden.test/usher"},

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // As returns the sender for one address of this stream. On a component stream
@@ -47,8 +48,8 @@ func (s *Sender) Send(ctx context.Context, kind, to, typ string, payload ...any)
 	return st.send(ctx, kind, s.jid, to, typ, "", payload...)
 }
 
-// IQ sends a request and blocks for its answer until ctx ends. typ is get or
-// set. The answer's payload is decoded into reply, which may be nil. An error
+// IQ sends a request and blocks for its answer until ctx ends, whose cause is
+// then returned. typ is get or set. The answer's payload is decoded into reply, which may be nil. An error
 // answer comes back as [stanza.Error] (use errors.As), the stream's end as
 // [ErrDown]; whether the request was carried out is then unknown.
 //
@@ -77,7 +78,7 @@ func (l *Link) hide(s *stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.cur == s {
-		l.cur = nil
+		l.cur, l.since = nil, time.Now()
 	}
 }
 
