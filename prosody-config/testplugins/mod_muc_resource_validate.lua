@@ -18,7 +18,7 @@ module:hook("muc-occupant-pre-join", function (event)
 end, 11);
 
 module:hook("muc-occupant-pre-change", function (event)
-	if event.orig_nick and event.orig_nick ~= event.dest_occupant.nick then
+	if event.orig_occupant.nick ~= event.dest_occupant.nick then
 		return refuse(event);
 	end
 end, 11);

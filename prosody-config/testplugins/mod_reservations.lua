@@ -101,9 +101,21 @@ module:hook("pre-iq/host", function (event)
 	return true;
 end);
 
-module:context(main_muc):hook("muc-room-destroyed", function (event)
+local function room_destroyed(event)
 	local entry = reservations[event.room.jid];
 	if not entry or not entry.id then return; end
 	reservations[event.room.jid] = nil;
 	request("DELETE", "/conference/" .. entry.id, nil, function () end);
-end);
+end
+
+-- Prosody loads its hosts in no particular order.
+local function watch_rooms(host)
+	if host == main_muc then
+		module:context(host):hook("muc-room-destroyed", room_destroyed);
+	end
+end
+if prosody.hosts[main_muc] then
+	watch_rooms(main_muc);
+else
+	module:hook_global("host-activated", watch_rooms);
+end

@@ -1,5 +1,8 @@
 // Package stacktest gives a test its own Prosody or Redis and ends it with
 // the test. A test never skips because one cannot start: it fails.
+//
+// They end by SIGKILL: their data is thrown away, and Prosody takes a second
+// to say goodbye to its clients.
 package stacktest
 
 import (
@@ -19,7 +22,7 @@ func Redis(t testing.TB) *stack.Redis {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { stop(t, r.Process) })
+	t.Cleanup(r.Kill)
 	return r
 }
 
@@ -32,7 +35,7 @@ func Prosody(t testing.TB, cfg stack.ProsodyConfig) *stack.Prosody {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stop(t, p.Process)
+		p.Kill()
 		if !t.Failed() {
 			return
 		}
@@ -44,11 +47,4 @@ func Prosody(t testing.TB, cfg stack.ProsodyConfig) *stack.Prosody {
 		t.Logf("end of %s:\n%s", p.Log(), log[max(0, len(log)-logShown):])
 	})
 	return p
-}
-
-func stop(t testing.TB, p *stack.Process) {
-	t.Helper()
-	if err := p.Stop(); err != nil {
-		t.Error(err)
-	}
 }
