@@ -35,12 +35,16 @@ func (c *Crowd) open(u *crowdUser) error {
 }
 
 // join sends the first presence of a web client.
-func (c *Crowd) join(u *crowdUser) error {
-	return c.wire.write("<presence from='", u.jid, "' to='", u.room, "/", u.nick, "'><x xmlns='", nsMUC,
+func (c *Crowd) join(u *crowdUser) error { return c.wire.write(u.joinStanza()...) }
+
+func (u *crowdUser) joinStanza() []string {
+	return []string{
+		"<presence from='", u.jid, "' to='", u.room, "/", u.nick, "'><x xmlns='", nsMUC,
 		"'/><stats-id>Ignatius-eyO</stats-id><c xmlns='", nsCaps, "' hash='sha-1' node='", webCapsNode,
-		"' ver='", webCapsVer, "'/><SourceInfo>{}</SourceInfo>"+
+		"' ver='", webCapsVer, "'/><SourceInfo>{}</SourceInfo>" +
 			"<jitsi_participant_codecList>av1,vp9,vp8,h264</jitsi_participant_codecList><nick xmlns='", nsNick,
-		"'>User ", strconv.Itoa(u.number), "</nick></presence>")
+		"'>User ", strconv.Itoa(u.number), "</nick></presence>",
+	}
 }
 
 func (c *Crowd) leave(u *crowdUser) error {
