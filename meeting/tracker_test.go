@@ -36,6 +36,8 @@ func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
 
 func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) { return s.open, nil }
 
+func (s *fakeStore) Forget(context.Context, string) error { return nil }
+
 func (s *fakeStore) Load(_ context.Context, id string) (meeting.Meeting, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,7 +125,7 @@ func TestTrackerTellsRoomsAndKeepsDeadlines(t *testing.T) {
 	store := &fakeStore{}
 	err := tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
 		now := time.Now()
-		m := create(t, tr, meeting.Created{Room: "standup", StartAt: now.Add(time.Minute), EndAt: now.Add(time.Hour)})
+		m := create(t, tr, meeting.Created{Room: "standup", Limits: meeting.Limits{StartAt: now.Add(time.Minute), EndAt: now.Add(time.Hour)}})
 		if got := rooms.take(); len(got) != 0 {
 			t.Errorf("before the start rooms were told %q", got)
 		}
@@ -133,7 +135,7 @@ func TestTrackerTellsRoomsAndKeepsDeadlines(t *testing.T) {
 		}
 		see(tr, "aa")
 		time.Sleep(time.Hour)
-		if got, want := store.told(), "meeting.created session.started participant.joined participant.left session.ended meeting.ended"; got != want {
+		if got, want := store.told(), "meeting.created session.started participant.joined meeting.ending participant.left session.ended meeting.ended"; got != want {
 			t.Errorf("told %q, want %q", got, want)
 		}
 		if got := rooms.take(); !slices.Equal(got, []string{fmt.Sprintf("want standup %d", meeting.WantClosed)}) {
