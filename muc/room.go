@@ -252,6 +252,7 @@ func (r *Rooms) ready(ctx context.Context, name string, lonely bool) (bool, erro
 	if err := r.grant(ctx, name); is(err, stanza.ItemNotFound) {
 		return false, nil
 	} else if err != nil {
+		r.noAdministrator(err)
 		return false, fmt.Errorf("grant ownership: %w", err)
 	}
 	roles := []string{"moderator"}
@@ -316,6 +317,8 @@ func (r *Rooms) entered(rm *room) time.Duration {
 	defer r.mu.Unlock()
 	r.metrics.entries.WithLabelValues("ok").Inc()
 	rm.seenBefore, rm.lonely, rm.failures = false, false, 0
+	delete(r.problems, "entry")
+	delete(r.problems, "control")
 	rm.checkAt = time.Now() // checked against the server's lists next
 	return 0
 }
@@ -358,8 +361,11 @@ func (r *Rooms) failedLocked(rm *room, err error) time.Duration {
 	}
 	r.metrics.entries.WithLabelValues("failed").Inc()
 	rm.failures++
-	if rm.failures == 1 {
+	switch rm.failures {
+	case 1:
 		r.log.Warn("cannot enter a room, trying again", "room", rm.name, "err", err)
+	case failuresToTell:
+		r.problem("entry", "room "+rm.name+": "+err.Error())
 	}
 	return rm.retry()
 }
