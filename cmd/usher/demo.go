@@ -58,12 +58,18 @@ func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
 		return err
 	}
 	defer os.Remove(env)
-	fmt.Fprintf(out, "ready after %d ms\n\n", time.Since(begin).Milliseconds())
+	fmt.Fprintf(out, `ready after %d ms
+
+Times are from the stanza or request until its events were in Redis. They
+include Prosody's own limit on browsers, 10 kB/s each as in docker-jitsi-meet.
+
+`, time.Since(begin).Milliseconds())
 
 	result, err := playMeeting(ctx, site, out)
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "%s\n", result)
 	if !c.Once {
 		fmt.Fprintf(out, `
 Still up until Ctrl-C. To try it, in another shell:
@@ -84,6 +90,5 @@ API %s, metrics and health %s, OpenAPI at %s/openapi.json
 		}
 		fmt.Fprintln(out, "\nstopping")
 	}
-	fmt.Fprintln(out, result)
 	return nil
 }
