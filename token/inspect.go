@@ -37,6 +37,7 @@ const (
 	BadSignature   Reason = "bad_signature"
 	NoExpiry       Reason = "no_expiry"
 	Expired        Reason = "expired"
+	LongLived      Reason = "long_lived"
 	NotYetValid    Reason = "not_yet_valid"
 	WrongIssuer    Reason = "wrong_issuer"
 	WrongAudience  Reason = "wrong_audience"
@@ -179,6 +180,8 @@ func (i *inspection) checkTimes() {
 		i.refuse(NoExpiry, "claim exp is %s, not a number of seconds", quote(value))
 	case now >= exp:
 		i.refuse(Expired, "it expired %.0f s ago", now-exp)
+	case exp > now+MaxTTL.Seconds():
+		i.find(Unsafe, LongLived, "it lives for %.3g days, and Prosody cannot revoke it; is claim exp in seconds?", (exp-now)/86400)
 	}
 	nbf, isNumber := i.claims["nbf"].(float64)
 	switch value, given := i.claims["nbf"]; {
@@ -197,7 +200,7 @@ func (i *inspection) checkParties() {
 	switch aud := i.claims["aud"].(type) {
 	case string:
 		if i.want.Audience != "" && aud != i.want.Audience {
-			i.refuse(WrongAudience, "claim aud is %s; Prosody wants one of asap_accepted_audiences, here%s", quote(aud), named(i.want.Audience))
+			i.refuse(WrongAudience, "claim aud is %s; where asap_accepted_audiences is set, Prosody wants one of them, here%s", quote(aud), named(i.want.Audience))
 		}
 	case []any:
 		i.refuse(AudienceList, "claim aud is a list; Prosody compares it with a string, so it fails where asap_accepted_audiences is set")

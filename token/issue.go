@@ -39,6 +39,8 @@ func NewIssuer(site Site, key *Key) (*Issuer, error) {
 // Prosody leave as it is, apart from case.
 var roomName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]*$`)
 
+var errRoomName = errors.New("token: room must be the name of one room: letters a-z, digits, '-', '_' and '.'")
+
 // wire is a token's payload. Its Audience hides the library's, which becomes a
 // list in JSON, and Prosody compares with a string.
 type wire struct {
@@ -75,7 +77,7 @@ func (i *Issuer) Issue(now time.Time, c Claims) (text string, expires time.Time,
 	expires = c.Expires.Truncate(time.Second)
 	switch {
 	case !roomName.MatchString(c.Room):
-		return "", time.Time{}, errors.New("token: room must be the name of one room: letters a-z, digits, '-', '_' and '.'")
+		return "", time.Time{}, errRoomName
 	case !expires.After(now):
 		return "", time.Time{}, errors.New("token: it would have expired already")
 	case expires.After(now.Add(MaxTTL)):
@@ -111,7 +113,7 @@ func (i *Issuer) Issue(now time.Time, c Claims) (text string, expires time.Time,
 	if i.key.id != "" {
 		t.Header["kid"] = i.key.id
 	}
-	text, err = t.SignedString(i.key.sign)
+	text, err = t.SignedString(i.key.signer())
 	if err != nil {
 		return "", time.Time{}, fmt.Errorf("sign token: %w", err)
 	}

@@ -28,9 +28,12 @@ const (
 // Key signs tokens and checks signatures. It never shows what it holds. Safe
 // for concurrent use.
 type Key struct {
-	method       jwt.SigningMethod
-	id           string // header kid; empty for a shared secret
-	sign, verify any    // as method takes them
+	method jwt.SigningMethod
+	id     string         // header kid; empty for a shared secret
+	public *rsa.PublicKey // nil for a shared secret
+	// signer returns what method signs with. It is a function because fmt prints
+	// any value, however deep, but not what a function returns.
+	signer func() any
 }
 
 // SecretKey returns the key for HS256 with Prosody's app_secret. A secret of
@@ -39,7 +42,7 @@ func SecretKey(secret string) (*Key, error) {
 	if len(secret) < MinSecret {
 		return nil, fmt.Errorf("token: the secret has %d bytes, at least %d are needed", len(secret), MinSecret)
 	}
-	return &Key{method: jwt.SigningMethodHS256, sign: []byte(secret), verify: []byte(secret)}, nil
+	return &Key{method: jwt.SigningMethodHS256, signer: func() any { return []byte(secret) }}, nil
 }
 
 // RSAKey returns the key for RS256 from a private key in PEM, PKCS #1 or #8.
@@ -53,11 +56,17 @@ func RSAKey(private []byte) (*Key, error) {
 	if bits := key.N.BitLen(); bits < MinRSABits {
 		return nil, fmt.Errorf("token: the RSA key has %d bits, at least %d are needed", bits, MinRSABits)
 	}
-	k := &Key{method: jwt.SigningMethodRS256, sign: key, verify: &key.PublicKey}
-	n, e := numbers(&key.PublicKey)
-	thumb := sha256.Sum256(fmt.Appendf(nil, `{"e":%q,"kty":"RSA","n":%q}`, e, n))
-	k.id = base64.RawURLEncoding.EncodeToString(thumb[:])
-	return k, nil
+	return &Key{
+		method: jwt.SigningMethodRS256, id: thumbprint(&key.PublicKey), public: &key.PublicKey,
+		signer: func() any { return key },
+	}, nil
+}
+
+// thumbprint is the key's SHA-256 by RFC 7638 §3.
+func thumbprint(key *rsa.PublicKey) string {
+	n, e := numbers(key)
+	sum := sha256.Sum256(fmt.Appendf(nil, `{"e":%q,"kty":"RSA","n":%q}`, e, n))
+	return base64.RawURLEncoding.EncodeToString(sum[:])
 }
 
 // String names the algorithm, and the key's id where it has one.
@@ -67,9 +76,6 @@ func (k *Key) String() string {
 	}
 	return k.method.Alg() + " " + k.id
 }
-
-// GoString is String, so that no format verb shows the key.
-func (k *Key) GoString() string { return k.String() }
 
 // JWKS returns the keys' public halves as a JSON Web Key Set (RFC 7517 §5), as
 // Prosody's cache_keys_url reads it (jitsi-meet pull request 16649 and later).
@@ -88,8 +94,8 @@ func JWKS(keys ...*Key) []byte {
 		Keys []jwk `json:"keys"`
 	}{Keys: []jwk{}}
 	for _, k := range keys {
-		if public, ok := k.verify.(*rsa.PublicKey); ok {
-			n, e := numbers(public)
+		if k.public != nil {
+			n, e := numbers(k.public)
 			set.Keys = append(set.Keys, jwk{"RSA", "sig", k.method.Alg(), k.id, n, e})
 		}
 	}
@@ -105,11 +111,10 @@ func JWKS(keys ...*Key) []byte {
 // JWT_ASAP_KEYSERVER): the SHA-256 of its id in hex, and .pem. Both are empty
 // for a shared secret.
 func (k *Key) PublicPEM() (name string, file []byte) {
-	public, ok := k.verify.(*rsa.PublicKey)
-	if !ok {
+	if k.public == nil {
 		return "", nil
 	}
-	der, err := x509.MarshalPKIXPublicKey(public)
+	der, err := x509.MarshalPKIXPublicKey(k.public)
 	if err != nil {
 		panic(err) // an RSA key always encodes
 	}
@@ -130,6 +135,11 @@ func (k *Key) parse(now time.Time, text string) error {
 		jwt.WithValidMethods([]string{k.method.Alg()}),
 		jwt.WithExpirationRequired(),
 		jwt.WithTimeFunc(func() time.Time { return now }),
-	).Parse(text, func(*jwt.Token) (any, error) { return k.verify, nil })
+	).Parse(text, func(*jwt.Token) (any, error) {
+		if k.public != nil {
+			return k.public, nil
+		}
+		return k.signer(), nil
+	})
 	return err
 }
