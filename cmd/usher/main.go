@@ -15,11 +15,13 @@ import (
 	"github.com/alecthomas/kong"
 
 	"usher/config"
+	"usher/token"
 )
 
 type cli struct {
 	Serve   serveCommand   `cmd:"" help:"Run usher."`
 	Demo    demoCommand    `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
+	Token   tokenCommand   `cmd:"" help:"Make and examine the tokens that let people into rooms."`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 
@@ -59,6 +61,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		kong.Name("usher"),
 		kong.Description("usher follows the meetings of a Jitsi site: who is in, since when, and until when."),
 		kong.Configuration(kong.JSON),
+		kong.Vars{"token_ttl": token.DefaultTTL.String()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.BindTo(stderr, (*io.Writer)(nil)),
 	)
