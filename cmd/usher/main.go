@@ -15,7 +15,6 @@ import (
 	"github.com/alecthomas/kong"
 
 	"usher/config"
-	"usher/token"
 )
 
 type cli struct {
@@ -61,7 +60,6 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 		kong.Name("usher"),
 		kong.Description("usher follows the meetings of a Jitsi site: who is in, since when, and until when."),
 		kong.Configuration(kong.JSON),
-		kong.Vars{"token_ttl": token.DefaultTTL.String()},
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.BindTo(stderr, (*io.Writer)(nil)),
 	)

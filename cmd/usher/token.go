@@ -34,7 +34,7 @@ type tokenCreateCommand struct {
 	Name   string        `env:"-" help:"Name that others see."`
 	Email  string        `env:"-" help:"Address that the picture is looked up by."`
 	Host   bool          `env:"-" help:"A host: may record, and moderates where the site takes that from tokens."`
-	TTL    time.Duration `name:"ttl" env:"-" default:"${token_ttl}" help:"How long the token opens the room."`
+	TTL    time.Duration `name:"ttl" env:"-" placeholder:"10m" help:"How long the token opens the room."`
 	URL    bool          `name:"url" env:"-" help:"Print the address of the room with the token in it; needs --site-url."`
 }
 
