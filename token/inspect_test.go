@@ -146,6 +146,32 @@ func TestRules(t *testing.T) {
 	}
 }
 
+// Others write the host's role in other words.
+func TestVerifyKnowsHosts(t *testing.T) {
+	i := newIssuer(t, secretKey(t, secret))
+	for _, tt := range []struct {
+		user object
+		want bool
+	}{
+		{object{"affiliation": "owner"}, true},
+		{object{"affiliation": "moderator"}, true},
+		{object{"affiliation": "teacher"}, true},
+		{object{"moderator": true}, true},
+		{object{"moderator": "true", "affiliation": "member"}, true},
+		{object{"moderator": "yes"}, false},
+		{object{"moderator": false, "affiliation": "member"}, false},
+		{object{}, false},
+	} {
+		text := forge(t, object{"alg": "HS256", "typ": "JWT"}, object{
+			"iss": "usher-app", "aud": "jitsi", "sub": "meet.jitsi", "room": "one", "exp": now.Unix() + 1,
+			"context": object{"user": tt.user},
+		}, i.key)
+		if c, err := i.Verify(now, text, "one"); err != nil || c.Host != tt.want {
+			t.Errorf("%v: host %v, %v; want %v", tt.user, c.Host, err, tt.want)
+		}
+	}
+}
+
 // What is not known is not compared.
 func TestInspectKnowingNothing(t *testing.T) {
 	text := issue(t, newIssuer(t, secretKey(t, secret)), Claims{Room: "one"})
