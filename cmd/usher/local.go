@@ -21,6 +21,7 @@ import (
 	"usher/config"
 	"usher/internal/jitsisim"
 	"usher/internal/stack"
+	"usher/token"
 )
 
 // startPatience bounds the start of everything on loopback; it takes about a
@@ -34,6 +35,7 @@ type localSite struct {
 	sim     jitsisim.Site
 	focus   *jitsisim.Focus
 	cfg     config.Config
+	tokens  *token.Issuer
 	at      addresses
 
 	cancel context.CancelFunc
@@ -82,8 +84,12 @@ func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...stri
 		"--tls-ca-file=" + s.prosody.CAFile, "--trust-identity",
 		"--reservation-token=" + stack.ReservationToken, "--api-key=" + "key-" + rand.Text(),
 		"--data-dir=" + filepath.Join(dir, "redis"),
+		"--jwt-app-id=" + stack.JWTAppID, "--jwt-secret=" + stack.JWTAppSecret,
 	}, extra...))
 	if err != nil {
+		return nil, err
+	}
+	if s.tokens, err = newIssuer(s.cfg.Jitsi); err != nil {
 		return nil, err
 	}
 	listening := make(chan struct{})
