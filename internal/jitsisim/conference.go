@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strconv"
 	"time"
 )
 
@@ -88,10 +87,7 @@ func (c *conference) enter(ctx context.Context) error {
 	if err := sender.IQ(ctx, c.room, "set", nonAnonymous, nil); err != nil {
 		return refusal("room configuration", err)
 	}
-	created := strconv.FormatInt(time.Now().UnixMilli(), 10)
-	return sender.Send(ctx, "presence", self, "",
-		versions{Component: versionComponent{focusNick, focusVersion}},
-		conferenceProperties{Property: conferenceProperty{Key: "created-ms", Value: created}})
+	return sender.Send(ctx, "presence", self, "", focusPresence(time.Now())...)
 }
 
 func (c *conference) onOwnPresence(p *occupantPresence) {

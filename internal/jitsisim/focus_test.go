@@ -1,7 +1,9 @@
 package jitsisim
 
 import (
+	"encoding/xml"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -86,6 +88,37 @@ func TestFocusFollowsJicofo(t *testing.T) {
 		}
 		must(t, focus.WaitLeft(within(t), "nobody"))
 	})
+}
+
+func TestFocusWithoutAutoOwner(t *testing.T) {
+	site := startSite(t, stack.ProsodyConfig{})
+	focus := startFocus(t, site, func(c *FocusConfig) { c.NoAutoOwner = true })
+	alice := visit(t, site, "equals", "Alice", true)
+	bob := visit(t, site, "equals", "Bob", true)
+	// Offers come after elections, on the same stream.
+	must(t, focus.WaitInvitations(within(t), "equals", func(list []Invitation) bool {
+		return len(list) == 2 && list[0].Outcome == OutcomeAccepted && list[1].Outcome == OutcomeAccepted
+	}))
+	for _, p := range []*Person{alice, bob} {
+		if got := bob.Occupants()[p.Nick()].Role; got != "participant" {
+			t.Errorf("%s is %s, want participant", p.name, got)
+		}
+	}
+}
+
+func TestFocusPresence(t *testing.T) {
+	want := tokens(t, readTestdata(t, "seen-focus.xml"))
+	want = want[1:slices.IndexFunc(want, func(s string) bool { return strings.Contains(s, "occupant-id") })]
+	var got []string
+	for _, e := range focusPresence(time.UnixMilli(1795344041948)) {
+		text, err := xml.Marshal(e)
+		must(t, err)
+		got = append(got, tokens(t, text)...)
+	}
+	got[slices.Index(got, focusVersion)] = "standin"
+	if !slices.Equal(got, want) {
+		t.Errorf("focus presence:\n got %q\nwant %q", got, want)
+	}
 }
 
 // What usher's occupant is to a focus: a member that may refuse the offer, or

@@ -1,6 +1,10 @@
 package jitsisim
 
-import "encoding/xml"
+import (
+	"encoding/xml"
+	"strconv"
+	"time"
+)
 
 // focusVersion is what the focus calls itself in its presence.
 const focusVersion = "jitsisim"
@@ -25,6 +29,16 @@ type conferenceProperties struct {
 type conferenceProperty struct {
 	Value string `xml:"value,attr"`
 	Key   string `xml:"key,attr"`
+}
+
+// focusPresence is what the focus tells everybody about a conference.
+func focusPresence(created time.Time) []any {
+	return []any{
+		versions{Component: versionComponent{focusNick, focusVersion}},
+		conferenceProperties{Property: conferenceProperty{
+			Key: "created-ms", Value: strconv.FormatInt(created.UnixMilli(), 10),
+		}},
+	}
 }
 
 // roomConfig submits a room's configuration form (XEP-0045 §10.2).

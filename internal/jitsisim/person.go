@@ -42,7 +42,8 @@ func NewPerson(site Site, room, displayName, token string) *Person {
 // Join logs in, asks the focus for the room and enters it. It blocks until the
 // room says that we are in (status 110, XEP-0045 §7.2.2), or ctx ends. A no of
 // the server, the reservation system, the focus or the room comes back as
-// [RefusedError]. Somebody who is in already is an error.
+// [RefusedError]. Somebody who is in already is an error. Whoever has joined
+// ends with Leave or Drop: being kicked does not close the stream.
 func (p *Person) Join(ctx context.Context) error {
 	if err := p.login(ctx); err != nil {
 		return err

@@ -96,6 +96,27 @@ func TestPeopleMeet(t *testing.T) {
 	})
 }
 
+func TestRoomEndsForAll(t *testing.T) {
+	site := startSite(t, stack.ProsodyConfig{})
+	focus := startFocus(t, site, nil)
+	alice := visit(t, site, "ends", "Alice", true)
+	bob := visit(t, site, "ends", "Bob", true)
+	waitFor(t, alice, func(o Occupants) bool { return len(o) == 3 })
+	admin, err := dialWire(within(t), site.ComponentAddr, stack.ComponentDomain, stack.ComponentSecret)
+	must(t, err)
+	t.Cleanup(func() { admin.conn.Close() })
+	must(t, admin.write("<iq type='set' id='1' from='ctl@usher.meet.jitsi' to='", site.Room("ends"),
+		"'><query xmlns='http://jabber.org/protocol/muc#owner'><destroy><reason>Time is up</reason></destroy></query></iq>"))
+	for _, p := range []*Person{alice, bob} {
+		exit, err := p.WaitOut(within(t))
+		if want := (Exit{Why: WhyDestroyed, Text: "Time is up"}); err != nil || exit != want {
+			t.Errorf("out by %+v, %v, want %+v", exit, err, want)
+		}
+	}
+	must(t, focus.WaitLeft(within(t), "ends"))
+	must(t, alice.Join(within(t)))
+}
+
 // An admin who enters a room first creates it, and then waits for the focus
 // together with everybody who comes (mod_muc_meeting_id).
 func TestPersonBeforeTheFocusIsQueued(t *testing.T) {
