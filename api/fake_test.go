@@ -69,6 +69,8 @@ func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
 	return nil
 }
 
+func (s *fakeStore) Forget(context.Context, string) error { return nil }
+
 func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) { return nil, nil }
 
 func (s *fakeStore) Load(_ context.Context, id string) (meeting.Meeting, error) {

@@ -115,8 +115,10 @@ func (v *v1) registerMeetings(a huma.API) {
 func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (*createdMeeting, error) {
 	m, err := v.commands.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
-		StartAt: instant(in.Body.StartAt), EndAt: instant(in.Body.EndAt),
-		Linger: time.Duration(in.Body.DepartureTimeoutS) * time.Second,
+		Limits: meeting.Limits{
+			StartAt: instant(in.Body.StartAt), EndAt: instant(in.Body.EndAt),
+			Linger: time.Duration(in.Body.DepartureTimeoutS) * time.Second,
+		},
 	})
 	if err != nil {
 		return nil, v.fail(ctx, err)

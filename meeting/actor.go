@@ -151,6 +151,12 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 			a.t.opts.Committed(c, time.Since(batch[0].since))
 		}
 	}
+	if next.Forgotten && next.Closed {
+		if err := a.t.forget(ctx, next.ID); err != nil {
+			a.commitFailed(ctx, accepted, err)
+			return
+		}
+	}
 	a.meeting.Store(&next)
 	if was.ID != next.ID {
 		a.t.register(a, next)
@@ -221,7 +227,7 @@ func (a *actor) settle() {
 		a.mu.Unlock()
 	}
 	if m.State() == StateEnded && m.Closed {
-		a.t.forget(a, m)
+		a.t.letGo(a, m)
 	}
 }
 
@@ -240,8 +246,8 @@ func (t *Tracker) register(a *actor, m Meeting) {
 	t.byID[m.ID], t.byRoom[m.Room] = a, a
 }
 
-// forget lets go of a meeting that is over; the store keeps it.
-func (t *Tracker) forget(a *actor, m Meeting) {
+// letGo drops a meeting that is over from those at hand; the store keeps it.
+func (t *Tracker) letGo(a *actor, m Meeting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.byID, m.ID)

@@ -27,6 +27,9 @@ type Effects struct {
 //	live     Gone          live      participant.left once no connection is left
 //	live     RoomGone      live      participant.left for everybody
 //	live     Tick          created   session.ended once empty for the linger
+//	any      Patched       same      meeting.updated
+//	any      Invited       same      nothing; the session waits for them
+//	any      Tick          same      meeting.ending before an end by the clock
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
 //	ended    RoomGone      ended     nothing; the meeting is closed
 func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
@@ -36,7 +39,11 @@ func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 	case Created:
 		err = d.create(f)
 	case Ended:
-		err = d.end(f.Reason)
+		err = d.end(f)
+	case Patched:
+		err = d.patch(f)
+	case Invited:
+		err = d.invited(f)
 	case RoomGone:
 		d.roomGone(f.Reason)
 	case Tick:
@@ -75,23 +82,28 @@ func (d *draft) create(f Created) error {
 	}
 	d.m = Meeting{
 		ID: d.newID("mtg_"), Room: f.Room, ExternalID: f.ExternalID, Metadata: f.Metadata,
-		CreatedAt: d.at, StartAt: f.StartAt, EndAt: f.EndAt, Linger: f.Linger,
+		CreatedAt: d.at, Limits: f.Limits,
 	}
 	d.notifyMeeting(MeetingCreated)
 	return nil
 }
 
-func (d *draft) end(reason EndReason) error {
-	if d.m.ID == "" {
+func (d *draft) end(f Ended) error {
+	switch {
+	case d.m.ID == "":
 		return ErrNotFound
-	}
-	if d.m.State() == StateEnded {
+	case d.m.State() == StateEnded && f.Forget:
+		d.changed = d.changed || !d.m.Forgotten
+		d.m.Forgotten = true
+		return nil
+	case d.m.State() == StateEnded:
 		return ErrEnded
 	}
 	d.everybodyLeft(LeftDestroyed)
 	d.endSession()
-	d.m.People = nil
-	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = d.at, reason, time.Time{}
+	d.m.People, d.m.Pending = nil, nil
+	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = d.at, f.Reason, time.Time{}
+	d.m.Forgotten = f.Forget
 	d.notifyMeeting(MeetingEnded)
 	return nil
 }
@@ -104,16 +116,6 @@ func (d *draft) roomGone(reason LeftReason) {
 	}
 	d.everybodyLeft(reason)
 	d.sightRegained()
-}
-
-func (d *draft) tick() {
-	switch {
-	case d.m.ID == "" || d.m.State() == StateEnded:
-	case !d.m.EndAt.IsZero() && !d.at.Before(d.m.EndAt):
-		_ = d.end(EndTime) // refuses only meetings that have ended
-	case d.m.Session.ID != "" && !d.m.lingersUntil().IsZero() && !d.at.Before(d.m.lingersUntil()):
-		d.endSession()
-	}
 }
 
 // observe takes in what the room says.

@@ -21,13 +21,32 @@ type Created struct {
 	Room       string
 	ExternalID string
 	Metadata   map[string]string
-	StartAt    time.Time
-	EndAt      time.Time
-	Linger     time.Duration
+	Limits
 }
 
-// Ended ends the meeting for good: everybody out, and nobody in again.
-type Ended struct{ Reason EndReason }
+// Patched changes a meeting that is not over; what is nil stays as it is.
+type Patched struct {
+	IfVersion       int64 // refused with ErrVersion unless the meeting has it; 0: whatever it has
+	StartAt         *time.Time
+	EndAt           *time.Time
+	MaxDuration     *time.Duration
+	EmptyTimeout    *time.Duration
+	Linger          *time.Duration
+	MaxParticipants *int
+	Metadata        *map[string]string
+}
+
+// Invited says that somebody was handed a token or a link just now. UserID is
+// empty for guests.
+type Invited struct{ UserID string }
+
+// Ended ends the meeting for good: everybody out, and nobody in again. With
+// Forget, everything about it is deleted once its room is gone; that may also
+// be asked of a meeting that is over.
+type Ended struct {
+	Reason EndReason
+	Forget bool
+}
 
 // Seen is an occupant's available presence, new or repeated.
 type Seen struct{ Occupant Occupant }
@@ -56,6 +75,8 @@ type SightLost struct{}
 type Tick struct{}
 
 func (Created) fact()     {}
+func (Patched) fact()     {}
+func (Invited) fact()     {}
 func (Ended) fact()       {}
 func (Seen) fact()        {}
 func (Gone) fact()        {}
@@ -70,6 +91,8 @@ var (
 	ErrNotFound = errors.New("meeting: not found")
 	// ErrEnded refuses a change of a meeting that is over.
 	ErrEnded = errors.New("meeting: already ended")
+	// ErrVersion refuses a change that was made from another version.
+	ErrVersion = errors.New("meeting: changed meanwhile")
 	// ErrUnavailable says that the store does not answer; try again.
 	ErrUnavailable = errors.New("meeting: store unavailable")
 	// ErrFenced says that another process has taken over.
@@ -90,3 +113,8 @@ type ConflictError struct{ Stored int64 }
 func (e *ConflictError) Error() string {
 	return fmt.Sprintf("meeting: stored version is %d", e.Stored)
 }
+
+// InvalidError refuses a change whose outcome would make no sense.
+type InvalidError struct{ Field, Detail string }
+
+func (e *InvalidError) Error() string { return "meeting: " + e.Field + " " + e.Detail }

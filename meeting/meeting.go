@@ -13,12 +13,6 @@ package meeting
 
 import "time"
 
-// SessionLinger is how long a session stays open after the last human has left,
-// unless the meeting says otherwise.
-// A page reload takes seconds, a restart of the server or of the network under
-// a minute; apps that see a session end act on it for good.
-const SessionLinger = 60 * time.Second
-
 // State of a meeting as apps see it.
 type State string
 
@@ -37,15 +31,22 @@ type Meeting struct {
 	ExternalID string            `json:"external_id,omitempty"`
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	CreatedAt  time.Time         `json:"created_at"`
-	StartAt    time.Time         `json:"start_at,omitzero"` // people are let in from then on; zero: at once
-	EndAt      time.Time         `json:"end_at,omitzero"`   // ends by itself then; zero: never
-	// Linger is how long a session stays open after the last human has left;
-	// zero: SessionLinger.
-	Linger    time.Duration `json:"linger,omitempty"`
-	EndedAt   time.Time     `json:"ended_at,omitzero"`
-	EndReason EndReason     `json:"end_reason,omitempty"`
+	Limits
+	EndedAt   time.Time `json:"ended_at,omitzero"`
+	EndReason EndReason `json:"end_reason,omitempty"`
 	// Closed says that after the end the room was seen to be gone.
 	Closed bool `json:"closed,omitempty"`
+	// Forgotten asks for everything about the meeting to be deleted once its
+	// room is gone.
+	Forgotten bool `json:"forgotten,omitempty"`
+	// Warned says that meeting.ending was told.
+	Warned bool `json:"warned,omitempty"`
+	// FirstSession is when the first session started, IdleSince when the last
+	// one ended.
+	FirstSession time.Time `json:"first_session,omitzero"`
+	IdleSince    time.Time `json:"idle_since,omitzero"`
+	// Pending are people on their way: they were handed a token or a link.
+	Pending []Pending `json:"pending,omitempty"`
 	// StaleSince is when usher lost sight of the room; zero while it follows.
 	// Counts are as of then.
 	StaleSince time.Time `json:"stale_since,omitzero"`
@@ -80,6 +81,8 @@ type EndReason string
 const (
 	EndRequested EndReason = "requested" // an app asked
 	EndTime      EndReason = "end_time"  // its EndAt came
+	EndDuration  EndReason = "max_duration"
+	EndEmpty     EndReason = "empty" // no session for its EmptyTimeout
 )
 
 // State returns the meeting's state.
@@ -93,6 +96,10 @@ func (m Meeting) State() State {
 	return StateCreated
 }
 
+// Over reports whether nothing is left to do about the meeting: it has ended,
+// its room is gone, and it need not be forgotten.
+func (m Meeting) Over() bool { return !m.EndedAt.IsZero() && m.Closed && !m.Forgotten }
+
 // Want is what a meeting needs done about its room.
 type Want int
 
@@ -100,6 +107,7 @@ type Want int
 const (
 	WantNothing Want = iota // the room is none of our business
 	WantFollow              // be in the room whenever it exists
+	WantSoon                // the same, and people are on their way
 	WantRegain              // the same, and people were in when usher last saw it
 	WantClosed              // the room must not exist
 )
@@ -115,40 +123,10 @@ func (m Meeting) Want(now time.Time) Want {
 		return WantNothing
 	case !m.StaleSince.IsZero():
 		return WantRegain
+	case len(m.Pending) > 0:
+		return WantSoon
 	}
 	return WantFollow
-}
-
-// Deadline returns the next time at which the meeting changes by itself, zero
-// if it never will. A [Tick] at or after it makes the change.
-func (m Meeting) Deadline(now time.Time) time.Time {
-	if !m.EndedAt.IsZero() {
-		return time.Time{}
-	}
-	var next time.Time
-	earliest := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
-	if now.Before(m.StartAt) {
-		earliest(m.StartAt)
-	}
-	earliest(m.EndAt)
-	earliest(m.lingersUntil())
-	return next
-}
-
-// lingersUntil returns when the open session ends for want of people, zero
-// while somebody is in or no session is open.
-func (m Meeting) lingersUntil() time.Time {
-	switch {
-	case m.Session.EmptySince.IsZero():
-		return time.Time{}
-	case m.Linger > 0:
-		return m.Session.EmptySince.Add(m.Linger)
-	}
-	return m.Session.EmptySince.Add(SessionLinger)
 }
 
 // Occupancy counts people, not connections.
@@ -158,11 +136,13 @@ type Occupancy struct {
 	Recorders  int `json:"recorders"`
 	Others     int `json:"others"` // streamers, transcribers, dial-in
 	Peak       int `json:"peak"`   // most humans at the same time in this session
+	// PendingJoins are people who were handed a token or a link just now.
+	PendingJoins int `json:"pending_joins"`
 }
 
 // Occupancy returns who is in the room now, as absolute numbers.
 func (m Meeting) Occupancy() Occupancy {
-	o := Occupancy{Peak: m.Session.Peak}
+	o := Occupancy{Peak: m.Session.Peak, PendingJoins: len(m.Pending)}
 	for i := range m.People {
 		p := &m.People[i]
 		switch {

@@ -15,6 +15,8 @@ type NoticeType string
 // Types of notice, each with the moment it fires.
 const (
 	MeetingCreated     NoticeType = "meeting.created"     // an app created a meeting
+	MeetingUpdated     NoticeType = "meeting.updated"     // an app changed it
+	MeetingEnding      NoticeType = "meeting.ending"      // EndingNotice before it ends by the clock
 	MeetingEnded       NoticeType = "meeting.ended"       // over for good; the meeting's last notice
 	SessionStarted     NoticeType = "session.started"     // the first human came in
 	SessionEnded       NoticeType = "session.ended"       // empty for the linger, or the meeting ended
@@ -57,22 +59,25 @@ type Data struct {
 
 // MeetingInfo is a meeting as apps see it.
 type MeetingInfo struct {
-	ID         string            `json:"id"`
-	Room       string            `json:"room" doc:"Name of the room in Jitsi, lower case"`
-	ExternalID string            `json:"external_id,omitempty" doc:"The app's own id for the meeting"`
-	Metadata   map[string]string `json:"metadata,omitempty"`
-	State      State             `json:"state" enum:"created,live,ended"`
-	CreatedAt  Time              `json:"created_at"`
-	StartAt    *Time             `json:"start_at" doc:"People are let in from then on; null: at once"`
-	EndAt      *Time             `json:"end_at" doc:"The meeting ends by itself then; null: never"`
-	// DepartureTimeoutS is the linger.
-	DepartureTimeoutS int64        `json:"departure_timeout_s" doc:"Seconds that a session stays open after the last human has left"`
-	EndedAt           *Time        `json:"ended_at"`
-	EndReason         EndReason    `json:"end_reason,omitempty" enum:"requested,end_time"`
-	StaleSince        *Time        `json:"stale_since" doc:"Set while usher cannot see the room; the counts are as of then"`
-	Occupancy         Occupancy    `json:"occupancy"`
-	Session           *SessionInfo `json:"session" doc:"The open session, null when there is none"`
-	StateVersion      int64        `json:"state_version" doc:"Grows by one with every change"`
+	ID                string            `json:"id"`
+	Room              string            `json:"room" doc:"Name of the room in Jitsi, lower case"`
+	ExternalID        string            `json:"external_id,omitempty" doc:"The app's own id for the meeting"`
+	Metadata          map[string]string `json:"metadata,omitempty"`
+	State             State             `json:"state" enum:"created,live,ended"`
+	CreatedAt         Time              `json:"created_at"`
+	StartAt           *Time             `json:"start_at" doc:"People are let in from then on; null: at once"`
+	EndAt             *Time             `json:"end_at" doc:"The meeting ends by itself then; null: never"`
+	EndsAt            *Time             `json:"ends_at" doc:"When it will end by the clock as things stand: end_at, or earlier for max_duration_s"`
+	MaxDurationS      int64             `json:"max_duration_s" doc:"The meeting ends this many seconds after its first session began; 0: no limit"`
+	EmptyTimeoutS     int64             `json:"empty_timeout_s" doc:"The meeting ends after this many seconds without a session; 0: never"`
+	MaxParticipants   int               `json:"max_participants" doc:"How many people the room takes; 0: the site's own limit"`
+	DepartureTimeoutS int64             `json:"departure_timeout_s" doc:"Seconds that a session stays open after the last human has left"`
+	EndedAt           *Time             `json:"ended_at"`
+	EndReason         EndReason         `json:"end_reason,omitempty" enum:"requested,end_time,max_duration,empty"`
+	StaleSince        *Time             `json:"stale_since" doc:"Set while usher cannot see the room; the counts are as of then"`
+	Occupancy         Occupancy         `json:"occupancy"`
+	Session           *SessionInfo      `json:"session" doc:"The open session, null when there is none"`
+	StateVersion      int64             `json:"state_version" doc:"Grows by one with every change"`
 }
 
 // SessionInfo is a session as apps see it.
@@ -114,10 +119,15 @@ func (m Meeting) Info() MeetingInfo {
 		ID: m.ID, Room: m.Room, ExternalID: m.ExternalID, Metadata: m.Metadata,
 		State: m.State(), CreatedAt: Time{m.CreatedAt},
 		StartAt: timeOrNull(m.StartAt), EndAt: timeOrNull(m.EndAt),
+		MaxDurationS: int64(m.MaxDuration / time.Second), EmptyTimeoutS: int64(m.EmptyTimeout / time.Second),
+		MaxParticipants:   m.MaxParticipants,
 		DepartureTimeoutS: int64(cmp.Or(m.Linger, SessionLinger) / time.Second),
 		EndedAt:           timeOrNull(m.EndedAt), EndReason: m.EndReason,
 		StaleSince: timeOrNull(m.StaleSince),
 		Occupancy:  m.Occupancy(), StateVersion: m.Version,
+	}
+	if end, _ := m.EndsAt(); m.EndedAt.IsZero() {
+		info.EndsAt = timeOrNull(end)
 	}
 	if m.Session.ID != "" {
 		s := m.Session.Info()

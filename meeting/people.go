@@ -32,6 +32,9 @@ func (d *draft) seen(o Occupant) {
 
 // join adds a connection, and the person when they were not in yet.
 func (d *draft) join(o Occupant) {
+	if o.Kind == KindHuman {
+		d.arrived(o.UserID)
+	}
 	if o.Kind == KindHuman && d.m.Session.ID == "" {
 		d.startSession()
 	}
@@ -138,6 +141,9 @@ func (d *draft) everybodyLeft(reason LeftReason) {
 }
 
 func (d *draft) startSession() {
+	if d.m.FirstSession.IsZero() {
+		d.m.FirstSession = d.at
+	}
 	d.m.Session = Session{ID: d.newID("ses_"), MeetingID: d.m.ID, StartedAt: d.at}
 	d.saveSession()
 	d.notifySession(SessionStarted)
@@ -181,6 +187,7 @@ func (d *draft) endSession() {
 	d.owned = true
 	d.saveSession()
 	d.notifySession(SessionEnded)
+	d.m.IdleSince = d.m.Session.EndedAt
 	d.m.Session = Session{}
 }
 

@@ -78,11 +78,7 @@ func (s *story) do(t *testing.T, line string) string {
 	t.Helper()
 	words := strings.Fields(line)
 	if after, ok := strings.CutPrefix(words[0], "+"); ok {
-		d, err := time.ParseDuration(after)
-		if err != nil {
-			t.Fatalf("%q: %v", line, err)
-		}
-		s.now = s.now.Add(d)
+		s.now = s.now.Add(length(t, after))
 		words = words[1:]
 	}
 	args := map[string]string{}
@@ -94,14 +90,17 @@ func (s *story) do(t *testing.T, line string) string {
 	switch words[0] {
 	case "create":
 		c := meeting.Created{Room: args["room"], ExternalID: args["external_id"]}
-		if d := args["end"]; d != "" {
-			length, err := time.ParseDuration(d)
-			if err != nil {
-				t.Fatal(err)
-			}
-			c.EndAt = s.now.Add(length)
+		if args["end"] != "" {
+			c.EndAt = s.now.Add(length(t, args["end"]))
 		}
+		c.MaxDuration, c.EmptyTimeout = length(t, args["max"]), length(t, args["empty"])
 		f = c
+	case "patch":
+		end := s.now.Add(length(t, args["end"]))
+		version, _ := strconv.ParseInt(args["if_version"], 10, 64)
+		f = meeting.Patched{EndAt: &end, IfVersion: version}
+	case "invite":
+		f = meeting.Invited{UserID: args["user"]}
 	case "seen":
 		f = meeting.Seen{Occupant: occupant(args)}
 	case "gone":
@@ -122,7 +121,8 @@ func (s *story) do(t *testing.T, line string) string {
 	case "tick":
 		f = meeting.Tick{}
 	case "end":
-		f = meeting.Ended{Reason: meeting.EndRequested}
+		_, forget := args["forget"]
+		f = meeting.Ended{Reason: meeting.EndRequested, Forget: forget}
 	default:
 		t.Fatalf("unknown command %q", line)
 	}
@@ -141,6 +141,19 @@ func (s *story) do(t *testing.T, line string) string {
 		b.WriteString("(stored, nothing to tell)\n")
 	}
 	return b.String()
+}
+
+// length parses a duration; nothing is zero.
+func length(t *testing.T, text string) time.Duration {
+	t.Helper()
+	if text == "" {
+		return 0
+	}
+	d, err := time.ParseDuration(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
 }
 
 func occupant(args map[string]string) meeting.Occupant {
@@ -198,6 +211,12 @@ func (s *story) state() string {
 	if o.Recorders > 0 {
 		line += fmt.Sprintf(" recorders=%d", o.Recorders)
 	}
+	if o.PendingJoins > 0 {
+		line += fmt.Sprintf(" pending=%d", o.PendingJoins)
+	}
+	if s.m.EndReason != "" {
+		line += " reason=" + string(s.m.EndReason)
+	}
 	if !s.m.StaleSince.IsZero() {
 		line += " stale"
 	}
@@ -206,6 +225,8 @@ func (s *story) state() string {
 		line += " want=closed"
 	case meeting.WantNothing:
 		line += " want=nothing"
+	case meeting.WantSoon:
+		line += " want=soon"
 	case meeting.WantRegain:
 		line += " want=regain"
 	}

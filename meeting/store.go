@@ -28,9 +28,12 @@ type Store interface {
 	// [ConflictError], and [ExistsError] for a new meeting whose room or
 	// external id is taken.
 	Commit(ctx context.Context, c Commit) error
-	// Open returns the meetings that are not both ended and closed, each with
-	// the people of its open session.
+	// Open returns the meetings that are not over (see [Meeting.Over]), each
+	// with the people of its open session.
 	Open(ctx context.Context) ([]Meeting, error)
+	// Forget deletes a meeting that is over, with its sessions and people; one
+	// that is not there is no error.
+	Forget(ctx context.Context, id string) error
 	// Load returns one meeting, with the people of its open session, or
 	// [ErrNotFound].
 	Load(ctx context.Context, id string) (Meeting, error)

@@ -167,13 +167,15 @@ func (t *Tracker) Do(ctx context.Context, id string, f Fact) (Meeting, error) {
 	if a != nil {
 		return a.do(ctx, f)
 	}
-	if _, err := t.store.Load(ctx, id); err != nil {
+	m, err := t.store.Load(ctx, id)
+	switch {
+	case err != nil:
 		return Meeting{}, err
-	}
-	if !t.Running() {
+	case !t.Running():
 		return Meeting{}, ErrUnavailable
 	}
-	return Meeting{}, ErrEnded // open ones are all at hand
+	// Those that are not over are all at hand, so nobody else works on it.
+	return newActor(t, m).do(ctx, f)
 }
 
 // Room returns the meeting of a room as last committed, without asking the
@@ -211,25 +213,39 @@ func (t *Tracker) Running() bool {
 // StoreFailing reports whether the last commit failed and is being retried.
 func (t *Tracker) StoreFailing() bool { return t.failing.Load() }
 
+// forget deletes a meeting, trying again like commit.
+func (t *Tracker) forget(ctx context.Context, id string) error {
+	return t.insist(ctx, func() error { return t.store.Forget(ctx, id) })
+}
+
 // commit stores the change, trying again for as long as the store may come
 // back and the tracker runs.
 func (t *Tracker) commit(ctx context.Context, c Commit) error {
-	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
+	return t.insist(ctx, func() error {
 		err := t.store.Commit(ctx, c)
 		var conflict *ConflictError
+		if errors.As(err, &conflict) && conflict.Stored < c.From {
+			// The store has forgotten: what is at hand is the truth.
+			t.opts.Log.Warn("store lost a meeting, writing it anew",
+				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
+			c = whole(c)
+			err = t.store.Commit(ctx, c)
+		}
+		return err
+	})
+}
+
+// insist calls the store until it answers, or ctx ends.
+func (t *Tracker) insist(ctx context.Context, call func() error) error {
+	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
+		err := call()
 		switch {
 		case err == nil:
 			if t.failing.CompareAndSwap(true, false) {
 				t.opts.Log.Info("store answers again")
 			}
 			return nil
-		case errors.As(err, &conflict) && conflict.Stored < c.From:
-			// The store has forgotten: what is at hand is the truth.
-			t.opts.Log.Warn("store lost a meeting, writing it anew",
-				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
-			c = whole(c)
-			continue
-		case !errors.Is(err, ErrUnavailable):
+		case !errors.Is(err, ErrUnavailable), ctx.Err() != nil:
 			return err
 		}
 		t.storeFailed(err)

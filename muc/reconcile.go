@@ -104,7 +104,7 @@ func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err != nil {
-		r.problem("role", rm, "usher could not be made owner of a room: "+err.Error())
+		r.problem("role", "room "+rm.name+": usher could not be made owner of a room: "+err.Error())
 		return
 	}
 	delete(r.problems, "role")
@@ -115,15 +115,15 @@ func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
 // domains lack usher's.
 func (r *Rooms) noModerator(rm *room) {
 	if humans, moderators, _ := rm.humans(); r.site.ElectsModerator && humans > 0 && moderators == 0 {
-		r.problem("moderator", rm, "no human became moderator; does jicofo.xmpp.trusted-domains hold the domain of "+r.site.OccupantJID+"?")
+		r.problem("moderator", "room "+rm.name+": no human became moderator; does jicofo.xmpp.trusted-domains hold the domain of "+r.site.OccupantJID+"?")
 	}
 }
 
 // problem notes what a self-check found. r.mu is held.
-func (r *Rooms) problem(check string, rm *room, text string) {
+func (r *Rooms) problem(check, text string) {
 	r.metrics.problems.WithLabelValues(check).Inc()
 	if r.problems[check] == "" {
-		r.log.Error("self-check failed", "check", check, "room", rm.name, "err", text)
+		r.log.Error("self-check failed", "check", check, "err", text)
 	}
 	r.problems[check] = text
 }

@@ -241,7 +241,7 @@ func (rm *room) pace() time.Duration {
 		return expectFast
 	case since < expectFor:
 		return expectSlow
-	case time.Now().Before(rm.warmUntil):
+	case rm.want == meeting.WantSoon, time.Now().Before(rm.warmUntil):
 		return warmPace
 	}
 	return coldPace

@@ -183,8 +183,7 @@ func (r *Rooms) Want(name string, w meeting.Want) {
 		r.rooms[name] = rm
 	}
 	rm.want = w
-	follow := w == meeting.WantFollow || w == meeting.WantRegain
-	if follow && rm.phase == inside {
+	if rm.phase == inside && w != meeting.WantNothing && w != meeting.WantClosed {
 		return // the usual case: nothing to do before the next check
 	}
 	rm.seenBefore = rm.seenBefore || w == meeting.WantRegain

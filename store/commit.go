@@ -60,7 +60,7 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 	}
 	args = []any{
 		r.fence.Load(), c.Op, c.From, c.Whole,
-		m.ID, m.Version, string(m.State()), isOpen(m), millis(m.EndedAt),
+		m.ID, m.Version, string(m.State()), !m.Over(), millis(m.EndedAt),
 		m.Room, m.ExternalID, encode(m),
 		Retention.Milliseconds(), LogRetention.Milliseconds(),
 	}

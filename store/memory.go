@@ -92,7 +92,7 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 // taken returns the meeting that has the room of a new one, or its external id.
 func (s *Memory) taken(m meeting.Meeting) string {
 	for id, other := range s.meetings {
-		if other.Room == m.Room && isOpen(other.Meeting) {
+		if other.Room == m.Room && !other.Meeting.Over() {
 			return id
 		}
 	}
@@ -111,7 +111,7 @@ func (s *Memory) Open(context.Context) ([]meeting.Meeting, error) {
 	defer s.mu.Unlock()
 	var all []meeting.Meeting
 	for _, m := range s.meetings {
-		if isOpen(m.Meeting) {
+		if !m.Meeting.Over() {
 			all = append(all, s.withPeople(m))
 		}
 	}

@@ -10,6 +10,7 @@ const (
 	opCommit   = "commit"
 	opOpen     = "open"
 	opLoad     = "load"
+	opForget   = "forget"
 	opList     = "list"
 	opSessions = "sessions" // of a meeting, or one
 	opPeople   = "people"   // of a session
@@ -54,7 +55,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "1 while this process leads its site, else 0.",
 		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opList, opSessions, opPeople, opEvents, opLease, opPing} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opLease, opPing} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther} {

@@ -41,10 +41,6 @@ var place = regexp.MustCompile(`^[0-9]{1,19}(-[0-9]{1,19})?$`)
 // pageSize returns limit within 1 and MaxPage.
 func pageSize(limit int) int { return min(max(limit, 1), MaxPage) }
 
-// isOpen reports whether the meeting still has work to do: it is not both
-// ended and closed. Its room is taken for as long.
-func isOpen(m meeting.Meeting) bool { return m.EndedAt.IsZero() || !m.Closed }
-
 // atHand returns those people that belong into Meeting.People, out of all of
 // the open session: who is present, and who would be recognised when they
 // return.

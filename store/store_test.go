@@ -74,6 +74,7 @@ func TestStore(t *testing.T) {
 		{"sessions in pages", testSessions},
 		{"the log holds notices in order", testEvents},
 		{"lanes hold notices, and are due", testLanes},
+		{"a forgotten meeting leaves nothing", testForget},
 		{"what is not there is not found", testNotFound},
 	}
 	for name, open := range backings {
@@ -87,7 +88,7 @@ func testLife(t *testing.T, b backing) {
 	ctx, st := t.Context(), b.store
 	s, c := newScene(t, meeting.Created{
 		Room: "standup", ExternalID: "crm-17", Metadata: map[string]string{"team": "é & <b>"},
-		StartAt: time.Now().UTC().Truncate(time.Millisecond), EndAt: time.Now().UTC().Add(time.Hour).Truncate(time.Millisecond),
+		Limits: meeting.Limits{StartAt: time.Now().UTC().Truncate(time.Millisecond), EndAt: time.Now().UTC().Add(time.Hour).Truncate(time.Millisecond)},
 	})
 	commit(t, st, c)
 	check := func() {
@@ -123,6 +124,41 @@ func testLife(t *testing.T, b backing) {
 	check()
 	if got := must(st.Participants(ctx, session.ID))(t); len(got) != 2 {
 		t.Errorf("%d participants in the first session, want 2", len(got))
+	}
+}
+
+func testForget(t *testing.T, b backing) {
+	ctx, st := t.Context(), b.store
+	s, c := newScene(t, meeting.Created{Room: "standup", ExternalID: "crm-17"})
+	commit(t, st, c)
+	s.play(st, human("ada", "u1"))
+	session := s.m.Session.ID
+	s.play(st, meeting.Ended{Reason: meeting.EndRequested, Forget: true}, meeting.RoomGone{})
+	if open := must(st.Open(ctx))(t); len(open) != 1 {
+		t.Errorf("%d meetings open, want the one that is still to be forgotten", len(open))
+	}
+	// The same name and external id are free again, and stay with the new one
+	// when the old meeting is forgotten once more.
+	for range 2 {
+		if err := st.Forget(ctx, s.m.ID); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := st.Load(ctx, s.m.ID); !errors.Is(err, meeting.ErrNotFound) {
+			t.Errorf("load: %v, want not found", err)
+		}
+		if people := must(st.Participants(ctx, session))(t); len(people) != 0 {
+			t.Errorf("%d people kept", len(people))
+		}
+		if open := must(st.Open(ctx))(t); len(open) > 1 {
+			t.Errorf("%d meetings open", len(open))
+		}
+		_, c := newScene(t, meeting.Created{Room: "standup", ExternalID: "crm-17"})
+		if err := st.Commit(ctx, c); err != nil {
+			var exists *meeting.ExistsError
+			if !errors.As(err, &exists) || exists.ID == s.m.ID {
+				t.Errorf("the next meeting of that name: %v", err)
+			}
+		}
 	}
 }
 

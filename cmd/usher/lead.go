@@ -102,6 +102,9 @@ func (l *leader) runTerm(ctx context.Context) error {
 	if t.login != nil {
 		g.Go(func() error { return t.login.Run(ctx) })
 		g.Go(func() error { return hiddenDomainExists(ctx, t.login) })
+		if l.cfg.SiteURL != "" {
+			g.Go(func() error { t.rooms.WatchWebClient(ctx, l.cfg.SiteURL); return nil })
+		}
 	}
 	return g.Wait()
 }

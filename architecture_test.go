@@ -1,0 +1,79 @@
+// Package usher_test holds the rules about the repository as a whole.
+package usher_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// mayImport says which packages of ours a package may import; docs/architecture.md
+// has the reason. What is not listed here may import none of them.
+var mayImport = map[string][]string{
+	"usher/muc":     {"usher/meeting", "usher/token", "usher/config"},
+	"usher/jibri":   {"usher/meeting", "usher/token", "usher/config"},
+	"usher/store":   {"usher/meeting", "usher/token", "usher/config"},
+	"usher/webhook": {"usher/meeting", "usher/token", "usher/config"},
+	"usher/api":     {"usher/meeting", "usher/token", "usher/config"},
+}
+
+// anything holds what wires the others together.
+func anything(pkg string) bool {
+	return strings.HasPrefix(pkg, "usher/cmd/") || strings.HasPrefix(pkg, "usher/internal/")
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, imported := range p.Imports {
+			ours := strings.HasPrefix(imported, "usher/")
+			if ours && !anything(p.ImportPath) && !slices.Contains(mayImport[p.ImportPath], imported) {
+				t.Errorf("%s imports %s", p.ImportPath, imported)
+			}
+			if p.ImportPath == "usher/meeting" && strings.Contains(strings.SplitN(imported, "/", 2)[0], ".") {
+				t.Errorf("the core imports %s, want the standard library only", imported)
+			}
+		}
+	}
+}
+
+// TestSimulatorStaysOut keeps simulated people out of what a site runs for
+// real: only the demo, tests and benchmarks may use them.
+func TestSimulatorStaysOut(t *testing.T) {
+	for _, p := range packages(t) {
+		if slices.Contains(p.Imports, "usher/internal/jitsisim") && p.ImportPath != "usher/cmd/usher" {
+			t.Errorf("%s imports the simulator", p.ImportPath)
+		}
+	}
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string // of the package itself, its tests left out
+}
+
+func packages(t *testing.T) []pkg {
+	t.Helper()
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-json=ImportPath,Imports", "./...").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []pkg
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		var p pkg
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, p)
+	}
+	if len(all) < 8 {
+		t.Fatalf("go list found %d packages", len(all))
+	}
+	return all
+}

@@ -1,0 +1,207 @@
+package meeting
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Times that hold for every meeting.
+const (
+	// SessionLinger is how long a session stays open after the last human has
+	// left, unless the meeting says otherwise.
+	// A page reload takes seconds, a restart of the server or of the network
+	// under a minute; apps that see a session end act on it for good.
+	SessionLinger = 60 * time.Second
+	// PendingJoin is how long somebody who was handed a token or a link counts
+	// as on the way: to load Jitsi on a slow phone and look into the camera.
+	PendingJoin = 2 * time.Minute
+	// EndingNotice is how long before its end a meeting is announced to end:
+	// time to come to a close.
+	EndingNotice = 5 * time.Minute
+	// maxPending is how many people on their way are told apart; more than that
+	// at once only matter as "somebody is coming".
+	maxPending = 100
+)
+
+// Limits bound a meeting; what is zero does not.
+type Limits struct {
+	StartAt time.Time `json:"start_at,omitzero"` // people are let in from then on
+	EndAt   time.Time `json:"end_at,omitzero"`   // ends by itself then
+	// MaxDuration ends the meeting this long after its first session began.
+	MaxDuration time.Duration `json:"max_duration,omitempty"`
+	// EmptyTimeout ends the meeting when it had no session for this long since
+	// it was created, or could start, or its last session ended.
+	EmptyTimeout time.Duration `json:"empty_timeout,omitempty"`
+	// Linger is how long a session stays open after the last human has left;
+	// zero: SessionLinger.
+	Linger time.Duration `json:"linger,omitempty"`
+	// MaxParticipants is how many people the room takes.
+	MaxParticipants int `json:"max_participants,omitempty"`
+}
+
+// Pending is somebody on the way.
+type Pending struct {
+	UserID string    `json:"user_id,omitempty"`
+	Until  time.Time `json:"until"` // counts until then
+}
+
+// EndsAt returns when the meeting ends by itself and why; zero if by no clock.
+func (m Meeting) EndsAt() (time.Time, EndReason) {
+	end, reason := m.EndAt, EndTime
+	if m.MaxDuration > 0 && !m.FirstSession.IsZero() {
+		if t := m.FirstSession.Add(m.MaxDuration); end.IsZero() || t.Before(end) {
+			end, reason = t, EndDuration
+		}
+	}
+	return end, reason
+}
+
+// emptyUntil returns when the meeting ends for want of people, zero while a
+// session is open or if it never does.
+func (m Meeting) emptyUntil() time.Time {
+	if m.EmptyTimeout == 0 || m.Session.ID != "" {
+		return time.Time{}
+	}
+	return latest(m.CreatedAt, m.StartAt, m.IdleSince).Add(m.EmptyTimeout)
+}
+
+// lingersUntil returns when the open session ends for want of people, zero
+// while somebody is in or no session is open.
+func (m Meeting) lingersUntil() time.Time {
+	if m.Session.EmptySince.IsZero() {
+		return time.Time{}
+	}
+	until := m.Session.EmptySince.Add(cmp.Or(m.Linger, SessionLinger))
+	for _, p := range m.Pending {
+		until = latest(until, p.Until)
+	}
+	return until
+}
+
+// Deadline returns the next time at which the meeting changes by itself, zero
+// if it never will. A [Tick] at or after it makes the change.
+func (m Meeting) Deadline(now time.Time) time.Time {
+	if m.State() == StateEnded {
+		return time.Time{}
+	}
+	var next time.Time
+	earliest := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	if now.Before(m.StartAt) {
+		earliest(m.StartAt)
+	}
+	if end, _ := m.EndsAt(); !end.IsZero() {
+		earliest(end)
+		if !m.Warned {
+			earliest(end.Add(-EndingNotice))
+		}
+	}
+	earliest(m.emptyUntil())
+	earliest(m.lingersUntil())
+	for _, p := range m.Pending {
+		earliest(p.Until)
+	}
+	return next
+}
+
+// tick makes the changes whose time has come.
+func (d *draft) tick() {
+	due := func(t time.Time) bool { return !t.IsZero() && !d.at.Before(t) }
+	if d.m.ID == "" || d.m.State() == StateEnded {
+		return
+	}
+	end, reason := d.m.EndsAt()
+	switch {
+	case due(end):
+		_ = d.end(Ended{Reason: reason}) // refuses only meetings that have ended
+		return
+	case due(d.m.emptyUntil()):
+		_ = d.end(Ended{Reason: EndEmpty})
+		return
+	case !end.IsZero() && due(end.Add(-EndingNotice)) && !d.m.Warned:
+		d.m.Warned = true
+		d.notifyMeeting(MeetingEnding)
+	}
+	if due(d.m.lingersUntil()) {
+		d.endSession()
+	}
+	waiting := slices.DeleteFunc(slices.Clone(d.m.Pending), func(p Pending) bool { return due(p.Until) })
+	if len(waiting) < len(d.m.Pending) {
+		d.m.Pending = waiting
+		d.changed = true
+	}
+}
+
+// invited notes that somebody was handed a token or a link.
+func (d *draft) invited(f Invited) error {
+	switch {
+	case d.m.ID == "":
+		return ErrNotFound
+	case d.m.State() == StateEnded:
+		return ErrEnded
+	}
+	d.arrived(f.UserID) // counts once, from now
+	waiting := append(slices.Clone(d.m.Pending), Pending{UserID: f.UserID, Until: d.at.Add(PendingJoin)})
+	d.m.Pending = waiting[max(0, len(waiting)-maxPending):]
+	d.changed = true
+	return nil
+}
+
+// arrived takes somebody who has come, or is invited again, off the list of
+// those on their way.
+func (d *draft) arrived(user string) {
+	i := slices.IndexFunc(d.m.Pending, func(p Pending) bool { return p.UserID == user })
+	if i >= 0 {
+		d.m.Pending = slices.Delete(slices.Clone(d.m.Pending), i, i+1)
+		d.changed = true
+	}
+}
+
+// patch changes what an app may change about a meeting that is not over.
+func (d *draft) patch(f Patched) error {
+	switch {
+	case d.m.ID == "":
+		return ErrNotFound
+	case d.m.State() == StateEnded:
+		return ErrEnded
+	case f.IfVersion != 0 && f.IfVersion != d.m.Version:
+		return ErrVersion
+	}
+	limits := d.m.Limits
+	assign(&limits.StartAt, f.StartAt)
+	assign(&limits.EndAt, f.EndAt)
+	assign(&limits.MaxDuration, f.MaxDuration)
+	assign(&limits.EmptyTimeout, f.EmptyTimeout)
+	assign(&limits.Linger, f.Linger)
+	assign(&limits.MaxParticipants, f.MaxParticipants)
+	if !limits.EndAt.IsZero() && !limits.EndAt.After(limits.StartAt) {
+		return &InvalidError{Field: "end_at", Detail: "must be after start_at"}
+	}
+	d.m.Limits = limits
+	assign(&d.m.Metadata, f.Metadata)
+	if end, _ := d.m.EndsAt(); end.IsZero() || d.at.Before(end.Add(-EndingNotice)) {
+		d.m.Warned = false
+	}
+	d.notifyMeeting(MeetingUpdated)
+	return nil
+}
+
+// assign sets the field to the value, if there is one.
+func assign[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
+func latest(first time.Time, more ...time.Time) time.Time {
+	for _, t := range more {
+		if t.After(first) {
+			first = t
+		}
+	}
+	return first
+}

@@ -1,0 +1,284 @@
+package meeting_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"usher/meeting"
+)
+
+// fakeStore records commits and fails as it is told.
+type fakeStore struct {
+	mu      sync.Mutex
+	open    []meeting.Meeting
+	commits []meeting.Commit
+	fail    func(meeting.Commit) error // nil: store it
+}
+
+func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.fail != nil {
+		if err := s.fail(c); err != nil {
+			return err
+		}
+	}
+	s.commits = append(s.commits, c)
+	return nil
+}
+
+func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) { return s.open, nil }
+
+func (s *fakeStore) Forget(context.Context, string) error { return nil }
+
+func (s *fakeStore) Load(_ context.Context, id string) (meeting.Meeting, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, c := range slices.Backward(s.commits) {
+		if c.Meeting.ID == id {
+			return c.Meeting, nil
+		}
+	}
+	return meeting.Meeting{}, meeting.ErrNotFound
+}
+
+func (s *fakeStore) failWith(f func(meeting.Commit) error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = f
+}
+
+// told returns the types of all notices stored so far.
+func (s *fakeStore) told() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var types []string
+	for _, c := range s.commits {
+		for _, n := range c.Notices {
+			types = append(types, string(n.Type))
+		}
+	}
+	return strings.Join(types, " ")
+}
+
+// fakeRooms records what meetings want.
+type fakeRooms struct {
+	mu    sync.Mutex
+	calls []string
+}
+
+func (r *fakeRooms) Want(room string, w meeting.Want) { r.add(fmt.Sprintf("want %s %d", room, w)) }
+func (r *fakeRooms) Resync(room string)               { r.add("resync " + room) }
+
+func (r *fakeRooms) add(call string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.calls = append(r.calls, call)
+}
+
+func (r *fakeRooms) take() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	calls := r.calls
+	r.calls = nil
+	return calls
+}
+
+// tracking runs a tracker in virtual time.
+func tracking(t *testing.T, store *fakeStore, opts meeting.Options, f func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms)) (err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		rooms := &fakeRooms{}
+		tr := meeting.NewTracker(store, rooms, opts)
+		done := make(chan struct{})
+		go func() { err = tr.Run(ctx, func() {}); close(done) }()
+		synctest.Wait()
+		f(t, tr, rooms)
+		cancel()
+		<-done
+	})
+	return err
+}
+
+func create(t *testing.T, tr *meeting.Tracker, c meeting.Created) meeting.Meeting {
+	t.Helper()
+	m, err := tr.Create(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return m
+}
+
+func see(tr *meeting.Tracker, nick string) {
+	tr.Observe("standup", time.Now(), meeting.Seen{Occupant: meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/1", Kind: meeting.KindHuman}})
+}
+
+func TestTrackerTellsRoomsAndKeepsDeadlines(t *testing.T) {
+	store := &fakeStore{}
+	err := tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		now := time.Now()
+		m := create(t, tr, meeting.Created{Room: "standup", Limits: meeting.Limits{StartAt: now.Add(time.Minute), EndAt: now.Add(time.Hour)}})
+		if got := rooms.take(); len(got) != 0 {
+			t.Errorf("before the start rooms were told %q", got)
+		}
+		time.Sleep(time.Minute + time.Second)
+		if got := rooms.take(); !slices.Equal(got, []string{fmt.Sprintf("want standup %d", meeting.WantFollow)}) {
+			t.Errorf("at the start rooms were told %q", got)
+		}
+		see(tr, "aa")
+		time.Sleep(time.Hour)
+		if got, want := store.told(), "meeting.created session.started participant.joined meeting.ending participant.left session.ended meeting.ended"; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+		if got := rooms.take(); !slices.Equal(got, []string{fmt.Sprintf("want standup %d", meeting.WantClosed)}) {
+			t.Errorf("at the end rooms were told %q", got)
+		}
+		tr.Observe("standup", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
+		synctest.Wait()
+		if _, ok := tr.Room("standup"); ok {
+			t.Error("a meeting that is over and closed is still at hand")
+		}
+		if _, err := tr.Do(t.Context(), m.ID, meeting.Ended{}); !errors.Is(err, meeting.ErrEnded) {
+			t.Errorf("ending it again: %v, want ErrEnded", err)
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func TestTrackerRetriesOneCommitUntilTheStoreIsBack(t *testing.T) {
+	store := &fakeStore{}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		m := create(t, tr, meeting.Created{Room: "standup"})
+		ops := map[string]int{}
+		store.failWith(func(c meeting.Commit) error {
+			ops[c.Op]++
+			return fmt.Errorf("%w: down", meeting.ErrUnavailable)
+		})
+		see(tr, "aa")
+		time.Sleep(time.Second)
+		see(tr, "bb")
+		if _, err := tr.Do(t.Context(), m.ID, meeting.Ended{}); !errors.Is(err, meeting.ErrUnavailable) {
+			t.Errorf("a command meanwhile: %v, want ErrUnavailable", err)
+		}
+		time.Sleep(time.Minute)
+		store.failWith(nil)
+		if len(ops) != 1 {
+			t.Errorf("%d different operations tried, want the same one again and again", len(ops))
+		}
+		time.Sleep(2 * time.Second)
+		if got, want := store.told(), "meeting.created session.started participant.joined participant.joined"; got != want {
+			t.Errorf("told %q, want %q", got, want)
+		}
+	})
+}
+
+func TestTrackerWritesAWholeMeetingAnewWhenTheStoreForgot(t *testing.T) {
+	store := &fakeStore{}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		create(t, tr, meeting.Created{Room: "standup"})
+		see(tr, "aa")
+		synctest.Wait()
+		store.failWith(func(c meeting.Commit) error {
+			if c.Whole {
+				return nil
+			}
+			return &meeting.ConflictError{Stored: 0}
+		})
+		see(tr, "bb")
+		synctest.Wait()
+		last := store.commits[len(store.commits)-1]
+		if !last.Whole || len(last.People) != 2 || len(last.Sessions) != 1 {
+			t.Errorf("last commit whole=%v with %d people and %d sessions, want all of it", last.Whole, len(last.People), len(last.Sessions))
+		}
+	})
+}
+
+func TestTrackerStopsWhenAnotherLeads(t *testing.T) {
+	store := &fakeStore{}
+	err := tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		create(t, tr, meeting.Created{Room: "standup"})
+		store.failWith(func(meeting.Commit) error { return meeting.ErrFenced })
+		see(tr, "aa")
+		synctest.Wait()
+		if tr.Running() {
+			t.Error("still running after a commit was fenced")
+		}
+	})
+	if !errors.Is(err, meeting.ErrFenced) {
+		t.Errorf("Run returned %v, want ErrFenced", err)
+	}
+}
+
+func TestTrackerOverloadDropsPresencesAndAsksForTheRoster(t *testing.T) {
+	store := &fakeStore{}
+	dropped := 0
+	_ = tracking(t, store, meeting.Options{Dropped: func() { dropped++ }}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		create(t, tr, meeting.Created{Room: "standup"})
+		rooms.take()
+		blocked := make(chan struct{})
+		store.failWith(func(meeting.Commit) error { <-blocked; return nil })
+		see(tr, "first")
+		synctest.Wait()
+		for i := range meeting.MaxQueue + 5 {
+			see(tr, fmt.Sprint("n", i))
+		}
+		close(blocked)
+		synctest.Wait()
+		if dropped != 5 {
+			t.Errorf("%d dropped, want 5", dropped)
+		}
+		if got := rooms.take(); !slices.Equal(got, []string{"resync standup"}) {
+			t.Errorf("rooms were told %q, want one resync", got)
+		}
+	})
+}
+
+func TestTrackerSurvivesAPanicOfOneMeeting(t *testing.T) {
+	store := &fakeStore{}
+	panics := 0
+	_ = tracking(t, store, meeting.Options{Panicked: func() { panics++ }}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		create(t, tr, meeting.Created{Room: "standup"})
+		store.failWith(func(meeting.Commit) error { panic("a bug") })
+		see(tr, "aa")
+		synctest.Wait()
+		store.failWith(nil)
+		see(tr, "bb")
+		synctest.Wait()
+		if got := store.told(); panics != 1 || got != "meeting.created session.started participant.joined" {
+			t.Errorf("%d panics, told %q", panics, got)
+		}
+		if got := rooms.take(); !slices.Contains(got, "resync standup") {
+			t.Errorf("rooms were told %q, want a resync", got)
+		}
+	})
+}
+
+func TestTrackerLoadsWhatWasOpen(t *testing.T) {
+	live := meeting.Meeting{
+		ID: "mtg_1", Room: "standup", Version: 3, Session: meeting.Session{ID: "ses_1"},
+		People: []meeting.Participant{{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman, Connections: []meeting.Occupant{{Nick: "aa"}}}},
+	}
+	ended := meeting.Meeting{ID: "mtg_2", Room: "old", Version: 9, EndedAt: time.Unix(1, 0)}
+	store := &fakeStore{open: []meeting.Meeting{live, ended}}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		got := rooms.take()
+		slices.Sort(got)
+		want := []string{fmt.Sprintf("want old %d", meeting.WantClosed), fmt.Sprintf("want standup %d", meeting.WantRegain)}
+		if !slices.Equal(got, want) {
+			t.Errorf("rooms were told %q, want %q", got, want)
+		}
+		if m, _ := tr.Room("standup"); m.StaleSince.IsZero() || m.Occupancy().Humans != 1 {
+			t.Errorf("meeting is %+v, want stale with one human", m)
+		}
+	})
+}

@@ -1,0 +1,72 @@
+package store
+
+import (
+	"context"
+	"errors"
+
+	"github.com/redis/go-redis/v9"
+
+	"usher/meeting"
+)
+
+// Forget deletes everything about a meeting that is over: the meeting, its
+// sessions, their people, and its places in the indexes. What was told of it
+// stays in the event log and in the lanes until it has run out there.
+//
+// A Forget that fails half way is completed by the next one: the meeting
+// itself, which knows where the rest is, goes last.
+func (r *Redis) Forget(ctx context.Context, id string) error {
+	m, err := r.Load(ctx, id)
+	if errors.Is(err, meeting.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return r.do(opForget, func() error {
+		sessions, err := r.rdb.ZRange(ctx, r.keys.sessions(id), 0, -1).Result()
+		if err != nil {
+			return err
+		}
+		// Another meeting may have taken the room since this one was closed.
+		holder, err := r.rdb.HGet(ctx, r.keys.rooms(), m.Room).Result()
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return err
+		}
+		_, err = r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+			for _, s := range sessions {
+				p.Unlink(ctx, r.keys.session(s), r.keys.people(s))
+			}
+			p.ZRem(ctx, r.keys.room(m.Room), id)
+			for _, index := range []string{
+				r.keys.open(), r.keys.meetings(), r.keys.inState(meeting.StateCreated),
+				r.keys.inState(meeting.StateLive), r.keys.inState(meeting.StateEnded),
+			} {
+				p.ZRem(ctx, index, id)
+			}
+			if m.ExternalID != "" {
+				p.Unlink(ctx, r.keys.external(m.ExternalID))
+			}
+			if holder == id {
+				p.HDel(ctx, r.keys.rooms(), m.Room)
+			}
+			p.Unlink(ctx, r.keys.sessions(id), r.keys.meeting(id))
+			return nil
+		})
+		return err
+	})
+}
+
+// Forget deletes everything about a meeting that is over.
+func (s *Memory) Forget(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.meetings, id)
+	for session, v := range s.sessions {
+		if v.MeetingID == id {
+			delete(s.sessions, session)
+			delete(s.people, session)
+		}
+	}
+	return nil
+}
