@@ -101,7 +101,7 @@ func converge(ctx context.Context, actions []action) (happened []string, wrong e
 	for i, room := range convergeRooms {
 		// One session that ends soon after the last human, one that lingers.
 		linger := []time.Duration{10 * time.Second, 0}[i]
-		if _, err := w.tracker.Create(ctx, meeting.Created{Room: room, Linger: linger}); err != nil {
+		if _, err := w.tracker.Create(ctx, meeting.Created{Room: room, Limits: meeting.Limits{Linger: linger}}); err != nil {
 			return nil, err
 		}
 	}
