@@ -315,7 +315,7 @@ func (s *scene) runUsher(more ...string) *process {
 	must(s.t, err)
 	args := append(append([]string{"serve"}, s.args...), append([]string{"--admin-listen=" + admin}, more...)...)
 	p := &process{Cmd: exec.Command(os.Args[0], args...), at: addresses{admin: admin, redis: s.redis.URL}}
-	p.Env, p.Stderr = []string{asUsher + "=1"}, s.log
+	p.Env, p.Stderr = []string{asUsher + "=1", "PATH=" + os.Getenv("PATH")}, s.log
 	must(s.t, p.Start())
 	s.t.Cleanup(p.kill)
 	cfg, err := localConfig(args[1:])
