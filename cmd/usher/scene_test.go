@@ -161,17 +161,28 @@ func (s *scene) events() []logged {
 	}
 }
 
-// tells waits until the story goes on as wanted after its first event, the
+// tells waits until the story is as wanted, after its first event, the
 // meeting's creation.
 func (s *scene) tells(want ...string) {
 	s.t.Helper()
+	s.tellsThen(want)
+}
+
+// tellsThen waits until the story is as wanted and ends with the events of
+// last, whose order usher cannot know.
+func (s *scene) tellsThen(want []string, last ...string) {
+	s.t.Helper()
 	want = append([]string{"meeting.created"}, want...)
+	ordered := len(want)
+	want = append(want, last...)
+	slices.Sort(want[ordered:])
 	var got []string
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
 		if got = s.story(); len(got) >= len(want) {
 			break
 		}
 	}
+	slices.Sort(got[min(ordered, len(got)):])
 	if !slices.Equal(got, want) {
 		s.t.Fatalf("recorded %q, want %q", got, want)
 	}
@@ -192,6 +203,15 @@ func (s *scene) counts(humans int) {
 	s.until(fmt.Sprintf("%d humans, not stale", humans), func() bool {
 		m := s.meeting()
 		return m != nil && m.Occupancy.Humans == humans && m.StaleSince == nil
+	})
+}
+
+// staleWith waits until the API shows so many people as of some time ago.
+func (s *scene) staleWith(humans int) {
+	s.t.Helper()
+	s.until(fmt.Sprintf("%d humans, stale", humans), func() bool {
+		m := s.meeting()
+		return m != nil && m.Occupancy.Humans == humans && m.StaleSince != nil
 	})
 }
 
