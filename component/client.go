@@ -21,7 +21,7 @@ import (
 type ClientConfig struct {
 	Addr       string // host:port of Prosody's client listener
 	JID        string // user@domain/resource; no user: SASL ANONYMOUS
-	Password   string
+	Password   string // of the account; without a user, the trace of ANONYMOUS (RFC 4505 §2)
 	ServerName string // name the certificate must carry; default the JID's domain
 	CAFile     string // PEM file with the certificates to trust; default the system's
 	PinSHA256  string // hex SHA-256 of the server's leaf certificate, instead of a CA
@@ -108,7 +108,7 @@ func (l *Link) clientLogin(ctx context.Context, cfg ClientConfig, origin jid.JID
 func saslFeature(password string, anonymous, needTLS bool) xmpp.StreamFeature {
 	mechanisms := []sasl.Mechanism{sasl.ScramSha256, sasl.ScramSha1}
 	if anonymous {
-		mechanisms = []sasl.Mechanism{sasl.Anonymous}
+		mechanisms = []sasl.Mechanism{traced(password)}
 	}
 	f := xmpp.SASL("", password, mechanisms...)
 	if !needTLS {
@@ -120,6 +120,19 @@ func saslFeature(password string, anonymous, needTLS bool) xmpp.StreamFeature {
 		return state, rw, saslError(err)
 	}
 	return f
+}
+
+// traced is ANONYMOUS with a trace, which mellium's own never sends (XEP-0175
+// advises against one): a server may take a token there.
+func traced(trace string) sasl.Mechanism {
+	m := sasl.Anonymous
+	m.Start = func(*sasl.Negotiator) (bool, []byte, any, error) {
+		if trace == "" {
+			return false, nil, nil, nil
+		}
+		return false, []byte(trace), nil, nil
+	}
+	return m
 }
 
 // saslError tells a refusal from trouble with the connection or the server.

@@ -204,5 +204,5 @@ func (c *conference) forget() {
 	if c.focus.conferences[c.room] == c {
 		delete(c.focus.conferences, c.room)
 	}
-	c.focus.changed.Broadcast()
+	c.focus.changed.ring()
 }

@@ -31,9 +31,9 @@ type Crowd struct {
 	wire *wire
 	done chan struct{} // closed when reading has ended
 
+	changed bell // anything below
 	mu      sync.Mutex
-	changed *sync.Cond // everything below
-	err     error      // why reading ended
+	err     error // why reading ended
 	users   []*crowdUser
 	rooms   []string // addresses, in the order of Fill
 	ready   map[string]bool
@@ -65,14 +65,13 @@ func DialCrowd(ctx context.Context, cfg CrowdConfig) (*Crowd, error) {
 		return nil, err
 	}
 	c := &Crowd{cfg: cfg, wire: w, done: make(chan struct{}), ready: map[string]bool{}}
-	c.changed = sync.NewCond(&c.mu)
 	go func() {
 		defer close(c.done)
 		err := c.read()
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.err = err
-		c.changed.Broadcast()
+		c.changed.ring()
 	}()
 	return c, nil
 }
@@ -188,9 +187,13 @@ func (c *Crowd) Empty(ctx context.Context) error {
 	return c.wait(ctx, func() bool { return c.inside == 0 })
 }
 
-// wait blocks until ok, the stream's end, a refusal, or ctx ends.
+// wait blocks until ok, asked with c.mu held, the stream's end, a refusal, or ctx ends.
 func (c *Crowd) wait(ctx context.Context, ok func() bool) error {
-	err := await(ctx, c.changed, func() bool { return ok() || c.err != nil || c.refused != nil })
+	err := c.changed.await(ctx, func() bool {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return ok() || c.err != nil || c.refused != nil
+	})
 	if err != nil {
 		return fmt.Errorf("crowd, %d inside: %w", c.Inside(), err)
 	}

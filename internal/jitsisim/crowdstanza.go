@@ -35,12 +35,16 @@ func (c *Crowd) open(u *crowdUser) error {
 }
 
 // join sends the first presence of a web client.
-func (c *Crowd) join(u *crowdUser) error {
-	return c.wire.write("<presence from='", u.jid, "' to='", u.room, "/", u.nick, "'><x xmlns='", nsMUC,
+func (c *Crowd) join(u *crowdUser) error { return c.wire.write(u.joinStanza()...) }
+
+func (u *crowdUser) joinStanza() []string {
+	return []string{
+		"<presence from='", u.jid, "' to='", u.room, "/", u.nick, "'><x xmlns='", nsMUC,
 		"'/><stats-id>Ignatius-eyO</stats-id><c xmlns='", nsCaps, "' hash='sha-1' node='", webCapsNode,
-		"' ver='", webCapsVer, "'/><SourceInfo>{}</SourceInfo>"+
+		"' ver='", webCapsVer, "'/><SourceInfo>{}</SourceInfo>" +
 			"<jitsi_participant_codecList>av1,vp9,vp8,h264</jitsi_participant_codecList><nick xmlns='", nsNick,
-		"'>User ", strconv.Itoa(u.number), "</nick></presence>")
+		"'>User ", strconv.Itoa(u.number), "</nick></presence>",
+	}
 }
 
 func (c *Crowd) leave(u *crowdUser) error {
@@ -107,7 +111,7 @@ func (c *Crowd) onPresence(s crowdStanza) {
 	default:
 		return
 	}
-	c.changed.Broadcast()
+	c.changed.ring()
 }
 
 // onIQ notes the focus's answers, and answers requests as a web client does;
@@ -119,7 +123,7 @@ func (c *Crowd) onIQ(s crowdStanza, payload tag) error {
 		c.mu.Lock()
 		defer c.mu.Unlock()
 		c.ready[s.id] = true
-		c.changed.Broadcast()
+		c.changed.ring()
 		return nil
 	case s.typ != "get" && s.typ != "set":
 		return nil
@@ -138,5 +142,5 @@ func (c *Crowd) onRefused(s crowdStanza, condition string) {
 	if c.refused == nil {
 		c.refused = &RefusedError{Step: s.kind + " of " + s.to, Condition: condition}
 	}
-	c.changed.Broadcast()
+	c.changed.ring()
 }

@@ -50,8 +50,8 @@ type Focus struct {
 	requests *component.Link // the component that is asked for rooms
 	effects  sync.WaitGroup  // goroutines that wait for answers
 
+	changed     bell // any field below, and the conferences
 	mu          sync.Mutex
-	changed     *sync.Cond // any field below, and the conferences
 	roomsUp     bool
 	requestsUp  bool
 	closing     bool
@@ -77,7 +77,6 @@ func NewFocus(cfg FocusConfig) (*Focus, error) {
 		invitations: map[string][]*Invitation{},
 		knownCaps:   map[string]bool{},
 	}
-	f.changed = sync.NewCond(&f.mu)
 	var err error
 	f.rooms, err = component.NewClient(component.ClientConfig{
 		Addr:       cfg.Site.ClientAddr,
@@ -134,7 +133,7 @@ func (f *Focus) Run(ctx context.Context) error {
 
 // WaitUp blocks until both streams are up, or ctx ends.
 func (f *Focus) WaitUp(ctx context.Context) error {
-	if err := await(ctx, f.changed, func() bool { return f.roomsUp && f.requestsUp }); err != nil {
+	if err := f.changed.await(ctx, f.up); err != nil {
 		return fmt.Errorf("focus is not up: %w", err)
 	}
 	return nil
@@ -143,8 +142,7 @@ func (f *Focus) WaitUp(ctx context.Context) error {
 // WaitLeft blocks until the focus has left the room with that name, or ctx
 // ends. It returns at once for a room that it is not in.
 func (f *Focus) WaitLeft(ctx context.Context, room string) error {
-	address := f.cfg.Site.Room(room)
-	if err := await(ctx, f.changed, func() bool { return f.conferences[address] == nil }); err != nil {
+	if err := f.changed.await(ctx, func() bool { return !f.in(room) }); err != nil {
 		return fmt.Errorf("focus is still in %s: %w", room, err)
 	}
 	return nil
@@ -179,27 +177,32 @@ func (f *Focus) Invitations(room string) []Invitation {
 }
 
 // WaitInvitations blocks until ok is true of the room's invitations, or ctx
-// ends. ok must not call the focus.
+// ends.
 func (f *Focus) WaitInvitations(ctx context.Context, room string, ok func([]Invitation) bool) error {
-	address := f.cfg.Site.Room(room)
-	err := await(ctx, f.changed, func() bool {
-		var list []Invitation
-		for _, i := range f.invitations[address] {
-			list = append(list, *i)
-		}
-		return ok(list)
-	})
+	err := f.changed.await(ctx, func() bool { return ok(f.Invitations(room)) })
 	if err != nil {
 		return fmt.Errorf("focus has invited %+v: %w", f.Invitations(room), err)
 	}
 	return nil
 }
 
+func (f *Focus) up() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.roomsUp && f.requestsUp
+}
+
+func (f *Focus) in(room string) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.conferences[f.cfg.Site.Room(room)] != nil
+}
+
 func (f *Focus) setUp(what *bool, up bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	*what = up
-	f.changed.Broadcast()
+	f.changed.ring()
 }
 
 // onRoomsDown forgets the conferences: the server has taken us out of all rooms.
@@ -292,5 +295,5 @@ func (f *Focus) onPresence(d *xml.Decoder, start xml.StartElement) {
 	default:
 		c.onPresence(&p, nick)
 	}
-	f.changed.Broadcast()
+	f.changed.ring()
 }

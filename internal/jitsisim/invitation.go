@@ -99,7 +99,7 @@ func (c *conference) invite(m *member) {
 		default:
 			record.Outcome = OutcomeSilent
 		}
-		f.changed.Broadcast()
+		f.changed.ring()
 		f.mu.Unlock()
 		if isRefused {
 			// Whatever the answer to this is, the session is over.

@@ -26,19 +26,17 @@ type Person struct {
 	name  string
 	token string
 
+	changed bell // the stay, or anything in it
 	mu      sync.Mutex
-	changed *sync.Cond // any field of stay
-	stay    *stay      // the present or last one; nil before the first
-	sent    time.Time  // of the last presence
+	stay    *stay     // the present or last one; nil before the first
+	sent    time.Time // of the last presence
 }
 
 // NewPerson returns somebody who wants to meet in the room with that name,
 // shown to others under the display name. token is the JWT of the login; empty
 // for a guest.
 func NewPerson(site Site, room, displayName, token string) *Person {
-	p := &Person{site: site, room: site.Room(room), name: displayName, token: token}
-	p.changed = sync.NewCond(&p.mu)
-	return p
+	return &Person{site: site, room: site.Room(room), name: displayName, token: token}
 }
 
 // Join logs in, asks the focus for the room and enters it. It blocks until the
@@ -131,14 +129,18 @@ func (p *Person) enter(ctx context.Context) error {
 	if err := s.link.As("").Send(ctx, "presence", to, "", payload...); err != nil {
 		return fmt.Errorf("join %s: %w", p.room, err)
 	}
-	err := await(ctx, p.changed, func() bool { return s.in || s.refused != nil || s.exit != nil })
+	var answer stayState
+	err := p.changed.await(ctx, func() bool {
+		answer = s.look()
+		return answer.in || answer.refused != nil || answer.exit != nil
+	})
 	switch {
 	case err != nil:
 		return fmt.Errorf("join %s: %w", p.room, err)
-	case s.refused != nil:
-		return s.refused
-	case s.exit != nil:
-		return fmt.Errorf("join %s: %s: %s", p.room, s.exit.Why, s.exit.Text)
+	case answer.refused != nil:
+		return answer.refused
+	case answer.exit != nil:
+		return fmt.Errorf("join %s: %s: %s", p.room, answer.exit.Why, answer.exit.Text)
 	}
 	return nil
 }
@@ -222,7 +224,7 @@ func (p *Person) Leave(ctx context.Context) error {
 	if err := s.link.As("").Send(ctx, "presence", p.room+"/"+s.presence.nick, "unavailable"); err != nil {
 		return fmt.Errorf("leave %s: %w", p.room, err)
 	}
-	if err := await(ctx, p.changed, func() bool { return s.exit != nil }); err != nil {
+	if err := p.changed.await(ctx, s.over); err != nil {
 		return fmt.Errorf("leave %s: %w", p.room, err)
 	}
 	return nil
@@ -283,7 +285,7 @@ func (p *Person) Occupants() Occupants {
 // WaitFor blocks until ok is true of what the person sees, or ctx ends; the
 // error then says what there was to see. ok must not call the person.
 func (p *Person) WaitFor(ctx context.Context, ok func(Occupants) bool) error {
-	err := await(ctx, p.changed, func() bool { return p.stay != nil && ok(p.stay.seen) })
+	err := p.changed.await(ctx, func() bool { return ok(p.Occupants()) })
 	if err != nil {
 		return fmt.Errorf("%s waits, seeing %+v: %w", p.name, p.Occupants(), err)
 	}
@@ -296,10 +298,10 @@ func (p *Person) WaitOut(ctx context.Context) (Exit, error) {
 	if s == nil {
 		return Exit{}, errOutside
 	}
-	if err := await(ctx, p.changed, func() bool { return s.exit != nil }); err != nil {
+	if err := p.changed.await(ctx, s.over); err != nil {
 		return Exit{}, fmt.Errorf("%s is still in %s: %w", p.name, p.room, err)
 	}
-	return *s.exit, nil
+	return *s.look().exit, nil
 }
 
 func (p *Person) current() *stay {

@@ -1,11 +1,9 @@
 package jitsisim
 
 import (
-	"context"
 	"errors"
 	"log/slog"
 	"strings"
-	"sync"
 
 	"mellium.im/xmpp/stanza"
 )
@@ -60,26 +58,6 @@ func refusal(step string, err error) error {
 		refused.Text = text
 	}
 	return refused
-}
-
-// await blocks until ok, called with cond's lock held, returns true, or ctx
-// ends. Whoever changes what ok looks at broadcasts cond.
-func await(ctx context.Context, cond *sync.Cond, ok func() bool) error {
-	stop := context.AfterFunc(ctx, func() {
-		cond.L.Lock()
-		defer cond.L.Unlock()
-		cond.Broadcast()
-	})
-	defer stop()
-	cond.L.Lock()
-	defer cond.L.Unlock()
-	for !ok() {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
-		cond.Wait()
-	}
-	return nil
 }
 
 // bare cuts the resource off a JID.

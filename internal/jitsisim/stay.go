@@ -23,7 +23,11 @@ type stay struct {
 	jid      string // full JID
 	presence *webPresence
 
-	// The person's lock's.
+	stayState
+}
+
+// stayState is what a room has said; it is the person's lock's.
+type stayState struct {
 	seen    Occupants
 	in      bool          // the room has confirmed us
 	refused *RefusedError // why it did not
@@ -32,7 +36,8 @@ type stay struct {
 
 // newStay plugs in and starts the stream's goroutine; [stay.close] ends both.
 func newStay(p *Person) (*stay, error) {
-	s := &stay{person: p, seen: Occupants{}, done: make(chan struct{}), up: make(chan struct{})}
+	s := &stay{person: p, done: make(chan struct{}), up: make(chan struct{})}
+	s.seen = Occupants{}
 	var err error
 	if s.cable, err = newCable(p.site.ClientAddr); err != nil {
 		return nil, err
@@ -110,12 +115,15 @@ func (s *stay) onDown(cause error) {
 	s.cancel()
 }
 
-// over reports whether the stay has ended, in whatever way.
-func (s *stay) over() bool {
+// look returns the state as it is now, for all but seen.
+func (s *stay) look() stayState {
 	s.person.mu.Lock()
 	defer s.person.mu.Unlock()
-	return s.exit != nil
+	return s.stayState
 }
+
+// over reports whether the stay has ended, in whatever way.
+func (s *stay) over() bool { return s.look().exit != nil }
 
 // end notes how the stay ended; the first word counts.
 func (s *stay) end(e Exit) {
@@ -131,7 +139,7 @@ func (s *stay) endLocked(e Exit) {
 		s.in = false
 		s.seen = Occupants{}
 	}
-	s.person.changed.Broadcast()
+	s.person.changed.ring()
 }
 
 func (s *stay) onPresence(d *xml.Decoder, start xml.StartElement) {
@@ -161,5 +169,5 @@ func (s *stay) onPresence(d *xml.Decoder, start xml.StartElement) {
 		s.seen[nick] = newOccupant(&pres)
 		s.in = s.in || self && pres.status("110")
 	}
-	p.changed.Broadcast()
+	p.changed.ring()
 }
