@@ -140,7 +140,7 @@ func (s *stream) read() error {
 			if err != nil {
 				return err
 			}
-			for g.depth > 1 && g.err == nil {
+			for g.within() && g.err == nil {
 				d.Token()
 			}
 			if g.err != nil {
