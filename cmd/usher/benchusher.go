@@ -98,9 +98,13 @@ func (u *measuredUsher) end(sig os.Signal) {
 	u.client.CloseIdleConnections()
 }
 
-// until blocks until ok, looked at every 10 ms for a minute at most.
+// untilPatience is how long until waits; 5,000 rooms take a real Prosody tens
+// of seconds.
+const untilPatience = 2 * time.Minute
+
+// until blocks until ok. It looks every 20 ms: looking costs usher time too.
 func (u *measuredUsher) until(ctx context.Context, ok func() (bool, error)) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, time.Minute, errors.New("usher did not get there within a minute"))
+	ctx, cancel := context.WithTimeoutCause(ctx, untilPatience, fmt.Errorf("usher did not get there within %v", untilPatience))
 	defer cancel()
 	for {
 		done, err := ok()
@@ -111,7 +115,7 @@ func (u *measuredUsher) until(ctx context.Context, ok func() (bool, error)) erro
 		case <-ctx.Done():
 			text, _ := os.ReadFile(u.log)
 			return fmt.Errorf("%w; its log: %s", context.Cause(ctx), text)
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }
