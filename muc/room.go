@@ -206,6 +206,12 @@ func (r *Rooms) comeIn(ctx context.Context, rm *room) time.Duration {
 	if wait > 0 {
 		return wait
 	}
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return coldPace
+	}
 	if !back {
 		exists, err := r.ready(ctx, rm.name, lonely)
 		if err != nil {
