@@ -80,11 +80,8 @@ func (u *measuredUsher) start(ctx context.Context) error {
 		return err
 	}
 	return u.until(ctx, func() (bool, error) {
-		resp, err := u.client.Get("http://" + u.admin + "/readyz")
-		if err != nil {
-			return false, nil // not listening yet
-		}
-		return resp.StatusCode == http.StatusOK, resp.Body.Close()
+		_, err := u.get(ctx, "/readyz")
+		return err == nil, nil // it does not listen at first, and then is not ready
 	})
 }
 
@@ -193,7 +190,11 @@ func (u *measuredUsher) get(ctx context.Context, path string) ([]byte, error) {
 		return nil, err
 	}
 	defer resp.Body.Close()
-	return io.ReadAll(resp.Body)
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", path, resp.Status, text)
+	}
+	return text, err
 }
 
 // cpuTime returns the CPU time that a process has used, its own and the
@@ -229,7 +230,7 @@ func resident(pid int) (float64, error) {
 	return 0, errors.New("cannot read the resident memory")
 }
 
-// profile writes a CPU profile of the next few seconds.
+// profile writes a CPU profile of the next seconds into the file at path.
 func (u *measuredUsher) profile(ctx context.Context, path string, seconds int) error {
 	text, err := u.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
 	if err != nil {
