@@ -35,6 +35,9 @@ func (c *benchCommand) Run(ctx context.Context, stderr io.Writer) error {
 		}
 		b.say("%s", m.title)
 		got, err := m.measure(b, ctx)
+		if ctx.Err() != nil {
+			return context.Canceled
+		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", m.title, err))
 			b.say("failed: %v", err)
