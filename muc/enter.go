@@ -120,6 +120,12 @@ var allRoles = []string{"moderator", "participant", "visitor"}
 // enter joins the room and blocks until we are in, were refused, or the
 // patience is over.
 func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	arrived := make(chan error, 1)
 	r.mu.Lock()
 	rm.phase, rm.arrived = entering, arrived
