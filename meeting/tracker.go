@@ -59,7 +59,7 @@ type Tracker struct {
 	run    context.Context // of Run; nil before it and after it
 	work   sync.WaitGroup  // goroutines that work off queues
 
-	failing atomic.Bool // the last commit failed and is being retried
+	failing atomic.Bool // the store did not answer the last call, which is tried again
 	fatal   chan error
 }
 
@@ -82,6 +82,9 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	meetings, err := t.load(ctx)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -123,17 +126,15 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 }
 
 // load reads the open meetings, waiting for the store if need be.
-func (t *Tracker) load(ctx context.Context) ([]Meeting, error) {
-	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		meetings, err := t.store.Open(ctx)
-		if err == nil || !errors.Is(err, ErrUnavailable) {
-			return meetings, err
-		}
-		t.storeFailed(err)
-		if !sleep(ctx, wait) {
-			return nil, ctx.Err()
-		}
+func (t *Tracker) load(ctx context.Context) (meetings []Meeting, err error) {
+	err = t.insist(ctx, func() error {
+		meetings, err = t.store.Open(ctx)
+		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
+	return meetings, err
 }
 
 // Observe hands over what a room said at the given time. It never blocks: when
@@ -210,7 +211,8 @@ func (t *Tracker) Running() bool {
 	return t.run != nil
 }
 
-// StoreFailing reports whether the last commit failed and is being retried.
+// StoreFailing reports whether the store did not answer the last call, which is
+// being tried again.
 func (t *Tracker) StoreFailing() bool { return t.failing.Load() }
 
 // forget deletes a meeting, trying again like commit.
@@ -240,15 +242,17 @@ func (t *Tracker) insist(ctx context.Context, call func() error) error {
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
 		err := call()
 		switch {
-		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		case !errors.Is(err, ErrUnavailable): // a refusal is an answer too
 			if t.failing.CompareAndSwap(true, false) {
 				t.opts.Log.Info("store answers again")
 			}
-			return nil
-		case !errors.Is(err, ErrUnavailable), ctx.Err() != nil:
 			return err
 		}
-		t.storeFailed(err)
+		if t.failing.CompareAndSwap(false, true) {
+			t.opts.Log.Error("store does not answer, changes wait", "err", err)
+		}
 		if !sleep(ctx, wait) {
 			return ErrUnavailable
 		}
@@ -271,12 +275,6 @@ func whole(c Commit) Commit {
 		c.Sessions = append(c.Sessions, s)
 	}
 	return c
-}
-
-func (t *Tracker) storeFailed(err error) {
-	if t.failing.CompareAndSwap(false, true) {
-		t.opts.Log.Error("store does not answer, changes wait", "err", err)
-	}
 }
 
 // newEvent stamps a fact.

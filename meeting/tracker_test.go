@@ -20,6 +20,7 @@ type fakeStore struct {
 	open    []meeting.Meeting
 	commits []meeting.Commit
 	fail    func(meeting.Commit) error // nil: store it
+	refuse  int                        // how often Open fails first
 }
 
 func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
@@ -34,7 +35,15 @@ func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
 	return nil
 }
 
-func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) { return s.open, nil }
+func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse > 0 {
+		s.refuse--
+		return nil, fmt.Errorf("%w: down", meeting.ErrUnavailable)
+	}
+	return s.open, nil
+}
 
 func (s *fakeStore) Forget(context.Context, string) error { return nil }
 
@@ -280,5 +289,26 @@ func TestTrackerLoadsWhatWasOpen(t *testing.T) {
 		if m, _ := tr.Room("standup"); m.StaleSince.IsZero() || m.Occupancy().Humans != 1 {
 			t.Errorf("meeting is %+v, want stale with one human", m)
 		}
+	})
+}
+
+func TestTrackerTakesCommandsOnceTheStoreAnswersAgain(t *testing.T) {
+	store := &fakeStore{refuse: 3}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		time.Sleep(time.Second)
+		create(t, tr, meeting.Created{Room: "standup"}) // fails while the store is taken to be down
+
+		tries := 0
+		store.failWith(func(meeting.Commit) error {
+			if tries++; tries == 1 {
+				return fmt.Errorf("%w: down", meeting.ErrUnavailable)
+			}
+			return &meeting.ExistsError{ID: "mtg_1"}
+		})
+		if _, err := tr.Create(t.Context(), meeting.Created{Room: "standup"}); !errors.As(err, new(*meeting.ExistsError)) {
+			t.Errorf("a second meeting for the room: %v, want ExistsError", err)
+		}
+		store.failWith(nil)
+		create(t, tr, meeting.Created{Room: "retro"})
 	})
 }
