@@ -216,7 +216,7 @@ func (a *actor) settle() {
 	}
 	if w := m.Want(now); w != a.asked {
 		a.asked = w
-		a.t.rooms.Want(m.Room, w)
+		a.t.want(a, m.Room, w)
 	}
 	a.stopTimer()
 	if next := m.Deadline(now); !next.IsZero() {
@@ -244,6 +244,20 @@ func (t *Tracker) register(a *actor, m Meeting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byID[m.ID], t.byRoom[m.Room] = a, a
+}
+
+// want tells the rooms what a meeting wants. The store gives a room away with
+// the commit that closes its meeting, so the next meeting of the room may have
+// said what it wants before the old one gets here: its word counts.
+func (t *Tracker) want(a *actor, room string, w Want) {
+	t.wants.Lock()
+	defer t.wants.Unlock()
+	t.mu.RLock()
+	holder := t.byRoom[room]
+	t.mu.RUnlock()
+	if holder == a {
+		t.rooms.Want(room, w)
+	}
 }
 
 // letGo drops a meeting that is over from those at hand; the store keeps it.

@@ -59,6 +59,10 @@ type Tracker struct {
 	run    context.Context // of Run; nil before it and after it
 	work   sync.WaitGroup  // goroutines that work off queues
 
+	// wants keeps what two meetings of one room want in order. It is taken
+	// before mu and before whatever guards the rooms.
+	wants sync.Mutex
+
 	failing atomic.Bool // the store did not answer the last call, which is tried again
 	fatal   chan error
 }

@@ -312,3 +312,26 @@ func TestTrackerTakesCommandsOnceTheStoreAnswersAgain(t *testing.T) {
 		create(t, tr, meeting.Created{Room: "retro"})
 	})
 }
+
+func TestTrackerNextMeetingOfARoomIsFollowed(t *testing.T) {
+	var tr *meeting.Tracker
+	// The room is free once the end of its first meeting is stored.
+	again := func(c meeting.Commit, _ time.Duration) {
+		if c.Meeting.Closed {
+			_, _ = tr.Create(context.Background(), meeting.Created{Room: "standup"})
+		}
+	}
+	_ = tracking(t, &fakeStore{}, meeting.Options{Committed: again}, func(t *testing.T, tracker *meeting.Tracker, rooms *fakeRooms) {
+		tr = tracker
+		m := create(t, tr, meeting.Created{Room: "standup"})
+		if _, err := tr.Do(t.Context(), m.ID, meeting.Ended{Reason: meeting.EndRequested}); err != nil {
+			t.Fatal(err)
+		}
+		tr.Observe("standup", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
+		synctest.Wait()
+		got := rooms.take()
+		if want := fmt.Sprintf("want standup %d", meeting.WantFollow); got[len(got)-1] != want {
+			t.Errorf("rooms were told %q, want %q last", got, want)
+		}
+	})
+}
