@@ -116,7 +116,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 				a.t.opts.Panicked()
 			}
 			a.refuse(batch, ErrUnavailable)
-			a.markDirty()
+			a.startOver(ctx)
 		}
 	}()
 	was := *a.meeting.Load()
@@ -186,7 +186,7 @@ func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
 		if m, err := a.t.store.Load(ctx, id); err == nil {
 			a.meeting.Store(&m)
 		}
-		a.markDirty()
+		a.startOver(ctx)
 	}
 }
 
@@ -201,10 +201,15 @@ func (a *actor) refuse(batch []request, err error) {
 	}
 }
 
-func (a *actor) markDirty() {
+// startOver has the room listed anew after a change that could not be made, and
+// looks at deadlines again, for one may have been part of it. What failed once
+// may well fail again, so it waits first.
+func (a *actor) startOver(ctx context.Context) {
 	a.mu.Lock()
 	a.dirty = true
 	a.mu.Unlock()
+	sleep(ctx, maxRetry)
+	a.post(request{event: newEvent(time.Now(), Tick{})})
 }
 
 // settle does what follows from the meeting's state alone: what is wanted of

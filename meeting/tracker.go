@@ -17,7 +17,7 @@ const (
 	MaxQueue = 1024
 	// minRetry and maxRetry bound the wait between two tries of a commit: the
 	// first is about a round trip to a store that has just come back, the last
-	// keeps an outage from being answered with a flood.
+	// keeps an outage, or a change that fails each time, from becoming a flood.
 	minRetry = 20 * time.Millisecond
 	maxRetry = time.Second
 )

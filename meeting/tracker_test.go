@@ -79,12 +79,19 @@ func (s *fakeStore) told() string {
 
 // fakeRooms records what meetings want.
 type fakeRooms struct {
-	mu    sync.Mutex
-	calls []string
+	mu     sync.Mutex
+	calls  []string
+	resync func() // nil: no roster comes
 }
 
 func (r *fakeRooms) Want(room string, w meeting.Want) { r.add(fmt.Sprintf("want %s %d", room, w)) }
-func (r *fakeRooms) Resync(room string)               { r.add("resync " + room) }
+
+func (r *fakeRooms) Resync(room string) {
+	r.add("resync " + room)
+	if r.resync != nil {
+		time.AfterFunc(time.Millisecond, r.resync) // what the server takes
+	}
+}
 
 func (r *fakeRooms) add(call string) {
 	r.mu.Lock()
@@ -262,7 +269,7 @@ func TestTrackerSurvivesAPanicOfOneMeeting(t *testing.T) {
 		synctest.Wait()
 		store.failWith(nil)
 		see(tr, "bb")
-		synctest.Wait()
+		time.Sleep(2 * time.Second)
 		if got := store.told(); panics != 1 || got != "meeting.created session.started participant.joined" {
 			t.Errorf("%d panics, told %q", panics, got)
 		}
@@ -332,6 +339,42 @@ func TestTrackerNextMeetingOfARoomIsFollowed(t *testing.T) {
 		got := rooms.take()
 		if want := fmt.Sprintf("want standup %d", meeting.WantFollow); got[len(got)-1] != want {
 			t.Errorf("rooms were told %q, want %q last", got, want)
+		}
+	})
+}
+
+func TestTrackerDoesNotFloodRoomsOverAChangeThatFailsEachTime(t *testing.T) {
+	for name, fail := range map[string]func(meeting.Commit) error{
+		"refused": func(meeting.Commit) error { return errors.New("store: WRONGTYPE") },
+		"panic":   func(meeting.Commit) error { panic("a bug") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &fakeStore{}
+			_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+				create(t, tr, meeting.Created{Room: "standup"})
+				rooms.take()
+				rooms.resync = func() { see(tr, "aa") }
+				store.failWith(fail)
+				see(tr, "aa")
+				time.Sleep(10 * time.Second)
+				if n := len(rooms.take()); n < 5 || n > 15 {
+					t.Errorf("%d resyncs in 10 s, want about one a second", n)
+				}
+			})
+		})
+	}
+}
+
+func TestTrackerTriesADeadlineAgainThatCouldNotBeKept(t *testing.T) {
+	store := &fakeStore{}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		create(t, tr, meeting.Created{Room: "standup", Limits: meeting.Limits{EndAt: time.Now().Add(time.Minute)}})
+		store.failWith(func(meeting.Commit) error { return errors.New("store: WRONGTYPE") })
+		time.Sleep(time.Minute + time.Second)
+		store.failWith(nil)
+		time.Sleep(5 * time.Second)
+		if m, _ := tr.Room("standup"); m.State() != meeting.StateEnded {
+			t.Errorf("meeting is %s after its end, want ended", m.State())
 		}
 	})
 }
