@@ -114,8 +114,7 @@ func (d *draft) roomGone(reason LeftReason) {
 		d.m.Closed = true
 		return
 	}
-	d.everybodyLeft(reason)
-	d.sightRegained()
+	d.found(func() { d.everybodyLeft(reason) })
 }
 
 // observe takes in what the room says.
@@ -132,7 +131,7 @@ func (d *draft) observe(f Fact) {
 			d.save(*person)
 		}
 	case Roster:
-		d.roster(f)
+		d.found(func() { d.roster(f) })
 	case SightLost:
 		if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
 			d.m.StaleSince = d.at
@@ -144,9 +143,6 @@ func (d *draft) observe(f Fact) {
 // roster makes the people those on the list, as if each difference had been
 // seen when it happened.
 func (d *draft) roster(f Roster) {
-	if !d.m.StaleSince.IsZero() {
-		d.window = &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
-	}
 	var left, moved []string
 	for i := range d.m.People {
 		person := &d.m.People[i]
@@ -171,15 +167,20 @@ func (d *draft) roster(f Roster) {
 	for _, nick := range moved {
 		d.gone(nick, LeftDisconnected)
 	}
-	d.window = nil
-	d.sightRegained()
 }
 
-func (d *draft) sightRegained() {
-	if !d.m.StaleSince.IsZero() {
-		d.m.StaleSince = time.Time{}
-		d.changed = true
+// found makes changes that lead to how the room is now. If sight of it had been
+// lost, they happened at some time since then, and it is regained.
+func (d *draft) found(change func()) {
+	if d.m.StaleSince.IsZero() {
+		change()
+		return
 	}
+	d.window = &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
+	change()
+	d.window = nil
+	d.m.StaleSince = time.Time{}
+	d.changed = true
 }
 
 // newID returns an id made from the event's time and seed.
