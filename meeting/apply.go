@@ -125,11 +125,7 @@ func (d *draft) observe(f Fact) {
 	case Gone:
 		d.gone(f.Nick, f.Reason)
 	case NickChanged:
-		if p, c := d.find(f.From); p >= 0 {
-			person := d.person(p)
-			person.Connections[c].Nick = f.To
-			d.save(*person)
-		}
+		d.renamed(f.From, f.To)
 	case Roster:
 		d.found(func() { d.roster(f) })
 	case SightLost:

@@ -8,6 +8,7 @@ import (
 // seen takes in an available presence.
 func (d *draft) seen(o Occupant) {
 	if o.Kind == KindFocus || o.Kind == KindBot {
+		d.gone(o.Nick, LeftDisconnected) // of a person before it
 		return
 	}
 	p, c := d.find(o.Nick)
@@ -125,6 +126,19 @@ func (d *draft) gone(nick string, reason LeftReason) {
 		d.saveSession()
 	}
 	d.notifyParticipant(ParticipantLeft, left, nil)
+}
+
+// renamed gives a connection another nick. Whoever is known by that one has
+// left unseen, or it would not have been free.
+func (d *draft) renamed(from, to string) {
+	if p, _ := d.find(from); p < 0 || from == to {
+		return
+	}
+	d.gone(to, LeftDisconnected)
+	p, c := d.find(from)
+	person := d.person(p)
+	person.Connections[c].Nick = to
+	d.updated(person)
 }
 
 // everybodyLeft ends every connection.
