@@ -110,9 +110,9 @@ func (d *draft) gone(nick string, reason LeftReason) {
 	left := *person
 	left.LeftAt, left.LeftReason = d.at, reason
 	left.Stayed += d.at.Sub(left.ArrivedAt)
-	if left.UserID == "" {
-		// Nothing to recognise them by when they return: the record of the
-		// session keeps them, the meeting at hand need not.
+	if left.UserID == "" || left.SessionID == "" {
+		// Nothing to recognise them by when they return, or nobody was told of
+		// them: the record of the session keeps them, the meeting need not.
 		d.m.People = slices.Delete(d.m.People, p, p+1)
 	} else {
 		d.m.People[p] = left
