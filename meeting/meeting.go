@@ -119,8 +119,8 @@ func (m Meeting) Want(now time.Time) Want {
 		return WantNothing
 	case !m.EndedAt.IsZero():
 		return WantClosed
-	case now.Before(m.StartAt):
-		return WantNothing
+	case now.Before(m.StartAt) && m.Session.ID == "":
+		return WantNothing // a session under way when the start is put off goes on
 	case !m.StaleSince.IsZero():
 		return WantRegain
 	case len(m.Pending) > 0:
