@@ -102,7 +102,7 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	for _, m := range meetings {
 		// What happened while usher was away is for the next roster to tell.
 		// Handling this also gives each meeting its deadline and its want.
-		t.Observe(m.Room, time.Now(), SightLost{})
+		t.Observe(m.Room, m.lastSeen(), SightLost{})
 	}
 	ready()
 

@@ -280,9 +280,10 @@ func TestTrackerSurvivesAPanicOfOneMeeting(t *testing.T) {
 }
 
 func TestTrackerLoadsWhatWasOpen(t *testing.T) {
+	came := time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC) // an hour before the bubble's time begins
 	live := meeting.Meeting{
-		ID: "mtg_1", Room: "standup", Version: 3, Session: meeting.Session{ID: "ses_1"},
-		People: []meeting.Participant{{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman, Connections: []meeting.Occupant{{Nick: "aa"}}}},
+		ID: "mtg_1", Room: "standup", Version: 3, Session: meeting.Session{ID: "ses_1", StartedAt: came},
+		People: []meeting.Participant{{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman, ArrivedAt: came, Connections: []meeting.Occupant{{Nick: "aa"}}}},
 	}
 	ended := meeting.Meeting{ID: "mtg_2", Room: "old", Version: 9, EndedAt: time.Unix(1, 0)}
 	store := &fakeStore{open: []meeting.Meeting{live, ended}}
@@ -293,8 +294,8 @@ func TestTrackerLoadsWhatWasOpen(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("rooms were told %q, want %q", got, want)
 		}
-		if m, _ := tr.Room("standup"); m.StaleSince.IsZero() || m.Occupancy().Humans != 1 {
-			t.Errorf("meeting is %+v, want stale with one human", m)
+		if m, _ := tr.Room("standup"); !m.StaleSince.Equal(came) || m.Occupancy().Humans != 1 {
+			t.Errorf("meeting is %+v, want stale since %v with one human", m, came)
 		}
 	})
 }
