@@ -179,7 +179,10 @@ func (t *Tracker) Do(ctx context.Context, id string, f Fact) (Meeting, error) {
 	case !t.Running():
 		return Meeting{}, ErrUnavailable
 	}
-	// Those that are not over are all at hand, so nobody else works on it.
+	if m.State() != StateEnded || !m.Closed {
+		// Being made just now, or by another process: not ours to change yet.
+		return Meeting{}, ErrUnavailable
+	}
 	return newActor(t, m).do(ctx, f)
 }
 
@@ -231,6 +234,9 @@ func (t *Tracker) commit(ctx context.Context, c Commit) error {
 		err := t.store.Commit(ctx, c)
 		var conflict *ConflictError
 		if errors.As(err, &conflict) && conflict.Stored < c.From {
+			if c.Meeting.Forgotten && c.Meeting.Closed {
+				return nil // was asked for twice, and is done
+			}
 			// The store has forgotten: what is at hand is the truth.
 			t.opts.Log.Warn("store lost a meeting, writing it anew",
 				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)

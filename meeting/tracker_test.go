@@ -379,3 +379,30 @@ func TestTrackerTriesADeadlineAgainThatCouldNotBeKept(t *testing.T) {
 		}
 	})
 }
+
+func TestTrackerChangesNoMeetingThatIsSomebodyElses(t *testing.T) {
+	store := &fakeStore{commits: []meeting.Commit{{Meeting: meeting.Meeting{ID: "mtg_1", Room: "standup", Version: 1}}}}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		// As when its commit has been carried out and the answer is on its way.
+		if _, err := tr.Do(t.Context(), "mtg_1", meeting.Ended{}); !errors.Is(err, meeting.ErrUnavailable) || len(store.commits) != 1 {
+			t.Errorf("ending it: %v after %d commits, want ErrUnavailable and none", err, len(store.commits)-1)
+		}
+	})
+}
+
+func TestTrackerForgetsAMeetingOnce(t *testing.T) {
+	over := meeting.Meeting{ID: "mtg_1", Room: "standup", Version: 5, EndedAt: time.Unix(1, 0), Closed: true}
+	store := &fakeStore{commits: []meeting.Commit{{Meeting: over}}}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		// Another request has forgotten it since this one has read it.
+		store.failWith(func(c meeting.Commit) error {
+			if c.Whole {
+				return nil
+			}
+			return &meeting.ConflictError{Stored: 0}
+		})
+		if _, err := tr.Do(t.Context(), "mtg_1", meeting.Ended{Forget: true}); err != nil || len(store.commits) != 1 {
+			t.Errorf("forgetting it: %v after %d commits, want nothing written anew", err, len(store.commits)-1)
+		}
+	})
+}
