@@ -35,6 +35,8 @@ type room struct {
 	seenBefore bool      // sight of it was lost, it may still be there
 	lonely     bool      // left because no human was in; enter only for somebody
 	failures   int       // entries that failed in a row
+	putOut     int       // stays in a row that soon ended with being put out
+	retryAt    time.Time // no entry before that
 	probe      allowance // to look for the room unannounced
 
 	view    map[string]seen             // who is in, by nick, ourselves left out
@@ -112,12 +114,12 @@ func (rm *room) humans() (humans, moderators int, focus bool) {
 	return humans, moderators, focus
 }
 
-// retry returns how long to wait after the failures so far: full jitter under
-// a ceiling that doubles.
-func (rm *room) retry() time.Duration {
+// retry returns how long to wait after so many failures in a row: full jitter
+// under a ceiling that doubles.
+func retry(failures int) time.Duration {
 	ceiling := retryMax
-	if rm.failures < 6 {
-		ceiling = min(retryMax, retryMin<<rm.failures)
+	if failures < 6 {
+		ceiling = min(retryMax, retryMin<<failures)
 	}
 	return rand.N(ceiling)
 }

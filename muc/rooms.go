@@ -64,9 +64,13 @@ const (
 	// elects one.
 	moderatorWithin = 5 * time.Second
 
-	// retryMin and retryMax bound the wait after a refused or failed entry.
-	retryMin = 250 * time.Millisecond
-	retryMax = 15 * time.Second
+	// retryMin and retryMax bound the wait after a refused or failed entry, and
+	// after being put out: whoever does that each time is not to keep usher, the
+	// server and the store busy. A stay as long as stableAfter makes the next
+	// time the first again.
+	retryMin    = 250 * time.Millisecond
+	retryMax    = 15 * time.Second
+	stableAfter = time.Minute
 	// failuresToTell is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
 	failuresToTell = 5
@@ -237,7 +241,7 @@ func (r *Rooms) streamUp(up *bool) {
 	*up = true
 	for _, rm := range r.rooms {
 		if rm.phase != inside {
-			rm.failures = 0
+			rm.failures, rm.retryAt = 0, time.Time{}
 			r.schedule(rm, 0)
 		}
 	}
@@ -325,10 +329,14 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 		rm.phase = outside
 	default:
 		r.log.Warn("usher was put out of a room", "room", rm.name, "reason", p.leftReason())
+		if at.Sub(rm.since) > stableAfter {
+			rm.putOut = 0
+		}
+		rm.putOut++
+		rm.retryAt = at.Add(retry(rm.putOut))
 		r.lose(rm)
-		rm.failures++
 	}
-	r.schedule(rm, rm.retry())
+	r.schedule(rm, retry(rm.failures))
 }
 
 // occupantPresence handles what the room says about somebody else.

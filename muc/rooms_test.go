@@ -315,3 +315,22 @@ func TestHumanWithoutModeratorIsReported(t *testing.T) {
 		}
 	})
 }
+
+func TestSomebodyWhoPutsUsherOutEachTimeIsNoFlood(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{role: "moderator"})
+		r.Want("standup", meeting.WantFollow)
+		for range 600 { // a minute
+			s.putOut("standup", "<status code='307'/>")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := s.count("presence"); n > 30 {
+			t.Errorf("%d joins in a minute, want fewer and fewer", n)
+		}
+		time.Sleep(time.Minute)
+		if !s.usherIn("standup") {
+			t.Error("usher never came back")
+		}
+	})
+}

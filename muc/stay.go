@@ -142,5 +142,5 @@ func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 	if rm.failures == 1 && r.controlUp && ctx.Err() == nil {
 		r.log.Warn("cannot end a room, trying again", "room", rm.name, "err", err)
 	}
-	return max(rm.retry(), retryMin)
+	return max(retry(rm.failures), retryMin)
 }
