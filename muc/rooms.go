@@ -312,6 +312,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	if p.Type != "unavailable" {
 		rm.role = meeting.Role(p.User.Item.Role)
+		rm.told = rm.told || p.has(statusSelf)
 		if rm.phase == entering && p.has(statusSelf) {
 			// Everybody who was there has been told by now (XEP-0045 §7.2.2).
 			rm.phase = inside

@@ -334,3 +334,24 @@ func TestSomebodyWhoPutsUsherOutEachTimeIsNoFlood(t *testing.T) {
 		}
 	})
 }
+
+func TestResyncThatTheRoomRefusesTakesNobodyOut(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		seen.take()
+		s.set(func() { s.silent = true }) // the room is deaf to joins
+		before := s.count("presence")
+		r.Resync("standup")
+		time.Sleep(10 * time.Second)
+		want(t, seen)
+		if n := s.count("presence") - before; n < 2 || n > 20 {
+			t.Errorf("%d joins in 10 s, want about one a second", n)
+		}
+		s.set(func() { s.silent = false })
+		time.Sleep(2 * time.Second)
+		want(t, seen, "seen aa", "seen focus", "roster aa focus")
+	})
+}

@@ -88,7 +88,9 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 		r.goOut(ctx, rm)
 		return warmPace
 	case retell:
-		r.resync(ctx, rm)
+		if !r.resync(ctx, rm) {
+			return warmPace
+		}
 		return 0
 	case check <= 0:
 		if regrant {
