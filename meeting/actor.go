@@ -30,7 +30,7 @@ type actor struct {
 	mu      sync.Mutex
 	queue   []request
 	working bool
-	dirty   bool // facts were dropped
+	missed  time.Time // of the first fact that was dropped since the last resync
 	timer   *time.Timer
 
 	asked Want // last told to Rooms; only the working goroutine touches it
@@ -54,7 +54,9 @@ func (a *actor) post(r request) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.queue) >= MaxQueue {
-		a.dirty = a.dirty || r.done == nil
+		if r.done == nil {
+			a.miss(r.event.At)
+		}
 		return false
 	}
 	r.since = time.Now()
@@ -87,14 +89,17 @@ func (a *actor) do(ctx context.Context, f Fact) (Meeting, error) {
 // work works off the queue, everything that waits in one commit, until it is
 // empty.
 func (a *actor) work(ctx context.Context) {
+	resync := false
 	for {
 		a.mu.Lock()
 		batch := a.queue
 		a.queue = nil
+		if !a.missed.IsZero() {
+			batch = append(batch, request{event: newEvent(a.missed, SightLost{}), since: time.Now()})
+			a.missed, resync = time.Time{}, true
+		}
 		if len(batch) == 0 {
 			a.working = false
-			resync := a.dirty
-			a.dirty = false
 			a.mu.Unlock()
 			if resync {
 				a.t.rooms.Resync(a.meeting.Load().Room)
@@ -103,6 +108,13 @@ func (a *actor) work(ctx context.Context) {
 		}
 		a.mu.Unlock()
 		a.batch(ctx, batch)
+	}
+}
+
+// miss notes that a fact was dropped. a.mu is held.
+func (a *actor) miss(at time.Time) {
+	if a.missed.IsZero() {
+		a.missed = at
 	}
 }
 
@@ -116,7 +128,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 				a.t.opts.Panicked()
 			}
 			a.refuse(batch, ErrUnavailable)
-			a.startOver(ctx)
+			a.startOver(ctx, batch)
 		}
 	}()
 	was := *a.meeting.Load()
@@ -144,7 +156,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 			c.Routes = append(c.Routes, endpoints)
 		}
 		if err := a.t.commit(ctx, c); err != nil {
-			a.commitFailed(ctx, accepted, err)
+			a.commitFailed(ctx, batch, err)
 			return
 		}
 		if a.t.opts.Committed != nil {
@@ -153,7 +165,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 	}
 	if next.Forgotten && next.Closed {
 		if err := a.t.forget(ctx, next.ID); err != nil {
-			a.commitFailed(ctx, accepted, err)
+			a.commitFailed(ctx, batch, err)
 			return
 		}
 	}
@@ -186,7 +198,7 @@ func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
 		if m, err := a.t.store.Load(ctx, id); err == nil {
 			a.meeting.Store(&m)
 		}
-		a.startOver(ctx)
+		a.startOver(ctx, batch)
 	}
 }
 
@@ -201,14 +213,16 @@ func (a *actor) refuse(batch []request, err error) {
 	}
 }
 
-// startOver has the room listed anew after a change that could not be made, and
-// looks at deadlines again, for one may have been part of it. What failed once
+// startOver has the room listed anew after changes that could not be made, and
+// looks at deadlines again, for one may have been among them. What failed once
 // may well fail again, so it waits first.
-func (a *actor) startOver(ctx context.Context) {
+func (a *actor) startOver(ctx context.Context, failed []request) {
+	if !sleep(ctx, maxRetry) {
+		return
+	}
 	a.mu.Lock()
-	a.dirty = true
+	a.miss(failed[0].event.At)
 	a.mu.Unlock()
-	sleep(ctx, maxRetry)
 	a.post(request{event: newEvent(time.Now(), Tick{})})
 }
 

@@ -121,7 +121,9 @@ func (d *draft) roomGone(reason LeftReason) {
 func (d *draft) observe(f Fact) {
 	switch f := f.(type) {
 	case Seen:
+		d.window = d.blind()
 		d.seen(f.Occupant)
+		d.window = nil
 	case Gone:
 		d.gone(f.Nick, f.Reason)
 	case NickChanged:
@@ -168,15 +170,22 @@ func (d *draft) roster(f Roster) {
 // found makes changes that lead to how the room is now. If sight of it had been
 // lost, they happened at some time since then, and it is regained.
 func (d *draft) found(change func()) {
-	if d.m.StaleSince.IsZero() {
-		change()
-		return
-	}
-	d.window = &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
+	d.window = d.blind()
 	change()
 	d.window = nil
-	d.m.StaleSince = time.Time{}
-	d.changed = true
+	if !d.m.StaleSince.IsZero() {
+		d.m.StaleSince = time.Time{}
+		d.changed = true
+	}
+}
+
+// blind returns the time that usher has been without sight of the room, nil if
+// it has not.
+func (d *draft) blind() *Window {
+	if d.m.StaleSince.IsZero() {
+		return nil
+	}
+	return &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
 }
 
 // newID returns an id made from the event's time and seed.

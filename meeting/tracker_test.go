@@ -245,16 +245,25 @@ func TestTrackerOverloadDropsPresencesAndAsksForTheRoster(t *testing.T) {
 		store.failWith(func(meeting.Commit) error { <-blocked; return nil })
 		see(tr, "first")
 		synctest.Wait()
-		for i := range meeting.MaxQueue + 5 {
+		for i := range meeting.MaxQueue {
 			see(tr, fmt.Sprint("n", i))
+		}
+		time.Sleep(time.Minute)
+		missed := time.Now()
+		for range 5 {
+			tr.Observe("standup", time.Now(), meeting.RoomGone{})
+			time.Sleep(time.Second)
 		}
 		close(blocked)
 		synctest.Wait()
 		if dropped != 5 {
 			t.Errorf("%d dropped, want 5", dropped)
 		}
-		if got := rooms.take(); !slices.Equal(got, []string{"resync standup"}) {
-			t.Errorf("rooms were told %q, want one resync", got)
+		if got, want := rooms.take(), []string{fmt.Sprintf("want standup %d", meeting.WantRegain), "resync standup"}; !slices.Equal(got, want) {
+			t.Errorf("rooms were told %q, want %q", got, want)
+		}
+		if m, _ := tr.Room("standup"); !m.StaleSince.Equal(missed) {
+			t.Errorf("stale since %v, want since the first presence that was dropped, %v", m.StaleSince, missed)
 		}
 	})
 }
