@@ -27,8 +27,15 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 		return
 	}
 	r.mu.Lock()
-	rm.checkAt = time.Now().Add(checkPace)
-	differs := rm.differs(items, &r.site)
+	now := time.Now()
+	rm.checkAt = now.Add(checkPace)
+	differs := rm.phase == inside && rm.differs(items, &r.site)
+	if differs {
+		// What the roster will tell anew happened since all was known to be well.
+		r.observe(rm.name, rm.sureAt, meeting.SightLost{})
+	} else {
+		rm.sureAt = now
+	}
 	r.mu.Unlock()
 	if differs {
 		r.metrics.resyncs.WithLabelValues("differs").Inc()

@@ -47,6 +47,7 @@ type room struct {
 	since   time.Time                   // of the entry
 
 	retell      bool      // the meeting missed presences: tell the roster anew
+	sureAt      time.Time // when we last knew who is in
 	checkAt     time.Time // when to compare with the server's lists next
 	check       allowance // to do so
 	visited     bool      // a human was in since we entered

@@ -400,7 +400,7 @@ func (r *Rooms) tellRoster(rm *room, at time.Time) {
 	for _, o := range rm.burst {
 		occupants = append(occupants, o)
 	}
-	rm.burst, rm.retell = nil, false
+	rm.burst, rm.retell, rm.sureAt = nil, false, at
 	r.observe(rm.name, at, meeting.Roster{Occupants: occupants})
 }
 

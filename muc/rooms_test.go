@@ -216,10 +216,7 @@ func TestLostPresencesAreFoundByTheServersLists(t *testing.T) {
 		s.leave("standup", "aa", "")
 		s.set(func() { s.lose = false })
 		time.Sleep(61 * time.Second) // checkPace
-		got := seen.take()
-		if len(got) == 0 || got[len(got)-1] != "roster bb focus" {
-			t.Errorf("observed %q, want it to end with the true roster", got)
-		}
+		want(t, seen, "sight lost", "seen bb", "seen focus", "roster bb focus")
 		joins := s.count("presence")
 		time.Sleep(5 * time.Minute)
 		if n := s.count("presence"); n != joins {
