@@ -240,7 +240,7 @@ func (r *Rooms) streamUp(up *bool) {
 	defer r.mu.Unlock()
 	*up = true
 	for _, rm := range r.rooms {
-		if rm.phase != inside {
+		if rm.phase != inside || rm.want == meeting.WantClosed {
 			rm.failures, rm.retryAt = 0, time.Time{}
 			r.schedule(rm, 0)
 		}

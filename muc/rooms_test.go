@@ -196,7 +196,7 @@ func TestEndedMeetingClosesItsRoom(t *testing.T) {
 			t.Fatal("the room ended without an administrator")
 		}
 		s.raiseControl()
-		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if got := seen.take(); !slices.Contains(got, "room gone destroyed") || s.humans("standup") != nil {
 			t.Errorf("observed %q with %v in, want the room gone", got, s.humans("standup"))
 		}
@@ -350,5 +350,17 @@ func TestResyncThatTheRoomRefusesTakesNobodyOut(t *testing.T) {
 		s.set(func() { s.silent = false })
 		time.Sleep(2 * time.Second)
 		want(t, seen, "seen aa", "seen focus", "roster aa focus")
+	})
+}
+
+func TestRoomThatUsherMayNotEndIsAProblemOfTheSite(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.set(func() { s.noAdmin = true })
+		r.Want("standup", meeting.WantClosed)
+		synctest.Wait()
+		if p := r.Problems(); p["control"] == "" {
+			t.Errorf("problems %v, want one about the administrator", p)
+		}
 	})
 }

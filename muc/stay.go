@@ -134,14 +134,18 @@ func (r *Rooms) goOut(ctx context.Context, rm *room) {
 // close makes sure that the room does not exist, and returns when to try again.
 func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 	err := r.destroy(ctx, rm.name, EndedText)
+	r.noAdministrator(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil || is(err, stanza.ItemNotFound) {
 		r.roomGone(rm, time.Now(), meeting.LeftDestroyed)
 		return coldPace
 	}
+	if !r.controlUp || ctx.Err() != nil {
+		return coldPace // a stream that comes up brings the room its turn
+	}
 	rm.failures++
-	if rm.failures == 1 && r.controlUp && ctx.Err() == nil {
+	if rm.failures == 1 {
 		r.log.Warn("cannot end a room, trying again", "room", rm.name, "err", err)
 	}
 	return max(retry(rm.failures), retryMin)
