@@ -106,7 +106,8 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 func (r *Rooms) goOut(ctx context.Context, rm *room) {
 	gone := make(chan error, 1)
 	r.mu.Lock()
-	if rm.phase != inside {
+	leave, _ := rm.shouldLeave(time.Now()) // somebody may just have come
+	if rm.phase != inside || rm.want != meeting.WantNothing && !leave {
 		r.mu.Unlock()
 		return
 	}
