@@ -48,7 +48,7 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	defer d.sender.close()
 	defer running.Wait()
 	running.Go(func() { d.measure(ctx) })
-	refresh := time.NewTicker(refreshInterval)
+	refresh := time.NewTicker(d.timing.refresh)
 	defer refresh.Stop()
 	failing := false
 	for {

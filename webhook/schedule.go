@@ -42,12 +42,13 @@ var refusals = []time.Duration{0, 5 * time.Second, 55 * time.Second, 4 * time.Mi
 type timing struct {
 	schedule, refusals []time.Duration
 	probe, leaseSlack  time.Duration
-	poll, storeRetry   time.Duration
+	poll, refresh      time.Duration
+	storeRetry         time.Duration
 }
 
 var defaultTiming = timing{
 	schedule: schedule, refusals: refusals, probe: ProbeInterval, leaseSlack: leaseSlack,
-	poll: pollInterval, storeRetry: storeRetry,
+	poll: pollInterval, refresh: refreshInterval, storeRetry: storeRetry,
 }
 
 // refused reports whether an answer is about the notice and not the endpoint.
