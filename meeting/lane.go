@@ -60,7 +60,8 @@ type Exchange struct {
 	Token    string        // different at each exchange; tokens of claims begin with it
 	Lease    time.Duration // a claim not settled by then may be taken by another
 	Probe    time.Duration // between tries while the endpoint fails
-	// Hurry makes every lane due at once that nobody has claimed.
+	// Hurry makes every lane due at once that nobody has claimed, and forgets
+	// that the endpoint failed.
 	Hurry bool
 }
 

@@ -27,92 +27,160 @@ local fails, since = tonumber(h[1]) or 0, tonumber(h[2]) or 0
 local pause, failing = tonumber(h[3]) or 0, h[4] == '1'
 local recovered = false
 
--- What is known about a lane's head: failures and refusals so far, when the
--- next try counts, and the token of whoever has claimed it.
-local function read(meeting)
-  local known = redis.call('HGET', tries, meeting)
-  if not known then
-    return 0, 0, 0, ''
+-- A call costs more than what it does, so changes are gathered and written
+-- together: those of due before claims are looked for, those of tries at the end.
+local known, changed, scores, gone = {}, {}, {}, {}
+
+-- Loads what is known about the heads of these lanes: failures and refusals so
+-- far, when the next try counts, and the token of whoever has claimed it.
+local function load(meetings)
+  local missing = {}
+  for _, meeting in ipairs(meetings) do
+    if not known[meeting] then
+      missing[#missing + 1] = meeting
+    end
   end
-  local f, r, counts_from, holder = string.match(known, '^(%d+) (%d+) (%d+) (.*)$')
-  return tonumber(f), tonumber(r), tonumber(counts_from), holder
+  if #missing == 0 then
+    return
+  end
+  for i, text in ipairs(redis.call('HMGET', tries, unpack(missing))) do
+    local k = {failures = 0, refusals = 0, counts_from = 0, holder = ''}
+    if text then
+      local f, r, c, holder = string.match(text, '^(%d+) (%d+) (%d+) (.*)$')
+      k = {failures = tonumber(f), refusals = tonumber(r), counts_from = tonumber(c), holder = holder}
+    end
+    known[missing[i]] = k
+  end
 end
 
-local function write(meeting, f, r, counts_from, holder)
-  redis.call('HSET', tries, meeting, f .. ' ' .. r .. ' ' .. ms(counts_from) .. ' ' .. holder)
+local function set(meeting, k)
+  known[meeting], changed[meeting] = k, true
+end
+
+local function forget(meeting)
+  set(meeting, {failures = 0, refusals = 0, counts_from = 0, holder = ''})
+end
+
+local function due_at(meeting, at)
+  scores[#scores + 1] = ms(at)
+  scores[#scores + 1] = meeting
+end
+
+local function write_due()
+  if #scores > 0 then
+    redis.call('ZADD', due, unpack(scores))
+  end
+  if #gone > 0 then
+    redis.call('ZREM', due, unpack(gone))
+  end
+  scores, gone = {}, {}
+end
+
+local function write_tries()
+  local written, removed = {}, {}
+  for meeting in pairs(changed) do
+    local k = known[meeting]
+    if k.holder == '' and k.failures == 0 and k.refusals == 0 and k.counts_from == 0 then
+      removed[#removed + 1] = meeting
+    else
+      written[#written + 1] = meeting
+      written[#written + 1] = k.failures .. ' ' .. k.refusals .. ' ' .. ms(k.counts_from) .. ' ' .. k.holder
+    end
+  end
+  if #written > 0 then
+    redis.call('HSET', tries, unpack(written))
+  end
+  if #removed > 0 then
+    redis.call('HDEL', tries, unpack(removed))
+  end
 end
 
 local function pop(meeting)
   local head = redis.call('LPOP', lane .. meeting)
-  redis.call('HDEL', tries, meeting)
+  forget(meeting)
   if redis.call('EXISTS', lane .. meeting) == 1 then
-    redis.call('ZADD', due, ms(now), meeting)
+    due_at(meeting, now)
   else
-    redis.call('ZREM', due, meeting)
+    gone[#gone + 1] = meeting
   end
   return head
 end
 
 local stale = 0
-for _ = 1, number() do
-  local meeting, holds, verdict = arg(), arg(), arg()
-  local f, r, schedule, ask, fault, record = number(), number(), number(), number(), arg() == '1', arg()
-  local _, _, counts_from, holder = read(meeting)
-  if holder ~= holds then
+local settlements, settled = {}, {}
+for i = 1, number() do
+  local meeting, holds, verdict, failures, refusals = arg(), arg(), arg(), number(), number()
+  local schedule, ask, fault, record = number(), number(), arg() == '1', arg()
+  settlements[i] = {
+    meeting = meeting, holds = holds, verdict = verdict, failures = failures, refusals = refusals,
+    schedule = schedule, ask = ask, fault = fault, record = record,
+  }
+  settled[i] = meeting
+end
+load(settled)
+local some_gaps = redis.call('EXISTS', gaps) == 1
+
+for _, s in ipairs(settlements) do
+  local meeting, k = s.meeting, known[s.meeting]
+  if k.holder ~= s.holds then
     stale = stale + 1
   else
     local head
-    if verdict == 'delivered' then
+    if s.verdict == 'delivered' then
       head = pop(meeting)
-      redis.call('ZREM', gaps, meeting)
+      if some_gaps then
+        redis.call('ZREM', gaps, meeting)
+      end
       fails, since = 0, 0
       if failing then
         failing, recovered, pause = false, true, 0
       end
-    elseif verdict == 'given_up' then
+    elseif s.verdict == 'given_up' then
       head = pop(meeting)
-      redis.call('XADD', dead, 'MINID', '~', ms(now - retention), '*', 'record', record, 'notice', head or '')
+      redis.call('XADD', dead, 'MINID', '~', ms(now - retention), '*', 'record', s.record, 'notice', head or '')
       redis.call('ZREMRANGEBYSCORE', gaps, '-inf', ms(now - retention))
       redis.call('ZADD', gaps, ms(now), meeting)
-    elseif verdict == 'failed' then
+      some_gaps = true
+    elseif s.verdict == 'failed' then
       head = redis.call('LINDEX', lane .. meeting, 0)
-      if schedule > 0 then
-        counts_from = now + math.max(schedule, ask)
+      local counts_from = k.counts_from
+      if s.schedule > 0 then
+        counts_from = now + math.max(s.schedule, s.ask)
       end
-      write(meeting, f, r, counts_from, '')
-      redis.call('ZADD', due, ms(ask > 0 and now + ask or math.max(counts_from, now)), meeting)
+      set(meeting, {failures = s.failures, refusals = s.refusals, counts_from = counts_from, holder = ''})
+      due_at(meeting, s.ask > 0 and now + s.ask or math.max(counts_from, now))
     else
-      f, r = read(meeting)
-      write(meeting, f, r, counts_from, '')
-      redis.call('ZADD', due, ms(now), meeting)
+      set(meeting, {failures = k.failures, refusals = k.refusals, counts_from = k.counts_from, holder = ''})
+      due_at(meeting, now)
     end
-    if record ~= '' then
-      redis.call('XADD', log, 'MAXLEN', '~', log_length, '*', 'record', record, 'notice', head or '')
+    if s.record ~= '' then
+      redis.call('XADD', log, 'MAXLEN', '~', log_length, '*', 'record', s.record, 'notice', head or '')
     end
-    if fault then
+    if s.fault then
       fails = fails + 1
       if since == 0 then
         since = now
       end
-      failing = failing or fails >= failing_after or fails >= 2 and f >= 2
-      pause = math.max(pause, now + ask)
+      failing = failing or fails >= failing_after or fails >= 2 and s.failures >= 2
+      pause = math.max(pause, now + s.ask)
     end
     if failing then
-      pause = now + math.max(probe, ask)
+      pause = now + math.max(probe, s.ask)
     end
   end
 end
+write_due()
 
 if hurry or recovered then
   for _, meeting in ipairs(redis.call('ZRANGEBYSCORE', due, '(' .. ms(now), '+inf')) do
-    local _, _, _, holder = read(meeting)
-    if holder == '' then
+    load({meeting})
+    if known[meeting].holder == '' then
       redis.call('ZADD', due, ms(now), meeting)
     end
   end
 end
 if hurry then
-  pause = 0
+  fails, since, pause, failing = 0, 0, 0, false
 end
 
 local meetings = {}
@@ -120,9 +188,10 @@ if take > 0 and now >= pause then
   if failing then
     -- One try of the lane that has waited longest, due or not. Those that were
     -- claimed before the endpoint failed may still be on their way.
-    for _, meeting in ipairs(redis.call('ZRANGE', due, 0, 64)) do
-      local _, _, _, holder = read(meeting)
-      if holder == '' or tonumber(redis.call('ZSCORE', due, meeting)) <= now then
+    local first = redis.call('ZRANGE', due, 0, 64)
+    load(first)
+    for _, meeting in ipairs(first) do
+      if known[meeting].holder == '' or tonumber(redis.call('ZSCORE', due, meeting)) <= now then
         meetings, pause = {meeting}, now + lease
         break
       end
@@ -133,23 +202,24 @@ if take > 0 and now >= pause then
 end
 
 local answer = {0, ms(failing and since or 0), stale}
-local some_gaps = redis.call('EXISTS', gaps) == 1
+load(meetings)
 for i, meeting in ipairs(meetings) do
   local head = redis.call('LINDEX', lane .. meeting, 0)
   if head then
-    local f, r, counts_from = read(meeting)
-    local holder = token .. '.' .. i
-    write(meeting, f, r, counts_from, holder)
-    redis.call('ZADD', due, ms(now + lease), meeting)
+    local k, holder = known[meeting], token .. '.' .. i
+    set(meeting, {failures = k.failures, refusals = k.refusals, counts_from = k.counts_from, holder = holder})
+    due_at(meeting, now + lease)
     local gap = some_gaps and redis.call('ZSCORE', gaps, meeting)
-    for _, v in ipairs({meeting, holder, head, f, r, counts_from <= now and 1 or 0, gap and 1 or 0}) do
+    for _, v in ipairs({meeting, holder, head, k.failures, k.refusals, k.counts_from <= now and 1 or 0, gap and 1 or 0}) do
       answer[#answer + 1] = v
     end
   else
-    redis.call('ZREM', due, meeting)
-    redis.call('HDEL', tries, meeting)
+    gone[#gone + 1] = meeting
+    forget(meeting)
   end
 end
+write_due()
+write_tries()
 
 if fails > 0 or failing or pause > now then
   redis.call('HSET', health, 'fails', fails, 'since', ms(since), 'until', ms(pause), 'failing', failing and '1' or '0')

@@ -35,7 +35,7 @@ var exchangeScript = redis.NewScript(exchangeSource)
 // Exchange hands in settlements and takes claims, in one script. A call that
 // failed may be repeated: a claim is settled once. Claims that the failed call
 // gave out come back when their lease is over. It blocks for four seconds at
-// most, and every error may pass.
+// most. An error that wraps [meeting.ErrUnavailable] may pass.
 func (r *Redis) Exchange(ctx context.Context, x meeting.Exchange) (meeting.Exchanged, error) {
 	k := r.keys
 	args := []any{

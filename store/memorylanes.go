@@ -69,7 +69,7 @@ func (s *Memory) Exchange(_ context.Context, x meeting.Exchange) (meeting.Exchan
 		}
 	}
 	if x.Hurry {
-		e.pause = time.Time{}
+		e.fails, e.since, e.pause, e.failing = 0, time.Time{}, time.Time{}, false
 	}
 	s.claim(x, now, &answer)
 	if e.failing {

@@ -56,10 +56,10 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		if err != nil != failing { // logged when it changes
-			failing = err != nil
-			d.book.log.Warn("reading webhook endpoints", "ok", !failing, "err", err)
+		if err != nil && !failing { // said once
+			d.book.log.Warn("cannot read webhook endpoints, going by those known", "err", err)
 		}
+		failing = err != nil
 		d.arrange(ctx, &running)
 		select {
 		case <-refresh.C:

@@ -70,8 +70,9 @@ func (b *Book) Attempts(ctx context.Context, id string, dead bool, cursor string
 const attemptsPage = 100
 
 // Retry delivers once more what a try of the log or of the dead letters was
-// about. If that still waits at the head of its lane it is due now; otherwise
-// it joins the lane again, behind what waits. Errors: [ErrNotFound],
+// about. If that still waits at the head of its lane it is due now, or at the
+// next probe while the endpoint fails; otherwise it joins the lane again, behind
+// what waits. Errors: [ErrNotFound],
 // [meeting.ErrUnavailable].
 func (b *Book) Retry(ctx context.Context, id, attempt string) error {
 	if _, err := b.Get(id); err != nil {
@@ -98,7 +99,8 @@ func (b *Book) Retry(ctx context.Context, id, attempt string) error {
 	return ErrNotFound
 }
 
-// RetryNow makes all that waits for an endpoint due now. Errors: [ErrNotFound],
+// RetryNow makes all that waits for an endpoint due now, as if it had never
+// failed. Errors: [ErrNotFound],
 // [meeting.ErrUnavailable].
 func (b *Book) RetryNow(ctx context.Context, id string) error {
 	if _, err := b.Get(id); err != nil {

@@ -100,13 +100,14 @@ func (r *runner) call(ctx context.Context, take int) (meeting.Exchanged, bool) {
 		Token: fmt.Sprintf("%s.%d", r.d.name, r.calls),
 		Lease: r.d.sender.timeout + r.d.timing.leaseSlack, Probe: r.d.timing.probe,
 	})
-	if broken := err != nil; broken != r.broken {
-		r.broken = broken
-		r.d.book.log.Warn("claiming webhook deliveries", "endpoint", r.endpoint, "ok", !broken, "err", err)
-	}
 	if err != nil {
+		if !r.broken { // said once
+			r.d.book.log.Warn("cannot claim webhook deliveries", "endpoint", r.endpoint, "err", err)
+		}
+		r.broken = true
 		return meeting.Exchanged{}, false
 	}
+	r.broken = false
 	r.settled = r.settled[:0]
 	r.d.book.metrics.stale.Add(float64(answer.Stale))
 	return answer, true

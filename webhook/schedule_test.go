@@ -249,6 +249,17 @@ func TestDisabledAfterDays(t *testing.T) {
 		if got := len(s.requests()); got != tries {
 			t.Errorf("%d more tries after it was disabled", got-tries)
 		}
+		if dead := s.attempts(true); len(dead) != 1 || dead[0].Number != len(schedule) {
+			t.Errorf("dead letters = %+v, want the first notice after %d tries", dead, len(schedule))
+		}
+		// Somebody says that it is mended, too early.
+		if err := s.book.Enable(context.Background(), "whk_crm"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		if e, _ := s.book.Get("whk_crm"); e.Disabled != nil || len(s.requests()) == tries {
+			t.Errorf("disabled = %+v after %d tries more, want new tries", e.Disabled, len(s.requests())-tries)
+		}
 	})
 }
 
