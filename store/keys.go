@@ -9,7 +9,8 @@ import (
 // Everything usher keeps in Redis. Each key starts with usher:{SITE}:, and
 // because of the braces all keys of a site are in one slot of a cluster, so
 // that one script may touch any of them. Scripts get every key they touch
-// passed in: this file alone knows names.
+// passed in, or what the lanes of an endpoint begin with: this file alone knows
+// names.
 //
 //	key                    type    holds                                              expires
 //	fence                  string  the highest fencing number given out               never
