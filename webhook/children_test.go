@@ -58,7 +58,7 @@ func receive() {
 // chaosTiming is quick to try again, and to take over from who was killed.
 var chaosTiming = timing{
 	schedule: waits(100, 100*time.Millisecond), refusals: waits(100, 100*time.Millisecond),
-	probe: 200 * time.Millisecond, leaseSlack: time.Second,
+	probe: 200 * time.Millisecond, leaseSlack: 2 * time.Second,
 	poll: 50 * time.Millisecond, refresh: time.Second, storeRetry: 50 * time.Millisecond,
 }
 
