@@ -28,6 +28,12 @@ type Memory struct {
 	log      []json.RawMessage
 	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
 	due      map[string]map[string]time.Time         // likewise: next try
+
+	endpoints        map[string]*memoryEndpoint
+	documents        map[string]json.RawMessage // of endpoints
+	disabled         map[string]json.RawMessage // why and since when
+	endpointsVersion int
+	places           int // given out in logs of tries
 }
 
 // storedMeeting is a meeting without people, and what a commit checks.
