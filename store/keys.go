@@ -29,6 +29,7 @@ import (
 //	events                 stream  notice: JSON of every notice                       LogRetention
 //	lane:<ep>:<meeting>    list    JSON of the notices an endpoint still has to get   when empty
 //	due:<ep>               zset    meetings with such notices by next try in ms       when empty
+//	idempotency:<SHA-256>  string  sealed answer to a request that may be repeated    as the API says
 //
 // "Trimmed" indexes lose what is past Retention whenever an entry joins them.
 // A meeting is closed when it has ended and its room was seen to be gone.
@@ -44,7 +45,6 @@ import (
 //	dead:<endpoint>        stream  notices that were given up                         Retention
 //	apikey:<SHA-256 hex>   hash    name, scopes, created; never the key itself        never
 //	link:<id>              hash    meeting, role, name of whom it lets in             end of its meeting
-//	idempotency:<key>      string  answer to the request that carried the key         24 h, as clients retry
 
 // How long things are kept.
 const (
@@ -78,3 +78,4 @@ func (k keys) inState(s meeting.State) string   { return string(k) + "meetings:"
 func (k keys) events() string                   { return string(k) + "events" }
 func (k keys) lane(endpoint, mtg string) string { return string(k) + "lane:" + endpoint + ":" + mtg }
 func (k keys) due(endpoint string) string       { return string(k) + "due:" + endpoint }
+func (k keys) idempotency(name string) string   { return string(k) + "idempotency:" + name }

@@ -28,6 +28,7 @@ type Memory struct {
 	log      []json.RawMessage
 	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
 	due      map[string]map[string]time.Time         // likewise: next try
+	replies  map[string][]byte                       // by name
 }
 
 // storedMeeting is a meeting without people, and what a commit checks.

@@ -17,6 +17,7 @@ const (
 	opEvents   = "events"
 	opLease    = "lease"
 	opPing     = "ping"
+	opReplies  = "replies" // to requests that may be repeated
 )
 
 // Reasons for an error.
@@ -55,7 +56,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "1 while this process leads its site, else 0.",
 		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opLease, opPing} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opLease, opPing, opReplies} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther} {

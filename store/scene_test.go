@@ -19,6 +19,9 @@ type contract interface {
 	Session(ctx context.Context, id string) (meeting.Session, error)
 	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
 	Events(ctx context.Context, after string, limit int) ([]LogEntry, error)
+	Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error)
+	Keep(ctx context.Context, name string, value []byte, life time.Duration) error
+	Release(ctx context.Context, name string) error
 	Ping(ctx context.Context) error
 	Lead(ctx context.Context, holder string, led func(ctx context.Context) error) error
 	Close() error

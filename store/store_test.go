@@ -76,6 +76,7 @@ func TestStore(t *testing.T) {
 		{"lanes hold notices, and are due", testLanes},
 		{"a forgotten meeting leaves nothing", testForget},
 		{"what is not there is not found", testNotFound},
+		{"a reply is claimed once, kept and released", testReplies},
 	}
 	for name, open := range backings {
 		for _, tt := range tests {
