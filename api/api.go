@@ -47,10 +47,16 @@ type Reads interface {
 	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
 }
 
+// Store is all that the API keeps and reads.
+type Store interface {
+	Reads
+	Replies
+}
+
 // Config configures the public handler.
 type Config struct {
 	Commands Commands
-	Reads    Reads
+	Store    Store
 	// Keys are the API keys, any of which opens /v1.
 	Keys []string
 	// ReservationToken opens /reservations; empty: the site does not use them.
@@ -91,7 +97,7 @@ func New(cfg Config) (http.Handler, error) {
 
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
-	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{cfg.Commands, cfg.Reads, cfg.Log}, cfg.Version)
+	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{cfg.Commands, cfg.Store, cfg.Log}, cfg.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -114,5 +120,6 @@ func New(cfg Config) (http.Handler, error) {
 		m.expect("/reservations/conference/{id}", http.MethodGet, http.StatusOK)
 		m.expect("/reservations/conference/{id}", http.MethodDelete, http.StatusNoContent)
 	}
-	return around(guard.wrap(knownOnly(mux)), m, cfg.Log), nil
+	repeats := &repeats{store: cfg.Store, next: knownOnly(mux), log: cfg.Log}
+	return around(guard.wrap(repeats), m, cfg.Log), nil
 }

@@ -51,6 +51,7 @@ var codes = map[int]string{
 	http.StatusNotAcceptable:         "not_acceptable",
 	http.StatusRequestTimeout:        "timeout",
 	http.StatusConflict:              "exists",
+	http.StatusPreconditionFailed:    "changed",
 	http.StatusRequestEntityTooLarge: "too_large",
 	http.StatusUnsupportedMediaType:  "unsupported_media_type",
 	http.StatusUnprocessableEntity:   "invalid",

@@ -32,7 +32,7 @@ func (v *v1) registerSessions(a huma.API) {
 }
 
 func (v *v1) meetingParticipants(ctx context.Context, in *people) (*page[meeting.ParticipantInfo], error) {
-	m, err := v.reads.Load(ctx, in.ID)
+	m, err := v.load(ctx, in.ID)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
@@ -51,7 +51,7 @@ func (v *v1) meetingParticipants(ctx context.Context, in *people) (*page[meeting
 }
 
 func (v *v1) sessionParticipants(ctx context.Context, in *people) (*page[meeting.ParticipantInfo], error) {
-	if _, err := v.reads.Session(ctx, in.ID); err != nil {
+	if _, err := v.session(ctx, in.ID); err != nil {
 		return nil, v.fail(ctx, err)
 	}
 	return v.participants(ctx, in.ID, in.Active)
@@ -72,7 +72,7 @@ func (v *v1) listSessions(ctx context.Context, in *struct {
 	ByID
 	Paging
 }) (*page[meeting.SessionInfo], error) {
-	if _, err := v.reads.Load(ctx, in.ID); err != nil {
+	if _, err := v.load(ctx, in.ID); err != nil {
 		return nil, v.fail(ctx, err)
 	}
 	list, next, err := v.reads.Sessions(ctx, in.ID, in.Cursor, in.Limit)
@@ -83,9 +83,19 @@ func (v *v1) listSessions(ctx context.Context, in *struct {
 }
 
 func (v *v1) getSession(ctx context.Context, in *ByID) (*oneSession, error) {
-	s, err := v.reads.Session(ctx, in.ID)
+	s, err := v.session(ctx, in.ID)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
 	return &oneSession{Body: s.Info()}, nil
+}
+
+// session reads a session of a meeting that is not being forgotten.
+func (v *v1) session(ctx context.Context, id string) (meeting.Session, error) {
+	s, err := v.reads.Session(ctx, id)
+	if err != nil {
+		return meeting.Session{}, err
+	}
+	_, err = v.load(ctx, s.MeetingID)
+	return s, err
 }

@@ -2,12 +2,12 @@ package api
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -16,120 +16,64 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/meeting"
+	"usher/store"
 )
 
-// fakeStore keeps everything in maps and slices, newest last.
-type fakeStore struct {
-	mu       sync.Mutex
-	err      error // answers everything while set
-	meetings []meeting.Meeting
-	sessions []meeting.Session
-	people   []meeting.Participant
+// faultyStore is a store that fails as long as a test says so.
+type faultyStore struct {
+	*store.Memory
+	mu  sync.Mutex
+	err error // answers everything while set
 }
 
 var (
-	_ meeting.Store = (*fakeStore)(nil)
-	_ Reads         = (*fakeStore)(nil)
+	_ meeting.Store = (*faultyStore)(nil)
+	_ Store         = (*faultyStore)(nil)
+	_ Store         = (*store.Redis)(nil)
 	_ Commands      = (*meeting.Tracker)(nil)
 )
 
-func (s *fakeStore) fail(err error) {
+func newFaultyStore() *faultyStore { return &faultyStore{Memory: new(store.Memory)} }
+
+func (s *faultyStore) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
 }
 
-func put[T any](list []T, v T, id func(T) string) []T {
-	if i := slices.IndexFunc(list, func(o T) bool { return id(o) == id(v) }); i >= 0 {
-		list[i] = v
-		return list
-	}
-	return append(list, v)
-}
-
-func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
+func (s *faultyStore) fault() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil {
-		return s.err
-	}
-	for _, m := range s.meetings {
-		same := m.Room == c.Meeting.Room || m.ExternalID != "" && m.ExternalID == c.Meeting.ExternalID
-		if c.From == 0 && same {
-			return &meeting.ExistsError{ID: m.ID}
-		}
-	}
-	s.meetings = put(s.meetings, c.Meeting, func(m meeting.Meeting) string { return m.ID })
-	for _, v := range c.Sessions {
-		s.sessions = put(s.sessions, v, func(v meeting.Session) string { return v.ID })
-	}
-	for _, v := range c.People {
-		s.people = put(s.people, v, func(v meeting.Participant) string { return v.ID })
-	}
-	return nil
+	return s.err
 }
 
-func (s *fakeStore) Forget(context.Context, string) error { return nil }
-
-func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) { return nil, nil }
-
-func (s *fakeStore) Load(_ context.Context, id string) (meeting.Meeting, error) {
-	list, _, err := pick(s, &s.meetings, "", 1, func(m meeting.Meeting) (string, bool) { return m.ID, m.ID == id })
-	if err == nil && len(list) == 0 {
-		err = meeting.ErrNotFound
+func (s *faultyStore) Commit(ctx context.Context, c meeting.Commit) error {
+	if err := s.fault(); err != nil {
+		return err
 	}
-	if err != nil {
-		return meeting.Meeting{}, err
-	}
-	return list[0], nil
+	return s.Memory.Commit(ctx, c)
 }
 
-func (s *fakeStore) List(_ context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error) {
-	return pick(s, &s.meetings, cursor, limit, func(m meeting.Meeting) (string, bool) {
-		return m.ID, f.Matches(m)
-	})
+func (s *faultyStore) Load(ctx context.Context, id string) (meeting.Meeting, error) {
+	m, err := s.Memory.Load(ctx, id)
+	return m, cmp.Or(s.fault(), err)
 }
 
-func (s *fakeStore) Sessions(_ context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error) {
-	return pick(s, &s.sessions, cursor, limit, func(v meeting.Session) (string, bool) { return v.ID, v.MeetingID == meetingID })
+func (s *faultyStore) List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error) {
+	list, next, err := s.Memory.List(ctx, f, cursor, limit)
+	return list, next, cmp.Or(s.fault(), err)
 }
 
-func (s *fakeStore) Session(_ context.Context, id string) (meeting.Session, error) {
-	list, _, err := pick(s, &s.sessions, "", 1, func(v meeting.Session) (string, bool) { return v.ID, v.ID == id })
-	if err == nil && len(list) == 0 {
-		err = meeting.ErrNotFound
+func (s *faultyStore) Session(ctx context.Context, id string) (meeting.Session, error) {
+	session, err := s.Memory.Session(ctx, id)
+	return session, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error) {
+	if err := s.fault(); err != nil {
+		return nil, err
 	}
-	if err != nil {
-		return meeting.Session{}, err
-	}
-	return list[0], nil
-}
-
-func (s *fakeStore) Participants(_ context.Context, sessionID string) ([]meeting.Participant, error) {
-	list, _, err := pick(s, &s.people, "", 1000, func(p meeting.Participant) (string, bool) { return p.ID, p.SessionID == sessionID })
-	slices.Reverse(list)
-	return list, err
-}
-
-// pick returns what matches, newest first, from after the cursor's element on.
-func pick[T any](s *fakeStore, all *[]T, cursor string, limit int, match func(T) (string, bool)) (list []T, next string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := ""
-	for _, v := range slices.Backward(*all) {
-		id, ok := match(v)
-		switch {
-		case cursor != "":
-			if id == cursor {
-				cursor = ""
-			}
-		case ok && len(list) == limit:
-			return list, last, s.err
-		case ok:
-			list, last = append(list, v), id
-		}
-	}
-	return list, "", s.err
+	return s.Memory.Claim(ctx, name, value, life)
 }
 
 type noRooms struct{}
@@ -145,11 +89,11 @@ const (
 // site is the handler under test with a real tracker behind it.
 type site struct {
 	t       testing.TB
-	store   *fakeStore
+	store   *faultyStore
 	tracker *meeting.Tracker
 	handler http.Handler
 	metrics *prometheus.Registry
-	log     *bytes.Buffer
+	log     *lockedBuffer
 
 	expected []string // rooms that Expect was called with
 }
@@ -174,20 +118,52 @@ func newSite(t testing.TB) *site {
 // newStandby is a site whose tracker does not run.
 func newStandby(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, store: &fakeStore{}, metrics: prometheus.NewRegistry(), log: &bytes.Buffer{}}
+	s := &site{t: t, store: newFaultyStore(), log: &lockedBuffer{}}
 	s.tracker = meeting.NewTracker(s.store, noRooms{}, meeting.Options{})
-	var err error
-	s.handler, err = New(Config{
-		Commands: s.tracker, Reads: s.store,
+	s.serve(func(*Config) {})
+	return s
+}
+
+// serve makes the handler anew, with a configuration that differs.
+func (s *site) serve(change func(*Config)) {
+	s.t.Helper()
+	s.metrics = prometheus.NewRegistry()
+	cfg := Config{
+		Commands: s.tracker, Store: s.store,
 		Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 		Expect:  func(room string) { s.expected = append(s.expected, room) },
 		Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Metrics: s.metrics, Version: "test",
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	return s
+	change(&cfg)
+	var err error
+	if s.handler, err = New(cfg); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// lockedBuffer takes the log of requests that run at the same time.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lockedBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
 }
 
 type response struct {
@@ -203,12 +179,21 @@ func (s *site) do(method, target, body string) response {
 
 func (s *site) send(method, target, body, authorization, contentType string) response {
 	s.t.Helper()
+	return s.sendWith(method, target, body, http.Header{"Authorization": {authorization}, "Content-Type": {contentType}})
+}
+
+// sendWith sends a request with the API key and JSON, unless the headers say
+// otherwise; an empty one is not sent.
+func (s *site) sendWith(method, target, body string, headers http.Header) response {
+	s.t.Helper()
 	r := httptest.NewRequest(method, target, strings.NewReader(body))
-	if authorization != "" {
-		r.Header.Set("Authorization", authorization)
-	}
-	if contentType != "" {
-		r.Header.Set("Content-Type", contentType)
+	r.Header.Set("Authorization", "Bearer "+testKey)
+	r.Header.Set("Content-Type", "application/json")
+	for name, values := range headers {
+		r.Header[name] = values
+		if values[0] == "" {
+			r.Header.Del(name)
+		}
 	}
 	w := httptest.NewRecorder()
 	s.handler.ServeHTTP(w, r)
@@ -241,7 +226,34 @@ func (r response) problem(status int) Problem {
 	return p
 }
 
+// problemCode checks that the answer is a problem with the code.
+func (r response) problemCode(status int, code string) {
+	r.t.Helper()
+	if p := r.problem(status); p.Code != code {
+		r.t.Errorf("code = %q, want %q", p.Code, code)
+	}
+}
+
 type anyMap = map[string]any
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// until waits for something that is about to be.
+func (s *site) until(what func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !what(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("it has not come to be")
+		}
+	}
+}
 
 // create makes a meeting and returns it.
 func (s *site) create(body string) anyMap {

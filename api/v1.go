@@ -74,7 +74,7 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 
 // operation returns what all operations have in common.
 func operation(id, method, path, summary string, errs ...int) huma.Operation {
-	return huma.Operation{
+	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		DefaultStatus: http.StatusOK,
 		MaxBodyBytes:  MaxBody,
@@ -82,18 +82,33 @@ func operation(id, method, path, summary string, errs ...int) huma.Operation {
 		BodyReadTimeout: ReadTimeout,
 		Errors:          append(errs, http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusServiceUnavailable),
 	}
+	if method == http.MethodPost {
+		op.Parameters = []*huma.Param{idempotencyKeyParam}
+	}
+	return op
 }
 
 // fail makes the error of a command or a read one for the outside.
 func (v *v1) fail(ctx context.Context, err error) error {
 	var exists *meeting.ExistsError
+	var invalid *meeting.InvalidError
 	switch {
 	case errors.As(err, &exists):
 		p := newProblem(http.StatusConflict, "a meeting with this room or external id exists")
 		p.MeetingID = exists.ID
 		return p
+	case errors.As(err, &invalid):
+		p := newProblem(http.StatusUnprocessableEntity, "")
+		p.Errors = []FieldError{{Pointer: "/" + invalid.Field, Detail: invalid.Detail}}
+		return p
 	case errors.Is(err, meeting.ErrNotFound):
 		return newProblem(http.StatusNotFound, "")
+	case errors.Is(err, meeting.ErrEnded):
+		p := newProblem(http.StatusConflict, "the meeting is over")
+		p.Code = "ended"
+		return p
+	case errors.Is(err, meeting.ErrVersion):
+		return newProblem(http.StatusPreconditionFailed, "the meeting has changed since: read it again")
 	case errors.Is(err, meeting.ErrBusy):
 		p := newProblem(http.StatusServiceUnavailable, "too much waits for this meeting already, try again")
 		p.Code = "busy"

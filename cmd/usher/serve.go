@@ -28,7 +28,7 @@ const drainPatience = 10 * time.Second
 // backend is a store with what the HTTP side and leading need of it.
 type backend interface {
 	meeting.Store
-	api.Reads
+	api.Store
 	Ping(ctx context.Context) error
 	Lead(ctx context.Context, holder string, led func(context.Context) error) error
 	Close() error
@@ -53,7 +53,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		keys[i] = string(k)
 	}
 	public, err := api.New(api.Config{
-		Commands: l, Reads: st, Keys: keys, ReservationToken: string(cfg.ReservationToken),
+		Commands: l, Store: st, Keys: keys, ReservationToken: string(cfg.ReservationToken),
 		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
 	})
 	if err != nil {
