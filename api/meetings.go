@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"net/http"
 	"slices"
@@ -12,6 +11,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"usher/meeting"
+	"usher/token"
 )
 
 const (
@@ -29,7 +29,7 @@ const (
 type newMeeting struct {
 	_          struct{}   `json:"-" additionalProperties:"false"`
 	Room       string     `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
-	NamePrefix string     `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case; not together with room"`
+	NamePrefix string     `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case, with hyphens for dots and underscores; not together with room"`
 	ExternalID string     `json:"external_id,omitempty" maxLength:"200" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
 	StartAt    *time.Time `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; missing or null: at once"`
 	EndAt      *time.Time `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; missing or null: never"`
@@ -100,17 +100,12 @@ func instant(t *time.Time) time.Time {
 	return t.UTC().Truncate(time.Millisecond)
 }
 
-// room returns the name that was asked for, or one with more than 96 random
-// bits in letters and digits that no client changes.
+// room returns the name that was asked for, or one that nobody can guess.
 func (b *newMeeting) room() string {
-	name := b.Room
-	if name == "" {
-		name = rand.Text()
-		if b.NamePrefix != "" {
-			name = b.NamePrefix + "-" + name
-		}
+	if b.Room != "" {
+		return strings.ToLower(b.Room)
 	}
-	return strings.ToLower(name)
+	return token.RoomName(b.NamePrefix)
 }
 
 // oneMeeting is an output of huma's.

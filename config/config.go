@@ -21,7 +21,8 @@ import (
 type Config struct {
 	Site string `default:"main" help:"Name of this Jitsi site, part of every Redis key."`
 
-	XMPPDomain      string `name:"xmpp-domain" default:"meet.jitsi" help:"XMPP domain of the site."`
+	Jitsi
+
 	MUC             string `name:"muc" placeholder:"muc.DOMAIN" help:"Domain of the main MUC."`
 	HiddenDomain    string `placeholder:"hidden.DOMAIN" help:"Domain whose members web clients hide: recorders and usher's occupant."`
 	FocusJID        string `name:"focus-jid" placeholder:"focus@auth.DOMAIN" help:"Address of Jicofo."`
@@ -38,9 +39,8 @@ type Config struct {
 	TLSInsecure      bool   `name:"tls-insecure" help:"Accept any certificate, for inside one machine or one container network."`
 	DisplayName      string `default:"Usher" help:"Name of the occupant where people can see it."`
 
-	TrustIdentity   bool   `help:"Believe <identity> in presence: set it when the site loads mod_presence_identity, which keeps people from claiming to be others."`
-	ElectsModerator bool   `default:"true" negatable:"" help:"The site makes the first human a moderator (Jicofo's auto-owner); usher then warns when that does not happen."`
-	SiteURL         string `name:"site-url" help:"URL of the Jitsi site, to check that its web client hides usher's occupant."`
+	TrustIdentity   bool `help:"Believe <identity> in presence: set it when the site loads mod_presence_identity, which keeps people from claiming to be others."`
+	ElectsModerator bool `default:"true" negatable:"" help:"The site makes the first human a moderator (Jicofo's auto-owner); usher then warns when that does not happen."`
 
 	Store    string `enum:"redis,memory" default:"redis" help:"Where state is kept: redis, or memory (not durable, for trying things out)."`
 	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL; without one usher starts a redis-server of its own in the data directory."`

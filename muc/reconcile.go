@@ -119,6 +119,15 @@ func (r *Rooms) noModerator(rm *room) {
 	}
 }
 
+// noAdministrator reports that the MUC refuses the control stream's verbs.
+func (r *Rooms) noAdministrator(err error) {
+	if is(err, stanza.Forbidden) || is(err, stanza.NotAllowed) || is(err, stanza.NotAuthorized) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.problem("control", "usher is no administrator of "+r.site.MUC+"; does its admins list hold usher's control address? ("+err.Error()+")")
+	}
+}
+
 // problem notes what a self-check found. r.mu is held.
 func (r *Rooms) problem(check, text string) {
 	r.metrics.problems.WithLabelValues(check).Inc()

@@ -67,6 +67,9 @@ const (
 	// retryMin and retryMax bound the wait after a refused or failed entry.
 	retryMin = 250 * time.Millisecond
 	retryMax = 15 * time.Second
+	// failuresToTell is how many failed entries into one room are a finding
+	// about the site rather than bad luck.
+	failuresToTell = 5
 )
 
 // EndedText is what people read when their meeting is ended for all.

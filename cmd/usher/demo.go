@@ -14,7 +14,7 @@ import (
 // demoCommand is `usher demo`.
 type demoCommand struct {
 	Once bool   `help:"Stop after the meeting; exit 0 only if everything was recorded, in order."`
-	Dir  string `default:".run" help:"Folder for the files of Prosody, Redis and usher, and for demo.env."`
+	Dir  string `default:".run" help:"Folder for demo.env, and for a folder with the files of Prosody, Redis and usher."`
 }
 
 // Run plays the meeting and, without Once, stays up until ctx ends.
@@ -23,7 +23,8 @@ func (c *demoCommand) Run(ctx context.Context) error {
 }
 
 func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
-	// One folder per run, so that a second demo beside this one harms neither.
+	// One folder per run, so that nothing of an earlier one that was killed is
+	// taken for this one's. Only demo.env has a place that others can know.
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return err
 	}
@@ -52,16 +53,23 @@ func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
 			err = os.RemoveAll(dir) // nothing went wrong that its logs could explain
 		}
 	}()
-	env, err := site.writeEnv()
-	if err != nil {
+	env := filepath.Join(c.Dir, "demo.env")
+	if err := site.writeEnv(env); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "ready after %d ms\n\n", time.Since(begin).Milliseconds())
+	defer os.Remove(env)
+	fmt.Fprintf(out, `ready after %d ms
+
+Times are from the stanza or request until its events were in Redis. They
+include Prosody's own limit on browsers, 10 kB/s each as in docker-jitsi-meet.
+
+`, time.Since(begin).Milliseconds())
 
 	result, err := playMeeting(ctx, site, out)
 	if err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "%s\n", result)
 	if !c.Once {
 		fmt.Fprintf(out, `
 Still up until Ctrl-C. To try it, in another shell:
@@ -82,6 +90,5 @@ API %s, metrics and health %s, OpenAPI at %s/openapi.json
 		}
 		fmt.Fprintln(out, "\nstopping")
 	}
-	fmt.Fprintln(out, result)
 	return nil
 }

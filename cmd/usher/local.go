@@ -21,6 +21,7 @@ import (
 	"usher/config"
 	"usher/internal/jitsisim"
 	"usher/internal/stack"
+	"usher/token"
 )
 
 // startPatience bounds the start of everything on loopback; it takes about a
@@ -30,11 +31,11 @@ const startPatience = time.Minute
 // localSite is a whole Jitsi site on loopback as far as usher can tell: a real
 // Prosody and a real Redis, a simulated focus, and usher itself.
 type localSite struct {
-	dir     string
 	prosody *stack.Prosody
 	sim     jitsisim.Site
 	focus   *jitsisim.Focus
 	cfg     config.Config
+	tokens  *token.Issuer
 	at      addresses
 
 	cancel context.CancelFunc
@@ -46,7 +47,7 @@ type localSite struct {
 func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...string) (_ *localSite, err error) {
 	starting, done := context.WithTimeoutCause(ctx, startPatience, errors.New("the local site did not start in time"))
 	defer done()
-	s := &localSite{dir: dir}
+	s := &localSite{}
 	// Stopping is ours: a child must not go before those who talk to it.
 	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
 	s.parts, ctx = errgroup.WithContext(ctx)
@@ -83,8 +84,12 @@ func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...stri
 		"--tls-ca-file=" + s.prosody.CAFile, "--trust-identity",
 		"--reservation-token=" + stack.ReservationToken, "--api-key=" + "key-" + rand.Text(),
 		"--data-dir=" + filepath.Join(dir, "redis"),
+		"--jwt-app-id=" + stack.JWTAppID, "--jwt-secret=" + stack.JWTAppSecret,
 	}, extra...))
 	if err != nil {
+		return nil, err
+	}
+	if s.tokens, err = newIssuer(s.cfg.Jitsi); err != nil {
 		return nil, err
 	}
 	listening := make(chan struct{})
@@ -169,9 +174,9 @@ func (s *localSite) call(ctx context.Context, method, path string, in, out any) 
 	return json.Unmarshal(text, out)
 }
 
-// writeEnv leaves what curl, scripts and XMPP clients need to use the running
-// system in dir/demo.env, as shell assignments, and returns its path.
-func (s *localSite) writeEnv() (string, error) {
+// writeEnv writes what curl, scripts and XMPP clients need to use the running
+// system, as shell assignments.
+func (s *localSite) writeEnv(path string) error {
 	var b strings.Builder
 	port := func(addr string) string {
 		_, p, _ := net.SplitHostPort(addr)
@@ -194,8 +199,7 @@ func (s *localSite) writeEnv() (string, error) {
 	} {
 		fmt.Fprintf(&b, "%s='%s'\n", v[0], v[1])
 	}
-	path := filepath.Join(s.dir, "demo.env")
-	return path, os.WriteFile(path, []byte(b.String()), 0o600)
+	return os.WriteFile(path, []byte(b.String()), 0o600)
 }
 
 // localConfig reads flags of `usher serve`, and nothing of the environment.

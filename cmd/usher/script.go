@@ -11,12 +11,10 @@ import (
 	"sync"
 	"time"
 
-	"github.com/golang-jwt/jwt/v5"
-
 	"usher/internal/jitsisim"
-	"usher/internal/stack"
 	"usher/meeting"
 	"usher/store"
+	"usher/token"
 )
 
 // stepPatience is how long a step's events may take to reach Redis. They take
@@ -83,14 +81,17 @@ func (s *script) play(ctx context.Context) (string, error) {
 		return "", err
 	}
 	person := func(name, user string) (*jitsisim.Person, error) {
-		token := ""
+		ticket := ""
 		if user != "" {
 			var err error
-			if token, err = localToken(m.Room, user, name); err != nil {
+			ticket, _, err = s.site.tokens.Issue(time.Now(), token.Claims{
+				Room: m.Room, User: token.User{ID: user, Name: name},
+			})
+			if err != nil {
 				return nil, err
 			}
 		}
-		return jitsisim.NewPerson(s.site.sim, m.Room, name, token), nil
+		return jitsisim.NewPerson(s.site.sim, m.Room, name, ticket), nil
 	}
 	ada, err1 := person("Ada", "u-ada")
 	bob, err2 := person("Bob", "")
@@ -311,15 +312,4 @@ func (s *script) verdict(ctx context.Context, id string) (string, error) {
 		return "", fmt.Errorf("demo: %s: recorded %v, want %q", line, told, s.want)
 	}
 	return "demo: ok " + line, nil
-}
-
-// localToken makes a token for the local site, where it gives its bearer the
-// user id and the name.
-func localToken(room, user, name string) (string, error) {
-	now := time.Now()
-	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.MapClaims{
-		"iss": stack.JWTAppID, "aud": "jitsi", "sub": stack.Domain, "room": room,
-		"nbf": now.Add(-time.Minute).Unix(), "exp": now.Add(time.Hour).Unix(),
-		"context": map[string]any{"user": map[string]any{"id": user, "name": name}},
-	}).SignedString([]byte(stack.JWTAppSecret))
 }

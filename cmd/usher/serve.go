@@ -40,6 +40,12 @@ type addresses struct{ api, admin, redis string }
 // serve runs usher until ctx ends and everything that it started has ended.
 // ready, which may be nil, is called once both listeners are open.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(addresses)) error {
+	if cfg.MakesTokens() {
+		// A wrong secret is told now, not when the first person wants to join.
+		if _, err := newIssuer(cfg.Jitsi); err != nil {
+			return err
+		}
+	}
 	reg := newProcessMetrics()
 	st, redisURL, stop, err := openStore(ctx, cfg, log, reg)
 	if err != nil {

@@ -1,0 +1,192 @@
+package main
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+	"unicode"
+
+	"usher/config"
+	"usher/token"
+)
+
+// maxTokenInput is how much of standard input is read for a token, in bytes;
+// far more than any token has that works.
+const maxTokenInput = 64 << 10
+
+// tokenCommand is `usher token`.
+type tokenCommand struct {
+	Create  tokenCreateCommand  `cmd:"" help:"Print a token for one person and one room."`
+	Inspect tokenInspectCommand `cmd:"" help:"Show what a token says and why Prosody would refuse it; exit 1 if it would."`
+}
+
+// tokenCreateCommand is `usher token create`.
+type tokenCreateCommand struct {
+	config.Jitsi
+	Room   string        `required:"" env:"-" help:"Name of the room, without its domain."`
+	UserID string        `name:"user-id" env:"-" help:"The person's id in your app."`
+	Name   string        `env:"-" help:"Name that others see."`
+	Email  string        `env:"-" help:"Address that the picture is looked up by."`
+	Host   bool          `env:"-" help:"A host: may record, and moderates where the site takes that from tokens."`
+	TTL    time.Duration `name:"ttl" env:"-" placeholder:"10m" help:"How long the token opens the room."`
+	URL    bool          `name:"url" env:"-" help:"Print the address of the room with the token in it; needs --site-url."`
+}
+
+// Run prints the token.
+func (c *tokenCreateCommand) Run() error { return c.create(os.Stdout, time.Now()) }
+
+func (c *tokenCreateCommand) create(out io.Writer, now time.Time) error {
+	issuer, err := newIssuer(c.Jitsi)
+	if err != nil {
+		return err
+	}
+	text, _, err := issuer.Issue(now, token.Claims{
+		Room: c.Room, User: token.User{ID: c.UserID, Name: c.Name, Email: c.Email}, Host: c.Host,
+		Expires: token.Until(now, c.TTL, time.Time{}),
+	})
+	if err != nil {
+		return err
+	}
+	if c.URL {
+		if text, err = token.URL(c.SiteURL, c.Room, text); err != nil {
+			return err
+		}
+	}
+	_, err = fmt.Fprintln(out, text)
+	return err
+}
+
+// tokenInspectCommand is `usher token inspect`.
+type tokenInspectCommand struct {
+	config.Jitsi
+	Room  string `env:"-" help:"Room that the token should open; default any."`
+	Token string `arg:"" optional:"" help:"The token; default standard input, which keeps it out of the shell's history."`
+}
+
+// Run shows the token.
+func (c *tokenInspectCommand) Run() error { return c.inspect(os.Stdin, os.Stdout, time.Now()) }
+
+func (c *tokenInspectCommand) inspect(in io.Reader, out io.Writer, now time.Time) error {
+	want := token.Expect{Site: jitsiSite(c.Jitsi), Room: c.Room}
+	if c.MakesTokens() {
+		var err error
+		if want.Key, err = readKey(c.Jitsi); err != nil {
+			return err
+		}
+	}
+	text := c.Token
+	if text == "" {
+		input, err := io.ReadAll(io.LimitReader(in, maxTokenInput))
+		if err != nil {
+			return fmt.Errorf("read the token: %w", err)
+		}
+		text = string(input)
+	}
+	text = strings.TrimSpace(text)
+	if text == "" {
+		return errors.New("no token: give one as argument or on standard input")
+	}
+
+	var b strings.Builder
+	showToken(&b, text)
+	if want.Key == nil {
+		b.WriteString("signature  not checked: no --jwt-secret or --jwt-key-file\n")
+	}
+	stopped := 0
+	findings := token.Inspect(now, text, want)
+	for _, f := range findings {
+		fmt.Fprintf(&b, "%-9s  %s\n", f.Weight, f.Text)
+		if f.Weight != token.Note {
+			stopped++
+		}
+	}
+	if len(findings) == 0 {
+		b.WriteString("good       nothing that Prosody or the web client would take exception to\n")
+	}
+	if _, err := io.WriteString(out, printable(b.String())); err != nil {
+		return err
+	}
+	if stopped > 0 {
+		return errors.New("the token does not do, for the reasons above")
+	}
+	return nil
+}
+
+// showToken writes header and payload, as far as they can be read.
+func showToken(b *strings.Builder, text string) {
+	parts := strings.Split(text, ".")
+	for n, name := range []string{"header", "payload"} {
+		if n >= len(parts) {
+			return
+		}
+		plain, err := base64.RawURLEncoding.DecodeString(parts[n])
+		var indented bytes.Buffer
+		if err != nil || json.Indent(&indented, plain, "", "  ") != nil {
+			continue // Inspect says so
+		}
+		fmt.Fprintf(b, "%-9s  %s\n", name, indented.Bytes())
+		var payload struct {
+			Expires float64 `json:"exp"`
+		}
+		if json.Unmarshal(plain, &payload) == nil && payload.Expires != 0 {
+			at := time.Unix(int64(payload.Expires), 0).UTC()
+			fmt.Fprintf(b, "expires    %s\n", at.Format(time.RFC3339))
+		}
+	}
+}
+
+// printable keeps a token's control characters from a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) && r != '\n' {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, s)
+}
+
+// newIssuer returns the issuer of the site's tokens.
+func newIssuer(cfg config.Jitsi) (*token.Issuer, error) {
+	key, err := readKey(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if cfg.JWTAppID == "" {
+		return nil, errors.New("jwt-app-id is missing")
+	}
+	return token.NewIssuer(jitsiSite(cfg), key)
+}
+
+func jitsiSite(cfg config.Jitsi) token.Site {
+	return token.Site{AppID: cfg.JWTAppID, Audience: cfg.JWTAudience, Domain: cfg.XMPPDomain}
+}
+
+func readKey(cfg config.Jitsi) (*token.Key, error) {
+	switch {
+	case cfg.JWTSecret != "" && cfg.JWTKeyFile != "":
+		return nil, errors.New("jwt-secret and jwt-key-file are both set: Prosody takes one algorithm")
+	case cfg.JWTSecret != "":
+		key, err := token.SecretKey(string(cfg.JWTSecret))
+		if err != nil {
+			return nil, fmt.Errorf("jwt-secret: %w", err)
+		}
+		return key, nil
+	case cfg.JWTKeyFile != "":
+		private, err := os.ReadFile(cfg.JWTKeyFile)
+		if err != nil {
+			return nil, fmt.Errorf("jwt-key-file: %w", err)
+		}
+		key, err := token.RSAKey(private)
+		if err != nil {
+			return nil, fmt.Errorf("jwt-key-file: %w", err)
+		}
+		return key, nil
+	}
+	return nil, errors.New("jwt-secret or jwt-key-file is missing: there is nothing to sign tokens with")
+}

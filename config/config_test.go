@@ -1,0 +1,89 @@
+package config_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/alecthomas/kong"
+
+	"usher/config"
+)
+
+const key = "a-key-of-some-length"
+
+func parse(t *testing.T, env map[string]string, args ...string) (config.Config, error) {
+	t.Helper()
+	var c config.Config
+	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
+	for name, value := range env {
+		t.Setenv(name, value)
+	}
+	p, err := kong.New(&c, append(config.Options(lookup), kong.Exit(func(int) { t.Fatal("exited") }))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = p.Parse(args)
+	return c, err
+}
+
+func TestDomainsFollowFromTheSites(t *testing.T) {
+	c, err := parse(t, nil, "--xmpp-domain=jitsi.example", "--component-secret=s", "--api-key="+key, "--muc=conference.jitsi.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []string{c.MUC, c.HiddenDomain, c.FocusJID, c.ComponentDomain, c.TLSServerName}
+	want := "[conference.jitsi.example hidden.jitsi.example focus@auth.jitsi.example usher.jitsi.example jitsi.example]"
+	if fmt.Sprint(got) != want {
+		t.Errorf("domains = %v, want %s", got, want)
+	}
+}
+
+func TestEnvironmentAndSecretFiles(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(file, []byte("from-a-file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	c, err := parse(t, map[string]string{
+		"USHER_COMPONENT_SECRET_FILE": file, "USHER_API_KEY": key + "," + key + "2", "USHER_XMPP_DOMAIN": "jitsi.example",
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c.ComponentSecret != "from-a-file" || len(c.APIKeys) != 2 || c.MUC != "muc.jitsi.example" {
+		t.Errorf("config = %+v", c)
+	}
+	_, err = parse(t, map[string]string{"USHER_COMPONENT_SECRET_FILE": file + "-missing", "USHER_API_KEY": key})
+	if err == nil || !strings.Contains(err.Error(), "USHER_COMPONENT_SECRET_FILE") {
+		t.Errorf("missing file: %v, want an error that names the variable", err)
+	}
+}
+
+func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
+	_, err := parse(t, nil)
+	if err == nil || !strings.Contains(err.Error(), "component-secret") || !strings.Contains(err.Error(), "api-key") {
+		t.Errorf("error = %v, want one about the secret and the key", err)
+	}
+	if _, err = parse(t, nil, "--component-secret=s", "--api-key=short"); err == nil || strings.Contains(err.Error(), "short") {
+		t.Errorf("error = %v, want one that does not tell the key", err)
+	}
+}
+
+func TestSecretsNeverShow(t *testing.T) {
+	const hidden = "hunter2-hunter2"
+	s := config.Secret(hidden)
+	text, err := json.Marshal(map[string]any{"s": s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	slog.New(slog.NewJSONHandler(&b, nil)).Info("x", "s", s, "c", config.Config{ComponentSecret: s})
+	shown := fmt.Sprintf("%s %v %s %s", s, s, text, b.String())
+	if strings.Contains(shown, hidden) {
+		t.Errorf("secret shows in %s", shown)
+	}
+}

@@ -1,0 +1,198 @@
+package muc
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"mellium.im/xmpp/stanza"
+
+	"usher/meeting"
+)
+
+// refusedError says that the room did not let usher in.
+type refusedError struct{ condition string }
+
+func (e *refusedError) Error() string { return "muc: entry refused: " + e.condition }
+
+// comeIn looks whether the room exists and enters it. It returns when to look
+// again.
+func (r *Rooms) comeIn(ctx context.Context, rm *room) time.Duration {
+	r.mu.Lock()
+	ready := r.occupantUp && (r.controlUp || rm.seenBefore)
+	back, lonely, pace := rm.seenBefore, rm.lonely, rm.pace()
+	var wait time.Duration
+	if ready && !back && time.Since(rm.expected) > expectFor {
+		wait = rm.probe.wait(r.probes)
+	}
+	r.mu.Unlock()
+	if !ready {
+		return coldPace // a stream that comes up brings every room its turn
+	}
+	if wait > 0 {
+		return wait
+	}
+	if !back {
+		exists, err := r.ready(ctx, rm.name, lonely)
+		if err != nil {
+			return r.failed(rm, err)
+		}
+		if !exists {
+			return pace
+		}
+	}
+	err := r.enter(ctx, rm, "")
+	var refused *refusedError
+	if errors.As(err, &refused) && refused.condition == "not-authorized" {
+		var password string
+		if password, err = r.password(ctx, rm.name); err == nil {
+			err = r.enter(ctx, rm, password)
+		}
+	}
+	switch {
+	case err == nil:
+		return r.entered(rm)
+	case back:
+		return r.cameBackTooLate(ctx, rm, err)
+	}
+	return r.failed(rm, err)
+}
+
+// pace returns how soon to look again for a room that does not exist.
+func (rm *room) pace() time.Duration {
+	switch since := time.Since(rm.expected); {
+	case since < expectFastFor:
+		return expectFast
+	case since < expectFor:
+		return expectSlow
+	case rm.want == meeting.WantSoon, time.Now().Before(rm.warmUntil):
+		return warmPace
+	}
+	return coldPace
+}
+
+// ready reports whether the room exists and may be entered: as its owner, and
+// not before the focus, whose arrival is what sets a Jitsi room up.
+func (r *Rooms) ready(ctx context.Context, name string, lonely bool) (bool, error) {
+	r.metrics.probes.Inc()
+	if err := r.grant(ctx, name); is(err, stanza.ItemNotFound) {
+		return false, nil
+	} else if err != nil {
+		r.noAdministrator(err)
+		return false, fmt.Errorf("grant ownership: %w", err)
+	}
+	roles := []string{"moderator"}
+	if lonely {
+		roles = allRoles
+	}
+	items, err := r.list(ctx, name, roles...)
+	if is(err, stanza.ItemNotFound) {
+		return false, nil
+	} else if err != nil {
+		return false, fmt.Errorf("list occupants: %w", err)
+	}
+	focus, others := false, 0
+	for _, it := range items {
+		if bare := bareJID(it.JID); bare == r.site.FocusJID {
+			focus = true
+		} else if bare != r.site.OccupantJID {
+			others++
+		}
+	}
+	return focus && (!lonely || others > 0), nil
+}
+
+var allRoles = []string{"moderator", "participant", "visitor"}
+
+// enter joins the room and blocks until we are in, were refused, or the
+// patience is over.
+func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
+	arrived := make(chan error, 1)
+	r.mu.Lock()
+	rm.phase, rm.arrived = entering, arrived
+	rm.view, rm.burst = map[string]seen{}, map[string]meeting.Occupant{}
+	rm.since, rm.visited, rm.emptySince, rm.unmoderated = time.Now(), false, time.Time{}, time.Time{}
+	r.mu.Unlock()
+
+	ctx, cancel := context.WithTimeoutCause(ctx, joinTimeout, errNoAnswer)
+	defer cancel()
+	self := r.site.address(rm.name) + "/" + r.site.Nick
+	err := r.occupant.Send(ctx, "presence", self, "", r.site.join(password)...)
+	if err == nil {
+		select {
+		case err = <-arrived:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+			// Parked somewhere: whatever comes of it later, we are not in.
+			_ = r.occupant.Send(context.WithoutCancel(ctx), "presence", self, "unavailable")
+		}
+	}
+	if err != nil {
+		r.mu.Lock()
+		if rm.phase == entering {
+			rm.leave()
+		}
+		r.mu.Unlock()
+	}
+	return err
+}
+
+// entered takes stock after an entry and returns when to look at the room next.
+func (r *Rooms) entered(rm *room) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.metrics.entries.WithLabelValues("ok").Inc()
+	rm.seenBefore, rm.lonely, rm.failures = false, false, 0
+	delete(r.problems, "entry")
+	delete(r.problems, "control")
+	rm.checkAt = time.Now() // checked against the server's lists next
+	return 0
+}
+
+// cameBackTooLate finds out what became of a room that usher was in before its
+// stream ended and is not let into again.
+func (r *Rooms) cameBackTooLate(ctx context.Context, rm *room, refusal error) time.Duration {
+	r.mu.Lock()
+	up := r.occupantUp
+	r.mu.Unlock()
+	if !up {
+		return coldPace
+	}
+	err := r.grant(ctx, rm.name)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if is(err, stanza.ItemNotFound) {
+		// The server keeps rooms in memory: its end is theirs.
+		r.roomGone(rm, time.Now(), meeting.LeftServerShutdown)
+		return warmPace
+	}
+	if err == nil {
+		// It exists; enter it like one found for the first time.
+		rm.seenBefore = false
+		err = refusal
+	}
+	return r.failedLocked(rm, err)
+}
+
+// failed takes note of a failed look or entry and returns when to try again.
+func (r *Rooms) failed(rm *room, err error) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.failedLocked(rm, err)
+}
+
+func (r *Rooms) failedLocked(rm *room, err error) time.Duration {
+	if r.run == nil || r.run.Err() != nil || !r.occupantUp || !r.controlUp {
+		return coldPace // the streams tell of their own trouble
+	}
+	r.metrics.entries.WithLabelValues("failed").Inc()
+	rm.failures++
+	switch rm.failures {
+	case 1:
+		r.log.Warn("cannot enter a room, trying again", "room", rm.name, "err", err)
+	case failuresToTell:
+		r.problem("entry", "room "+rm.name+": "+err.Error())
+	}
+	return rm.retry()
+}

@@ -1,0 +1,39 @@
+package token
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestRoomName(t *testing.T) {
+	for _, tt := range []struct{ prefix, want string }{
+		{"", ""},
+		{"standup", "standup-"},
+		{"Team.Sync_1", "team-sync-1-"},
+		{"--José & Co--", "jos-co-"},
+		{"😀", ""},
+		{"\u212a", "k-"}, // Kelvin sign, k in lower case
+		{strings.Repeat("a", 39) + "-bc", strings.Repeat("a", 39) + "-"},
+		{strings.Repeat("a", 1000), strings.Repeat("a", 40) + "-"},
+	} {
+		want := regexp.MustCompile("^" + tt.want + "[a-z2-7]{26}$") // 26 × 5 bits
+		if got := RoomName(tt.prefix); !want.MatchString(got) {
+			t.Errorf("RoomName(%q) = %q, want %v", tt.prefix, got, want)
+		}
+	}
+	if a, b := RoomName("a"), RoomName("a"); a == b {
+		t.Errorf("twice the name %q", a)
+	}
+}
+
+func TestCode(t *testing.T) {
+	a, b := Code(), Code()
+	if want := regexp.MustCompile("^[A-Z2-7]{26}$"); a == b || !want.MatchString(a) {
+		t.Errorf("codes %q and %q, want two of 26 × 5 bits", a, b)
+	}
+	// SHA-256 of "abc", FIPS 180-2 appendix B.1.
+	if got, want := Hash("abc"), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"; got != want {
+		t.Errorf("Hash = %s, want %s", got, want)
+	}
+}

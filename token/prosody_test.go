@@ -1,0 +1,104 @@
+package token_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"usher/internal/jitsisim"
+	"usher/internal/stack"
+	"usher/internal/stack/stacktest"
+	"usher/token"
+)
+
+// patience bounds each thing that a person does; it takes milliseconds.
+const patience = 30 * time.Second
+
+// A real Prosody lets people in with our tokens, and keeps out those whom
+// Verify and Inspect keep out, saying the same.
+func TestOnRealProsody(t *testing.T) {
+	p := stacktest.Prosody(t, stack.ProsodyConfig{})
+	sim := jitsisim.Site{Domain: stack.Domain, ClientAddr: p.ClientAddr, ComponentAddr: p.ComponentAddr, CAFile: p.CAFile, Log: slog.New(slog.DiscardHandler)}
+	startFocus(t, sim)
+
+	site := token.Site{AppID: stack.JWTAppID, Audience: "jitsi", Domain: stack.Domain}
+	issuer := func(secret string) *token.Issuer {
+		key, err := token.SecretKey(secret)
+		if err != nil {
+			t.Fatal(err)
+		}
+		i, err := token.NewIssuer(site, key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return i
+	}
+	ours, theirs := issuer(stack.JWTAppSecret), issuer(strings.ToUpper(stack.JWTAppSecret))
+	issue := func(i *token.Issuer, at time.Time, c token.Claims) string {
+		text, _, err := i.Issue(at, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	start := time.Now()
+	user := token.User{ID: "u1", Name: "José <b>&😀"}
+	room := token.RoomName("Prosody")
+
+	tests := []struct {
+		name   string
+		token  string
+		reason token.Reason // empty: let in
+		says   string       // Prosody
+	}{
+		{"host", issue(ours, start, token.Claims{Room: room, User: user, Host: true}), "", ""},
+		{"guest", issue(ours, start, token.Claims{Room: strings.ToUpper(room), User: token.User{ID: "u2"}}), "", ""},
+		{"valid since now", issue(ours, start.Add(59*time.Second), token.Claims{Room: room}), "", ""},
+		{"other room", issue(ours, start, token.Claims{Room: "other", User: user}), token.WrongRoom, "not-allowed"},
+		{"expired", issue(ours, start.Add(-time.Hour), token.Claims{Room: room}), token.Expired, "not-authorized"},
+		{"not yet valid", issue(ours, start.Add(time.Hour), token.Claims{Room: room}), token.NotYetValid, "not-authorized"},
+		{"wrong secret", issue(theirs, start, token.Claims{Room: room}), token.BadSignature, "not-authorized"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			person := jitsisim.NewPerson(sim, room, "someone", tt.token)
+			defer person.Drop()
+			err := person.Join(ctx)
+			if tt.reason == "" && err != nil {
+				t.Errorf("join: %v, want in", err)
+			}
+			if tt.reason != "" && (err == nil || !strings.Contains(err.Error(), tt.says)) {
+				t.Errorf("join: %v, want refused: %s", err, tt.says)
+			}
+			_, err = ours.Verify(time.Now(), tt.token, room)
+			refused, _ := errors.AsType[*token.RefusedError](err)
+			if tt.reason == "" && err != nil || tt.reason != "" && (refused == nil || refused.Reason != tt.reason) {
+				t.Errorf("verify: %v, want reason %q", err, tt.reason)
+			}
+		})
+	}
+}
+
+// startFocus runs a focus until the test ends.
+func startFocus(t *testing.T, sim jitsisim.Site) {
+	t.Helper()
+	focus, err := jitsisim.NewFocus(jitsisim.FocusConfig{Site: sim, Password: stack.Focus.Password, Secret: stack.FocusSecret})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = focus.Run(ctx) })
+	t.Cleanup(func() { cancel(); running.Wait() })
+	up, done := context.WithTimeout(t.Context(), patience)
+	defer done()
+	if err := focus.WaitUp(up); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -1,0 +1,81 @@
+// Package token makes and judges the JSON Web Tokens (RFC 7519) with which
+// people enter the rooms of a Jitsi site, names rooms that nobody can guess,
+// and makes the codes of join links.
+//
+// What a token must look like is laid down by Jitsi's Prosody plugins
+// (token/util.lib.lua, luajwtjitsi.lib.lua) and its web client
+// (react/features/base/jwt); docs/tokens.md of lib-jitsi-meet is the overview.
+//
+// The package does no I/O and has no clock. Reading keys, storing the hashes of
+// codes and serving links and public keys is left to others.
+package token
+
+import "time"
+
+const (
+	// DefaultTTL is the life of a token that is used at once. It is looked at
+	// only while connecting, never afterwards, so minutes are plenty: for the
+	// page to load and for somebody to allow camera and microphone.
+	DefaultTTL = 10 * time.Minute
+	// MaxTTL bounds every token, because Prosody cannot revoke one. It is as
+	// long as a link that an app stored when it planned a meeting must work.
+	MaxTTL = 31 * 24 * time.Hour
+	// EndGrace is how long after the end of its meeting a token may still open
+	// the room: meetings run over, and connections break just then.
+	EndGrace = 15 * time.Minute
+	// MaxToken is the greatest length of a token in bytes. Web clients send it
+	// in the address of their websocket, and nginx, which docker-jitsi-meet puts
+	// in front, takes 8 KiB for the request line; the rest is room for the path
+	// and the room's name.
+	MaxToken = 7 << 10
+)
+
+// notBeforeSlack is how far nbf lies in the past. Prosody allows for no
+// difference between its clock and ours, and somebody who comes too early
+// hangs in the web client (jitsi-meet issue 14242).
+const notBeforeSlack = time.Minute
+
+// Site is what all tokens of a Jitsi site have in common.
+type Site struct {
+	AppID    string // claim iss: Prosody's app_id, or one of asap_accepted_issuers
+	Audience string // claim aud: one of Prosody's asap_accepted_audiences
+	// Domain is claim sub, the XMPP domain such as meet.jitsi, not the site's
+	// public name. Prosody holds the room's address against it.
+	Domain string
+}
+
+// Claims say who may enter which room, and until when.
+type Claims struct {
+	Room string // name of one room, without its domain
+	User User
+	// Host may record and, where the site loads mod_token_affiliation and does
+	// not elect owners itself, is a moderator.
+	Host  bool
+	Group string // the app or team that the person belongs to; for statistics
+	ID    string // claim jti; empty: a random one
+	// Expires is when the token opens nothing any more, exact to the second.
+	// It puts nobody out who is in by then. Zero: after [DefaultTTL].
+	Expires time.Time
+}
+
+// User is who somebody is to others in the room. Fields may be empty.
+type User struct {
+	ID     string `json:"id,omitempty"`     // the app's; it tells people from connections
+	Name   string `json:"name,omitempty"`   // shown to others
+	Email  string `json:"email,omitempty"`  // for the picture, from Gravatar
+	Avatar string `json:"avatar,omitempty"` // address of the picture
+}
+
+// Until returns when a token made now for a meeting should expire: after ttl
+// ([DefaultTTL] for zero), but at most [EndGrace] after the meeting's end. A
+// zero end is none.
+func Until(now time.Time, ttl time.Duration, end time.Time) time.Time {
+	if ttl == 0 {
+		ttl = DefaultTTL
+	}
+	expires := now.Add(ttl)
+	if latest := end.Add(EndGrace); !end.IsZero() && latest.Before(expires) {
+		return latest
+	}
+	return expires
+}
