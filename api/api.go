@@ -47,6 +47,13 @@ type Reads interface {
 	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
 }
 
+// Rooms acts on the people in a room.
+type Rooms interface {
+	// Kick puts the occupants with these nicks out of the room and shows them
+	// the reason. Somebody who is not in any more is no error.
+	Kick(ctx context.Context, room string, nicks []string, reason string) error
+}
+
 // Store is all that the API keeps and reads.
 type Store interface {
 	Reads
@@ -56,6 +63,7 @@ type Store interface {
 // Config configures the public handler.
 type Config struct {
 	Commands Commands
+	Rooms    Rooms
 	Store    Store
 	// Keys are the API keys, any of which opens /v1.
 	Keys []string
@@ -97,7 +105,7 @@ func New(cfg Config) (http.Handler, error) {
 
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
-	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{cfg.Commands, cfg.Store, cfg.Log}, cfg.Version)
+	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{cfg.Commands, cfg.Rooms, cfg.Store, cfg.Log}, cfg.Version)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -96,6 +97,8 @@ type site struct {
 	log     *lockedBuffer
 
 	expected []string // rooms that Expect was called with
+	kicked   []string // what Kick was called with
+	kickErr  error
 }
 
 // newSite starts a tracker, which ends with the test.
@@ -129,7 +132,7 @@ func (s *site) serve(change func(*Config)) {
 	s.t.Helper()
 	s.metrics = prometheus.NewRegistry()
 	cfg := Config{
-		Commands: s.tracker, Store: s.store,
+		Commands: s.tracker, Rooms: s, Store: s.store,
 		Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 		Expect:  func(room string) { s.expected = append(s.expected, room) },
 		Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
@@ -164,6 +167,12 @@ func (l *lockedBuffer) Reset() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.b.Reset()
+}
+
+// Kick notes who is to be put out.
+func (s *site) Kick(_ context.Context, room string, nicks []string, reason string) error {
+	s.kicked = append(s.kicked, fmt.Sprint(room, nicks, reason))
+	return s.kickErr
 }
 
 type response struct {

@@ -18,6 +18,7 @@ import (
 // v1 has the operations of the meeting API.
 type v1 struct {
 	commands Commands
+	rooms    Rooms
 	reads    Reads
 	log      *slog.Logger
 }
@@ -64,6 +65,7 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	a := huma.NewAPI(cfg, adapter)
 	v.registerMeetings(a)
 	v.registerSessions(a)
+	v.registerPeople(a)
 	describe(cfg.Components.Schemas)
 	var err error
 	if s.json, err = json.Marshal(a.OpenAPI()); err != nil {

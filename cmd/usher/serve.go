@@ -59,7 +59,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		keys[i] = string(k)
 	}
 	public, err := api.New(api.Config{
-		Commands: l, Store: st, Keys: keys, ReservationToken: string(cfg.ReservationToken),
+		Commands: l, Rooms: l, Store: st, Keys: keys, ReservationToken: string(cfg.ReservationToken),
 		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
 	})
 	if err != nil {
