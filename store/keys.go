@@ -29,6 +29,7 @@ import (
 //	events                 stream  notice: JSON of every notice                       LogRetention
 //	lane:<ep>:<meeting>    list    JSON of the notices an endpoint still has to get   when empty
 //	due:<ep>               zset    meetings with such notices by next try in ms       when empty
+//	apikeys                hash    slot of an app to JSON: scopes, SHA-256 of the key never
 //	idempotency:<SHA-256>  string  sealed answer to a request that may be repeated    as the API says
 //
 // "Trimmed" indexes lose what is past Retention whenever an entry joins them.
@@ -43,7 +44,6 @@ import (
 //	endpoints              zset    endpoint ids by creation                           never
 //	attempt:<endpoint>     hash    meeting to tries, first failure, claim token       with its lane
 //	dead:<endpoint>        stream  notices that were given up                         Retention
-//	apikey:<SHA-256 hex>   hash    name, scopes, created; never the key itself        never
 //	link:<id>              hash    meeting, role, name of whom it lets in             end of its meeting
 
 // How long things are kept.
@@ -79,3 +79,4 @@ func (k keys) events() string                   { return string(k) + "events" }
 func (k keys) lane(endpoint, mtg string) string { return string(k) + "lane:" + endpoint + ":" + mtg }
 func (k keys) due(endpoint string) string       { return string(k) + "due:" + endpoint }
 func (k keys) idempotency(name string) string   { return string(k) + "idempotency:" + name }
+func (k keys) apiKeys() string                  { return string(k) + "apikeys" }

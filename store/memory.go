@@ -29,6 +29,7 @@ type Memory struct {
 	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
 	due      map[string]map[string]time.Time         // likewise: next try
 	replies  map[string][]byte                       // by name
+	apiKeys  map[string][]byte                       // by slot
 }
 
 // storedMeeting is a meeting without people, and what a commit checks.

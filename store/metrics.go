@@ -18,6 +18,7 @@ const (
 	opLease    = "lease"
 	opPing     = "ping"
 	opReplies  = "replies" // to requests that may be repeated
+	opKeys     = "apikeys"
 )
 
 // Reasons for an error.
@@ -56,7 +57,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "1 while this process leads its site, else 0.",
 		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opLease, opPing, opReplies} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opLease, opPing, opReplies, opKeys} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther} {

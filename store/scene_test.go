@@ -22,6 +22,9 @@ type contract interface {
 	Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error)
 	Keep(ctx context.Context, name string, value []byte, life time.Duration) error
 	Release(ctx context.Context, name string) error
+	APIKeys(ctx context.Context) (map[string][]byte, error)
+	AddAPIKey(ctx context.Context, slot string, key []byte) (bool, error)
+	RemoveAPIKey(ctx context.Context, slot string, key []byte) error
 	Ping(ctx context.Context) error
 	Lead(ctx context.Context, holder string, led func(ctx context.Context) error) error
 	Close() error

@@ -77,6 +77,7 @@ func TestStore(t *testing.T) {
 		{"a forgotten meeting leaves nothing", testForget},
 		{"what is not there is not found", testNotFound},
 		{"a reply is claimed once, kept and released", testReplies},
+		{"API keys have slots", testAPIKeys},
 	}
 	for name, open := range backings {
 		for _, tt := range tests {
