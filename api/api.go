@@ -58,6 +58,7 @@ type Rooms interface {
 type Store interface {
 	Reads
 	Replies
+	KeyStore
 }
 
 // Config configures the public handler.
@@ -65,8 +66,10 @@ type Config struct {
 	Commands Commands
 	Rooms    Rooms
 	Store    Store
-	// Keys are the API keys, any of which opens /v1.
+	// Keys are API keys that may do everything; apps' own are made with them.
 	Keys []string
+	// KeyLimit bounds what each API key may ask for.
+	KeyLimit Limit
 	// ReservationToken opens /reservations; empty: the site does not use them.
 	ReservationToken string
 	// Expect is called when people are let into a room that is about to be
@@ -105,7 +108,10 @@ func New(cfg Config) (http.Handler, error) {
 
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
-	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{cfg.Commands, cfg.Rooms, cfg.Store, cfg.Log}, cfg.Version)
+	ring := &keyring{configured: keys, store: cfg.Store}
+	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{
+		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, keys: ring, log: cfg.Log,
+	}, cfg.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -117,9 +123,7 @@ func New(cfg Config) (http.Handler, error) {
 	for _, r := range spec.routes {
 		m.expect(r.path, r.method, r.status)
 	}
-	guard := guarded{"/v1/": keys}
 	if reservation != nil {
-		guard["/reservations/"] = reservation
 		h := &reservations{commands: cfg.Commands, expect: cfg.Expect}
 		mux.HandleFunc("POST /reservations/conference", h.post)
 		mux.HandleFunc("GET /reservations/conference/{id}", h.get)
@@ -129,5 +133,9 @@ func New(cfg Config) (http.Handler, error) {
 		m.expect("/reservations/conference/{id}", http.MethodDelete, http.StatusNoContent)
 	}
 	repeats := &repeats{store: cfg.Store, next: knownOnly(mux), log: cfg.Log}
-	return around(guard.wrap(repeats), m, cfg.Log), nil
+	guard := &guard{
+		keys: ring, limits: &limiters{limit: cfg.KeyLimit}, reservation: reservation,
+		next: repeats, log: cfg.Log,
+	}
+	return around(guard, m, cfg.Log), nil
 }

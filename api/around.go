@@ -33,7 +33,8 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		if !saneID.MatchString(id) {
 			id = newRequestID(start)
 		}
-		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
+		ex := &exchange{requestID: id}
+		ctx := context.WithValue(r.Context(), exchangeKey{}, ex)
 		ctx, cancel := context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
 		defer cancel()
 
@@ -62,7 +63,7 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 			m.observe(r.Pattern, r.Method, rec.status, took)
 			// No header and no query: they hold secrets.
 			log.Debug("http request", "request_id", id, "method", r.Method, "route", r.Pattern,
-				"path", asked, "status", rec.status, "duration", took, "remote", r.RemoteAddr)
+				"path", asked, "status", rec.status, "duration", took, "remote", r.RemoteAddr, "key_id", ex.caller.id)
 			if p != nil {
 				// Half an answer is out: the client must see that it is broken off.
 				panic(http.ErrAbortHandler)
@@ -78,12 +79,25 @@ var errTimeout = errors.New("api: request took too long")
 // line or fill one.
 var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-type requestIDKey struct{}
-
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+// exchange is what becomes known of a request on its way in. It is shared, and
+// not a value of each handler's own context, because the mux tells around the
+// route in the request that around made.
+type exchange struct {
+	requestID string
+	caller    caller // under /v1, once the guard has let it in
 }
+
+type exchangeKey struct{}
+
+// exchangeOf returns the exchange of a request that came through around.
+func exchangeOf(ctx context.Context) *exchange {
+	if ex, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return ex
+	}
+	return new(exchange)
+}
+
+func requestID(ctx context.Context) string { return exchangeOf(ctx).requestID }
 
 func newRequestID(at time.Time) string {
 	var seed meeting.Seed

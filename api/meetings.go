@@ -126,20 +126,20 @@ func shown(m meeting.Meeting) *oneMeeting {
 }
 
 func (v *v1) registerMeetings(a huma.API) {
-	create := operation("create-meeting", http.MethodPost, "/v1/meetings", "Make a meeting",
+	create := operation(ScopeMeetingsWrite, "create-meeting", http.MethodPost, "/v1/meetings", "Make a meeting",
 		http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge)
 	create.DefaultStatus = http.StatusCreated
 	huma.Register(a, create, v.createMeeting)
-	huma.Register(a, operation("list-meetings", http.MethodGet, "/v1/meetings", "List meetings"), v.listMeetings)
-	huma.Register(a, operation("get-meeting", http.MethodGet, "/v1/meetings/{id}", "See a meeting",
+	huma.Register(a, operation(ScopeMeetingsRead, "list-meetings", http.MethodGet, "/v1/meetings", "List meetings"), v.listMeetings)
+	huma.Register(a, operation(ScopeMeetingsRead, "get-meeting", http.MethodGet, "/v1/meetings/{id}", "See a meeting",
 		http.StatusNotFound), v.getMeeting)
-	huma.Register(a, operation("patch-meeting", http.MethodPatch, "/v1/meetings/{id}",
+	huma.Register(a, operation(ScopeMeetingsWrite, "patch-meeting", http.MethodPatch, "/v1/meetings/{id}",
 		"Change a meeting that is not over: what is missing stays, null takes a limit away",
 		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed,
 		http.StatusRequestEntityTooLarge), v.patchMeeting)
-	huma.Register(a, operation("end-meeting", http.MethodPost, "/v1/meetings/{id}/end",
+	huma.Register(a, operation(ScopeMeetingsWrite, "end-meeting", http.MethodPost, "/v1/meetings/{id}/end",
 		"End a meeting for good: everybody out, and nobody in again", http.StatusNotFound), v.endMeeting)
-	remove := operation("delete-meeting", http.MethodDelete, "/v1/meetings/{id}",
+	remove := operation(ScopeMeetingsWrite, "delete-meeting", http.MethodDelete, "/v1/meetings/{id}",
 		"End a meeting and forget everything about it", http.StatusNotFound)
 	remove.DefaultStatus = http.StatusNoContent
 	remove.Responses = map[string]*huma.Response{

@@ -36,16 +36,16 @@ type Room struct {
 }
 
 func (v *v1) registerPeople(a huma.API) {
-	huma.Register(a, operation("list-rooms", http.MethodGet, "/v1/rooms",
+	huma.Register(a, operation(ScopeMeetingsRead, "list-rooms", http.MethodGet, "/v1/rooms",
 		"List the rooms that are live: an open session, and who is in counted"), v.listRooms)
-	huma.Register(a, operation("list-meeting-participants", http.MethodGet, "/v1/meetings/{id}/participants",
+	huma.Register(a, operation(ScopeMeetingsRead, "list-meeting-participants", http.MethodGet, "/v1/meetings/{id}/participants",
 		"List the people of the open session, or of the latest one when none is open",
 		http.StatusNotFound), v.meetingParticipants)
-	huma.Register(a, operation("list-session-participants", http.MethodGet, "/v1/sessions/{id}/participants",
+	huma.Register(a, operation(ScopeMeetingsRead, "list-session-participants", http.MethodGet, "/v1/sessions/{id}/participants",
 		"List the people of a session", http.StatusNotFound), v.sessionParticipants)
-	huma.Register(a, operation("get-participant", http.MethodGet, "/v1/meetings/{id}/participants/{participant}",
+	huma.Register(a, operation(ScopeMeetingsRead, "get-participant", http.MethodGet, "/v1/meetings/{id}/participants/{participant}",
 		"See one of the people of the open or latest session", http.StatusNotFound), v.getParticipant)
-	kick := operation("kick-participant", http.MethodDelete, "/v1/meetings/{id}/participants/{participant}",
+	kick := operation(ScopeParticipantsWrite, "kick-participant", http.MethodDelete, "/v1/meetings/{id}/participants/{participant}",
 		"Put a person out of the room, on every connection they have. A token or link that they hold still opens it",
 		http.StatusNotFound, http.StatusConflict)
 	kick.DefaultStatus = http.StatusNoContent

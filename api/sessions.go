@@ -13,9 +13,9 @@ import (
 type oneSession struct{ Body meeting.SessionInfo }
 
 func (v *v1) registerSessions(a huma.API) {
-	huma.Register(a, operation("list-sessions", http.MethodGet, "/v1/meetings/{id}/sessions",
+	huma.Register(a, operation(ScopeMeetingsRead, "list-sessions", http.MethodGet, "/v1/meetings/{id}/sessions",
 		"List the sessions of a meeting", http.StatusNotFound), v.listSessions)
-	huma.Register(a, operation("get-session", http.MethodGet, "/v1/sessions/{id}",
+	huma.Register(a, operation(ScopeMeetingsRead, "get-session", http.MethodGet, "/v1/sessions/{id}",
 		"See a session", http.StatusNotFound), v.getSession)
 }
 

@@ -70,6 +70,11 @@ func (s *faultyStore) Session(ctx context.Context, id string) (meeting.Session, 
 	return session, cmp.Or(s.fault(), err)
 }
 
+func (s *faultyStore) APIKeys(ctx context.Context) (map[string][]byte, error) {
+	keys, err := s.Memory.APIKeys(ctx)
+	return keys, cmp.Or(s.fault(), err)
+}
+
 func (s *faultyStore) Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error) {
 	if err := s.fault(); err != nil {
 		return nil, err

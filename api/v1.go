@@ -20,6 +20,7 @@ type v1 struct {
 	commands Commands
 	rooms    Rooms
 	reads    Reads
+	keys     *keyring
 	log      *slog.Logger
 }
 
@@ -54,18 +55,19 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"key": {Type: "http", Scheme: "bearer", Description: "An API key"},
+		securityScheme: {Type: "http", Scheme: "bearer", Description: "An API key with the scope that is named"},
 	}
-	cfg.Security = []map[string][]string{{"key": {}}}
 
 	var s spec
 	cfg.OnAddOperation = append(cfg.OnAddOperation, func(_ *huma.OpenAPI, op *huma.Operation) {
 		s.routes = append(s.routes, route{op.Path, op.Method, op.DefaultStatus})
 	})
 	a := huma.NewAPI(cfg, adapter)
+	a.UseMiddleware(checkScope)
 	v.registerMeetings(a)
 	v.registerSessions(a)
 	v.registerPeople(a)
+	v.registerAPIKeys(a)
 	describe(cfg.Components.Schemas)
 	var err error
 	if s.json, err = json.Marshal(a.OpenAPI()); err != nil {
@@ -75,14 +77,16 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 }
 
 // operation returns what all operations have in common.
-func operation(id, method, path, summary string, errs ...int) huma.Operation {
+func operation(scope Scope, id, method, path, summary string, errs ...int) huma.Operation {
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		DefaultStatus: http.StatusOK,
+		Security:      needs(scope),
 		MaxBodyBytes:  MaxBody,
 		// The server's own limit: a shorter one would also end the handler.
 		BodyReadTimeout: ReadTimeout,
-		Errors:          append(errs, http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusServiceUnavailable),
+		Errors: append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
+			http.StatusTooManyRequests, http.StatusServiceUnavailable),
 	}
 	if method == http.MethodPost {
 		op.Parameters = []*huma.Param{idempotencyKeyParam}

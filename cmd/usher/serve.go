@@ -59,8 +59,10 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		keys[i] = string(k)
 	}
 	public, err := api.New(api.Config{
-		Commands: l, Rooms: l, Store: st, Keys: keys, ReservationToken: string(cfg.ReservationToken),
-		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
+		Commands: l, Rooms: l, Store: st, Keys: keys,
+		KeyLimit:         api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
+		ReservationToken: string(cfg.ReservationToken),
+		Expect:           l.expect, Log: log, Metrics: reg, Version: version(),
 	})
 	if err != nil {
 		return err
