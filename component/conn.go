@@ -47,7 +47,7 @@ func (c *conn) ReadByte() (byte, error) {
 	}
 	b, err := c.r.ReadByte()
 	if err == nil {
-		c.raw = append(c.raw, b)
+		c.raw = append(c.raw, b) // counts
 	}
 	return b, err
 }
@@ -67,11 +67,11 @@ func streamHeader(ns string) string {
 }
 
 // guard passes the tokens of a negotiated stream on within the limits: no
-// deeper than maxDepth, and only what XMPP allows (RFC 6120 §11.1).
+// deeper than maxDepth, every end tag that of the element it closes.
 // While inside it ends with the current stanza.
 type guard struct {
-	d      *xml.Decoder
-	depth  int // open elements, the stream's own included
+	t      *tokens
+	open   []xml.Name // elements, the stream's own included
 	inside bool
 	err    error // what ended the stream, as opposed to a handler's trouble
 }
@@ -81,42 +81,44 @@ type guard struct {
 func newGuard(c *conn, ns string) *guard {
 	c.reset()
 	c.r = bufio.NewReaderSize(io.MultiReader(strings.NewReader(streamHeader(ns)), c.r), readBuffer)
-	return &guard{d: xml.NewDecoder(c)}
+	return &guard{t: newTokens(c)}
 }
+
+// within reports whether a stanza is open.
+func (g *guard) within() bool { return len(g.open) > 1 }
 
 func (g *guard) Token() (xml.Token, error) {
 	if g.err != nil {
 		return nil, g.err
 	}
-	if g.inside && g.depth == 1 {
+	if g.inside && !g.within() {
 		return nil, io.EOF
 	}
-	tok, err := g.d.Token()
+	tok, err := g.t.Token()
 	if err != nil {
 		g.err = readError(err)
 		return nil, g.err
 	}
-	switch tok.(type) {
+	switch tok := tok.(type) {
 	case xml.StartElement:
-		if g.depth++; g.depth > 1+maxDepth {
+		if g.open = append(g.open, tok.Name); len(g.open) > 1+maxDepth {
 			g.err = fmt.Errorf("%w: %d levels", errOverCap, maxDepth)
 		}
 	case xml.EndElement:
-		g.depth--
-	case xml.ProcInst, xml.Directive, xml.Comment:
-		g.err = fmt.Errorf("%w: %T", errBadXML, tok)
+		last := len(g.open) - 1
+		if last < 0 || g.open[last] != tok.Name {
+			g.err = fmt.Errorf("%w: end of %q where none is open", errBadXML, tok.Name.Local)
+			return nil, g.err
+		}
+		g.open = g.open[:last]
 	}
 	return tok, g.err
 }
 
 // readError names what ended the reading.
 func readError(err error) error {
-	syntax, ok := err.(*xml.SyntaxError)
-	switch {
-	case ok && syntax.Msg == "unexpected EOF", err == io.EOF:
+	if err == io.EOF {
 		return errClosed
-	case ok:
-		return fmt.Errorf("%w: %w", errBadXML, err)
 	}
 	return err
 }

@@ -238,6 +238,32 @@ func TestSilentPeerIsNoticed(t *testing.T) {
 	})
 }
 
+// A server that is behind with its answers but talks is not given up; once it
+// falls silent it is.
+func TestBusyPeerIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newServer(), nil)
+		p := <-b.peers
+		say := func() {
+			p.mute.Store(false)
+			p.send("<presence from='a@b.test' to='usher.test'/>")
+			p.mute.Store(true)
+		}
+		for range 60 {
+			say()
+			time.Sleep(5 * time.Second)
+		}
+		if got := len(b.dialled()); got != 1 {
+			t.Fatalf("dials while the server talks = %d, want 1", got)
+		}
+		start := time.Now()
+		<-b.peers
+		if took, limit := time.Since(start), 30*time.Second; took > limit {
+			t.Errorf("silence noticed after %v, want at most %v", took, limit)
+		}
+	})
+}
+
 // A peer that does not read makes a write fail, which ends the stream.
 func TestWriteDeadline(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -35,6 +36,8 @@ type stream struct {
 	// dead ends with the stream; its cause is why.
 	dead context.Context
 	end  context.CancelCauseFunc
+
+	heard atomic.Int64 // stanzas read so far
 
 	mu      sync.Mutex
 	pending map[string]*call // requests that wait for their answer, by id
@@ -102,7 +105,11 @@ func (s *stream) watch(ctx context.Context) {
 // A component pings its own domain: the server routes that back to us and then
 // our answer, which proves both directions and its router, whatever other
 // domains it serves. A client pings the domain of its account.
+//
+// A server that has thousands of our stanzas to work off answers late but goes
+// on talking; dropping the stream would only give it more to do.
 func (s *stream) ping(ctx context.Context) {
+	heard := s.heard.Load()
 	ctx, cancel := context.WithTimeout(ctx, pingPatience)
 	defer cancel()
 	start := time.Now()
@@ -114,7 +121,7 @@ func (s *stream) ping(ctx context.Context) {
 	switch {
 	case err == nil:
 		s.link.metrics.ping.WithLabelValues(s.link.kind).Observe(time.Since(start).Seconds())
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded) && s.heard.Load() == heard:
 		s.fail(errPing)
 	}
 }
@@ -136,11 +143,12 @@ func (s *stream) read() error {
 		g.inside = true
 		switch t := tok.(type) {
 		case xml.StartElement:
+			s.heard.Add(1)
 			done, err := s.dispatch(d, t.Copy())
 			if err != nil {
 				return err
 			}
-			for g.depth > 1 && g.err == nil {
+			for g.within() && g.err == nil {
 				d.Token()
 			}
 			if g.err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,6 +133,11 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 		next = m
 		fx.add(f)
 		accepted = append(accepted, r)
+	}
+	if cap(next.People) > len(next.People)+len(next.People)/4+1 {
+		// Grown by doubling while many came in. Meetings are many and stay, so
+		// what is not used would add up.
+		next.People = slices.Clone(next.People)
 	}
 	if next.Version != was.Version {
 		first := batch[0].event

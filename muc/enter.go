@@ -34,11 +34,13 @@ func (r *Rooms) comeIn(ctx context.Context, rm *room) time.Duration {
 		return wait
 	}
 	if !back {
-		exists, err := r.ready(ctx, rm.name, lonely)
-		if err != nil {
+		ready, err := r.ready(ctx, rm.name, lonely)
+		switch {
+		case is(err, stanza.ItemNotFound):
+			return r.notThere(rm, pace)
+		case err != nil:
 			return r.failed(rm, err)
-		}
-		if !exists {
+		case !ready:
 			return pace
 		}
 	}
@@ -72,13 +74,25 @@ func (rm *room) pace() time.Duration {
 	return coldPace
 }
 
-// ready reports whether the room exists and may be entered: as its owner, and
-// not before the focus, whose arrival is what sets a Jitsi room up.
+// notThere takes note that the room does not exist, and returns when to look
+// again. Whoever was in it when usher lost sight of it is out, even if it was
+// there for a moment when usher tried to come back.
+func (r *Rooms) notThere(rm *room, pace time.Duration) time.Duration {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if rm.want == meeting.WantRegain {
+		r.roomGone(rm, time.Now(), meeting.LeftServerShutdown)
+		return warmPace
+	}
+	return pace
+}
+
+// ready reports whether the room may be entered: as its owner, and not before
+// the focus, whose arrival is what sets a Jitsi room up. A room that does not
+// exist is the server's item-not-found.
 func (r *Rooms) ready(ctx context.Context, name string, lonely bool) (bool, error) {
 	r.metrics.probes.Inc()
-	if err := r.grant(ctx, name); is(err, stanza.ItemNotFound) {
-		return false, nil
-	} else if err != nil {
+	if err := r.grant(ctx, name); err != nil {
 		r.noAdministrator(err)
 		return false, fmt.Errorf("grant ownership: %w", err)
 	}
@@ -87,9 +101,7 @@ func (r *Rooms) ready(ctx context.Context, name string, lonely bool) (bool, erro
 		roles = allRoles
 	}
 	items, err := r.list(ctx, name, roles...)
-	if is(err, stanza.ItemNotFound) {
-		return false, nil
-	} else if err != nil {
+	if err != nil {
 		return false, fmt.Errorf("list occupants: %w", err)
 	}
 	focus, others := false, 0
@@ -108,6 +120,12 @@ var allRoles = []string{"moderator", "participant", "visitor"}
 // enter joins the room and blocks until we are in, were refused, or the
 // patience is over.
 func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
+	select {
+	case r.slots <- struct{}{}:
+		defer func() { <-r.slots }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 	arrived := make(chan error, 1)
 	r.mu.Lock()
 	rm.phase, rm.arrived = entering, arrived

@@ -78,6 +78,11 @@ const (
 	statusTechnical = "333" // removed after an error, not by a person
 )
 
+// shutdownText begins the status text of people whose connections Prosody
+// closes because a signal told it to stop: it does so before its rooms could
+// say 332.
+const shutdownText = "Disconnected: Received SIG"
+
 func (p *presence) has(code string) bool {
 	for _, s := range p.User.Status {
 		if s.Code == code {
@@ -106,7 +111,7 @@ func (p *presence) leftReason() meeting.LeftReason {
 	switch {
 	case p.User.Destroy != nil:
 		return meeting.LeftDestroyed
-	case p.has(statusShutdown):
+	case p.has(statusShutdown), strings.HasPrefix(p.Text, shutdownText):
 		return meeting.LeftServerShutdown
 	case p.has(statusTechnical):
 		return meeting.LeftDisconnected

@@ -123,6 +123,7 @@ func TestLeftReason(t *testing.T) {
 		{"server shutdown (332)", "<status code='332'/>", "", meeting.LeftServerShutdown},
 		{"members only (322)", "<status code='322'/>", "", meeting.LeftKicked},
 		{"to a breakout room", "", "<status>switch_room</status>", meeting.LeftSwitchedRoom},
+		{"server told to stop", "", "<status>Disconnected: Received SIGTERM</status>", meeting.LeftServerShutdown},
 		{"lost connection", "", "<status>Disconnected: Hibernating too long</status>", meeting.LeftDisconnected},
 		{"room destroyed", "<destroy><reason>over</reason></destroy>", "", meeting.LeftDestroyed},
 	}

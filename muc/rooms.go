@@ -31,6 +31,11 @@ const (
 	// the queue for rooms whose focus is yet to come); Jicofo itself gives up
 	// on a room after 15 s.
 	joinTimeout = 15 * time.Second
+	// maxEntering is how many rooms are looked at and entered at once: enough to
+	// keep the server busy, which takes a few milliseconds for each, and few
+	// enough for it to answer all of them long before joinTimeout. With
+	// thousands at once, entries time out, which makes yet more work for it.
+	maxEntering = 100
 	// leaveTimeout bounds the wait for our own leave to be confirmed.
 	leaveTimeout = 2 * time.Second
 
@@ -127,6 +132,7 @@ type Rooms struct {
 
 	probes *rate.Limiter
 	checks *rate.Limiter
+	slots  chan struct{} // holds one for each room that is being entered
 
 	mu         sync.Mutex
 	rooms      map[string]*room
@@ -144,6 +150,7 @@ func New(cfg Config) *Rooms {
 		observe: cfg.Observe, log: cfg.Log,
 		probes: rate.NewLimiter(probesPerSecond, probesPerSecond),
 		checks: rate.NewLimiter(checksPerSecond, checksPerSecond),
+		slots:  make(chan struct{}, maxEntering),
 		rooms:  map[string]*room{}, problems: map[string]string{},
 	}
 	if r.log == nil {

@@ -265,6 +265,27 @@ func TestServerRestartEmptiesItsRooms(t *testing.T) {
 	})
 }
 
+func TestRoomThatEndsBeforeUsherIsBackIsToldGone(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		synctest.Wait()
+		s.dropOccupant()
+		r.Want("standup", meeting.WantRegain)
+		want(t, seen, "roster aa focus", "sight lost")
+		// It is still there when usher comes back, but gone before usher is in.
+		s.set(func() { s.silent = true })
+		s.raiseOccupant()
+		time.Sleep(20 * time.Second)
+		s.destroyRoom("standup")
+		time.Sleep(20 * time.Second)
+		if got := seen.take(); !slices.Contains(got, "room gone server_shutdown") {
+			t.Errorf("observed %q, want the room gone", got)
+		}
+	})
+}
+
 func TestThousandRoomsAreRegainedAtOnce(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
 		names := make([]string, 1000)

@@ -25,6 +25,7 @@ log = {
 
 admins = { "jibri@auth.meet.jitsi", "focus@auth.meet.jitsi", "jvb@auth.meet.jitsi" }
 component_admins_as_room_owners = true
+gc = { mode = "incremental"; threshold = 400; speed = 250; step_size = 13 }
 unlimited_jids = { "focus@auth.meet.jitsi", "jvb@auth.meet.jitsi" }
 limits = {
     c2s = { rate = "10kb/s" };

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -52,7 +51,7 @@ func TestKilledServer(t *testing.T) {
 	for i := range 50 {
 		s.play(r, human(fmt.Sprint("n", i), ""))
 	}
-	srv.kill()
+	srv.Kill()
 	err := r.Commit(t.Context(), s.apply(human("late", "")))
 	unavailable(t, r, err, reasonConn)
 	unavailable(t, r, r.Ping(t.Context()), reasonConn)
@@ -75,7 +74,7 @@ func TestHungServer(t *testing.T) {
 	commit(t, r, c)
 	join := s.apply(human("ada", ""))
 
-	srv.signal(syscall.SIGSTOP)
+	srv.Pause()
 	start := time.Now()
 	err := r.Commit(t.Context(), join) // arrives, and is worked off after the thaw
 	if took := time.Since(start); took > patience {
@@ -85,7 +84,7 @@ func TestHungServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	unavailable(t, r, r.Commit(ctx, join), reasonTimeout)
-	srv.signal(syscall.SIGCONT)
+	srv.Resume()
 
 	eventually(t, r, join)
 	if got := must(r.Events(t.Context(), "", 10))(t); len(got) != 3 {

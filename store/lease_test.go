@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -161,9 +160,9 @@ func TestLeaseHungServer(t *testing.T) {
 	r.times.demote = time.Second
 	a := lead(t, r, "a")
 	wait(t, a.began)
-	srv.signal(syscall.SIGSTOP)
+	srv.Pause()
 	err := wait(t, a.lost)
-	srv.signal(syscall.SIGCONT)
+	srv.Resume()
 	if !errors.Is(err, ErrLeaseLost) || !errors.Is(err, meeting.ErrUnavailable) {
 		t.Errorf("cause = %v, want ErrLeaseLost for want of Redis", err)
 	}

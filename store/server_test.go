@@ -3,74 +3,38 @@ package store
 import (
 	"context"
 	"fmt"
-	"net"
-	"os/exec"
-	"strconv"
 	"sync/atomic"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"usher/internal/stack"
+	"usher/internal/stack/stacktest"
 )
 
-// server is a real redis-server on a free port of the loopback interface, with
-// its append-only file in a folder of its own.
+// server is a real redis-server for one test.
 type server struct {
-	t    testing.TB
-	dir  string
-	port int
-	cmd  *exec.Cmd
-	raw  *redis.Client // for tests to look and to meddle
+	*stack.Redis
+	t   testing.TB
+	raw *redis.Client // for tests to look and to meddle
 }
 
 func startServer(t testing.TB) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	s := &server{Redis: stacktest.Redis(t), t: t}
+	options, err := redis.ParseURL(s.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{t: t, dir: t.TempDir(), port: l.Addr().(*net.TCPAddr).Port}
-	l.Close()
-	s.raw = redis.NewClient(&redis.Options{Addr: s.addr()})
-	t.Cleanup(func() {
-		s.raw.Close()
-		s.kill()
-	})
-	s.start()
+	s.raw = redis.NewClient(options)
+	t.Cleanup(func() { s.raw.Close() })
 	return s
 }
 
-func (s *server) addr() string { return fmt.Sprintf("127.0.0.1:%d", s.port) }
-
-// start runs the server and returns when it answers.
+// start runs the server again after a Kill, and returns when it answers.
 func (s *server) start() {
 	s.t.Helper()
-	s.cmd = exec.Command("redis-server", "--bind", "127.0.0.1", "--port", strconv.Itoa(s.port),
-		"--save", "", "--appendonly", "yes", "--dir", s.dir, "--logfile", "redis.log")
-	if err := s.cmd.Start(); err != nil {
-		s.t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	for s.raw.Ping(ctx).Err() != nil {
-		if ctx.Err() != nil {
-			s.t.Fatalf("redis-server does not answer on port %d, see %s/redis.log", s.port, s.dir)
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-}
-
-// kill ends the server at once, like kill -9.
-func (s *server) kill() {
-	_ = s.cmd.Process.Kill()
-	_ = s.cmd.Wait()
-}
-
-// signal sends SIGSTOP or SIGCONT.
-func (s *server) signal(sig syscall.Signal) {
-	s.t.Helper()
-	if err := s.cmd.Process.Signal(sig); err != nil {
+	if err := s.Restart(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
 }
@@ -93,7 +57,7 @@ func (s *server) open() *Redis {
 
 func (s *server) openSite(site string) *Redis {
 	s.t.Helper()
-	r, err := NewRedis(Config{URL: "redis://" + s.addr(), Site: site})
+	r, err := NewRedis(Config{URL: s.URL, Site: site})
 	if err != nil {
 		s.t.Fatal(err)
 	}

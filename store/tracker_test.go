@@ -58,7 +58,7 @@ func TestTrackerOverFaults(t *testing.T) {
 	settle()
 	check()
 
-	srv.kill()
+	srv.Kill()
 	join()
 	srv.start()
 	settle()

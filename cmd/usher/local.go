@@ -34,23 +34,42 @@ type localSite struct {
 	prosody *stack.Prosody
 	sim     jitsisim.Site
 	focus   *jitsisim.Focus
+	args    []string // flags of `usher serve` for this site
 	cfg     config.Config
 	tokens  *token.Issuer
 	at      addresses
 
-	cancel context.CancelFunc
-	parts  *errgroup.Group
+	running context.Context // of the parts; ends with the first that fails
+	cancel  context.CancelFunc
+	parts   *errgroup.Group
 }
 
 // startLocal starts the site with its files in dir and blocks until usher is
 // ready. extra are flags of `usher serve` that differ from the local site's.
 func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...string) (_ *localSite, err error) {
-	starting, done := context.WithTimeoutCause(ctx, startPatience, errors.New("the local site did not start in time"))
+	ctx, done := context.WithTimeoutCause(ctx, startPatience, errors.New("the local site did not start in time"))
 	defer done()
+	s, err := startSite(ctx, dir, log, extra...)
+	if err != nil {
+		return nil, err
+	}
+	if err = s.startUsher(ctx, log); err == nil {
+		err = s.waitReady(ctx)
+	}
+	if err != nil {
+		return nil, errors.Join(err, s.stop())
+	}
+	return s, nil
+}
+
+// startSite starts the site without usher and blocks until it is up, or ctx
+// ends.
+func startSite(ctx context.Context, dir string, log *slog.Logger, extra ...string) (_ *localSite, err error) {
 	s := &localSite{}
 	// Stopping is ours: a child must not go before those who talk to it.
-	ctx, s.cancel = context.WithCancel(context.WithoutCancel(ctx))
-	s.parts, ctx = errgroup.WithContext(ctx)
+	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	s.cancel = cancel
+	s.parts, s.running = errgroup.WithContext(running)
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.stop())
@@ -61,7 +80,7 @@ func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...stri
 	if err != nil {
 		return nil, err
 	}
-	s.prosody, err = stack.StartProsody(starting, filepath.Join(dir, "prosody"), stack.ProsodyConfig{
+	s.prosody, err = stack.StartProsody(ctx, filepath.Join(dir, "prosody"), stack.ProsodyConfig{
 		ReservationURL: "http://" + listen + "/reservations",
 	})
 	if err != nil {
@@ -75,9 +94,9 @@ func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...stri
 	if err != nil {
 		return nil, err
 	}
-	s.parts.Go(func() error { return s.focus.Run(ctx) })
+	s.parts.Go(func() error { return s.focus.Run(s.running) })
 
-	s.cfg, err = localConfig(append([]string{
+	s.args = append([]string{
 		"--listen=" + listen, "--admin-listen=127.0.0.1:0",
 		"--component-addr=" + s.prosody.ComponentAddr, "--component-secret=" + stack.ComponentSecret,
 		"--client-addr=" + s.prosody.ClientAddr, "--occupant-password=" + stack.Usher.Password,
@@ -85,28 +104,34 @@ func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...stri
 		"--reservation-token=" + stack.ReservationToken, "--api-key=" + "key-" + rand.Text(),
 		"--data-dir=" + filepath.Join(dir, "redis"),
 		"--jwt-app-id=" + stack.JWTAppID, "--jwt-secret=" + stack.JWTAppSecret,
-	}, extra...))
-	if err != nil {
+	}, extra...)
+	if s.cfg, err = localConfig(s.args); err != nil {
 		return nil, err
 	}
 	if s.tokens, err = newIssuer(s.cfg.Jitsi); err != nil {
 		return nil, err
 	}
+	if err := s.focus.WaitUp(ctx); err != nil {
+		return nil, fmt.Errorf("simulated focus: %w", err)
+	}
+	return s, nil
+}
+
+// startUsher runs usher in this process and blocks until it listens, or ctx
+// ends.
+func (s *localSite) startUsher(ctx context.Context, log *slog.Logger) error {
 	listening := make(chan struct{})
 	s.parts.Go(func() error {
-		return serve(ctx, s.cfg, log, func(at addresses) { s.at = at; close(listening) })
+		return serve(s.running, s.cfg, log, func(at addresses) { s.at = at; close(listening) })
 	})
 	select {
 	case <-listening:
+		return nil
+	case <-s.running.Done():
+		return s.parts.Wait()
 	case <-ctx.Done():
-		return nil, s.parts.Wait()
-	case <-starting.Done():
-		return nil, context.Cause(starting)
+		return context.Cause(ctx)
 	}
-	if err := s.focus.WaitUp(starting); err != nil {
-		return nil, fmt.Errorf("simulated focus: %w", err)
-	}
-	return s, s.waitReady(starting)
 }
 
 // stop ends everything that startLocal started, in reverse order.

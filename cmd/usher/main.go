@@ -21,6 +21,7 @@ type cli struct {
 	Serve   serveCommand   `cmd:"" help:"Run usher."`
 	Demo    demoCommand    `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
 	Token   tokenCommand   `cmd:"" help:"Make and examine the tokens that let people into rooms."`
+	Bench   benchCommand   `cmd:"" hidden:""`
 	Version versionCommand `cmd:"" help:"Print the version."`
 }
 

@@ -1,0 +1,151 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+)
+
+// benchCommand is `usher bench`, for those who work on usher: it measures the
+// figures of docs/benchmarks.md.
+type benchCommand struct {
+	Only       string `help:"Measure only what has a figure whose name begins so."`
+	CPUProfile string `name:"cpu-profile" help:"File for a CPU profile of usher during the replay."`
+}
+
+// Run prints each figure as a line of JSON on stdout, and what it is doing on
+// stderr. A figure over its budget is told, it is no error.
+func (c *benchCommand) Run(ctx context.Context, stderr io.Writer) error {
+	dir, err := os.MkdirTemp("", "usher-bench-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	b := &bench{dir: dir, progress: stderr, cpuProfile: c.CPUProfile, begin: time.Now()}
+	var errs []error
+	for _, m := range measurements {
+		if !slices.ContainsFunc(m.budgets, func(x budget) bool { return strings.HasPrefix(x.name, c.Only) }) {
+			continue
+		}
+		b.say("%s", m.title)
+		got, err := m.measure(b, ctx)
+		if ctx.Err() != nil {
+			return context.Canceled
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", m.title, err))
+			b.say("failed: %v", err)
+			continue
+		}
+		for _, x := range m.budgets {
+			if err := x.print(os.Stdout, median(got[x.name])); err != nil {
+				return err
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// bench is one run of the command.
+type bench struct {
+	dir        string // files of the servers; thrown away
+	progress   io.Writer
+	cpuProfile string
+	begin      time.Time
+	folders    int
+}
+
+// say reports progress.
+func (b *bench) say(format string, args ...any) {
+	fmt.Fprintf(b.progress, "%6.1f s  "+format+"\n", append([]any{time.Since(b.begin).Seconds()}, args...)...)
+}
+
+// folder returns a new folder.
+func (b *bench) folder() (string, error) {
+	b.folders++
+	path := fmt.Sprintf("%s/%d", b.dir, b.folders)
+	return path, os.Mkdir(path, 0o700)
+}
+
+// measurement yields some figures together.
+type measurement struct {
+	title   string
+	budgets []budget
+	measure func(*bench, context.Context) (samples, error)
+}
+
+// samples are the outcomes of a figure's repeated runs, by its name.
+type samples map[string][]float64
+
+func (s samples) add(name string, value float64) { s[name] = append(s[name], value) }
+
+// budget is what a figure should reach.
+type budget struct {
+	name, unit string
+	limit      float64
+	atLeast    bool // else at most
+}
+
+var measurements = []measurement{
+	{"replay of a mix of presences", []budget{
+		{name: "replay_mix", unit: "stanzas/s/core", limit: 20_000, atLeast: true},
+	}, (*bench).replay},
+	{"from a stanza to Redis", []budget{
+		{name: "stanza_to_commit_p50", unit: "ms", limit: 0.5},
+		{name: "stanza_to_commit_p99", unit: "ms", limit: 5},
+	}, (*bench).stanzaToCommit},
+	{"joins and leaves on a real Prosody", []budget{
+		{name: "join_to_redis_p50", unit: "ms", limit: 5},
+		{name: "join_to_redis_p99", unit: "ms", limit: 75},
+		{name: "prosody_cpu_ratio", unit: "ratio", limit: 1.12},
+	}, (*bench).joins},
+	{"coming back to 1,000 rooms of 10", []budget{
+		{name: "resync_1000x10", unit: "s", limit: 2},
+	}, func(b *bench, ctx context.Context) (samples, error) { return b.resync(ctx, "resync_1000x10", 1000, 10) }},
+	{"coming back to 5,000 rooms of 2", []budget{
+		{name: "resync_5000x2", unit: "s", limit: 4},
+	}, func(b *bench, ctx context.Context) (samples, error) { return b.resync(ctx, "resync_5000x2", 5000, 2) }},
+	{"memory with 5,000 rooms of 10", []budget{
+		{name: "rss_5000x10", unit: "MB", limit: 150},
+	}, (*bench).fullMemory},
+	{"memory when idle", []budget{
+		{name: "idle_rss", unit: "MB", limit: 30},
+	}, (*bench).idleMemory},
+}
+
+// print writes the figure as one line of JSON.
+func (x budget) print(w io.Writer, value float64) error {
+	return json.NewEncoder(w).Encode(struct {
+		Name   string      `json:"name"`
+		Value  json.Number `json:"value"`
+		Unit   string      `json:"unit"`
+		Budget float64     `json:"budget"`
+		OK     bool        `json:"ok"`
+	}{x.name, rounded(value), x.unit, x.limit, x.atLeast == (value >= x.limit) || value == x.limit})
+}
+
+// rounded keeps three digits behind the point of small values, none of large.
+func rounded(v float64) json.Number {
+	if v >= 1000 {
+		return json.Number(fmt.Sprintf("%.0f", v))
+	}
+	return json.Number(fmt.Sprintf("%.3f", v))
+}
+
+func median(values []float64) float64 { return percentile(values, 50) }
+
+// percentile returns the value that p percent of the values do not exceed; the
+// values may be in any order, and there is at least one.
+func percentile(values []float64, p int) float64 {
+	sorted := slices.Sorted(slices.Values(values))
+	return sorted[(len(sorted)-1)*p/100]
+}
+
+// milliseconds is how latencies are told.
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }

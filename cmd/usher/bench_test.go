@@ -1,0 +1,34 @@
+package main
+
+import (
+	"bytes"
+	"testing"
+)
+
+func TestBudgetLine(t *testing.T) {
+	for _, tt := range []struct {
+		budget budget
+		value  float64
+		want   string
+	}{
+		{budget{name: "a", unit: "ms", limit: 0.5}, 0.25, `{"name":"a","value":0.250,"unit":"ms","budget":0.5,"ok":true}`},
+		{budget{name: "a", unit: "ms", limit: 0.5}, 0.5, `{"name":"a","value":0.500,"unit":"ms","budget":0.5,"ok":true}`},
+		{budget{name: "a", unit: "ms", limit: 0.5}, 0.6, `{"name":"a","value":0.600,"unit":"ms","budget":0.5,"ok":false}`},
+		{budget{name: "b", unit: "1/s", limit: 20_000, atLeast: true}, 19_999.4, `{"name":"b","value":19999,"unit":"1/s","budget":20000,"ok":false}`},
+		{budget{name: "b", unit: "1/s", limit: 20_000, atLeast: true}, 20_000, `{"name":"b","value":20000,"unit":"1/s","budget":20000,"ok":true}`},
+	} {
+		var b bytes.Buffer
+		if err := tt.budget.print(&b, tt.value); err != nil || b.String() != tt.want+"\n" {
+			t.Errorf("%v of %v = %s (%v), want %s", tt.budget.name, tt.value, b.String(), err, tt.want)
+		}
+	}
+}
+
+func TestPercentile(t *testing.T) {
+	values := []float64{5, 1, 4, 2, 3}
+	for p, want := range map[int]float64{0: 1, 50: 3, 99: 4, 100: 5} {
+		if got := percentile(values, p); got != want {
+			t.Errorf("percentile %d = %v, want %v", p, got, want)
+		}
+	}
+}

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"usher/internal/stack"
+)
+
+// benchKey is the API key of measured ushers, on loopback for some seconds.
+const benchKey = "key-of-the-benchmarks"
+
+// httpAtOnce is how many requests are under way while meetings are made.
+const httpAtOnce = 8
+
+// clockTick is the unit of CPU times in /proc, the same on every Linux (proc(5)).
+const clockTick = 10 * time.Millisecond
+
+// measuredUsher is an `usher serve` of its own process, so that its CPU time
+// and memory are nobody else's.
+type measuredUsher struct {
+	api, admin string
+	redisURL   string
+	env, flags []string
+	log        string // path
+	cmd        *exec.Cmd
+	client     *http.Client
+}
+
+// startUsher starts `usher serve` and blocks until it is ready. env is all of
+// its environment but the PATH.
+func startUsher(ctx context.Context, dir, redisURL string, env []string, flags ...string) (*measuredUsher, error) {
+	u := &measuredUsher{redisURL: redisURL, env: env, log: filepath.Join(dir, "usher.log")}
+	u.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: httpAtOnce}}
+	var err1, err2 error
+	u.api, err1 = stack.FreeAddr()
+	u.admin, err2 = stack.FreeAddr()
+	if err := errors.Join(err1, err2); err != nil {
+		return nil, err
+	}
+	u.flags = append([]string{
+		"serve", "--listen=" + u.api, "--admin-listen=" + u.admin, "--redis-url=" + redisURL,
+		"--api-key=" + benchKey, "--reservation-token=" + stack.ReservationToken,
+		"--component-secret=" + stack.ComponentSecret, "--log-level=warn",
+	}, flags...)
+	return u, u.start(ctx)
+}
+
+// start starts the process, anew after its end.
+func (u *measuredUsher) start(ctx context.Context) error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(u.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	u.cmd = exec.CommandContext(ctx, program, u.flags...) // ourselves
+	u.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, u.env...)
+	u.cmd.Stdout, u.cmd.Stderr = log, log
+	if err := u.cmd.Start(); err != nil {
+		return err
+	}
+	return u.until(ctx, func() (bool, error) {
+		_, err := u.get(ctx, "/readyz")
+		return err == nil, nil // it does not listen at first, and then is not ready
+	})
+}
+
+// stop ends the process in good order, kill as a crash does.
+func (u *measuredUsher) stop() { u.end(syscall.SIGTERM) }
+func (u *measuredUsher) kill() { u.end(syscall.SIGKILL) }
+
+func (u *measuredUsher) end(sig os.Signal) {
+	_ = u.cmd.Process.Signal(sig) // fails when it has ended by itself
+	_ = u.cmd.Wait()              // reports the signal
+	u.client.CloseIdleConnections()
+}
+
+// untilPatience is how long until waits; 5,000 rooms take a real Prosody tens
+// of seconds.
+const untilPatience = 2 * time.Minute
+
+// until blocks until ok. It looks every 20 ms: looking costs usher time too.
+func (u *measuredUsher) until(ctx context.Context, ok func() (bool, error)) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, untilPatience, fmt.Errorf("usher did not get there within %v", untilPatience))
+	defer cancel()
+	for {
+		done, err := ok()
+		if done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			text, _ := os.ReadFile(u.log)
+			return fmt.Errorf("%w; its log: %s", context.Cause(ctx), text)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// follow makes a meeting for each room, announces the room as Prosody does,
+// and blocks until usher is in all of them and has stored who is there.
+func (u *measuredUsher) follow(ctx context.Context, rooms []string) error {
+	g, making := errgroup.WithContext(ctx)
+	g.SetLimit(httpAtOnce)
+	for _, room := range rooms {
+		g.Go(func() error {
+			if err := u.post(making, "/v1/meetings", "application/json", benchKey, `{"room":"`+room+`"}`); err != nil {
+				return err
+			}
+			return u.post(making, "/reservations/conference", "application/x-www-form-urlencoded",
+				stack.ReservationToken, url.Values{"name": {room}}.Encode())
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return u.inSync(ctx, len(rooms))
+}
+
+// inSync blocks until usher is in so many rooms and sees all of them.
+func (u *measuredUsher) inSync(ctx context.Context, rooms int) error {
+	return u.until(ctx, func() (bool, error) {
+		m, err := u.metrics(ctx)
+		return m["usher_rooms_followed"] == float64(rooms) && m["usher_meetings_stale"] == 0, err
+	})
+}
+
+func (u *measuredUsher) post(ctx context.Context, path, kind, token, body string) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+u.api+path, strings.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", kind)
+	req.Header.Set("Authorization", "Bearer "+token)
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode/100 != 2 {
+		err = fmt.Errorf("POST %s: %s: %s", path, resp.Status, text)
+	}
+	return err
+}
+
+// metrics returns the present values of usher's series, by name and labels.
+func (u *measuredUsher) metrics(ctx context.Context) (map[string]float64, error) {
+	text, err := u.get(ctx, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	values := map[string]float64{}
+	for line := range strings.Lines(string(text)) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		if v, err := strconv.ParseFloat(value, 64); err == nil {
+			values[name] = v
+		}
+	}
+	return values, nil
+}
+
+func (u *measuredUsher) get(ctx context.Context, path string) ([]byte, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+u.admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := u.client.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = fmt.Errorf("GET %s: %s: %s", path, resp.Status, text)
+	}
+	return text, err
+}
+
+// cpuTime returns the CPU time that a process has used, its own and the
+// kernel's for it, to 10 ms.
+func cpuTime(pid int) (time.Duration, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	// The second field is the program's name in brackets, which may hold blanks.
+	fields := bytes.Fields(text[bytes.LastIndexByte(text, ')')+1:])
+	if len(fields) < 13 {
+		return 0, fmt.Errorf("cannot read CPU times in %q", text)
+	}
+	user, err1 := strconv.Atoi(string(fields[11]))
+	system, err2 := strconv.Atoi(string(fields[12]))
+	return time.Duration(user+system) * clockTick, errors.Join(err1, err2)
+}
+
+// resident returns the memory of a process that is in RAM, in MB of 10⁶ bytes.
+func resident(pid int) (float64, error) {
+	file, err := os.Open(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	for lines := bufio.NewScanner(file); lines.Scan(); {
+		var kib float64
+		if n, _ := fmt.Sscanf(lines.Text(), "VmRSS: %f kB", &kib); n == 1 {
+			return kib * 1024 / 1e6, nil
+		}
+	}
+	return 0, errors.New("cannot read the resident memory")
+}
+
+// profile writes a CPU profile of the next seconds into the file at path.
+func (u *measuredUsher) profile(ctx context.Context, path string, seconds int) error {
+	text, err := u.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, text, 0o600)
+}
+
+// notice is what the measurements read of a notice in the event log.
+type notice struct {
+	Type string `json:"type"`
+	Data struct {
+		Participant struct {
+			Endpoint string    `json:"endpoint_id"`
+			Hand     time.Time `json:"hand_raised_at"`
+		} `json:"participant"`
+	} `json:"data"`
+}
+
+func readNotice(text string) (n notice, err error) {
+	err = json.Unmarshal([]byte(text), &n)
+	return n, err
+}

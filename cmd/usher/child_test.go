@@ -1,0 +1,55 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+
+	"usher/internal/stack"
+)
+
+// asUsher makes a process of the test binary be usher, so that a test can kill
+// it and no test runs another build than its own.
+const asUsher = "USHER_TEST_AS_USHER"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asUsher) != "" {
+		main()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// process is usher as a child process.
+type process struct {
+	*exec.Cmd
+	at addresses
+}
+
+// runUsher starts usher as a child with the site's flags and more, and waits
+// until it listens. The scene's questions go to the one started last.
+func (s *scene) runUsher(more ...string) *process {
+	s.t.Helper()
+	admin, err := stack.FreeAddr()
+	must(s.t, err)
+	args := append(append([]string{"serve"}, s.args...), append([]string{"--admin-listen=" + admin}, more...)...)
+	p := &process{Cmd: exec.Command(os.Args[0], args...), at: addresses{admin: admin, redis: s.redis.URL}}
+	p.Env, p.Stderr = []string{asUsher + "=1", "PATH=" + os.Getenv("PATH")}, s.log
+	must(s.t, p.Start())
+	s.t.Cleanup(p.kill)
+	cfg, err := localConfig(args[1:])
+	must(s.t, err)
+	p.at.api = cfg.Listen
+	s.talkTo(p)
+	s.until("usher listens", func() bool { return s.notReady()["usher"] == "" })
+	return p
+}
+
+// talkTo directs the scene's questions to another usher.
+func (s *scene) talkTo(p *process) { s.at = p.at }
+
+// kill ends the process as kill -9 does, and returns when it is gone.
+func (p *process) kill() {
+	_ = p.Process.Kill() // may have ended already
+	_ = p.Wait()
+}

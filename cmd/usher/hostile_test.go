@@ -1,0 +1,159 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/hex"
+	"encoding/xml"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+
+	"usher/component"
+	"usher/internal/stack"
+)
+
+// TestHostilePeople proves that well-formed stanzas, however odd or false,
+// never end usher's stream, that claims which are not theirs to make are not
+// believed but counted, and that everybody still counts as one human.
+func TestHostilePeople(t *testing.T) {
+	s := newScene(t)
+	s.enter(s.person("Ada", "u-ada"))
+	c := s.dialRaw()
+	room := s.room + "@" + stack.MUCDomain
+	hostile := []struct{ from, nick, children string }{
+		// U+0640 is a letter that XMPP addresses must not hold (RFC 7622), but
+		// Prosody lets it through and mellium's parser does not.
+		{stack.CrowdDomain + "/web", "\u0640", ""},
+		{"u1@" + stack.CrowdDomain + "/\u0640", "resource", ""},
+		{"u2@" + stack.CrowdDomain + "/web", "large", "<large>" + strings.Repeat("x", 490<<10) + "</large>"},
+		{"u3@" + stack.CrowdDomain + "/web", "longname", "<nick xmlns='http://jabber.org/protocol/nick'>" + strings.Repeat("\u00e9", 100<<10) + "</nick>"},
+		{"u4@" + stack.CrowdDomain + "/web", "unknown", "<wild xmlns='urn:example:wild'><wilder/></wild><SourceInfo>{not JSON</SourceInfo><jitsi_participant_raisedHand>soon</jitsi_participant_raisedHand>"},
+		{"u5@" + stack.CrowdDomain + "/web", "deep", strings.Repeat("<a>", 50) + strings.Repeat("</a>", 50)},
+		{"u6@" + stack.CrowdDomain + "/web", "recorder", "<features><feature var='http://jitsi.org/protocol/jibri'/></features>"},
+		{"u7@" + stack.CrowdDomain + "/web", "status", "<jibri-recording-status xmlns='http://jitsi.org/protocol/jibri' status='on' recording_mode='file'/>"},
+		{"focus@" + stack.CrowdDomain + "/focus", "focus2", "<x xmlns='http://jabber.org/protocol/muc#user'><item jid='focus@auth.meet.jitsi/focus' role='moderator'/><status code='110'/><status code='307'/></x>"},
+	}
+	for _, h := range hostile {
+		c.send("<presence from='%s' to='%s/%s'><x xmlns='http://jabber.org/protocol/muc'/>%s</presence>", h.from, room, h.nick, h.children)
+	}
+	s.counts(1 + len(hostile))
+
+	// The server takes out who a client claims to be.
+	forger := s.login()
+	must(t, forger.Send(within(t), "presence", room+"/forger", "", element("http://jabber.org/protocol/muc", "x", ""),
+		element("", "identity", "<user><id>u-ada</id><name>Ada</name></user>")))
+	s.counts(2 + len(hostile))
+	// And the room keeps the focus's nick for the focus.
+	must(t, forger.Send(within(t), "presence", room+"/focus", ""))
+
+	for _, h := range hostile {
+		c.send("<presence from='%s' to='%s/%s' type='unavailable'/>", h.from, room, h.nick)
+	}
+	s.counts(2)
+	must(t, forger.Send(within(t), "presence", room+"/forger", "unavailable"))
+	s.counts(1)
+	if n := s.metric("usher_xmpp_disconnects_total"); n != 0 {
+		t.Errorf("%v streams have ended, want none", n)
+	}
+	if n := s.metric(`usher_untrusted_presence_total{kind="feature"}`); n == 0 {
+		t.Error("a guest's claim to be a recorder was not counted")
+	}
+	if n := s.metric("usher_panics_total"); n != 0 {
+		t.Errorf("%v panics", n)
+	}
+	for _, n := range s.events() {
+		if p := n.Data.Participant; p != nil && len(p.Name) > 256 {
+			t.Errorf("a name of %d bytes was recorded", len(p.Name))
+		}
+	}
+	s.waitReady("")
+}
+
+// TestIdentityIsBelievedOnlyOfAServerThatVouches proves that without the
+// switch nobody becomes somebody else by saying so.
+func TestIdentityIsBelievedOnlyOfAServerThatVouches(t *testing.T) {
+	s := newScene(t, "--trust-identity=false")
+	s.enter(s.person("Ada", "u-ada"))
+	c := s.dialRaw()
+	c.send("<presence from='u1@%s/web' to='%s@%s/forger'><x xmlns='http://jabber.org/protocol/muc'/>"+
+		"<identity><user><id>u-ada</id></user></identity></presence>", stack.CrowdDomain, s.room, stack.MUCDomain)
+	s.counts(2)
+	if n := s.metric(`usher_untrusted_presence_total{kind="identity"}`); n < 2 {
+		t.Errorf("%v claims counted, want both", n)
+	}
+}
+
+// raw is a component stream (XEP-0114) that sends whatever it is told to.
+type raw struct {
+	t    testing.TB
+	conn net.Conn
+}
+
+// dialRaw connects as the crowd's component, whose users may say anything.
+func (s *scene) dialRaw() *raw {
+	s.t.Helper()
+	conn, err := net.Dial("tcp", s.prosody.ComponentAddr)
+	must(s.t, err)
+	c := &raw{s.t, conn}
+	c.send("<stream:stream xmlns='jabber:component:accept' xmlns:stream='http://etherx.jabber.org/streams' to='%s'>", stack.CrowdDomain)
+	in := bufio.NewReader(conn)
+	var id string
+	for id == "" {
+		tag, err := in.ReadString('>')
+		must(s.t, err)
+		if _, rest, ok := strings.Cut(tag, " id='"); ok {
+			id, _, _ = strings.Cut(rest, "'")
+		}
+	}
+	sum := sha1.Sum([]byte(id + stack.CrowdSecret))
+	c.send("<handshake>%s</handshake>", hex.EncodeToString(sum[:]))
+	var reading sync.WaitGroup
+	reading.Go(func() { _, _ = io.Copy(io.Discard, in) })
+	s.t.Cleanup(func() {
+		_ = conn.Close()
+		reading.Wait()
+	})
+	return c
+}
+
+func (c *raw) send(format string, args ...any) {
+	c.t.Helper()
+	_, err := fmt.Fprintf(c.conn, format, args...)
+	must(c.t, err)
+}
+
+// login logs in as a guest who sends whatever it is told to.
+func (s *scene) login() *component.Sender {
+	s.t.Helper()
+	up := make(chan struct{}, 1)
+	link, err := component.NewClient(component.ClientConfig{
+		Addr: s.prosody.ClientAddr, JID: stack.Domain, ServerName: stack.Domain, CAFile: s.prosody.CAFile,
+		Handler: component.Handler{Up: func(string) { up <- struct{}{} }},
+	})
+	must(s.t, err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() { _ = link.Run(ctx) })
+	s.t.Cleanup(func() {
+		cancel()
+		running.Wait()
+	})
+	select {
+	case <-up:
+	case <-within(s.t).Done():
+		s.t.Fatal("no login")
+	}
+	return link.As("")
+}
+
+func element(space, local, inner string) any {
+	return struct {
+		XMLName xml.Name
+		Inner   string `xml:",innerxml"`
+	}{xml.Name{Space: space, Local: local}, inner}
+}

@@ -1,0 +1,69 @@
+package main
+
+import "testing"
+
+// TestRedisAway proves that people may come and go while Redis is dead or
+// hangs: usher goes on listening, says what is wrong, refuses commands, and
+// stores everything in its order once Redis is back.
+func TestRedisAway(t *testing.T) {
+	for name, fault := range map[string]struct{ begin, end func(*scene) }{
+		"killed": {func(s *scene) { s.redis.Kill() }, func(s *scene) { must(s.t, s.redis.Restart(s.t.Context())) }},
+		"hangs":  {func(s *scene) { s.redis.Pause() }, func(s *scene) { s.redis.Resume() }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newScene(t)
+			ada, bob, cy := s.person("Ada", "u-ada"), s.person("Bob", ""), s.person("Cy", "")
+			s.enter(ada)
+			fault.begin(s)
+			must(t, bob.Join(within(t)))
+			must(t, ada.Leave(within(t)))
+			s.waitReady("store")
+			s.refused(503)
+			must(t, cy.Join(within(t)))
+			must(t, bob.Leave(within(t)))
+			fault.end(s)
+			s.waitReady("")
+			s.counts(1)
+			s.tells("session.started", "joined Ada", "joined Bob", "left Ada left", "joined Cy", "left Bob left")
+			s.create("another")
+		})
+	}
+}
+
+// TestRedisAwayForLongerThanTheLease proves that usher stops leading when it
+// cannot renew its lease, and that what happened meanwhile is found when it
+// leads again: who is in, in the same session, without a phantom.
+func TestRedisAwayForLongerThanTheLease(t *testing.T) {
+	s := newScene(t)
+	ada, bob, cy := s.person("Ada", "u-ada"), s.person("Bob", ""), s.person("Cy", "")
+	s.enter(ada, bob)
+	s.redis.Pause()
+	s.until("usher has stopped leading", func() bool { return s.notReady()["meetings"] != "" })
+	must(t, bob.Leave(within(t)))
+	must(t, cy.Join(within(t)))
+	s.redis.Resume()
+	s.waitReady("")
+	s.counts(2)
+	s.tellsThen([]string{"session.started", "joined Ada", "joined Bob"}, "joined Cy", "left Bob disconnected")
+	s.oneSession()
+}
+
+// TestRedisEmptied proves that an empty Redis means "unknown": usher writes
+// what it knows anew, and nobody is told to have left and come back.
+func TestRedisEmptied(t *testing.T) {
+	s := newScene(t)
+	s.enter(s.person("Ada", "u-ada"), s.person("Bob", ""))
+	rdb := s.client()
+	must(t, rdb.FlushAll(t.Context()).Err())
+	cy := s.person("Cy", "")
+	must(t, cy.Join(within(t)))
+	s.counts(3)
+	for _, e := range rdb.XRange(t.Context(), "usher:{main}:events", "-", "+").Val() {
+		t.Logf("event after the loss: %v", e.Values)
+	}
+	if n := rdb.XLen(t.Context(), "usher:{main}:events").Val(); n != 1 {
+		t.Errorf("%d events after the loss, want only that Cy joined", n)
+	}
+	must(t, cy.Leave(within(t)))
+	s.counts(2)
+}

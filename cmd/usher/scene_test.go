@@ -1,0 +1,378 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"usher/internal/jitsisim"
+	"usher/internal/stack"
+	"usher/internal/stack/stacktest"
+	"usher/meeting"
+	"usher/store"
+	"usher/token"
+)
+
+// patience bounds a wait for what takes seconds on an idle machine at most,
+// the lease of a dead leader among it. It only says when to give up.
+const patience = time.Minute
+
+// scene is a test's own site, with a Redis of its own that outlives usher.
+type scene struct {
+	*localSite
+	t     *testing.T
+	redis *stack.Redis
+	log   *logText
+	id    string // of the meeting
+	room  string
+}
+
+// newSite starts everything but usher.
+func newSite(t *testing.T, extra ...string) *scene {
+	t.Helper()
+	t.Parallel() // nothing is shared, and most tests wait for a timeout
+	s := &scene{t: t, redis: stacktest.Redis(t), log: &logText{}}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", s.log)
+		}
+	})
+	var err error
+	s.localSite, err = startSite(t.Context(), t.TempDir(), newLog(s.log, slog.LevelInfo),
+		append([]string{"--redis-url=" + s.redis.URL}, extra...)...)
+	must(t, err)
+	s.at = addresses{api: s.cfg.Listen, redis: s.redis.URL}
+	t.Cleanup(func() {
+		s.cancel()
+		if err := s.parts.Wait(); err != nil {
+			t.Errorf("a part of the site ended: %v", err)
+		}
+		s.prosody.Kill()
+	})
+	return s
+}
+
+// newScene starts the site and usher, and makes a meeting.
+func newScene(t *testing.T, extra ...string) *scene {
+	t.Helper()
+	s := newSite(t, extra...)
+	must(t, s.startUsher(t.Context(), newLog(s.log, slog.LevelInfo)))
+	s.waitReady("")
+	s.create("standup")
+	return s
+}
+
+func (s *scene) create(room string) {
+	s.t.Helper()
+	var m meeting.MeetingInfo
+	must(s.t, s.call(s.t.Context(), "POST", "/v1/meetings", map[string]any{"room": room}, &m))
+	s.id, s.room = m.ID, m.Room
+}
+
+// person returns somebody who is gone at the end of the test; user is empty
+// for a guest.
+func (s *scene) person(name, user string) *jitsisim.Person {
+	s.t.Helper()
+	ticket := ""
+	if user != "" {
+		var err error
+		ticket, _, err = s.tokens.Issue(time.Now(), token.Claims{Room: s.room, User: token.User{ID: user, Name: name}})
+		must(s.t, err)
+	}
+	p := jitsisim.NewPerson(s.sim, s.room, name, ticket)
+	s.t.Cleanup(p.Drop)
+	return p
+}
+
+// enter lets people join, one after the other, and waits until each is told.
+func (s *scene) enter(people ...*jitsisim.Person) {
+	s.t.Helper()
+	for _, p := range people {
+		told := len(s.story())
+		must(s.t, p.Join(within(s.t)))
+		s.until("the join is in the event log", func() bool { return len(s.story()) > told })
+	}
+}
+
+// story returns what was recorded of people and sessions, after checking that
+// the log has no gap: one line for each event, "joined Ada".
+func (s *scene) story() []string {
+	s.t.Helper()
+	var lines []string
+	for _, n := range s.events() {
+		line, _ := strings.CutPrefix(n.String(), "participant.")
+		if n.Type != meeting.ParticipantUpdated {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
+// events returns the meeting's notices.
+func (s *scene) events() []logged {
+	s.t.Helper()
+	rdb, err := store.NewRedis(store.Config{URL: s.at.redis, Site: s.cfg.Site})
+	must(s.t, err)
+	defer rdb.Close()
+	var list []logged
+	for after := ""; ; {
+		entries, err := rdb.Events(s.t.Context(), after, store.MaxPage)
+		must(s.t, err)
+		if len(entries) == 0 {
+			return list
+		}
+		for _, e := range entries {
+			after = e.ID
+			var n logged
+			must(s.t, json.Unmarshal(e.Notice, &n))
+			if n.MeetingID != s.id {
+				continue
+			}
+			if list = append(list, n); n.Seq != int64(len(list)) {
+				s.t.Fatalf("event %d of the meeting has seq %d: %v", len(list), n.Seq, list)
+			}
+		}
+	}
+}
+
+// tells waits until the story is as wanted, after its first event, the
+// meeting's creation.
+func (s *scene) tells(want ...string) {
+	s.t.Helper()
+	s.tellsThen(want)
+}
+
+// tellsThen waits until the story is as wanted and ends with the events of
+// last, whose order usher cannot know.
+func (s *scene) tellsThen(want []string, last ...string) {
+	s.t.Helper()
+	want = append([]string{"meeting.created"}, want...)
+	ordered := len(want)
+	want = append(want, last...)
+	slices.Sort(want[ordered:])
+	var got []string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if got = s.story(); len(got) >= len(want) {
+			break
+		}
+	}
+	slices.Sort(got[min(ordered, len(got)):])
+	if !slices.Equal(got, want) {
+		s.t.Fatalf("recorded %q, want %q", got, want)
+	}
+}
+
+// meeting returns the meeting as the API has it; nil while it does not answer.
+func (s *scene) meeting() *meeting.MeetingInfo {
+	var m meeting.MeetingInfo
+	if s.call(s.t.Context(), "GET", "/v1/meetings/"+s.id, nil, &m) != nil {
+		return nil
+	}
+	return &m
+}
+
+// counts waits until the API shows so many people, seen with open eyes.
+func (s *scene) counts(humans int) {
+	s.t.Helper()
+	s.until(fmt.Sprintf("%d humans, not stale", humans), func() bool {
+		m := s.meeting()
+		return m != nil && m.Occupancy.Humans == humans && m.StaleSince == nil
+	})
+}
+
+// staleWith waits until the API shows so many people as of some time ago.
+func (s *scene) staleWith(humans int) {
+	s.t.Helper()
+	s.until(fmt.Sprintf("%d humans, stale", humans), func() bool {
+		m := s.meeting()
+		return m != nil && m.Occupancy.Humans == humans && m.StaleSince != nil
+	})
+}
+
+// oneSession checks that all that happened was one session.
+func (s *scene) oneSession() {
+	s.t.Helper()
+	var sessions struct{ Data []meeting.SessionInfo }
+	must(s.t, s.call(s.t.Context(), "GET", "/v1/meetings/"+s.id+"/sessions", nil, &sessions))
+	if len(sessions.Data) != 1 {
+		s.t.Errorf("%d sessions, want 1", len(sessions.Data))
+	}
+}
+
+// notReady returns what /readyz complains of, by check; empty when ready.
+func (s *scene) notReady() map[string]string {
+	resp, err := http.Get("http://" + s.at.admin + "/readyz")
+	if err != nil {
+		return map[string]string{"usher": err.Error()}
+	}
+	defer resp.Body.Close()
+	var body struct {
+		Ready  bool
+		Checks []struct {
+			Name, Error string
+			OK          bool
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
+		return map[string]string{"usher": err.Error()}
+	}
+	failing := map[string]string{}
+	for _, c := range body.Checks {
+		if !c.OK {
+			failing[c.Name] = c.Error
+		}
+	}
+	return failing
+}
+
+// waitReady waits until /readyz complains of exactly the checks named, with a
+// space between; "" is ready.
+func (s *scene) waitReady(complaints string) {
+	s.t.Helper()
+	var got map[string]string
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		got = s.notReady()
+		names := make([]string, 0, len(got))
+		for name := range got {
+			names = append(names, name)
+		}
+		slices.Sort(names)
+		if strings.Join(names, " ") == complaints {
+			return
+		}
+	}
+	s.t.Fatalf("/readyz complains of %v, want of %q", got, complaints)
+}
+
+// metric returns the sum of the samples whose name and labels begin so.
+func (s *scene) metric(prefix string) float64 {
+	s.t.Helper()
+	resp, err := http.Get("http://" + s.at.admin + "/metrics")
+	must(s.t, err)
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	must(s.t, err)
+	sum, found := 0.0, false
+	for line := range strings.Lines(string(text)) {
+		if strings.HasPrefix(line, prefix) {
+			value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(strings.TrimSpace(line), ' '):]), 64)
+			must(s.t, err)
+			sum, found = sum+value, true
+		}
+	}
+	if !found {
+		s.t.Fatalf("no metric %s", prefix)
+	}
+	return sum
+}
+
+// refused checks that a command is answered with the status.
+func (s *scene) refused(status int) {
+	s.t.Helper()
+	err := s.call(s.t.Context(), "POST", "/v1/meetings", map[string]any{}, nil)
+	if err == nil || !strings.Contains(err.Error(), strconv.Itoa(status)) {
+		s.t.Errorf("a command gets %v, want %d", err, status)
+	}
+}
+
+// client returns a connection to the scene's Redis.
+func (s *scene) client() *redis.Client {
+	s.t.Helper()
+	options, err := redis.ParseURL(s.redis.URL)
+	must(s.t, err)
+	c := redis.NewClient(options)
+	s.t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func (s *scene) until(what string, ok func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("not so within %v: %s; recorded %q, the API has %+v, /readyz complains of %v",
+				patience, what, s.story(), s.meeting(), s.notReady())
+		}
+	}
+}
+
+// logText collects a log; safe for concurrent use.
+type logText struct {
+	mu   sync.Mutex
+	text bytes.Buffer
+}
+
+func (l *logText) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(b)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
+// lines counts the log's lines that contain all the words.
+func (l *logText) lines(words ...string) int {
+	n := 0
+	for line := range strings.Lines(l.String()) {
+		if !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) }) {
+			n++
+		}
+	}
+	return n
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// within bounds one step against real servers.
+func within(t testing.TB) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// TestDemo proves that the demo's meeting is recorded whole and in order.
+func TestDemo(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), "run")
+	var out bytes.Buffer
+	if err := demo(t.Context(), demoCommand{Once: true, Dir: dir}, &out); err != nil {
+		t.Fatalf("%v\n%s", err, out.String())
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "demo: ok people=3 ") || !strings.HasSuffix(last, " lost=0 reordered=0") {
+		t.Errorf("last line %q, want demo: ok …", last)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func freeAddr(t testing.TB) string {
+	t.Helper()
+	addr, err := stack.FreeAddr()
+	must(t, err)
+	return addr
+}
