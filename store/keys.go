@@ -14,7 +14,8 @@ import (
 //	key                    type    holds                                              expires
 //	fence                  string  the highest fencing number given out               never
 //	leader                 string  holder and fencing number of the leader            LeaseTTL, renewed
-//	meeting:<id>           hash    json (without people), version, op, state          Retention after closing
+//	meeting:<id>           hash    json (without people), version, op, state,         Retention after closing
+//	                               link:<SHA-256 of its code> for each join link
 //	session:<id>           string  JSON                                               Retention after its end
 //	people:<session>       hash    participant id to JSON                             with its session
 //	sessions:<meeting>     zset    session ids by end in ms, +inf while open          with its meeting; trimmed
@@ -44,7 +45,6 @@ import (
 //	endpoints              zset    endpoint ids by creation                           never
 //	attempt:<endpoint>     hash    meeting to tries, first failure, claim token       with its lane
 //	dead:<endpoint>        stream  notices that were given up                         Retention
-//	link:<id>              hash    meeting, role, name of whom it lets in             end of its meeting
 
 // How long things are kept.
 const (

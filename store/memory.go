@@ -30,6 +30,7 @@ type Memory struct {
 	due      map[string]map[string]time.Time         // likewise: next try
 	replies  map[string][]byte                       // by name
 	apiKeys  map[string][]byte                       // by slot
+	links    map[string]map[string][]byte            // by meeting, by hash of the code
 }
 
 // storedMeeting is a meeting without people, and what a commit checks.

@@ -19,6 +19,7 @@ const (
 	opPing     = "ping"
 	opReplies  = "replies" // to requests that may be repeated
 	opKeys     = "apikeys"
+	opLinks    = "links"
 )
 
 // Reasons for an error.
@@ -57,7 +58,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "1 while this process leads its site, else 0.",
 		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opLease, opPing, opReplies, opKeys} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opLease, opPing, opReplies, opKeys, opLinks} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther} {

@@ -22,6 +22,9 @@ type contract interface {
 	Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error)
 	Keep(ctx context.Context, name string, value []byte, life time.Duration) error
 	Release(ctx context.Context, name string) error
+	PutLink(ctx context.Context, meetingID, hash string, link []byte, most int) (bool, error)
+	Link(ctx context.Context, meetingID, hash string) ([]byte, error)
+	Links(ctx context.Context, meetingID string) (map[string][]byte, error)
 	APIKeys(ctx context.Context) (map[string][]byte, error)
 	AddAPIKey(ctx context.Context, slot string, key []byte) (bool, error)
 	RemoveAPIKey(ctx context.Context, slot string, key []byte) error

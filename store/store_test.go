@@ -78,6 +78,7 @@ func TestStore(t *testing.T) {
 		{"what is not there is not found", testNotFound},
 		{"a reply is claimed once, kept and released", testReplies},
 		{"API keys have slots", testAPIKeys},
+		{"links live with their meeting", testLinks},
 	}
 	for name, open := range backings {
 		for _, tt := range tests {
