@@ -1,5 +1,6 @@
-// Package api is usher's HTTP side: the meeting API under /v1, the reservation
-// callback of Prosody, and the admin listener with metrics and health.
+// Package api is usher's HTTP side: the meeting API under /v1, join links under
+// /j, the reservation callback of Prosody, and the admin listener with metrics
+// and health.
 //
 // It knows HTTP and nothing else. What a meeting may do is decided in package
 // meeting, where state is kept is the store's business, and listening, TLS and
@@ -12,11 +13,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/meeting"
+	"usher/token"
 )
 
 // Commands changes meetings, and knows those that are not over without asking
@@ -59,6 +63,7 @@ type Store interface {
 	Reads
 	Replies
 	KeyStore
+	LinkStore
 }
 
 // Config configures the public handler.
@@ -70,6 +75,15 @@ type Config struct {
 	Keys []string
 	// KeyLimit bounds what each API key may ask for.
 	KeyLimit Limit
+	// Tokens makes the tokens that let people in; nil: usher makes none, and
+	// neither tokens nor links can be asked for.
+	Tokens *token.Issuer
+	// SiteURL is the URL of the Jitsi site, such as https://meet.example.org.
+	SiteURL string
+	// PublicURL is where people reach this handler, for join links.
+	PublicURL string
+	// Proxies are whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
 	// ReservationToken opens /reservations; empty: the site does not use them.
 	ReservationToken string
 	// Expect is called when people are let into a room that is about to be
@@ -80,7 +94,7 @@ type Config struct {
 	Version string                // of usher, for the OpenAPI document
 }
 
-// New returns the public handler: /v1, /reservations and /openapi.json. It
+// New returns the public handler: /v1, /j, /reservations and /openapi.json. It
 // fails when a credential is missing, too short or used twice.
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
@@ -109,9 +123,19 @@ func New(cfg Config) (http.Handler, error) {
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
 	ring := &keyring{configured: keys, store: cfg.Store}
-	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{
-		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, keys: ring, log: cfg.Log,
-	}, cfg.Version)
+	v := &v1{
+		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, links: cfg.Store,
+		keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
+	}
+	if cfg.Tokens != nil && cfg.SiteURL != "" {
+		v.tickets = &tickets{issuer: cfg.Tokens, site: cfg.SiteURL, commands: cfg.Commands, log: cfg.Log}
+		mux.Handle("GET "+doorPath+"{code}", &door{
+			links: cfg.Store, reads: cfg.Store, tickets: v.tickets, clients: clients{cfg.Proxies},
+			limits: &limiters{limit: Limit{PerSecond: DoorRate, Burst: DoorBurst}},
+		})
+		m.expect(doorPath+"{code}", http.MethodGet, http.StatusFound)
+	}
+	spec, err := registerV1(humago.NewAdapter(mux, ""), v, cfg.Version)
 	if err != nil {
 		return nil, err
 	}

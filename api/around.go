@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"usher/meeting"
@@ -39,10 +40,13 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		defer cancel()
 
 		asked := r.URL.Path
+		if strings.HasPrefix(path.Clean("/"+asked), doorPath) {
+			asked = doorPath // the rest opens a meeting
+		}
 		r = r.Clone(ctx)
 		// The mux would answer // and /./ with a redirect, which some clients
 		// do not follow and which turns others' POST into a GET.
-		r.URL.Path, r.URL.RawPath = path.Clean("/"+asked), ""
+		r.URL.Path, r.URL.RawPath = path.Clean("/"+r.URL.Path), ""
 		rec := &recorder{ResponseWriter: w}
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 		rec.Header().Set("X-Request-Id", id)

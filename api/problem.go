@@ -59,6 +59,7 @@ var codes = map[int]string{
 	http.StatusTooManyRequests:       "rate_limited",
 	http.StatusServiceUnavailable:    "unavailable",
 	http.StatusInternalServerError:   "internal",
+	http.StatusNotImplemented:        "not_configured",
 }
 
 func newProblem(status int, detail string) *Problem {

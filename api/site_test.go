@@ -70,6 +70,11 @@ func (s *faultyStore) Session(ctx context.Context, id string) (meeting.Session, 
 	return session, cmp.Or(s.fault(), err)
 }
 
+func (s *faultyStore) Link(ctx context.Context, meetingID, hash string) ([]byte, error) {
+	link, err := s.Memory.Link(ctx, meetingID, hash)
+	return link, cmp.Or(s.fault(), err)
+}
+
 func (s *faultyStore) APIKeys(ctx context.Context) (map[string][]byte, error) {
 	keys, err := s.Memory.APIKeys(ctx)
 	return keys, cmp.Or(s.fault(), err)
@@ -138,6 +143,7 @@ func (s *site) serve(change func(*Config)) {
 	s.metrics = prometheus.NewRegistry()
 	cfg := Config{
 		Commands: s.tracker, Rooms: s, Store: s.store,
+		Tokens: newIssuer(s.t), SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/",
 		Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 		Expect:  func(room string) { s.expected = append(s.expected, room) },
 		Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -20,8 +20,12 @@ type v1 struct {
 	commands Commands
 	rooms    Rooms
 	reads    Reads
+	links    LinkStore
 	keys     *keyring
+	tickets  *tickets // nil: usher makes no tokens
 	log      *slog.Logger
+
+	publicURL string // without a slash at its end
 }
 
 // spec is what registering the operations has made known about them.
@@ -67,6 +71,8 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	v.registerMeetings(a)
 	v.registerSessions(a)
 	v.registerPeople(a)
+	v.registerTokens(a)
+	v.registerLinks(a)
 	v.registerAPIKeys(a)
 	describe(cfg.Components.Schemas)
 	var err error
@@ -98,7 +104,10 @@ func operation(scope Scope, id, method, path, summary string, errs ...int) huma.
 func (v *v1) fail(ctx context.Context, err error) error {
 	var exists *meeting.ExistsError
 	var invalid *meeting.InvalidError
+	var ready *Problem
 	switch {
+	case errors.As(err, &ready):
+		return ready
 	case errors.As(err, &exists):
 		p := newProblem(http.StatusConflict, "a meeting with this room or external id exists")
 		p.MeetingID = exists.ID

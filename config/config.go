@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -46,9 +47,11 @@ type Config struct {
 	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL; without one usher starts a redis-server of its own in the data directory."`
 	DataDir  string `default:"usher-data" help:"Directory for that redis-server's files."`
 
-	Listen      string   `default:"127.0.0.1:8080" help:"Address of the HTTP API."`
-	AdminListen string   `default:"127.0.0.1:9090" help:"Address of /metrics, /livez, /readyz and pprof; keep it private."`
-	APIKeys     []Secret `name:"api-key" env:"USHER_API_KEY" help:"Keys that the API accepts; more than one while rotating."`
+	Listen         string         `default:"127.0.0.1:8080" help:"Address of the HTTP API."`
+	PublicURL      string         `name:"public-url" help:"URL under which people reach the API's listener, for join links; default http:// and its address."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxy" help:"Networks of reverse proxies, whose X-Forwarded-For is believed."`
+	AdminListen    string         `default:"127.0.0.1:9090" help:"Address of /metrics, /livez, /readyz and pprof; keep it private."`
+	APIKeys        []Secret       `name:"api-key" env:"USHER_API_KEY" help:"Keys that the API accepts; more than one while rotating."`
 	// The limits of a key are above what a busy app needs, and below what would
 	// starve the others.
 	APIRate          float64 `name:"api-rate" default:"500" help:"Requests per second that one API key may make in the long run; 0: as many as it likes."`

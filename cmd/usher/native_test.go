@@ -3,19 +3,23 @@ package main
 import (
 	"context"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"usher/internal/jitsisim"
 	"usher/meeting"
-	"usher/token"
 )
 
 // TestAppsActOnPeople uses the native API on a real Prosody with real logins.
 func TestAppsActOnPeople(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
-	site, err := startLocal(ctx, t.TempDir(), newLog(t.Output(), slog.LevelWarn))
+	web := httptest.NewServer(http.NotFoundHandler()) // people's browsers are sent there
+	defer web.Close()
+	site, err := startLocal(ctx, t.TempDir(), newLog(t.Output(), slog.LevelWarn), "--site-url="+web.URL)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,9 +34,20 @@ func TestAppsActOnPeople(t *testing.T) {
 	}
 	// The first one in is made an owner of the room, which is who it takes
 	// most to put out; she is there on two devices.
-	ticket, _, err := site.tokens.Issue(time.Now(), token.Claims{Room: m.Room, User: token.User{ID: "u-ada", Name: "Ada"}})
+	var link struct{ URL string }
+	err = site.call(ctx, "POST", "/v1/meetings/"+m.ID+"/links", map[string]any{"user": map[string]any{"id": "u-ada", "name": "Ada"}}, &link)
 	if err != nil {
 		t.Fatal(err)
+	}
+	client := http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	clicked, err := client.Get(link.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clicked.Body.Close()
+	_, ticket, ok := strings.Cut(clicked.Header.Get("Location"), web.URL+"/"+m.Room+"#jwt=")
+	if !ok {
+		t.Fatalf("the link answers %s and leads to %q", clicked.Status, clicked.Header.Get("Location"))
 	}
 	laptop := jitsisim.NewPerson(site.sim, m.Room, "Ada", ticket)
 	phone := jitsisim.NewPerson(site.sim, m.Room, "Ada", ticket)

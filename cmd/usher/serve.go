@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"usher/internal/stack"
 	"usher/meeting"
 	"usher/store"
+	"usher/token"
 )
 
 // drainPatience is how long requests under way may take once usher is told to
@@ -40,9 +42,11 @@ type addresses struct{ api, admin, redis string }
 // serve runs usher until ctx ends and everything that it started has ended.
 // ready, which may be nil, is called once both listeners are open.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(addresses)) error {
+	var tokens *token.Issuer
 	if cfg.MakesTokens() {
 		// A wrong secret is told now, not when the first person wants to join.
-		if _, err := newIssuer(cfg.Jitsi); err != nil {
+		var err error
+		if tokens, err = newIssuer(cfg.Jitsi); err != nil {
 			return err
 		}
 	}
@@ -60,6 +64,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	}
 	public, err := api.New(api.Config{
 		Commands: l, Rooms: l, Store: st, Keys: keys,
+		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
 		KeyLimit:         api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken: string(cfg.ReservationToken),
 		Expect:           l.expect, Log: log, Metrics: reg, Version: version(),
