@@ -79,6 +79,7 @@ func TestStore(t *testing.T) {
 		{"a reply is claimed once, kept and released", testReplies},
 		{"API keys have slots", testAPIKeys},
 		{"links live with their meeting", testLinks},
+		{"the log can be followed", testFollow},
 	}
 	for name, open := range backings {
 		for _, tt := range tests {
