@@ -64,6 +64,7 @@ type Store interface {
 	Replies
 	KeyStore
 	LinkStore
+	EventLog
 }
 
 // Config configures the public handler.
@@ -71,6 +72,7 @@ type Config struct {
 	Commands Commands
 	Rooms    Rooms
 	Store    Store
+	Feed     *Feed // of the same store; somebody else runs it
 	// Keys are API keys that may do everything; apps' own are made with them.
 	Keys []string
 	// KeyLimit bounds what each API key may ask for.
@@ -125,7 +127,7 @@ func New(cfg Config) (http.Handler, error) {
 	ring := &keyring{configured: keys, store: cfg.Store}
 	v := &v1{
 		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, links: cfg.Store,
-		keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
+		events: cfg.Store, feed: cfg.Feed, keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
 	}
 	if cfg.Tokens != nil && cfg.SiteURL != "" {
 		v.tickets = &tickets{issuer: cfg.Tokens, site: cfg.SiteURL, commands: cfg.Commands, log: cfg.Log}

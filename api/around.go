@@ -36,8 +36,11 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		}
 		ex := &exchange{requestID: id}
 		ctx := context.WithValue(r.Context(), exchangeKey{}, ex)
-		ctx, cancel := context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
-		defer cancel()
+		if path.Clean("/"+r.URL.Path) != streamPath {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
+			defer cancel()
+		}
 
 		asked := r.URL.Path
 		if strings.HasPrefix(path.Clean("/"+asked), doorPath) {

@@ -60,7 +60,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		showPage(w, http.StatusGone, endedPage)
 		return
 	case now.Before(e.meeting.StartAt):
-		h.Set("Retry-After", strconv.Itoa(int(e.meeting.StartAt.Sub(now)/time.Second)+1))
+		h.Set("Retry-After", strconv.Itoa(int((e.meeting.StartAt.Sub(now)+time.Second-1)/time.Second)))
 		early := earlyPage
 		early.Opens = e.meeting.StartAt.UTC()
 		showPage(w, http.StatusForbidden, early)

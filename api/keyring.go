@@ -77,7 +77,7 @@ type keyring struct {
 // made over the API can fail for want of a store.
 func (k *keyring) find(ctx context.Context, text string) (c caller, ok bool, err error) {
 	if k.configured.match(text) {
-		return caller{id: "configured", scopes: []Scope{ScopeAdmin}}, true, nil
+		return caller{id: configuredKey, scopes: []Scope{ScopeAdmin}}, true, nil
 	}
 	rest, ours := strings.CutPrefix(text, keyMark)
 	id, _, complete := strings.Cut(rest, "_")
@@ -95,6 +95,17 @@ func (k *keyring) find(ctx context.Context, text string) (c caller, ok bool, err
 		return caller{}, false, nil
 	}
 	return caller{id: stored.ID, scopes: stored.Scopes}, true, nil
+}
+
+// holds reports whether a key that opened something still would. While the
+// store is away it does.
+func (k *keyring) holds(ctx context.Context, c caller) bool {
+	if c.id == configuredKey {
+		return true
+	}
+	keys, err := k.all(ctx)
+	_, known := keys[c.id]
+	return known || err != nil
 }
 
 // all returns the keys by id, as of the last KeyCacheLife.

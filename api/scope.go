@@ -24,9 +24,12 @@ const (
 
 // caller is who makes a request.
 type caller struct {
-	id     string // of the key; "configured" for those of the configuration
+	id     string // of the key, or configuredKey
 	scopes []Scope
 }
+
+// configuredKey stands for the keys of the configuration, which have no id.
+const configuredKey = "configured"
 
 func (c caller) may(s Scope) bool {
 	return slices.Contains(c.scopes, s) || slices.Contains(c.scopes, ScopeAdmin)

@@ -70,6 +70,18 @@ func (s *faultyStore) Session(ctx context.Context, id string) (meeting.Session, 
 	return session, cmp.Or(s.fault(), err)
 }
 
+func (s *faultyStore) Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error) {
+	entries, err := s.Memory.Events(ctx, after, limit)
+	return entries, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error {
+	if err := s.fault(); err != nil {
+		return err
+	}
+	return s.Memory.Follow(ctx, deliver)
+}
+
 func (s *faultyStore) Link(ctx context.Context, meetingID, hash string) ([]byte, error) {
 	link, err := s.Memory.Link(ctx, meetingID, hash)
 	return link, cmp.Or(s.fault(), err)
@@ -103,12 +115,14 @@ type site struct {
 	store   *faultyStore
 	tracker *meeting.Tracker
 	handler http.Handler
+	feed    *Feed
 	metrics *prometheus.Registry
 	log     *lockedBuffer
 
 	expected []string // rooms that Expect was called with
 	kicked   []string // what Kick was called with
 	kickErr  error
+	stopFeed func() // and wait until it has ended
 }
 
 // newSite starts a tracker, which ends with the test.
@@ -119,7 +133,13 @@ func newSite(t testing.TB) *site {
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- s.tracker.Run(ctx, func() { close(ready) }) }()
 	<-ready
+	feeding, stop := context.WithCancel(ctx)
+	fed := make(chan struct{})
+	go func() { defer close(fed); _ = s.feed.Run(feeding) }()
+	s.stopFeed = func() { stop(); <-fed }
+	s.until(func() bool { s.feed.mu.Lock(); defer s.feed.mu.Unlock(); return s.feed.running })
 	t.Cleanup(func() {
+		s.stopFeed()
 		cancel()
 		if err := <-done; err != nil {
 			t.Errorf("tracker ended with %v", err)
@@ -132,6 +152,7 @@ func newSite(t testing.TB) *site {
 func newStandby(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, store: newFaultyStore(), log: &lockedBuffer{}}
+	s.feed = NewFeed(s.store, nil)
 	s.tracker = meeting.NewTracker(s.store, noRooms{}, meeting.Options{})
 	s.serve(func(*Config) {})
 	return s
@@ -142,7 +163,7 @@ func (s *site) serve(change func(*Config)) {
 	s.t.Helper()
 	s.metrics = prometheus.NewRegistry()
 	cfg := Config{
-		Commands: s.tracker, Rooms: s, Store: s.store,
+		Commands: s.tracker, Rooms: s, Store: s.store, Feed: s.feed,
 		Tokens: newIssuer(s.t), SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/",
 		Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 		Expect:  func(room string) { s.expected = append(s.expected, room) },

@@ -21,6 +21,8 @@ type v1 struct {
 	rooms    Rooms
 	reads    Reads
 	links    LinkStore
+	events   EventLog
+	feed     *Feed // nil: nobody can follow the log
 	keys     *keyring
 	tickets  *tickets // nil: usher makes no tokens
 	log      *slog.Logger
@@ -73,6 +75,7 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	v.registerPeople(a)
 	v.registerTokens(a)
 	v.registerLinks(a)
+	v.registerEvents(a)
 	v.registerAPIKeys(a)
 	describe(cfg.Components.Schemas)
 	var err error

@@ -62,8 +62,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
 	}
+	feed := api.NewFeed(st, log)
 	public, err := api.New(api.Config{
-		Commands: l, Rooms: l, Store: st, Keys: keys,
+		Commands: l, Rooms: l, Store: st, Feed: feed, Keys: keys,
 		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
 		KeyLimit:         api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken: string(cfg.ReservationToken),
@@ -89,6 +90,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		return errors.Join(err, apiListener.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return feed.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, apiListener, public, log) })
 	g.Go(func() error { return serveHTTP(ctx, adminListener, admin, log) })
 	g.Go(func() error {
