@@ -88,6 +88,9 @@ type Config struct {
 	Proxies []netip.Prefix
 	// ReservationToken opens /reservations; empty: the site does not use them.
 	ReservationToken string
+	// ReservationOccupants passes a meeting's maximum of participants on with
+	// its reservation; the site must have that enabled.
+	ReservationOccupants bool
 	// Expect is called when people are let into a room that is about to be
 	// made, from many goroutines. It must not block; nil: nobody wants to know.
 	Expect  func(room string)
@@ -150,7 +153,7 @@ func New(cfg Config) (http.Handler, error) {
 		m.expect(r.path, r.method, r.status)
 	}
 	if reservation != nil {
-		h := &reservations{commands: cfg.Commands, expect: cfg.Expect}
+		h := &reservations{commands: cfg.Commands, expect: cfg.Expect, occupants: cfg.ReservationOccupants}
 		mux.HandleFunc("POST /reservations/conference", h.post)
 		mux.HandleFunc("GET /reservations/conference/{id}", h.get)
 		mux.HandleFunc("DELETE /reservations/conference/{id}", h.delete)

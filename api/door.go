@@ -56,7 +56,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case !e.link.Revoked.IsZero():
 		showPage(w, http.StatusGone, revokedPage)
 		return
-	case e.meeting.State() == meeting.StateEnded, e.over(now):
+	case e.meeting.State() == meeting.StateEnded, isOver(e.meeting, now):
 		showPage(w, http.StatusGone, endedPage)
 		return
 	case now.Before(e.meeting.StartAt):
@@ -82,13 +82,6 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	h.Set("Location", url)
 	w.WriteHeader(http.StatusFound)
-}
-
-// over reports whether the meeting's end has come, although that may not be
-// stored yet.
-func (e entry) over(now time.Time) bool {
-	end, _ := e.meeting.EndsAt()
-	return !end.IsZero() && !now.Before(end)
 }
 
 // find returns what a code opens.

@@ -54,9 +54,10 @@ type Config struct {
 	APIKeys        []Secret       `name:"api-key" env:"USHER_API_KEY" help:"Keys that the API accepts; more than one while rotating."`
 	// The limits of a key are above what a busy app needs, and below what would
 	// starve the others.
-	APIRate          float64 `name:"api-rate" default:"500" help:"Requests per second that one API key may make in the long run; 0: as many as it likes."`
-	APIBurst         int     `name:"api-burst" default:"1000" help:"Requests that one API key may make at once."`
-	ReservationToken Secret  `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
+	APIRate                 float64 `name:"api-rate" default:"500" help:"Requests per second that one API key may make in the long run; 0: as many as it likes."`
+	APIBurst                int     `name:"api-burst" default:"1000" help:"Requests that one API key may make at once."`
+	ReservationToken        Secret  `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
+	ReservationMaxOccupants bool    `help:"Pass max_participants on to Prosody with a reservation: set it only where the site sets reservations_enable_max_occupants, because others refuse the answer."`
 
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`

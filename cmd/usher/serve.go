@@ -66,9 +66,10 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	public, err := api.New(api.Config{
 		Commands: l, Rooms: l, Store: st, Feed: feed, Keys: keys,
 		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
-		KeyLimit:         api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
-		ReservationToken: string(cfg.ReservationToken),
-		Expect:           l.expect, Log: log, Metrics: reg, Version: version(),
+		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
+		ReservationToken:     string(cfg.ReservationToken),
+		ReservationOccupants: cfg.ReservationMaxOccupants,
+		Expect:               l.expect, Log: log, Metrics: reg, Version: version(),
 	})
 	if err != nil {
 		return err
