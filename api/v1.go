@@ -78,7 +78,10 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	v.registerEvents(a)
 	v.registerAPIKeys(a)
 	describe(cfg.Components.Schemas)
-	var err error
+	err := illustrate(a.OpenAPI())
+	if err != nil {
+		return spec{}, err
+	}
 	if s.json, err = json.Marshal(a.OpenAPI()); err != nil {
 		return spec{}, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
