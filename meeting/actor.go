@@ -31,7 +31,7 @@ type actor struct {
 	mu      sync.Mutex
 	queue   []request
 	working bool
-	dirty   bool // facts were dropped
+	missed  time.Time // of the first fact that was dropped since the last resync
 	timer   *time.Timer
 
 	asked Want // last told to Rooms; only the working goroutine touches it
@@ -55,7 +55,9 @@ func (a *actor) post(r request) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.queue) >= MaxQueue {
-		a.dirty = a.dirty || r.done == nil
+		if r.done == nil {
+			a.miss(r.event.At)
+		}
 		return false
 	}
 	r.since = time.Now()
@@ -88,14 +90,17 @@ func (a *actor) do(ctx context.Context, f Fact) (Meeting, error) {
 // work works off the queue, everything that waits in one commit, until it is
 // empty.
 func (a *actor) work(ctx context.Context) {
+	resync := false
 	for {
 		a.mu.Lock()
 		batch := a.queue
 		a.queue = nil
+		if !a.missed.IsZero() {
+			batch = append(batch, request{event: newEvent(a.missed, SightLost{}), since: time.Now()})
+			a.missed, resync = time.Time{}, true
+		}
 		if len(batch) == 0 {
 			a.working = false
-			resync := a.dirty
-			a.dirty = false
 			a.mu.Unlock()
 			if resync {
 				a.t.rooms.Resync(a.meeting.Load().Room)
@@ -104,6 +109,13 @@ func (a *actor) work(ctx context.Context) {
 		}
 		a.mu.Unlock()
 		a.batch(ctx, batch)
+	}
+}
+
+// miss notes that a fact was dropped. a.mu is held.
+func (a *actor) miss(at time.Time) {
+	if a.missed.IsZero() {
+		a.missed = at
 	}
 }
 
@@ -117,7 +129,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 				a.t.opts.Panicked()
 			}
 			a.refuse(batch, ErrUnavailable)
-			a.markDirty()
+			a.startOver(ctx, batch)
 		}
 	}()
 	was := *a.meeting.Load()
@@ -150,7 +162,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 			c.Routes = append(c.Routes, endpoints)
 		}
 		if err := a.t.commit(ctx, c); err != nil {
-			a.commitFailed(ctx, accepted, err)
+			a.commitFailed(ctx, batch, err)
 			return
 		}
 		if a.t.opts.Committed != nil {
@@ -159,7 +171,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 	}
 	if next.Forgotten && next.Closed {
 		if err := a.t.forget(ctx, next.ID); err != nil {
-			a.commitFailed(ctx, accepted, err)
+			a.commitFailed(ctx, batch, err)
 			return
 		}
 	}
@@ -192,7 +204,7 @@ func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
 		if m, err := a.t.store.Load(ctx, id); err == nil {
 			a.meeting.Store(&m)
 		}
-		a.markDirty()
+		a.startOver(ctx, batch)
 	}
 }
 
@@ -207,10 +219,17 @@ func (a *actor) refuse(batch []request, err error) {
 	}
 }
 
-func (a *actor) markDirty() {
+// startOver has the room listed anew after changes that could not be made, and
+// looks at deadlines again, for one may have been among them. What failed once
+// may well fail again, so it waits first.
+func (a *actor) startOver(ctx context.Context, failed []request) {
+	if !sleep(ctx, maxRetry) {
+		return
+	}
 	a.mu.Lock()
-	a.dirty = true
+	a.miss(failed[0].event.At)
 	a.mu.Unlock()
+	a.post(request{event: newEvent(time.Now(), Tick{})})
 }
 
 // settle does what follows from the meeting's state alone: what is wanted of
@@ -222,7 +241,7 @@ func (a *actor) settle() {
 	}
 	if w := m.Want(now); w != a.asked {
 		a.asked = w
-		a.t.rooms.Want(m.Room, w)
+		a.t.want(a, m.Room, w)
 	}
 	a.stopTimer()
 	if next := m.Deadline(now); !next.IsZero() {
@@ -250,6 +269,20 @@ func (t *Tracker) register(a *actor, m Meeting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byID[m.ID], t.byRoom[m.Room] = a, a
+}
+
+// want tells the rooms what a meeting wants. The store gives a room away with
+// the commit that closes its meeting, so the next meeting of the room may have
+// said what it wants before the old one gets here: its word counts.
+func (t *Tracker) want(a *actor, room string, w Want) {
+	t.wants.Lock()
+	defer t.wants.Unlock()
+	t.mu.RLock()
+	holder := t.byRoom[room]
+	t.mu.RUnlock()
+	if holder == a {
+		t.rooms.Want(room, w)
+	}
 }
 
 // letGo drops a meeting that is over from those at hand; the store keeps it.

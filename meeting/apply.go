@@ -114,25 +114,22 @@ func (d *draft) roomGone(reason LeftReason) {
 		d.m.Closed = true
 		return
 	}
-	d.everybodyLeft(reason)
-	d.sightRegained()
+	d.found(func() { d.everybodyLeft(reason) })
 }
 
 // observe takes in what the room says.
 func (d *draft) observe(f Fact) {
 	switch f := f.(type) {
 	case Seen:
+		d.window = d.blind()
 		d.seen(f.Occupant)
+		d.window = nil
 	case Gone:
 		d.gone(f.Nick, f.Reason)
 	case NickChanged:
-		if p, c := d.find(f.From); p >= 0 {
-			person := d.person(p)
-			person.Connections[c].Nick = f.To
-			d.save(*person)
-		}
+		d.renamed(f.From, f.To)
 	case Roster:
-		d.roster(f)
+		d.found(func() { d.roster(f) })
 	case SightLost:
 		if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
 			d.m.StaleSince = d.at
@@ -144,9 +141,6 @@ func (d *draft) observe(f Fact) {
 // roster makes the people those on the list, as if each difference had been
 // seen when it happened.
 func (d *draft) roster(f Roster) {
-	if !d.m.StaleSince.IsZero() {
-		d.window = &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
-	}
 	var left, moved []string
 	for i := range d.m.People {
 		person := &d.m.People[i]
@@ -171,15 +165,27 @@ func (d *draft) roster(f Roster) {
 	for _, nick := range moved {
 		d.gone(nick, LeftDisconnected)
 	}
-	d.window = nil
-	d.sightRegained()
 }
 
-func (d *draft) sightRegained() {
+// found makes changes that lead to how the room is now. If sight of it had been
+// lost, they happened at some time since then, and it is regained.
+func (d *draft) found(change func()) {
+	d.window = d.blind()
+	change()
+	d.window = nil
 	if !d.m.StaleSince.IsZero() {
 		d.m.StaleSince = time.Time{}
 		d.changed = true
 	}
+}
+
+// blind returns the time that usher has been without sight of the room, nil if
+// it has not.
+func (d *draft) blind() *Window {
+	if d.m.StaleSince.IsZero() {
+		return nil
+	}
+	return &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
 }
 
 // newID returns an id made from the event's time and seed.

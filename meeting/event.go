@@ -68,7 +68,8 @@ type Roster struct{ Occupants []Occupant }
 // RoomGone says that the room does not exist, and why everybody is out.
 type RoomGone struct{ Reason LeftReason }
 
-// SightLost says that usher cannot follow the room for now.
+// SightLost says that from then on usher may have missed something, because it
+// cannot follow the room, or did not keep up.
 type SightLost struct{}
 
 // Tick says that a deadline may have come.

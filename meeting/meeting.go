@@ -119,14 +119,24 @@ func (m Meeting) Want(now time.Time) Want {
 		return WantNothing
 	case !m.EndedAt.IsZero():
 		return WantClosed
-	case now.Before(m.StartAt):
-		return WantNothing
+	case now.Before(m.StartAt) && m.Session.ID == "":
+		return WantNothing // a session under way when the start is put off goes on
 	case !m.StaleSince.IsZero():
 		return WantRegain
 	case len(m.Pending) > 0:
 		return WantSoon
 	}
 	return WantFollow
+}
+
+// lastSeen returns a time at which usher surely saw the room: when somebody
+// last came or went, as far as the meeting knows.
+func (m Meeting) lastSeen() time.Time {
+	seen := latest(m.CreatedAt, m.Session.StartedAt, m.Session.EmptySince)
+	for i := range m.People {
+		seen = latest(seen, m.People[i].ArrivedAt, m.People[i].LeftAt)
+	}
+	return seen
 }
 
 // Occupancy counts people, not connections.

@@ -8,6 +8,7 @@ import (
 // seen takes in an available presence.
 func (d *draft) seen(o Occupant) {
 	if o.Kind == KindFocus || o.Kind == KindBot {
+		d.gone(o.Nick, LeftDisconnected) // of a person before it
 		return
 	}
 	p, c := d.find(o.Nick)
@@ -109,9 +110,9 @@ func (d *draft) gone(nick string, reason LeftReason) {
 	left := *person
 	left.LeftAt, left.LeftReason = d.at, reason
 	left.Stayed += d.at.Sub(left.ArrivedAt)
-	if left.UserID == "" {
-		// Nothing to recognise them by when they return: the record of the
-		// session keeps them, the meeting at hand need not.
+	if left.UserID == "" || left.SessionID == "" {
+		// Nothing to recognise them by when they return, or nobody was told of
+		// them: the record of the session keeps them, the meeting need not.
 		d.m.People = slices.Delete(d.m.People, p, p+1)
 	} else {
 		d.m.People[p] = left
@@ -125,6 +126,19 @@ func (d *draft) gone(nick string, reason LeftReason) {
 		d.saveSession()
 	}
 	d.notifyParticipant(ParticipantLeft, left, nil)
+}
+
+// renamed gives a connection another nick. Whoever is known by that one has
+// left unseen, or it would not have been free.
+func (d *draft) renamed(from, to string) {
+	if p, _ := d.find(from); p < 0 || from == to {
+		return
+	}
+	d.gone(to, LeftDisconnected)
+	p, c := d.find(from)
+	person := d.person(p)
+	person.Connections[c].Nick = to
+	d.updated(person)
 }
 
 // everybodyLeft ends every connection.

@@ -96,9 +96,17 @@ func (s *story) do(t *testing.T, line string) string {
 		c.MaxDuration, c.EmptyTimeout = length(t, args["max"]), length(t, args["empty"])
 		f = c
 	case "patch":
-		end := s.now.Add(length(t, args["end"]))
-		version, _ := strconv.ParseInt(args["if_version"], 10, 64)
-		f = meeting.Patched{EndAt: &end, IfVersion: version}
+		p := meeting.Patched{}
+		p.IfVersion, _ = strconv.ParseInt(args["if_version"], 10, 64)
+		if args["end"] != "" {
+			end := s.now.Add(length(t, args["end"]))
+			p.EndAt = &end
+		}
+		if args["start"] != "" {
+			start := s.now.Add(length(t, args["start"]))
+			p.StartAt = &start
+		}
+		f = p
 	case "invite":
 		f = meeting.Invited{UserID: args["user"]}
 	case "seen":

@@ -17,7 +17,7 @@ const (
 	MaxQueue = 1024
 	// minRetry and maxRetry bound the wait between two tries of a commit: the
 	// first is about a round trip to a store that has just come back, the last
-	// keeps an outage from being answered with a flood.
+	// keeps an outage, or a change that fails each time, from becoming a flood.
 	minRetry = 20 * time.Millisecond
 	maxRetry = time.Second
 )
@@ -59,7 +59,11 @@ type Tracker struct {
 	run    context.Context // of Run; nil before it and after it
 	work   sync.WaitGroup  // goroutines that work off queues
 
-	failing atomic.Bool // the last commit failed and is being retried
+	// wants keeps what two meetings of one room want in order. It is taken
+	// before mu and before whatever guards the rooms.
+	wants sync.Mutex
+
+	failing atomic.Bool // the store did not answer the last call, which is tried again
 	fatal   chan error
 }
 
@@ -82,6 +86,9 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	meetings, err := t.load(ctx)
+	if errors.Is(err, context.Canceled) {
+		return nil
+	}
 	if err != nil {
 		return err
 	}
@@ -95,7 +102,7 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	for _, m := range meetings {
 		// What happened while usher was away is for the next roster to tell.
 		// Handling this also gives each meeting its deadline and its want.
-		t.Observe(m.Room, time.Now(), SightLost{})
+		t.Observe(m.Room, m.lastSeen(), SightLost{})
 	}
 	ready()
 
@@ -123,17 +130,15 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 }
 
 // load reads the open meetings, waiting for the store if need be.
-func (t *Tracker) load(ctx context.Context) ([]Meeting, error) {
-	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		meetings, err := t.store.Open(ctx)
-		if err == nil || !errors.Is(err, ErrUnavailable) {
-			return meetings, err
-		}
-		t.storeFailed(err)
-		if !sleep(ctx, wait) {
-			return nil, ctx.Err()
-		}
+func (t *Tracker) load(ctx context.Context) (meetings []Meeting, err error) {
+	err = t.insist(ctx, func() error {
+		meetings, err = t.store.Open(ctx)
+		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
 	}
+	return meetings, err
 }
 
 // Observe hands over what a room said at the given time. It never blocks: when
@@ -174,7 +179,10 @@ func (t *Tracker) Do(ctx context.Context, id string, f Fact) (Meeting, error) {
 	case !t.Running():
 		return Meeting{}, ErrUnavailable
 	}
-	// Those that are not over are all at hand, so nobody else works on it.
+	if m.State() != StateEnded || !m.Closed {
+		// Being made just now, or by another process: not ours to change yet.
+		return Meeting{}, ErrUnavailable
+	}
 	return newActor(t, m).do(ctx, f)
 }
 
@@ -210,7 +218,8 @@ func (t *Tracker) Running() bool {
 	return t.run != nil
 }
 
-// StoreFailing reports whether the last commit failed and is being retried.
+// StoreFailing reports whether the store did not answer the last call, which is
+// being tried again.
 func (t *Tracker) StoreFailing() bool { return t.failing.Load() }
 
 // forget deletes a meeting, trying again like commit.
@@ -225,6 +234,9 @@ func (t *Tracker) commit(ctx context.Context, c Commit) error {
 		err := t.store.Commit(ctx, c)
 		var conflict *ConflictError
 		if errors.As(err, &conflict) && conflict.Stored < c.From {
+			if c.Meeting.Forgotten && c.Meeting.Closed {
+				return nil // was asked for twice, and is done
+			}
 			// The store has forgotten: what is at hand is the truth.
 			t.opts.Log.Warn("store lost a meeting, writing it anew",
 				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
@@ -240,15 +252,17 @@ func (t *Tracker) insist(ctx context.Context, call func() error) error {
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
 		err := call()
 		switch {
-		case err == nil:
+		case ctx.Err() != nil:
+			return err
+		case !errors.Is(err, ErrUnavailable): // a refusal is an answer too
 			if t.failing.CompareAndSwap(true, false) {
 				t.opts.Log.Info("store answers again")
 			}
-			return nil
-		case !errors.Is(err, ErrUnavailable), ctx.Err() != nil:
 			return err
 		}
-		t.storeFailed(err)
+		if t.failing.CompareAndSwap(false, true) {
+			t.opts.Log.Error("store does not answer, changes wait", "err", err)
+		}
 		if !sleep(ctx, wait) {
 			return ErrUnavailable
 		}
@@ -271,12 +285,6 @@ func whole(c Commit) Commit {
 		c.Sessions = append(c.Sessions, s)
 	}
 	return c
-}
-
-func (t *Tracker) storeFailed(err error) {
-	if t.failing.CompareAndSwap(false, true) {
-		t.opts.Log.Error("store does not answer, changes wait", "err", err)
-	}
 }
 
 // newEvent stamps a fact.

@@ -20,6 +20,7 @@ type fakeStore struct {
 	open    []meeting.Meeting
 	commits []meeting.Commit
 	fail    func(meeting.Commit) error // nil: store it
+	refuse  int                        // how often Open fails first
 }
 
 func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
@@ -34,7 +35,15 @@ func (s *fakeStore) Commit(_ context.Context, c meeting.Commit) error {
 	return nil
 }
 
-func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) { return s.open, nil }
+func (s *fakeStore) Open(context.Context) ([]meeting.Meeting, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.refuse > 0 {
+		s.refuse--
+		return nil, fmt.Errorf("%w: down", meeting.ErrUnavailable)
+	}
+	return s.open, nil
+}
 
 func (s *fakeStore) Forget(context.Context, string) error { return nil }
 
@@ -70,12 +79,19 @@ func (s *fakeStore) told() string {
 
 // fakeRooms records what meetings want.
 type fakeRooms struct {
-	mu    sync.Mutex
-	calls []string
+	mu     sync.Mutex
+	calls  []string
+	resync func() // nil: no roster comes
 }
 
 func (r *fakeRooms) Want(room string, w meeting.Want) { r.add(fmt.Sprintf("want %s %d", room, w)) }
-func (r *fakeRooms) Resync(room string)               { r.add("resync " + room) }
+
+func (r *fakeRooms) Resync(room string) {
+	r.add("resync " + room)
+	if r.resync != nil {
+		time.AfterFunc(time.Millisecond, r.resync) // what the server takes
+	}
+}
 
 func (r *fakeRooms) add(call string) {
 	r.mu.Lock()
@@ -229,16 +245,25 @@ func TestTrackerOverloadDropsPresencesAndAsksForTheRoster(t *testing.T) {
 		store.failWith(func(meeting.Commit) error { <-blocked; return nil })
 		see(tr, "first")
 		synctest.Wait()
-		for i := range meeting.MaxQueue + 5 {
+		for i := range meeting.MaxQueue {
 			see(tr, fmt.Sprint("n", i))
+		}
+		time.Sleep(time.Minute)
+		missed := time.Now()
+		for range 5 {
+			tr.Observe("standup", time.Now(), meeting.RoomGone{})
+			time.Sleep(time.Second)
 		}
 		close(blocked)
 		synctest.Wait()
 		if dropped != 5 {
 			t.Errorf("%d dropped, want 5", dropped)
 		}
-		if got := rooms.take(); !slices.Equal(got, []string{"resync standup"}) {
-			t.Errorf("rooms were told %q, want one resync", got)
+		if got, want := rooms.take(), []string{fmt.Sprintf("want standup %d", meeting.WantRegain), "resync standup"}; !slices.Equal(got, want) {
+			t.Errorf("rooms were told %q, want %q", got, want)
+		}
+		if m, _ := tr.Room("standup"); !m.StaleSince.Equal(missed) {
+			t.Errorf("stale since %v, want since the first presence that was dropped, %v", m.StaleSince, missed)
 		}
 	})
 }
@@ -253,7 +278,7 @@ func TestTrackerSurvivesAPanicOfOneMeeting(t *testing.T) {
 		synctest.Wait()
 		store.failWith(nil)
 		see(tr, "bb")
-		synctest.Wait()
+		time.Sleep(2 * time.Second)
 		if got := store.told(); panics != 1 || got != "meeting.created session.started participant.joined" {
 			t.Errorf("%d panics, told %q", panics, got)
 		}
@@ -264,9 +289,10 @@ func TestTrackerSurvivesAPanicOfOneMeeting(t *testing.T) {
 }
 
 func TestTrackerLoadsWhatWasOpen(t *testing.T) {
+	came := time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC) // an hour before the bubble's time begins
 	live := meeting.Meeting{
-		ID: "mtg_1", Room: "standup", Version: 3, Session: meeting.Session{ID: "ses_1"},
-		People: []meeting.Participant{{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman, Connections: []meeting.Occupant{{Nick: "aa"}}}},
+		ID: "mtg_1", Room: "standup", Version: 3, Session: meeting.Session{ID: "ses_1", StartedAt: came},
+		People: []meeting.Participant{{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman, ArrivedAt: came, Connections: []meeting.Occupant{{Nick: "aa"}}}},
 	}
 	ended := meeting.Meeting{ID: "mtg_2", Room: "old", Version: 9, EndedAt: time.Unix(1, 0)}
 	store := &fakeStore{open: []meeting.Meeting{live, ended}}
@@ -277,8 +303,115 @@ func TestTrackerLoadsWhatWasOpen(t *testing.T) {
 		if !slices.Equal(got, want) {
 			t.Errorf("rooms were told %q, want %q", got, want)
 		}
-		if m, _ := tr.Room("standup"); m.StaleSince.IsZero() || m.Occupancy().Humans != 1 {
-			t.Errorf("meeting is %+v, want stale with one human", m)
+		if m, _ := tr.Room("standup"); !m.StaleSince.Equal(came) || m.Occupancy().Humans != 1 {
+			t.Errorf("meeting is %+v, want stale since %v with one human", m, came)
+		}
+	})
+}
+
+func TestTrackerTakesCommandsOnceTheStoreAnswersAgain(t *testing.T) {
+	store := &fakeStore{refuse: 3}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		time.Sleep(time.Second)
+		create(t, tr, meeting.Created{Room: "standup"}) // fails while the store is taken to be down
+
+		tries := 0
+		store.failWith(func(meeting.Commit) error {
+			if tries++; tries == 1 {
+				return fmt.Errorf("%w: down", meeting.ErrUnavailable)
+			}
+			return &meeting.ExistsError{ID: "mtg_1"}
+		})
+		if _, err := tr.Create(t.Context(), meeting.Created{Room: "standup"}); !errors.As(err, new(*meeting.ExistsError)) {
+			t.Errorf("a second meeting for the room: %v, want ExistsError", err)
+		}
+		store.failWith(nil)
+		create(t, tr, meeting.Created{Room: "retro"})
+	})
+}
+
+func TestTrackerNextMeetingOfARoomIsFollowed(t *testing.T) {
+	var tr *meeting.Tracker
+	// The room is free once the end of its first meeting is stored.
+	again := func(c meeting.Commit, _ time.Duration) {
+		if c.Meeting.Closed {
+			_, _ = tr.Create(context.Background(), meeting.Created{Room: "standup"})
+		}
+	}
+	_ = tracking(t, &fakeStore{}, meeting.Options{Committed: again}, func(t *testing.T, tracker *meeting.Tracker, rooms *fakeRooms) {
+		tr = tracker
+		m := create(t, tr, meeting.Created{Room: "standup"})
+		if _, err := tr.Do(t.Context(), m.ID, meeting.Ended{Reason: meeting.EndRequested}); err != nil {
+			t.Fatal(err)
+		}
+		tr.Observe("standup", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
+		synctest.Wait()
+		got := rooms.take()
+		if want := fmt.Sprintf("want standup %d", meeting.WantFollow); got[len(got)-1] != want {
+			t.Errorf("rooms were told %q, want %q last", got, want)
+		}
+	})
+}
+
+func TestTrackerDoesNotFloodRoomsOverAChangeThatFailsEachTime(t *testing.T) {
+	for name, fail := range map[string]func(meeting.Commit) error{
+		"refused": func(meeting.Commit) error { return errors.New("store: WRONGTYPE") },
+		"panic":   func(meeting.Commit) error { panic("a bug") },
+	} {
+		t.Run(name, func(t *testing.T) {
+			store := &fakeStore{}
+			_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+				create(t, tr, meeting.Created{Room: "standup"})
+				rooms.take()
+				rooms.resync = func() { see(tr, "aa") }
+				store.failWith(fail)
+				see(tr, "aa")
+				time.Sleep(10 * time.Second)
+				if n := len(rooms.take()); n < 5 || n > 15 {
+					t.Errorf("%d resyncs in 10 s, want about one a second", n)
+				}
+			})
+		})
+	}
+}
+
+func TestTrackerTriesADeadlineAgainThatCouldNotBeKept(t *testing.T) {
+	store := &fakeStore{}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		create(t, tr, meeting.Created{Room: "standup", Limits: meeting.Limits{EndAt: time.Now().Add(time.Minute)}})
+		store.failWith(func(meeting.Commit) error { return errors.New("store: WRONGTYPE") })
+		time.Sleep(time.Minute + time.Second)
+		store.failWith(nil)
+		time.Sleep(5 * time.Second)
+		if m, _ := tr.Room("standup"); m.State() != meeting.StateEnded {
+			t.Errorf("meeting is %s after its end, want ended", m.State())
+		}
+	})
+}
+
+func TestTrackerChangesNoMeetingThatIsSomebodyElses(t *testing.T) {
+	store := &fakeStore{commits: []meeting.Commit{{Meeting: meeting.Meeting{ID: "mtg_1", Room: "standup", Version: 1}}}}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		// As when its commit has been carried out and the answer is on its way.
+		if _, err := tr.Do(t.Context(), "mtg_1", meeting.Ended{}); !errors.Is(err, meeting.ErrUnavailable) || len(store.commits) != 1 {
+			t.Errorf("ending it: %v after %d commits, want ErrUnavailable and none", err, len(store.commits)-1)
+		}
+	})
+}
+
+func TestTrackerForgetsAMeetingOnce(t *testing.T) {
+	over := meeting.Meeting{ID: "mtg_1", Room: "standup", Version: 5, EndedAt: time.Unix(1, 0), Closed: true}
+	store := &fakeStore{commits: []meeting.Commit{{Meeting: over}}}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+		// Another request has forgotten it since this one has read it.
+		store.failWith(func(c meeting.Commit) error {
+			if c.Whole {
+				return nil
+			}
+			return &meeting.ConflictError{Stored: 0}
+		})
+		if _, err := tr.Do(t.Context(), "mtg_1", meeting.Ended{Forget: true}); err != nil || len(store.commits) != 1 {
+			t.Errorf("forgetting it: %v after %d commits, want nothing written anew", err, len(store.commits)-1)
 		}
 	})
 }

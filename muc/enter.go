@@ -22,8 +22,8 @@ func (r *Rooms) comeIn(ctx context.Context, rm *room) time.Duration {
 	r.mu.Lock()
 	ready := r.occupantUp && (r.controlUp || rm.seenBefore)
 	back, lonely, pace := rm.seenBefore, rm.lonely, rm.pace()
-	var wait time.Duration
-	if ready && !back && time.Since(rm.expected) > expectFor {
+	wait := time.Until(rm.retryAt)
+	if ready && wait <= 0 && !back && time.Since(rm.expected) > expectFor {
 		wait = rm.probe.wait(r.probes)
 	}
 	r.mu.Unlock()
@@ -212,5 +212,5 @@ func (r *Rooms) failedLocked(rm *room, err error) time.Duration {
 	case failuresToTell:
 		r.problem("entry", "room "+rm.name+": "+err.Error())
 	}
-	return rm.retry()
+	return retry(rm.failures)
 }

@@ -16,19 +16,26 @@ import (
 // ahead of presences that say the same: the self-ping after it waits for those.
 func (r *Rooms) compare(ctx context.Context, rm *room) {
 	items, err := r.list(ctx, rm.name, allRoles...)
+	r.mu.Lock()
+	rm.checkAt = time.Now().Add(retryMax) // should something go wrong
+	r.mu.Unlock()
 	if err != nil && !is(err, stanza.ItemNotFound) {
-		r.mu.Lock()
-		rm.checkAt = time.Now().Add(retryMax) // the control stream has trouble of its own
-		r.mu.Unlock()
-		return
+		return // the control stream has trouble of its own
 	}
 	if err := r.selfPing(ctx, rm.name); err != nil {
 		r.notIn(rm, err)
 		return
 	}
 	r.mu.Lock()
-	rm.checkAt = time.Now().Add(checkPace)
-	differs := rm.differs(items, &r.site)
+	now := time.Now()
+	rm.checkAt = now.Add(checkPace)
+	differs := rm.phase == inside && rm.differs(items, &r.site)
+	if differs {
+		// What the roster will tell anew happened since all was known to be well.
+		r.observe(rm.name, rm.sureAt, meeting.SightLost{})
+	} else {
+		rm.sureAt = now
+	}
 	r.mu.Unlock()
 	if differs {
 		r.metrics.resyncs.WithLabelValues("differs").Inc()
@@ -37,14 +44,15 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 }
 
 // resync joins again while inside, which makes the room tell everybody anew
-// and nobody else anything (Prosody), and waits for the end of the telling.
-func (r *Rooms) resync(ctx context.Context, rm *room) {
+// and nobody else anything (Prosody), and waits for the end of the telling. It
+// reports whether the roster was told.
+func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	r.mu.Lock()
 	if rm.phase != inside {
 		r.mu.Unlock()
-		return
+		return false
 	}
-	rm.burst = map[string]meeting.Occupant{}
+	rm.burst, rm.told = map[string]meeting.Occupant{}, false
 	r.mu.Unlock()
 	err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "", r.site.join("")...)
 	if err == nil {
@@ -54,12 +62,19 @@ func (r *Rooms) resync(ctx context.Context, rm *room) {
 	}
 	if err != nil {
 		r.notIn(rm, err)
-		return
+		return false
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rm.phase != inside || rm.burst == nil {
-		return // put out meanwhile
+		return false // put out meanwhile
+	}
+	if !rm.told {
+		// Our own presence ends the telling (XEP-0045 §7.2.2). Without it nobody
+		// was told of, which must not be taken for nobody being in.
+		r.log.Warn("a room does not say who is in it", "room", rm.name)
+		rm.burst = nil
+		return false
 	}
 	rm.view = map[string]seen{}
 	for nick, o := range rm.burst {
@@ -67,6 +82,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) {
 	}
 	r.tellRoster(rm, time.Now())
 	r.considerLeaving(rm, time.Now())
+	return true
 }
 
 // notIn handles a failed self-ping: the room says that usher is not in it

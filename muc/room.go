@@ -35,15 +35,19 @@ type room struct {
 	seenBefore bool      // sight of it was lost, it may still be there
 	lonely     bool      // left because no human was in; enter only for somebody
 	failures   int       // entries that failed in a row
+	putOut     int       // stays in a row that soon ended with being put out
+	retryAt    time.Time // no entry before that
 	probe      allowance // to look for the room unannounced
 
 	view    map[string]seen             // who is in, by nick, ourselves left out
 	burst   map[string]meeting.Occupant // who was told since an entry or resync began
+	told    bool                        // the room has answered a resync
 	arrived chan error                  // ends the wait of an entry or a leave
 	role    meeting.Role                // our own
 	since   time.Time                   // of the entry
 
 	retell      bool      // the meeting missed presences: tell the roster anew
+	sureAt      time.Time // when we last knew who is in
 	checkAt     time.Time // when to compare with the server's lists next
 	check       allowance // to do so
 	visited     bool      // a human was in since we entered
@@ -112,12 +116,12 @@ func (rm *room) humans() (humans, moderators int, focus bool) {
 	return humans, moderators, focus
 }
 
-// retry returns how long to wait after the failures so far: full jitter under
-// a ceiling that doubles.
-func (rm *room) retry() time.Duration {
+// retry returns how long to wait after so many failures in a row: full jitter
+// under a ceiling that doubles.
+func retry(failures int) time.Duration {
 	ceiling := retryMax
-	if rm.failures < 6 {
-		ceiling = min(retryMax, retryMin<<rm.failures)
+	if failures < 6 {
+		ceiling = min(retryMax, retryMin<<failures)
 	}
 	return rand.N(ceiling)
 }

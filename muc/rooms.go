@@ -69,9 +69,13 @@ const (
 	// elects one.
 	moderatorWithin = 5 * time.Second
 
-	// retryMin and retryMax bound the wait after a refused or failed entry.
-	retryMin = 250 * time.Millisecond
-	retryMax = 15 * time.Second
+	// retryMin and retryMax bound the wait after a refused or failed entry, and
+	// after being put out: whoever does that each time is not to keep usher, the
+	// server and the store busy. A stay as long as stableAfter makes the next
+	// time the first again.
+	retryMin    = 250 * time.Millisecond
+	retryMax    = 15 * time.Second
+	stableAfter = time.Minute
 	// failuresToTell is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
 	failuresToTell = 5
@@ -243,8 +247,8 @@ func (r *Rooms) streamUp(up *bool) {
 	defer r.mu.Unlock()
 	*up = true
 	for _, rm := range r.rooms {
-		if rm.phase != inside {
-			rm.failures = 0
+		if rm.phase != inside || rm.want == meeting.WantClosed {
+			rm.failures, rm.retryAt = 0, time.Time{}
 			r.schedule(rm, 0)
 		}
 	}
@@ -315,6 +319,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	if p.Type != "unavailable" {
 		rm.role = meeting.Role(p.User.Item.Role)
+		rm.told = rm.told || p.has(statusSelf)
 		if rm.phase == entering && p.has(statusSelf) {
 			// Everybody who was there has been told by now (XEP-0045 §7.2.2).
 			rm.phase = inside
@@ -332,10 +337,14 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 		rm.phase = outside
 	default:
 		r.log.Warn("usher was put out of a room", "room", rm.name, "reason", p.leftReason())
+		if at.Sub(rm.since) > stableAfter {
+			rm.putOut = 0
+		}
+		rm.putOut++
+		rm.retryAt = at.Add(retry(rm.putOut))
 		r.lose(rm)
-		rm.failures++
 	}
-	r.schedule(rm, rm.retry())
+	r.schedule(rm, retry(rm.failures))
 }
 
 // occupantPresence handles what the room says about somebody else.
@@ -398,7 +407,7 @@ func (r *Rooms) tellRoster(rm *room, at time.Time) {
 	for _, o := range rm.burst {
 		occupants = append(occupants, o)
 	}
-	rm.burst, rm.retell = nil, false
+	rm.burst, rm.retell, rm.sureAt = nil, false, at
 	r.observe(rm.name, at, meeting.Roster{Occupants: occupants})
 }
 

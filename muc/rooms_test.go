@@ -196,7 +196,7 @@ func TestEndedMeetingClosesItsRoom(t *testing.T) {
 			t.Fatal("the room ended without an administrator")
 		}
 		s.raiseControl()
-		time.Sleep(20 * time.Second)
+		synctest.Wait()
 		if got := seen.take(); !slices.Contains(got, "room gone destroyed") || s.humans("standup") != nil {
 			t.Errorf("observed %q with %v in, want the room gone", got, s.humans("standup"))
 		}
@@ -216,10 +216,7 @@ func TestLostPresencesAreFoundByTheServersLists(t *testing.T) {
 		s.leave("standup", "aa", "")
 		s.set(func() { s.lose = false })
 		time.Sleep(61 * time.Second) // checkPace
-		got := seen.take()
-		if len(got) == 0 || got[len(got)-1] != "roster bb focus" {
-			t.Errorf("observed %q, want it to end with the true roster", got)
-		}
+		want(t, seen, "sight lost", "seen bb", "seen focus", "roster bb focus")
 		joins := s.count("presence")
 		time.Sleep(5 * time.Minute)
 		if n := s.count("presence"); n != joins {
@@ -333,6 +330,58 @@ func TestHumanWithoutModeratorIsReported(t *testing.T) {
 		synctest.Wait()
 		if p := r.Problems(); len(p) != 0 {
 			t.Errorf("problems %v after the election", p)
+		}
+	})
+}
+
+func TestSomebodyWhoPutsUsherOutEachTimeIsNoFlood(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{role: "moderator"})
+		r.Want("standup", meeting.WantFollow)
+		for range 600 { // a minute
+			s.putOut("standup", "<status code='307'/>")
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := s.count("presence"); n > 30 {
+			t.Errorf("%d joins in a minute, want fewer and fewer", n)
+		}
+		time.Sleep(time.Minute)
+		if !s.usherIn("standup") {
+			t.Error("usher never came back")
+		}
+	})
+}
+
+func TestResyncThatTheRoomRefusesTakesNobodyOut(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		seen.take()
+		s.set(func() { s.silent = true }) // the room is deaf to joins
+		before := s.count("presence")
+		r.Resync("standup")
+		time.Sleep(10 * time.Second)
+		want(t, seen)
+		if n := s.count("presence") - before; n < 2 || n > 20 {
+			t.Errorf("%d joins in 10 s, want about one a second", n)
+		}
+		s.set(func() { s.silent = false })
+		time.Sleep(2 * time.Second)
+		want(t, seen, "seen aa", "seen focus", "roster aa focus")
+	})
+}
+
+func TestRoomThatUsherMayNotEndIsAProblemOfTheSite(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.set(func() { s.noAdmin = true })
+		r.Want("standup", meeting.WantClosed)
+		synctest.Wait()
+		if p := r.Problems(); p["control"] == "" {
+			t.Errorf("problems %v, want one about the administrator", p)
 		}
 	})
 }

@@ -39,6 +39,7 @@ type server struct {
 	controlUp  bool
 	lose       bool     // presences to usher are lost while set
 	silent     bool     // joins are neither refused nor let in
+	noAdmin    bool     // usher's control address is no administrator
 	log        []string // what usher did
 }
 
@@ -330,6 +331,9 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	c.s.log = append(c.s.log, what+" "+room)
 	if fr == nil {
 		return stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound}
+	}
+	if c.s.noAdmin {
+		return stanza.Error{Type: stanza.Auth, Condition: stanza.Forbidden}
 	}
 	switch what {
 	case "destroy":

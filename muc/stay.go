@@ -88,7 +88,9 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 		r.goOut(ctx, rm)
 		return warmPace
 	case retell:
-		r.resync(ctx, rm)
+		if !r.resync(ctx, rm) {
+			return warmPace
+		}
 		return 0
 	case check <= 0:
 		if regrant {
@@ -104,7 +106,8 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 func (r *Rooms) goOut(ctx context.Context, rm *room) {
 	gone := make(chan error, 1)
 	r.mu.Lock()
-	if rm.phase != inside {
+	leave, _ := rm.shouldLeave(time.Now()) // somebody may just have come
+	if rm.phase != inside || rm.want != meeting.WantNothing && !leave {
 		r.mu.Unlock()
 		return
 	}
@@ -132,15 +135,19 @@ func (r *Rooms) goOut(ctx context.Context, rm *room) {
 // close makes sure that the room does not exist, and returns when to try again.
 func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 	err := r.destroy(ctx, rm.name, EndedText)
+	r.noAdministrator(err)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err == nil || is(err, stanza.ItemNotFound) {
 		r.roomGone(rm, time.Now(), meeting.LeftDestroyed)
 		return coldPace
 	}
+	if !r.controlUp || ctx.Err() != nil {
+		return coldPace // a stream that comes up brings the room its turn
+	}
 	rm.failures++
-	if rm.failures == 1 && r.controlUp && ctx.Err() == nil {
+	if rm.failures == 1 {
 		r.log.Warn("cannot end a room, trying again", "room", rm.name, "err", err)
 	}
-	return max(rm.retry(), retryMin)
+	return max(retry(rm.failures), retryMin)
 }

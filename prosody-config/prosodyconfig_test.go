@@ -136,6 +136,27 @@ func TestHiddenLogin(t *testing.T) {
 	}
 }
 
+// usher asks for the roster anew by joining again, and takes its own presence
+// for the end of the answer.
+func TestSecondJoinTellsEverybodyAnew(t *testing.T) {
+	p := stacktest.Prosody(t, stack.ProsodyConfig{})
+	account(t, p, stack.Focus, stack.AuthDomain).join("", "one", "focus", "")
+	occupant := account(t, p, stack.Usher, stack.Domain)
+	occupant.join("", "one", "usher", "")
+	occupant.sendJoin("", "one", "usher", "")
+	var told []string
+	for {
+		e := occupant.next("presence", nil)
+		told = append(told, strings.TrimPrefix(e.attr("from"), room("one")+"/"))
+		if isSelf(e) {
+			break
+		}
+	}
+	if got := strings.Join(told, " "); got != "focus usher" {
+		t.Errorf("the second join was answered with %q, want the focus, then usher", got)
+	}
+}
+
 func TestTokensSayWhoSomebodyIs(t *testing.T) {
 	p := stacktest.Prosody(t, stack.ProsodyConfig{})
 	focus := account(t, p, stack.Focus, stack.AuthDomain)

@@ -65,6 +65,8 @@ func judge(err error) (reason string, passes bool) {
 		return reasonConn, true
 	case "LOADING", "BUSY", "MISCONF", "MASTERDOWN", "NOREPLICAS", "CLUSTERDOWN", "TRYAGAIN", "MOVED", "ASK":
 		return reasonOther, true
+	case "NOAUTH", "WRONGPASS", "NOPERM": // until a person has mended the account
+		return reasonOther, true
 	}
 	return reasonOther, false
 }

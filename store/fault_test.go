@@ -318,3 +318,26 @@ usher_store_errors_total{reason="timeout"} 0
 		t.Error(err)
 	}
 }
+
+// reply is an error that Redis answers with.
+type reply string
+
+func (r reply) Error() string { return string(r) }
+func (reply) RedisError()     {}
+
+func TestRefusalsThatMayPass(t *testing.T) {
+	for text, want := range map[string]bool{
+		"NOAUTH Authentication required.":                                                  true,
+		"WRONGPASS invalid username-password pair or user is disabled.":                    true,
+		"NOPERM this user has no permissions to run the 'evalsha' command":                 true,
+		"WRONGTYPE Operation against a key holding the wrong kind of value":                false,
+		"ERR Error running script: user_script:1: attempt to compare nil with number":      false,
+		"ERR max number of clients reached":                                                true,
+		"LOADING Redis is loading the dataset in memory":                                   true,
+		"MISCONF Redis is configured to save RDB snapshots, but it's currently unable to.": true,
+	} {
+		if _, passes := judge(reply(text)); passes != want {
+			t.Errorf("%s: tried again = %v, want %v", text, passes, want)
+		}
+	}
+}

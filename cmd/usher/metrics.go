@@ -19,7 +19,8 @@ type termMetrics struct {
 }
 
 var noticeTypes = []meeting.NoticeType{
-	meeting.MeetingCreated, meeting.MeetingEnded, meeting.SessionStarted, meeting.SessionEnded,
+	meeting.MeetingCreated, meeting.MeetingUpdated, meeting.MeetingEnding, meeting.MeetingEnded,
+	meeting.SessionStarted, meeting.SessionEnded,
 	meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,
 }
 

@@ -67,7 +67,9 @@ func TestUsherKilledInTheMiddleOfEvents(t *testing.T) {
 
 // TestTwoUshers proves that of two on one site one leads and the other answers
 // reads; that it takes over when the leader freezes; and that the old leader,
-// thawed, neither writes what it heard meanwhile nor takes the stream back.
+// thawed, neither writes what it heard meanwhile nor takes the stream back. It
+// steps down by its own clock; that the store would refuse it as well is
+// proved in package store.
 func TestTwoUshers(t *testing.T) {
 	s := newSite(t)
 	first := s.runUsher()

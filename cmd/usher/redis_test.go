@@ -12,6 +12,9 @@ func TestRedisAway(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
+			// By default Redis answers before it writes while an fsync is under
+			// way, and a kill then takes what it has acknowledged.
+			must(t, s.client().ConfigSet(t.Context(), "appendfsync", "always").Err())
 			ada, bob, cy := s.person("Ada", "u-ada"), s.person("Bob", ""), s.person("Cy", "")
 			s.enter(ada)
 			fault.begin(s)
