@@ -1,5 +1,6 @@
-// Package api is usher's HTTP side: the meeting API under /v1, the reservation
-// callback of Prosody, and the admin listener with metrics and health.
+// Package api is usher's HTTP side: the meeting API under /v1, join links under
+// /j, the reservation callback of Prosody, and the admin listener with metrics
+// and health.
 //
 // It knows HTTP and nothing else. What a meeting may do is decided in package
 // meeting, where state is kept is the store's business, and listening, TLS and
@@ -12,11 +13,14 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
+	"strings"
 
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/meeting"
+	"usher/token"
 )
 
 // Commands changes meetings, and knows those that are not over without asking
@@ -47,14 +51,46 @@ type Reads interface {
 	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
 }
 
+// Rooms acts on the people in a room.
+type Rooms interface {
+	// Kick puts the occupants with these nicks out of the room and shows them
+	// the reason. Somebody who is not in any more is no error.
+	Kick(ctx context.Context, room string, nicks []string, reason string) error
+}
+
+// Store is all that the API keeps and reads.
+type Store interface {
+	Reads
+	Replies
+	KeyStore
+	LinkStore
+	EventLog
+}
+
 // Config configures the public handler.
 type Config struct {
 	Commands Commands
-	Reads    Reads
-	// Keys are the API keys, any of which opens /v1.
+	Rooms    Rooms
+	Store    Store
+	Feed     *Feed // of the same store; somebody else runs it
+	// Keys are API keys that may do everything; apps' own are made with them.
 	Keys []string
+	// KeyLimit bounds what each API key may ask for.
+	KeyLimit Limit
+	// Tokens makes the tokens that let people in; nil: usher makes none, and
+	// neither tokens nor links can be asked for.
+	Tokens *token.Issuer
+	// SiteURL is the URL of the Jitsi site, such as https://meet.example.org.
+	SiteURL string
+	// PublicURL is where people reach this handler, for join links.
+	PublicURL string
+	// Proxies are whose X-Forwarded-For is believed.
+	Proxies []netip.Prefix
 	// ReservationToken opens /reservations; empty: the site does not use them.
 	ReservationToken string
+	// ReservationOccupants passes a meeting's maximum of participants on with
+	// its reservation; the site must have that enabled.
+	ReservationOccupants bool
 	// Expect is called when people are let into a room that is about to be
 	// made, from many goroutines. It must not block; nil: nobody wants to know.
 	Expect  func(room string)
@@ -63,7 +99,7 @@ type Config struct {
 	Version string                // of usher, for the OpenAPI document
 }
 
-// New returns the public handler: /v1, /reservations and /openapi.json. It
+// New returns the public handler: /v1, /j, /reservations and /openapi.json. It
 // fails when a credential is missing, too short or used twice.
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
@@ -91,7 +127,20 @@ func New(cfg Config) (http.Handler, error) {
 
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
-	spec, err := registerV1(humago.NewAdapter(mux, ""), &v1{cfg.Commands, cfg.Reads, cfg.Log}, cfg.Version)
+	ring := &keyring{configured: keys, store: cfg.Store}
+	v := &v1{
+		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, links: cfg.Store,
+		events: cfg.Store, feed: cfg.Feed, keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
+	}
+	if cfg.Tokens != nil && cfg.SiteURL != "" {
+		v.tickets = &tickets{issuer: cfg.Tokens, site: cfg.SiteURL, commands: cfg.Commands, log: cfg.Log}
+		mux.Handle("GET "+doorPath+"{code}", &door{
+			links: cfg.Store, reads: cfg.Store, tickets: v.tickets, clients: clients{cfg.Proxies},
+			limits: &limiters{limit: Limit{PerSecond: DoorRate, Burst: DoorBurst}},
+		})
+		m.expect(doorPath+"{code}", http.MethodGet, http.StatusFound)
+	}
+	spec, err := registerV1(humago.NewAdapter(mux, ""), v, cfg.Version)
 	if err != nil {
 		return nil, err
 	}
@@ -103,10 +152,8 @@ func New(cfg Config) (http.Handler, error) {
 	for _, r := range spec.routes {
 		m.expect(r.path, r.method, r.status)
 	}
-	guard := guarded{"/v1/": keys}
 	if reservation != nil {
-		guard["/reservations/"] = reservation
-		h := &reservations{commands: cfg.Commands, expect: cfg.Expect}
+		h := &reservations{commands: cfg.Commands, expect: cfg.Expect, occupants: cfg.ReservationOccupants}
 		mux.HandleFunc("POST /reservations/conference", h.post)
 		mux.HandleFunc("GET /reservations/conference/{id}", h.get)
 		mux.HandleFunc("DELETE /reservations/conference/{id}", h.delete)
@@ -114,5 +161,10 @@ func New(cfg Config) (http.Handler, error) {
 		m.expect("/reservations/conference/{id}", http.MethodGet, http.StatusOK)
 		m.expect("/reservations/conference/{id}", http.MethodDelete, http.StatusNoContent)
 	}
-	return around(guard.wrap(knownOnly(mux)), m, cfg.Log), nil
+	repeats := &repeats{store: cfg.Store, next: knownOnly(mux), log: cfg.Log}
+	guard := &guard{
+		keys: ring, limits: &limiters{limit: cfg.KeyLimit}, reservation: reservation,
+		next: repeats, log: cfg.Log,
+	}
+	return around(guard, m, cfg.Log), nil
 }

@@ -110,17 +110,13 @@ func TestAccessLogHoldsNoQuery(t *testing.T) {
 }
 
 // panicky is a store with a bug.
-type panicky struct{ Reads }
+type panicky struct{ Store }
 
 func (panicky) Load(context.Context, string) (meeting.Meeting, error) { panic("a bug") }
 
 func TestPanicIsAnswered(t *testing.T) {
 	s := newStandby(t)
-	var err error
-	s.handler, err = New(Config{Commands: s.tracker, Reads: panicky{}, Keys: []string{testKey}, Log: slog.New(slog.NewTextHandler(s.log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s.serve(func(c *Config) { c.Store = panicky{s.store} })
 	res := s.do("GET", "/v1/meetings/m", "")
 	if body := res.Body.String(); strings.Contains(body, "bug") || strings.Contains(body, "goroutine") {
 		t.Errorf("answer tells of the panic: %s", body)
@@ -134,7 +130,7 @@ func TestPanicIsAnswered(t *testing.T) {
 func TestRequestMetrics(t *testing.T) {
 	s := newSite(t)
 	started, err := testutil.GatherAndCount(s.metrics, "usher_http_request_duration_seconds")
-	if err != nil || started != 8+1+3 {
+	if err != nil || started != 22+1+1+3 {
 		t.Errorf("series at the start = %d, %v, want one for each route", started, err)
 	}
 	for range 50 {

@@ -9,6 +9,7 @@ import (
 	"path"
 	"regexp"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"usher/meeting"
@@ -33,15 +34,22 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		if !saneID.MatchString(id) {
 			id = newRequestID(start)
 		}
-		ctx := context.WithValue(r.Context(), requestIDKey{}, id)
-		ctx, cancel := context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
-		defer cancel()
+		ex := &exchange{requestID: id}
+		ctx := context.WithValue(r.Context(), exchangeKey{}, ex)
+		if path.Clean("/"+r.URL.Path) != streamPath {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
+			defer cancel()
+		}
 
 		asked := r.URL.Path
+		if strings.HasPrefix(path.Clean("/"+asked), doorPath) {
+			asked = doorPath // the rest opens a meeting
+		}
 		r = r.Clone(ctx)
 		// The mux would answer // and /./ with a redirect, which some clients
 		// do not follow and which turns others' POST into a GET.
-		r.URL.Path, r.URL.RawPath = path.Clean("/"+asked), ""
+		r.URL.Path, r.URL.RawPath = path.Clean("/"+r.URL.Path), ""
 		rec := &recorder{ResponseWriter: w}
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 		rec.Header().Set("X-Request-Id", id)
@@ -62,7 +70,7 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 			m.observe(r.Pattern, r.Method, rec.status, took)
 			// No header and no query: they hold secrets.
 			log.Debug("http request", "request_id", id, "method", r.Method, "route", r.Pattern,
-				"path", asked, "status", rec.status, "duration", took, "remote", r.RemoteAddr)
+				"path", asked, "status", rec.status, "duration", took, "remote", r.RemoteAddr, "key_id", ex.caller.id)
 			if p != nil {
 				// Half an answer is out: the client must see that it is broken off.
 				panic(http.ErrAbortHandler)
@@ -78,12 +86,25 @@ var errTimeout = errors.New("api: request took too long")
 // line or fill one.
 var saneID = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
-type requestIDKey struct{}
-
-func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestIDKey{}).(string)
-	return id
+// exchange is what becomes known of a request on its way in. It is shared, and
+// not a value of each handler's own context, because the mux tells around the
+// route in the request that around made.
+type exchange struct {
+	requestID string
+	caller    caller // under /v1, once the guard has let it in
 }
+
+type exchangeKey struct{}
+
+// exchangeOf returns the exchange of a request that came through around.
+func exchangeOf(ctx context.Context) *exchange {
+	if ex, ok := ctx.Value(exchangeKey{}).(*exchange); ok {
+		return ex
+	}
+	return new(exchange)
+}
+
+func requestID(ctx context.Context) string { return exchangeOf(ctx).requestID }
 
 func newRequestID(at time.Time) string {
 	var seed meeting.Seed

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"strings"
 )
@@ -49,19 +50,44 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// guarded has, for each path prefix that is not public, what opens it. Going by
-// prefix and not by route, no route can be added and forgotten.
-type guarded map[string]credentials
+// guard opens /v1 to API keys and /reservations to its token. Going by prefix
+// and not by route, no route can be added and forgotten.
+type guard struct {
+	keys        *keyring
+	limits      *limiters   // by key
+	reservation credentials // nil: the site does not use reservations
+	next        http.Handler
+	log         *slog.Logger
+}
 
-func (g guarded) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for prefix, c := range g {
-			if strings.HasPrefix(r.URL.Path, prefix) && !c.match(bearer(r)) {
-				w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
-				writeProblem(w, r, newProblem(http.StatusUnauthorized, ""))
-				return
-			}
+func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch {
+	case strings.HasPrefix(r.URL.Path, "/v1/"):
+		who, ok, err := g.keys.find(r.Context(), bearer(r))
+		switch {
+		case err != nil:
+			g.log.Warn("cannot read the API keys", "request_id", requestID(r.Context()), "err", err)
+			writeProblem(w, r, newProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
+			return
+		case !ok:
+			unauthorized(w, r)
+			return
 		}
-		next.ServeHTTP(w, r)
-	})
+		exchangeOf(r.Context()).caller = who
+		if !g.limits.take(w, who.id) {
+			writeProblem(w, r, newProblem(http.StatusTooManyRequests, "more requests than this API key may make"))
+			return
+		}
+	case strings.HasPrefix(r.URL.Path, "/reservations/") && g.reservation != nil:
+		if !g.reservation.match(bearer(r)) {
+			unauthorized(w, r)
+			return
+		}
+	}
+	g.next.ServeHTTP(w, r)
+}
+
+func unauthorized(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
+	writeProblem(w, r, newProblem(http.StatusUnauthorized, ""))
 }

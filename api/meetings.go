@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,6 +35,9 @@ type newMeeting struct {
 	EndAt      *time.Time `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; missing or null: never"`
 	// DepartureTimeoutS is the linger of the meeting's sessions.
 	DepartureTimeoutS int64             `json:"departure_timeout_s,omitempty" minimum:"1" maximum:"86400" default:"60" doc:"Seconds that a session stays open after the last human has left; long enough for a page reload"`
+	MaxDurationS      int64             `json:"max_duration_s,omitempty" minimum:"0" maximum:"2678400" doc:"The meeting ends this many seconds after its first session began; 0: no limit"`
+	EmptyTimeoutS     int64             `json:"empty_timeout_s,omitempty" minimum:"0" maximum:"2678400" doc:"The meeting ends after this many seconds without a session; 0: never"`
+	MaxParticipants   int               `json:"max_participants,omitempty" minimum:"0" maximum:"10000" doc:"How many people the room takes, where the site lets usher say so; 0: the site's own limit"`
 	Metadata          map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB"`
 }
 
@@ -41,33 +45,51 @@ var _ huma.ResolverWithPath = (*newMeeting)(nil)
 
 // Resolve tells huma what is wrong beyond what the schema says.
 func (b *newMeeting) Resolve(_ huma.Context, body *huma.PathBuffer) []error {
-	var errs []error
-	wrong := func(field, detail string) {
-		errs = append(errs, &huma.ErrorDetail{Location: body.With(field), Message: detail})
-	}
-	now, start, end := time.Now(), instant(b.StartAt), instant(b.EndAt)
+	check := checks{body: body, now: time.Now()}
 	if b.Room != "" && b.NamePrefix != "" {
-		wrong("name_prefix", "not together with room")
+		check.wrong("name_prefix", "not together with room")
 	}
-	if b.StartAt != nil && start.Before(now.Add(-MaxStartAge)) {
-		wrong("start_at", "more than a day in the past")
+	check.startAt(b.StartAt)
+	check.endAt(b.EndAt, b.StartAt)
+	check.metadata(b.Metadata)
+	return check.errs
+}
+
+// checks collect what is wrong with a body beyond its schema.
+type checks struct {
+	body *huma.PathBuffer
+	now  time.Time
+	errs []error
+}
+
+func (c *checks) wrong(field, detail string) {
+	c.errs = append(c.errs, &huma.ErrorDetail{Location: c.body.With(field), Message: detail})
+}
+
+func (c *checks) startAt(start *time.Time) {
+	if start != nil && instant(start).Before(c.now.Add(-MaxStartAge)) {
+		c.wrong("start_at", "more than a day in the past")
 	}
-	if b.EndAt != nil {
-		switch {
-		case !end.After(now):
-			wrong("end_at", "must be in the future")
-		case b.StartAt != nil && !end.After(start):
-			wrong("end_at", "must be after start_at")
-		}
+}
+
+func (c *checks) endAt(end, start *time.Time) {
+	switch {
+	case end == nil:
+	case !instant(end).After(c.now):
+		c.wrong("end_at", "must be in the future")
+	case start != nil && !instant(end).After(instant(start)):
+		c.wrong("end_at", "must be after start_at")
 	}
+}
+
+func (c *checks) metadata(m map[string]string) {
 	size := 0
-	for k, v := range b.Metadata {
+	for k, v := range m {
 		size += len(k) + len(v)
 	}
 	if size > MaxMetadata {
-		wrong("metadata", "too large")
+		c.wrong("metadata", "too large")
 	}
-	return errs
 }
 
 // instant returns the time as a meeting holds it, zero for none.
@@ -87,24 +109,43 @@ func (b *newMeeting) room() string {
 }
 
 // oneMeeting is an output of huma's.
-type oneMeeting struct{ Body meeting.MeetingInfo }
+type oneMeeting struct {
+	ETag string `header:"ETag" doc:"The meeting's version, for If-Match" example:"\"3\""`
+	Body meeting.MeetingInfo
+}
 
 // createdMeeting is an output of huma's.
 type createdMeeting struct {
-	Location string `header:"Location"`
+	Location string `header:"Location" doc:"Path of the meeting"`
+	ETag     string `header:"ETag" doc:"The meeting's version, for If-Match" example:"\"1\""`
 	Body     meeting.MeetingInfo
 }
 
+func shown(m meeting.Meeting) *oneMeeting {
+	return &oneMeeting{ETag: etag(m), Body: m.Info()}
+}
+
 func (v *v1) registerMeetings(a huma.API) {
-	create := operation("create-meeting", http.MethodPost, "/v1/meetings", "Make a meeting",
+	create := operation(ScopeMeetingsWrite, "create-meeting", http.MethodPost, "/v1/meetings", "Make a meeting",
 		http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge)
 	create.DefaultStatus = http.StatusCreated
 	huma.Register(a, create, v.createMeeting)
-	huma.Register(a, operation("list-meetings", http.MethodGet, "/v1/meetings", "List meetings"), v.listMeetings)
-	huma.Register(a, operation("get-meeting", http.MethodGet, "/v1/meetings/{id}", "See a meeting",
+	huma.Register(a, operation(ScopeMeetingsRead, "list-meetings", http.MethodGet, "/v1/meetings", "List meetings"), v.listMeetings)
+	huma.Register(a, operation(ScopeMeetingsRead, "get-meeting", http.MethodGet, "/v1/meetings/{id}", "See a meeting",
 		http.StatusNotFound), v.getMeeting)
-	huma.Register(a, operation("end-meeting", http.MethodPost, "/v1/meetings/{id}/end",
+	huma.Register(a, operation(ScopeMeetingsWrite, "patch-meeting", http.MethodPatch, "/v1/meetings/{id}",
+		"Change a meeting that is not over: what is missing stays, null takes a limit away",
+		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed,
+		http.StatusRequestEntityTooLarge), v.patchMeeting)
+	huma.Register(a, operation(ScopeMeetingsWrite, "end-meeting", http.MethodPost, "/v1/meetings/{id}/end",
 		"End a meeting for good: everybody out, and nobody in again", http.StatusNotFound), v.endMeeting)
+	remove := operation(ScopeMeetingsWrite, "delete-meeting", http.MethodDelete, "/v1/meetings/{id}",
+		"End a meeting and forget everything about it", http.StatusNotFound)
+	remove.DefaultStatus = http.StatusNoContent
+	remove.Responses = map[string]*huma.Response{
+		"202": {Description: "Not to be seen any more; deleted as soon as its room is gone"},
+	}
+	huma.Register(a, remove, v.deleteMeeting)
 }
 
 func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (*createdMeeting, error) {
@@ -112,14 +153,19 @@ func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
 		Limits: meeting.Limits{
 			StartAt: instant(in.Body.StartAt), EndAt: instant(in.Body.EndAt),
-			Linger: time.Duration(in.Body.DepartureTimeoutS) * time.Second,
+			MaxDuration:     duration(in.Body.MaxDurationS),
+			EmptyTimeout:    duration(in.Body.EmptyTimeoutS),
+			Linger:          duration(in.Body.DepartureTimeoutS),
+			MaxParticipants: in.Body.MaxParticipants,
 		},
 	})
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
-	return &createdMeeting{Location: "/v1/meetings/" + m.ID, Body: m.Info()}, nil
+	return &createdMeeting{Location: "/v1/meetings/" + m.ID, ETag: etag(m), Body: m.Info()}, nil
 }
+
+func duration(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
 
 func (v *v1) listMeetings(ctx context.Context, in *struct {
 	State      string `query:"state" enum:"created,live,ended"`
@@ -133,25 +179,47 @@ func (v *v1) listMeetings(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
+	list = slices.DeleteFunc(list, func(m meeting.Meeting) bool { return m.Forgotten })
 	return newPage(list, next, meeting.Meeting.Info), nil
 }
 
 func (v *v1) getMeeting(ctx context.Context, in *ByID) (*oneMeeting, error) {
-	m, err := v.reads.Load(ctx, in.ID)
+	m, err := v.load(ctx, in.ID)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
-	return &oneMeeting{Body: m.Info()}, nil
+	return shown(m), nil
+}
+
+// load reads a meeting for an app. One that is being forgotten is gone as far
+// as apps can see; it only waits for its room to close.
+func (v *v1) load(ctx context.Context, id string) (meeting.Meeting, error) {
+	m, err := v.reads.Load(ctx, id)
+	if err == nil && m.Forgotten {
+		return meeting.Meeting{}, meeting.ErrNotFound
+	}
+	return m, err
 }
 
 // endMeeting may be repeated: a meeting that is over is given as it is.
 func (v *v1) endMeeting(ctx context.Context, in *ByID) (*oneMeeting, error) {
 	m, err := v.commands.Do(ctx, in.ID, meeting.Ended{Reason: meeting.EndRequested})
 	if errors.Is(err, meeting.ErrEnded) {
-		m, err = v.reads.Load(ctx, in.ID)
+		m, err = v.load(ctx, in.ID)
 	}
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
-	return &oneMeeting{Body: m.Info()}, nil
+	return shown(m), nil
+}
+
+func (v *v1) deleteMeeting(ctx context.Context, in *ByID) (*struct{ Status int }, error) {
+	m, err := v.commands.Do(ctx, in.ID, meeting.Ended{Reason: meeting.EndRequested, Forget: true})
+	if err != nil {
+		return nil, v.fail(ctx, err)
+	}
+	if m.Closed {
+		return &struct{ Status int }{http.StatusNoContent}, nil
+	}
+	return &struct{ Status int }{http.StatusAccepted}, nil
 }

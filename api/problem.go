@@ -46,16 +46,20 @@ type FieldError struct {
 var codes = map[int]string{
 	http.StatusBadRequest:            "bad_request",
 	http.StatusUnauthorized:          "unauthorized",
+	http.StatusForbidden:             "forbidden",
 	http.StatusNotFound:              "not_found",
 	http.StatusMethodNotAllowed:      "method_not_allowed",
 	http.StatusNotAcceptable:         "not_acceptable",
 	http.StatusRequestTimeout:        "timeout",
 	http.StatusConflict:              "exists",
+	http.StatusPreconditionFailed:    "changed",
 	http.StatusRequestEntityTooLarge: "too_large",
 	http.StatusUnsupportedMediaType:  "unsupported_media_type",
 	http.StatusUnprocessableEntity:   "invalid",
+	http.StatusTooManyRequests:       "rate_limited",
 	http.StatusServiceUnavailable:    "unavailable",
 	http.StatusInternalServerError:   "internal",
+	http.StatusNotImplemented:        "not_configured",
 }
 
 func newProblem(status int, detail string) *Problem {

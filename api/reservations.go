@@ -20,8 +20,9 @@ const (
 	OpenEndedReservation = 7 * 24 * time.Hour
 	// ReservationGrace is added to a meeting's end. usher itself ends it on
 	// time and tells people why; Prosody's end, which tells nothing, is for
-	// when usher is away.
-	ReservationGrace = 60 * time.Second
+	// when usher is away for long. It must not come first when an app moves the
+	// end of a meeting that is going on, of which Prosody cannot be told.
+	ReservationGrace = 24 * time.Hour
 	// maxReservationBody, in bytes, is far more than its three short fields.
 	maxReservationBody = 16 << 10
 )
@@ -34,8 +35,9 @@ const (
 // Prosody shows the message of a refusal to people, remembers a refusal for 30
 // to 90 seconds, and repeats a request that got a 5xx three times, 3 s apart.
 type reservations struct {
-	commands Commands
-	expect   func(room string)
+	commands  Commands
+	expect    func(room string)
+	occupants bool // the site takes max_occupants
 }
 
 // reservation is the answer that mod_reservations wants; it refuses one from
@@ -46,6 +48,9 @@ type reservation struct {
 	MailOwner string       `json:"mail_owner"`
 	StartTime meeting.Time `json:"start_time"`
 	Duration  int64        `json:"duration"` // whole seconds from StartTime on
+	// MaxOccupants may be there only where the site's configuration has it
+	// enabled; elsewhere some versions refuse the whole answer.
+	MaxOccupants int `json:"max_occupants,omitempty"`
 }
 
 // post lets people into a room, or says why not.
@@ -99,17 +104,21 @@ func (h *reservations) decide(w http.ResponseWriter, name, owner string) (room s
 		answer(w, http.StatusServiceUnavailable, message{"Meetings cannot be started right now. Please try again in a minute."})
 	case !known:
 		answer(w, http.StatusForbidden, message{"There is no such meeting. It may be over, or the link is wrong."})
-	case m.State() == meeting.StateEnded, !m.EndAt.IsZero() && !now.Before(m.EndAt):
+	case m.State() == meeting.StateEnded, isOver(m, now):
 		answer(w, http.StatusForbidden, message{"This meeting is over."})
 	case now.Before(m.StartAt):
 		answer(w, http.StatusForbidden, message{"This meeting opens on " + m.StartAt.UTC().Format("2 January 2006 at 15:04:05 UTC") + "."})
 	default:
-		answer(w, http.StatusOK, reservation{
+		granted := reservation{
 			ID: room, Name: name, MailOwner: owner,
 			// Prosody drops the fraction of a second.
 			StartTime: meeting.Time{Time: now.Truncate(time.Second)},
 			Duration:  seconds(m, now),
-		})
+		}
+		if h.occupants {
+			granted.MaxOccupants = m.MaxParticipants
+		}
+		answer(w, http.StatusOK, granted)
 		return room, true
 	}
 	return "", false
@@ -117,10 +126,24 @@ func (h *reservations) decide(w http.ResponseWriter, name, owner string) (room s
 
 // seconds returns how long the room may exist.
 func seconds(m meeting.Meeting, now time.Time) int64 {
-	if m.EndAt.IsZero() {
+	end, _ := m.EndsAt()
+	if m.FirstSession.IsZero() && m.MaxDuration > 0 {
+		// It begins now, as far as can be told.
+		if first := now.Add(m.MaxDuration); end.IsZero() || first.Before(end) {
+			end = first
+		}
+	}
+	if end.IsZero() {
 		return int64(OpenEndedReservation / time.Second)
 	}
-	return int64((m.EndAt.Sub(now) + ReservationGrace + time.Second - 1) / time.Second)
+	return int64((end.Sub(now) + ReservationGrace + time.Second - 1) / time.Second)
+}
+
+// isOver reports whether the meeting's end has come, although that may not be
+// stored yet.
+func isOver(m meeting.Meeting, now time.Time) bool {
+	end, _ := m.EndsAt()
+	return !end.IsZero() && !now.Before(end)
 }
 
 func answer(w http.ResponseWriter, status int, body any) {

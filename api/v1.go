@@ -18,8 +18,16 @@ import (
 // v1 has the operations of the meeting API.
 type v1 struct {
 	commands Commands
+	rooms    Rooms
 	reads    Reads
+	links    LinkStore
+	events   EventLog
+	feed     *Feed // nil: nobody can follow the log
+	keys     *keyring
+	tickets  *tickets // nil: usher makes no tokens
 	log      *slog.Logger
+
+	publicURL string // without a slash at its end
 }
 
 // spec is what registering the operations has made known about them.
@@ -53,19 +61,27 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
 	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		"key": {Type: "http", Scheme: "bearer", Description: "An API key"},
+		securityScheme: {Type: "http", Scheme: "bearer", Description: "An API key with the scope that is named"},
 	}
-	cfg.Security = []map[string][]string{{"key": {}}}
 
 	var s spec
 	cfg.OnAddOperation = append(cfg.OnAddOperation, func(_ *huma.OpenAPI, op *huma.Operation) {
 		s.routes = append(s.routes, route{op.Path, op.Method, op.DefaultStatus})
 	})
 	a := huma.NewAPI(cfg, adapter)
+	a.UseMiddleware(checkScope)
 	v.registerMeetings(a)
 	v.registerSessions(a)
+	v.registerPeople(a)
+	v.registerTokens(a)
+	v.registerLinks(a)
+	v.registerEvents(a)
+	v.registerAPIKeys(a)
 	describe(cfg.Components.Schemas)
-	var err error
+	err := illustrate(a.OpenAPI())
+	if err != nil {
+		return spec{}, err
+	}
 	if s.json, err = json.Marshal(a.OpenAPI()); err != nil {
 		return spec{}, fmt.Errorf("write the OpenAPI document: %w", err)
 	}
@@ -73,27 +89,47 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 }
 
 // operation returns what all operations have in common.
-func operation(id, method, path, summary string, errs ...int) huma.Operation {
-	return huma.Operation{
+func operation(scope Scope, id, method, path, summary string, errs ...int) huma.Operation {
+	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary,
 		DefaultStatus: http.StatusOK,
+		Security:      needs(scope),
 		MaxBodyBytes:  MaxBody,
 		// The server's own limit: a shorter one would also end the handler.
 		BodyReadTimeout: ReadTimeout,
-		Errors:          append(errs, http.StatusUnauthorized, http.StatusUnprocessableEntity, http.StatusServiceUnavailable),
+		Errors: append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
+			http.StatusTooManyRequests, http.StatusServiceUnavailable),
 	}
+	if method == http.MethodPost {
+		op.Parameters = []*huma.Param{idempotencyKeyParam}
+	}
+	return op
 }
 
 // fail makes the error of a command or a read one for the outside.
 func (v *v1) fail(ctx context.Context, err error) error {
 	var exists *meeting.ExistsError
+	var invalid *meeting.InvalidError
+	var ready *Problem
 	switch {
+	case errors.As(err, &ready):
+		return ready
 	case errors.As(err, &exists):
 		p := newProblem(http.StatusConflict, "a meeting with this room or external id exists")
 		p.MeetingID = exists.ID
 		return p
+	case errors.As(err, &invalid):
+		p := newProblem(http.StatusUnprocessableEntity, "")
+		p.Errors = []FieldError{{Pointer: "/" + invalid.Field, Detail: invalid.Detail}}
+		return p
 	case errors.Is(err, meeting.ErrNotFound):
 		return newProblem(http.StatusNotFound, "")
+	case errors.Is(err, meeting.ErrEnded):
+		p := newProblem(http.StatusConflict, "the meeting is over")
+		p.Code = "ended"
+		return p
+	case errors.Is(err, meeting.ErrVersion):
+		return newProblem(http.StatusPreconditionFailed, "the meeting has changed since: read it again")
 	case errors.Is(err, meeting.ErrBusy):
 		p := newProblem(http.StatusServiceUnavailable, "too much waits for this meeting already, try again")
 		p.Code = "busy"

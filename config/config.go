@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/netip"
 	"os"
 	"strings"
 
@@ -46,10 +47,17 @@ type Config struct {
 	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL; without one usher starts a redis-server of its own in the data directory."`
 	DataDir  string `default:"usher-data" help:"Directory for that redis-server's files."`
 
-	Listen           string   `default:"127.0.0.1:8080" help:"Address of the HTTP API."`
-	AdminListen      string   `default:"127.0.0.1:9090" help:"Address of /metrics, /livez, /readyz and pprof; keep it private."`
-	APIKeys          []Secret `name:"api-key" env:"USHER_API_KEY" help:"Keys that the API accepts; more than one while rotating."`
-	ReservationToken Secret   `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
+	Listen         string         `default:"127.0.0.1:8080" help:"Address of the HTTP API."`
+	PublicURL      string         `name:"public-url" help:"URL under which people reach the API's listener, for join links; default http:// and its address."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxy" help:"Networks of reverse proxies, whose X-Forwarded-For is believed."`
+	AdminListen    string         `default:"127.0.0.1:9090" help:"Address of /metrics, /livez, /readyz and pprof; keep it private."`
+	APIKeys        []Secret       `name:"api-key" env:"USHER_API_KEY" help:"Keys that the API accepts; more than one while rotating."`
+	// The limits of a key are above what a busy app needs, and below what would
+	// starve the others.
+	APIRate                 float64 `name:"api-rate" default:"500" help:"Requests per second that one API key may make in the long run; 0: as many as it likes."`
+	APIBurst                int     `name:"api-burst" default:"1000" help:"Requests that one API key may make at once."`
+	ReservationToken        Secret  `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
+	ReservationMaxOccupants bool    `help:"Pass max_participants on to Prosody with a reservation: set it only where the site sets reservations_enable_max_occupants, because others refuse the answer."`
 
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`

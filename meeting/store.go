@@ -1,6 +1,9 @@
 package meeting
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+)
 
 // Commit is one change of one meeting, stored completely or not at all.
 type Commit struct {
@@ -37,6 +40,12 @@ type Store interface {
 	// Load returns one meeting, with the people of its open session, or
 	// [ErrNotFound].
 	Load(ctx context.Context, id string) (Meeting, error)
+}
+
+// LogEntry is one notice in the store's event log.
+type LogEntry struct {
+	ID     string          // place in the log, as in 1732330000000-0; ids ascend
+	Notice json.RawMessage // JSON of a [Notice], as it was committed
 }
 
 // Filter chooses meetings. Empty fields choose all; the others must all hold.

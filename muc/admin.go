@@ -14,6 +14,7 @@ type item struct {
 	Role        string `xml:"role,attr,omitempty"`
 	JID         string `xml:"jid,attr,omitempty"`
 	Nick        string `xml:"nick,attr,omitempty"`
+	Reason      string `xml:"reason,omitempty"`
 }
 
 type adminQuery struct {

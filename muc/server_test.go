@@ -142,6 +142,27 @@ func (s *server) join(room, nick string, p person) {
 	}
 }
 
+// kick takes out the one whose nick the query has, for an owner.
+func (s *server) kick(to, query string) error {
+	room, _, _ := strings.Cut(to, "@")
+	_, nick, _ := strings.Cut(query, `nick="`)
+	nick, _, _ = strings.Cut(nick, `"`)
+	s.mu.Lock()
+	s.log = append(s.log, "kick "+room+" "+nick)
+	fr := s.rooms[room]
+	if fr == nil || !fr.owner {
+		s.mu.Unlock()
+		return stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAllowed}
+	}
+	_, there := fr.people[nick]
+	s.mu.Unlock()
+	if !there {
+		return stanza.Error{Type: stanza.Modify, Condition: stanza.ItemNotFound}
+	}
+	s.leave(room, nick, "<status code='307'/>")
+	return nil
+}
+
 func (s *server) focus(room string) {
 	s.join(room, "focus", person{jid: "focus@auth.meet.jitsi/focus", role: "moderator"})
 }
@@ -378,8 +399,15 @@ func (o occupant) Send(_ context.Context, kind, to, typ string, payload ...any) 
 	return nil
 }
 
-// IQ answers the self-ping (XEP-0410), after everything told before.
-func (o occupant) IQ(ctx context.Context, to, _ string, _, _ any) error {
+// IQ answers the self-ping (XEP-0410), after everything told before, and kicks.
+func (o occupant) IQ(ctx context.Context, to, _ string, payload, _ any) error {
+	text, err := xml.Marshal(payload)
+	if err != nil {
+		return err
+	}
+	if query := string(text); strings.Contains(query, `role="none"`) {
+		return o.s.kick(to, query)
+	}
 	o.s.mu.Lock()
 	if !o.s.occupantUp {
 		o.s.mu.Unlock()

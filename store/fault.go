@@ -19,6 +19,11 @@ func (r *Redis) do(op string, call func() error) error {
 	start := time.Now()
 	err := call()
 	r.metrics.seconds[op].Observe(time.Since(start).Seconds())
+	return r.fault(op, err)
+}
+
+// fault counts the error of a call and says whether it may pass.
+func (r *Redis) fault(op string, err error) error {
 	if err == nil || errors.Is(err, redis.Nil) {
 		return err
 	}

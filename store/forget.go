@@ -10,7 +10,7 @@ import (
 )
 
 // Forget deletes everything about a meeting that is over: the meeting, its
-// sessions, their people, and its places in the indexes. What was told of it
+// links, its sessions, their people, and its places in the indexes. What was told of it
 // stays in the event log and in the lanes until it has run out there.
 //
 // A Forget that fails half way is completed by the next one: the meeting
@@ -62,6 +62,7 @@ func (s *Memory) Forget(_ context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	delete(s.meetings, id)
+	delete(s.links, id)
 	for session, v := range s.sessions {
 		if v.MeetingID == id {
 			delete(s.sessions, session)

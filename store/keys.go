@@ -15,7 +15,8 @@ import (
 //	key                    type    holds                                              expires
 //	fence                  string  the highest fencing number given out               never
 //	leader                 string  holder and fencing number of the leader            LeaseTTL, renewed
-//	meeting:<id>           hash    json (without people), version, op, state          Retention after closing
+//	meeting:<id>           hash    json (without people), version, op, state,         Retention after closing
+//	                               link:<SHA-256 of its code> for each join link
 //	session:<id>           string  JSON                                               Retention after its end
 //	people:<session>       hash    participant id to JSON                             with its session
 //	sessions:<meeting>     zset    session ids by end in ms, +inf while open          with its meeting; trimmed
@@ -39,6 +40,8 @@ import (
 //	endpoints              hash    endpoint id to its document, secrets included      never
 //	endpoints:disabled     hash    endpoint id to why and since when                  when enabled
 //	endpoints:version      string  number of changes of these two                     never
+//	apikeys                hash    slot of an app to JSON: scopes, SHA-256 of the key never
+//	idempotency:<SHA-256>  string  sealed answer to a request that may be repeated    as the API says
 //
 // "Trimmed" indexes lose what is past Retention whenever an entry joins them.
 // A meeting is closed when it has ended and its room was seen to be gone.
@@ -48,9 +51,6 @@ import (
 //	recording:<id>         hash    state, file, size, meeting and session             Retention after its end
 //	recordings:<meeting>   zset    recording ids by start in ms                       with its meeting
 //	jibri:<session id>     string  Jibri's own session id to recording id             Retention
-//	apikey:<SHA-256 hex>   hash    name, scopes, created; never the key itself        never
-//	link:<id>              hash    meeting, role, name of whom it lets in             end of its meeting
-//	idempotency:<key>      string  answer to the request that carried the key         24 h, as clients retry
 
 // How long things are kept.
 const (
@@ -97,3 +97,5 @@ func (k keys) dead(endpoint string) string      { return string(k) + "dead:" + e
 func (k keys) endpoints() string                { return string(k) + "endpoints" }
 func (k keys) endpointsDisabled() string        { return string(k) + "endpoints:disabled" }
 func (k keys) endpointsVersion() string         { return string(k) + "endpoints:version" }
+func (k keys) idempotency(name string) string   { return string(k) + "idempotency:" + name }
+func (k keys) apiKeys() string                  { return string(k) + "apikeys" }

@@ -26,6 +26,7 @@ type Memory struct {
 	sessions map[string]meeting.Session
 	people   map[string]map[string]meeting.Participant // by session, by id
 	log      []json.RawMessage
+	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
 	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
 	due      map[string]map[string]time.Time         // likewise: next try
 
@@ -33,7 +34,10 @@ type Memory struct {
 	documents        map[string]json.RawMessage // of endpoints
 	disabled         map[string]json.RawMessage // why and since when
 	endpointsVersion int
-	places           int // given out in logs of tries
+	places           int                          // given out in logs of tries
+	replies          map[string][]byte            // by name
+	apiKeys          map[string][]byte            // by slot
+	links            map[string]map[string][]byte // by meeting, by hash of the code
 }
 
 // storedMeeting is a meeting without people, and what a commit checks.
@@ -77,6 +81,10 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 			put(&people, p.ID, p)
 		}
 		put(&s.people, of.id, people)
+	}
+	if len(c.Notices) > 0 && s.grown != nil {
+		close(s.grown)
+		s.grown = nil
 	}
 	now := time.Now()
 	for i, n := range c.Notices {
@@ -212,7 +220,7 @@ func (s *Memory) Participants(_ context.Context, sessionID string) ([]meeting.Pa
 
 // Events returns the notices that follow a place in the log, like
 // [Redis.Events].
-func (s *Memory) Events(_ context.Context, after string, limit int) ([]LogEntry, error) {
+func (s *Memory) Events(_ context.Context, after string, limit int) ([]meeting.LogEntry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	first := 0
@@ -227,9 +235,9 @@ func (s *Memory) Events(_ context.Context, after string, limit int) ([]LogEntry,
 		}
 		first = min(n, len(s.log))
 	}
-	var entries []LogEntry
+	var entries []meeting.LogEntry
 	for i := first; i < min(first+pageSize(limit), len(s.log)); i++ {
-		entries = append(entries, LogEntry{ID: strconv.Itoa(i+1) + "-0", Notice: s.log[i]})
+		entries = append(entries, s.entry(i))
 	}
 	return entries, nil
 }

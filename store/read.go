@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -282,7 +281,7 @@ func (r *Redis) Participants(ctx context.Context, sessionID string) (people []me
 // Events returns up to limit (1 to [MaxPage]) notices of the event log that
 // follow the place after, oldest first; after "" come the oldest of all. It
 // does not wait for more. Errors: [ErrCursor].
-func (r *Redis) Events(ctx context.Context, after string, limit int) ([]LogEntry, error) {
+func (r *Redis) Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error) {
 	start := "-"
 	if after != "" {
 		if !place.MatchString(after) {
@@ -290,13 +289,10 @@ func (r *Redis) Events(ctx context.Context, after string, limit int) ([]LogEntry
 		}
 		start = "(" + after
 	}
-	var entries []LogEntry
+	var entries []meeting.LogEntry
 	err := r.do(opEvents, func() error {
 		found, err := r.rdb.XRangeN(ctx, r.keys.events(), start, "+", int64(pageSize(limit))).Result()
-		for _, x := range found {
-			notice, _ := x.Values["notice"].(string)
-			entries = append(entries, LogEntry{ID: x.ID, Notice: json.RawMessage(notice)})
-		}
+		entries = logEntries(found)
 		return err
 	})
 	return entries, err

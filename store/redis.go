@@ -52,6 +52,7 @@ var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 // Redis is the durable store. Its methods are safe for concurrent use.
 type Redis struct {
 	rdb     redis.UniversalClient
+	options *redis.UniversalOptions
 	keys    keys
 	fence   atomic.Int64 // of the last lease taken, 0 before the first
 	times   leaseTimes
@@ -75,6 +76,7 @@ func NewRedis(c Config) (*Redis, error) {
 	}
 	return &Redis{
 		rdb:     redis.NewUniversalClient(opts),
+		options: opts,
 		keys:    keysOf(c.Site),
 		times:   defaultLeaseTimes,
 		metrics: newMetrics(c.Registerer),

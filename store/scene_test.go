@@ -18,7 +18,17 @@ type contract interface {
 	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
 	Session(ctx context.Context, id string) (meeting.Session, error)
 	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
-	Events(ctx context.Context, after string, limit int) ([]LogEntry, error)
+	Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error)
+	Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error)
+	Keep(ctx context.Context, name string, value []byte, life time.Duration) error
+	Release(ctx context.Context, name string) error
+	PutLink(ctx context.Context, meetingID, hash string, link []byte, most int) (bool, error)
+	Link(ctx context.Context, meetingID, hash string) ([]byte, error)
+	Links(ctx context.Context, meetingID string) (map[string][]byte, error)
+	APIKeys(ctx context.Context) (map[string][]byte, error)
+	AddAPIKey(ctx context.Context, slot string, key []byte) (bool, error)
+	RemoveAPIKey(ctx context.Context, slot string, key []byte) error
+	Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error
 	Ping(ctx context.Context) error
 	Lead(ctx context.Context, holder string, led func(ctx context.Context) error) error
 	Close() error

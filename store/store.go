@@ -28,12 +28,6 @@ var ErrCursor = errors.New("store: not a place in the event log")
 // errUnreadable says that a stored value is not what this program writes.
 var errUnreadable = errors.New("stored value is unreadable")
 
-// LogEntry is one notice in the event log.
-type LogEntry struct {
-	ID     string          // place in the log, as in 1732330000000-0; ids ascend
-	Notice json.RawMessage // JSON of a [meeting.Notice], as it was committed
-}
-
 // place is a place in the event log: a stream id of Redis, the part after the
 // dash may be missing.
 var place = regexp.MustCompile(`^[0-9]{1,19}(-[0-9]{1,19})?$`)

@@ -76,6 +76,10 @@ func TestStore(t *testing.T) {
 		{"lanes hold notices, and are due", testLanes},
 		{"a forgotten meeting leaves nothing", testForget},
 		{"what is not there is not found", testNotFound},
+		{"a reply is claimed once, kept and released", testReplies},
+		{"API keys have slots", testAPIKeys},
+		{"links live with their meeting", testLinks},
+		{"the log can be followed", testFollow},
 	}
 	for name, open := range backings {
 		for _, tt := range tests {

@@ -227,6 +227,14 @@ func (l *leader) Running() bool {
 	return t != nil && t.tracker.Running()
 }
 
+// Kick puts occupants out of a room; see [muc.Rooms.Kick].
+func (l *leader) Kick(ctx context.Context, room string, nicks []string, reason string) error {
+	if t := l.term.Load(); t != nil {
+		return t.rooms.Kick(ctx, room, nicks, reason)
+	}
+	return meeting.ErrUnavailable
+}
+
 // expect passes on that somebody asked for a room.
 func (l *leader) expect(room string) {
 	if t := l.term.Load(); t != nil {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -19,6 +20,7 @@ import (
 	"usher/internal/stack"
 	"usher/meeting"
 	"usher/store"
+	"usher/token"
 )
 
 // drainPatience is how long requests under way may take once usher is told to
@@ -28,7 +30,7 @@ const drainPatience = 10 * time.Second
 // backend is a store with what the HTTP side and leading need of it.
 type backend interface {
 	meeting.Store
-	api.Reads
+	api.Store
 	Ping(ctx context.Context) error
 	Lead(ctx context.Context, holder string, led func(context.Context) error) error
 	Close() error
@@ -40,9 +42,11 @@ type addresses struct{ api, admin, redis string }
 // serve runs usher until ctx ends and everything that it started has ended.
 // ready, which may be nil, is called once both listeners are open.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(addresses)) error {
+	var tokens *token.Issuer
 	if cfg.MakesTokens() {
 		// A wrong secret is told now, not when the first person wants to join.
-		if _, err := newIssuer(cfg.Jitsi); err != nil {
+		var err error
+		if tokens, err = newIssuer(cfg.Jitsi); err != nil {
 			return err
 		}
 	}
@@ -58,9 +62,14 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
 	}
+	feed := api.NewFeed(st, log)
 	public, err := api.New(api.Config{
-		Commands: l, Reads: st, Keys: keys, ReservationToken: string(cfg.ReservationToken),
-		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
+		Commands: l, Rooms: l, Store: st, Feed: feed, Keys: keys,
+		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
+		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
+		ReservationToken:     string(cfg.ReservationToken),
+		ReservationOccupants: cfg.ReservationMaxOccupants,
+		Expect:               l.expect, Log: log, Metrics: reg, Version: version(),
 	})
 	if err != nil {
 		return err
@@ -82,6 +91,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		return errors.Join(err, apiListener.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return feed.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, apiListener, public, log) })
 	g.Go(func() error { return serveHTTP(ctx, adminListener, admin, log) })
 	g.Go(func() error {

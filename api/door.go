@@ -1,0 +1,146 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"html/template"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"usher/meeting"
+	"usher/token"
+)
+
+// doorPath begins the path of every join link.
+const doorPath = "/j/"
+
+// door lets people in by their links: GET /j/{code} sends them on to Jitsi with
+// a token of their own, or tells them in plain words why not.
+type door struct {
+	links   LinkStore
+	reads   Reads
+	tickets *tickets
+	limits  *limiters // by address
+	clients clients
+}
+
+// entry is a link that was clicked, and its meeting.
+type entry struct {
+	link    link
+	meeting meeting.Meeting
+}
+
+func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header() // Cache-Control: no-store is on every answer
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("X-Robots-Tag", "noindex")
+	if !d.limits.take(w, d.clients.address(r)) {
+		showPage(w, http.StatusTooManyRequests, tooManyPage)
+		return
+	}
+	e, err := d.find(r.Context(), r.PathValue("code"))
+	now := time.Now()
+	switch {
+	case errors.Is(err, meeting.ErrNotFound):
+		showPage(w, http.StatusNotFound, unknownPage)
+		return
+	case err != nil:
+		d.tickets.log.Error("cannot open a join link", "request_id", requestID(r.Context()), "err", err)
+		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+		showPage(w, http.StatusServiceUnavailable, awayPage)
+		return
+	case !e.link.Revoked.IsZero():
+		showPage(w, http.StatusGone, revokedPage)
+		return
+	case e.meeting.State() == meeting.StateEnded, isOver(e.meeting, now):
+		showPage(w, http.StatusGone, endedPage)
+		return
+	case now.Before(e.meeting.StartAt):
+		h.Set("Retry-After", strconv.Itoa(int((e.meeting.StartAt.Sub(now)+time.Second-1)/time.Second)))
+		early := earlyPage
+		early.Opens = e.meeting.StartAt.UTC()
+		showPage(w, http.StatusForbidden, early)
+		return
+	}
+	_, url, _, err := d.tickets.make(e.meeting, e.link.User, e.link.Host, e.link.TTL)
+	if err != nil {
+		// It was tried when the link was made: the configuration has changed.
+		d.tickets.log.Error("cannot make a token for a join link", "request_id", requestID(r.Context()),
+			"meeting_id", e.meeting.ID, "link_id", e.link.ID, "err", err)
+		showPage(w, http.StatusServiceUnavailable, awayPage)
+		return
+	}
+	if e.link.Query {
+		url = strings.Replace(url, "#jwt=", "?jwt=", 1)
+	}
+	if r.Method == http.MethodGet { // HEAD is a preview, not a person
+		d.tickets.invited(r.Context(), e.meeting.ID, e.link.User.ID)
+	}
+	h.Set("Location", url)
+	w.WriteHeader(http.StatusFound)
+}
+
+// find returns what a code opens.
+func (d *door) find(ctx context.Context, code string) (e entry, err error) {
+	id, ok := meetingOf(code)
+	if !ok {
+		return entry{}, meeting.ErrNotFound
+	}
+	data, err := d.links.Link(ctx, id, token.Hash(code))
+	if err != nil {
+		return entry{}, err
+	}
+	if err := json.Unmarshal(data, &e.link); err != nil {
+		return entry{}, fmt.Errorf("read a link of %s: %w", id, err)
+	}
+	e.meeting, err = d.reads.Load(ctx, id)
+	return e, err
+}
+
+// doorPage is what somebody reads who is not let in.
+type doorPage struct {
+	Title, Text string
+	Opens       time.Time // zero for most
+}
+
+var (
+	unknownPage = doorPage{Title: "This link is not valid", Text: "Please check that you have all of it, or ask whoever invited you for a new one."}
+	revokedPage = doorPage{Title: "This link has been withdrawn", Text: "Please ask whoever invited you for a new one."}
+	endedPage   = doorPage{Title: "This meeting is over", Text: "Nobody can join it any more."}
+	earlyPage   = doorPage{Title: "This meeting is not open yet", Text: "Please use the link again then."}
+	awayPage    = doorPage{Title: "This does not work right now", Text: "Please try again in a minute."}
+	tooManyPage = doorPage{Title: "Too many people at once", Text: "Please try again in a minute."}
+)
+
+var doorTemplate = template.Must(template.New("door").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<style>
+body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 20vh auto 0; padding: 0 1.5rem; color: #222; background: #fff }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #1a1a1a } }
+</style>
+</head>
+<body>
+<main>
+<h1>{{.Title}}</h1>
+{{if not .Opens.IsZero}}<p>It opens on <time datetime="{{.Opens.Format "2006-01-02T15:04:05Z"}}">{{.Opens.Format "2 January 2006 at 15:04 UTC"}}</time>.</p>
+{{end}}<p>{{.Text}}</p>
+</main>
+</body>
+</html>
+`))
+
+func showPage(w http.ResponseWriter, status int, p doorPage) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	w.WriteHeader(status)
+	_ = doorTemplate.Execute(w, p) // the client's loss
+}

@@ -1,0 +1,140 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"usher/meeting"
+)
+
+// example is what the document shows of an operation. A nil one has no body.
+type example struct{ request, answer any }
+
+// examples are those of all operations, by id. They tell one story: a standup
+// of two people, one of whom is put out.
+func examples() map[string]example {
+	at := func(clock string) time.Time {
+		t, _ := time.Parse(time.RFC3339, "2026-11-22T"+clock+"Z") // the literals below
+		return t
+	}
+	ada := meeting.Participant{
+		ID: "prt_01JDB30VKJ0W8Y6QFZ9H4T1M5C", SessionID: "ses_01JDB30VKHN5T2Q4XH9G7B3DWE",
+		Kind: meeting.KindHuman, Role: meeting.RoleModerator, UserID: "u1", Name: "Ada", Audio: meeting.MediaOn, Video: meeting.MediaOff,
+		JoinedAt: at("10:00:03"), ArrivedAt: at("10:00:03"),
+		Connections: []meeting.Occupant{{Nick: "a1b2c3d4"}},
+	}
+	bob := ada
+	bob.ID, bob.Role, bob.UserID, bob.Name = "prt_01JDB31D9E7M3K5RSV2C8N6XJB", meeting.RoleParticipant, "", "Bob"
+	bob.JoinedAt, bob.ArrivedAt, bob.LeftAt = at("10:00:20"), at("10:00:20"), at("10:04:11")
+	bob.LeftReason, bob.Stayed, bob.Connections = meeting.LeftKicked, 231*time.Second, nil
+	created := meeting.Meeting{
+		ID: "mtg_01JDB2W8Z3W5V6S0Q5M2T8K4AR", Room: "standup-k3v7q5n2w6x4y3z7a5b2c4d6e8", ExternalID: "crm-4711",
+		Metadata: map[string]string{"team": "a"}, CreatedAt: at("09:58:00"), Version: 1,
+		Limits: meeting.Limits{
+			EndAt: at("10:15:00"), MaxDuration: time.Hour, EmptyTimeout: 30 * time.Minute, MaxParticipants: 50,
+		},
+	}
+	live := created
+	live.Version, live.FirstSession, live.People = 9, at("10:00:03"), []meeting.Participant{ada}
+	live.Session = meeting.Session{
+		ID: ada.SessionID, MeetingID: created.ID, StartedAt: at("10:00:03"), Peak: 2, Humans: 2,
+	}
+	ended := live
+	ended.Version, ended.EndedAt, ended.EndReason = 14, at("10:12:40"), meeting.EndRequested
+	ended.People, ended.Session = nil, meeting.Session{}
+	past := live.Session
+	past.EndedAt = ended.EndedAt
+	changed := live
+	changed.Version, changed.EndAt = 10, at("10:30:00")
+	room := live.Info()
+	who := User{ID: "u1", Name: "Ada", Email: "ada@example.org"}
+	ticket := link{ID: "lnk_01JDB2X5T0C7R9D3F6H8J1K4M7", User: who.claims(), Host: true, TTL: 10 * time.Minute, Created: at("09:58:30")}
+	newLink := ticket.info(created.ID)
+	newLink.URL = "https://usher.example.org/j/01JDB2W8Z3W5V6S0Q5M2T8K4AR-KZ4X2M7QH5N3B6V7C2A4T5R6YE"
+	key := storedKey{ID: "key_01JDB2N4G8S6P3V5X7Z9B1D2F4", Name: "crm", Scopes: []Scope{ScopeMeetingsRead, ScopeMeetingsWrite}, Created: at("09:00:00")}
+	newKey := key.info()
+	newKey.Key = "usk_01JDB2N4G8S6P3V5X7Z9B1D2F4_T5R6YEKZ4X2M7QH5N3B6V7C2A4"
+	notice, _ := json.Marshal(meeting.Notice{ // types that always encode
+		ID: "evt_01JDB3957W2Q8E4R6T1Y3U5I7O", Type: meeting.ParticipantLeft, Timestamp: meeting.Time{Time: bob.LeftAt},
+		APIVersion: meeting.APIVersion, MeetingID: created.ID, ExternalID: created.ExternalID, SessionID: ada.SessionID,
+		Seq: 5, StateVersion: live.Version,
+		Data: meeting.Data{Participant: new(bob.Info()), Occupancy: new(live.Occupancy())},
+	})
+	people := []meeting.ParticipantInfo{ada.Info(), bob.Info()}
+	token := "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyb29tIjoic3RhbmR1cC4uLiJ9.c2lnbmF0dXJl"
+
+	return map[string]example{
+		"create-meeting": {map[string]any{
+			"name_prefix": "standup", "external_id": created.ExternalID, "end_at": meeting.Time{Time: created.EndAt},
+			"max_duration_s": 3600, "empty_timeout_s": 1800, "max_participants": 50, "metadata": created.Metadata,
+		}, created.Info()},
+		"list-meetings": {nil, pageOf(live.Info())},
+		"get-meeting":   {nil, live.Info()},
+		"patch-meeting": {map[string]any{"end_at": meeting.Time{Time: changed.EndAt}, "max_duration_s": nil}, changed.Info()},
+		"end-meeting":   {nil, ended.Info()},
+
+		"delete-meeting": {},
+		"list-rooms": {nil, pageOf(Room{
+			Room: room.Room, MeetingID: room.ID, ExternalID: room.ExternalID, Occupancy: room.Occupancy, Session: room.Session,
+		})},
+		"list-sessions":             {nil, pageOf(past.Info())},
+		"get-session":               {nil, past.Info()},
+		"list-meeting-participants": {nil, pageOf(people...)},
+		"list-session-participants": {nil, pageOf(people...)},
+		"get-participant":           {nil, ada.Info()},
+		"kick-participant":          {},
+		"create-token": {map[string]any{"user": who, "role": "host", "ttl_s": 600}, Ticket{
+			Token: token, URL: "https://meet.example.org/" + created.Room + "#jwt=" + token, ExpiresAt: meeting.Time{Time: at("10:08:30")},
+		}},
+		"create-link":    {map[string]any{"user": who, "role": "host"}, newLink},
+		"list-links":     {nil, pageOf(ticket.info(created.ID))},
+		"revoke-link":    {},
+		"list-events":    {nil, Events{Data: []Event{notice}, NextCursor: "1795342451003-0"}},
+		"stream-events":  {nil, "id: 1795342451003-0\nevent: participant.left\ndata: " + string(notice) + "\n\n"},
+		"create-api-key": {map[string]any{"name": key.Name, "scopes": key.Scopes}, newKey},
+		"list-api-keys":  {nil, pageOf(key.info())},
+		"revoke-api-key": {},
+	}
+}
+
+func pageOf[T any](elements ...T) Page[T] { return Page[T]{Data: elements} }
+
+// illustrate puts the examples into the document. It fails when an operation
+// has none, so that none is forgotten.
+func illustrate(doc *huma.OpenAPI) error {
+	all := examples()
+	for path, item := range doc.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Put, item.Delete} {
+			if op == nil {
+				continue
+			}
+			shown, known := all[op.OperationID]
+			if !known {
+				return fmt.Errorf("no example of %s %s", op.Method, path)
+			}
+			if op.RequestBody != nil {
+				op.RequestBody.Content["application/json"].Example = shown.request
+			}
+			for _, content := range op.Responses[strconv.Itoa(op.DefaultStatus)].Content {
+				content.Example = shown.answer
+			}
+			for status, response := range op.Responses {
+				if content := response.Content[problemType]; content != nil {
+					code, _ := strconv.Atoi(status)
+					p := newProblem(code, "")
+					p.RequestID = "req_01JDB30VKJ0W8Y6QFZ9H4T1M5C"
+					content.Example = p
+				}
+			}
+			if op.DefaultStatus == http.StatusNoContent {
+				op.Responses["204"].Description = "Done"
+			}
+		}
+	}
+	return nil
+}

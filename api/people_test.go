@@ -1,0 +1,83 @@
+package api
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"slices"
+	"testing"
+
+	"usher/meeting"
+)
+
+func TestKickParticipant(t *testing.T) {
+	s := newSite(t)
+	id := s.create(`{"room":"r"}`)["id"].(string)
+	path := "/v1/meetings/" + id + "/participants"
+	for _, nick := range []string{"laptop", "phone"} {
+		ada := human(nick)
+		ada.UserID = "u1"
+		s.observe("r", meeting.Seen{Occupant: ada})
+	}
+	s.observe("r", meeting.Seen{Occupant: human("bob")})
+	s.observe("r", meeting.Gone{Nick: "bob", Reason: meeting.LeftByChoice})
+	var list struct{ Data []meeting.ParticipantInfo }
+	s.do("GET", path, "").into(http.StatusOK, &list)
+	ada, bob := list.Data[0].ID, list.Data[1].ID
+
+	if res := s.do("DELETE", path+"/"+ada+"?reason=too%20loud", ""); res.Code != http.StatusNoContent || res.Body.Len() > 0 {
+		t.Errorf("kick = %d %s, want 204", res.Code, res.Body)
+	}
+	if want := []string{"r[laptop phone]too loud"}; !slices.Equal(s.kicked, want) {
+		t.Errorf("kicked %q, want %q", s.kicked, want)
+	}
+	s.do("DELETE", path+"/"+bob, "").problemCode(http.StatusConflict, "not_present")
+	for _, unknown := range []string{path + "/prt_none", "/v1/meetings/mtg_none/participants/" + ada} {
+		s.do("DELETE", unknown, "").problemCode(http.StatusNotFound, "not_found")
+		s.do("GET", unknown, "").problemCode(http.StatusNotFound, "not_found")
+	}
+	var p meeting.ParticipantInfo
+	s.do("GET", path+"/"+bob, "").into(http.StatusOK, &p)
+	if p.ID != bob || p.LeftReason != meeting.LeftByChoice {
+		t.Errorf("participant = %+v, want Bob, who left", p)
+	}
+	s.kickErr = errors.New("stream down")
+	s.do("DELETE", path+"/"+ada, "").problemCode(http.StatusServiceUnavailable, "unavailable")
+	if len(s.kicked) != 2 {
+		t.Errorf("kicked %q, want two calls in all", s.kicked)
+	}
+}
+
+func TestListRooms(t *testing.T) {
+	s := newSite(t)
+	rooms := func() string {
+		t.Helper()
+		var p struct {
+			Data []struct {
+				Room      string
+				MeetingID string `json:"meeting_id"`
+				Occupancy meeting.Occupancy
+				Session   meeting.SessionInfo
+			}
+		}
+		s.do("GET", "/v1/rooms", "").into(http.StatusOK, &p)
+		list := []string{}
+		for _, r := range p.Data {
+			if r.MeetingID == "" || r.Session.ID == "" {
+				t.Errorf("room = %+v, want its meeting and session", r)
+			}
+			list = append(list, fmt.Sprint(r.Room, r.Occupancy.Humans))
+		}
+		return fmt.Sprint(list)
+	}
+	s.create(`{"room":"empty"}`)
+	s.create(`{"room":"full"}`)
+	if got := rooms(); got != "[]" {
+		t.Errorf("rooms before anybody came = %s, want none", got)
+	}
+	s.observe("full", meeting.Seen{Occupant: human("ann")})
+	s.observe("full", meeting.Seen{Occupant: human("bob")})
+	if got := rooms(); got != "[full2]" {
+		t.Errorf("rooms = %s, want the one with two people", got)
+	}
+}

@@ -1,0 +1,324 @@
+package api
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/meeting"
+	"usher/store"
+)
+
+// faultyStore is a store that fails as long as a test says so.
+type faultyStore struct {
+	*store.Memory
+	mu  sync.Mutex
+	err error // answers everything while set
+}
+
+var (
+	_ meeting.Store = (*faultyStore)(nil)
+	_ Store         = (*faultyStore)(nil)
+	_ Store         = (*store.Redis)(nil)
+	_ Commands      = (*meeting.Tracker)(nil)
+)
+
+func newFaultyStore() *faultyStore { return &faultyStore{Memory: new(store.Memory)} }
+
+func (s *faultyStore) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.err = err
+}
+
+func (s *faultyStore) fault() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *faultyStore) Commit(ctx context.Context, c meeting.Commit) error {
+	if err := s.fault(); err != nil {
+		return err
+	}
+	return s.Memory.Commit(ctx, c)
+}
+
+func (s *faultyStore) Load(ctx context.Context, id string) (meeting.Meeting, error) {
+	m, err := s.Memory.Load(ctx, id)
+	return m, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error) {
+	list, next, err := s.Memory.List(ctx, f, cursor, limit)
+	return list, next, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) Session(ctx context.Context, id string) (meeting.Session, error) {
+	session, err := s.Memory.Session(ctx, id)
+	return session, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error) {
+	entries, err := s.Memory.Events(ctx, after, limit)
+	return entries, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error {
+	if err := s.fault(); err != nil {
+		return err
+	}
+	return s.Memory.Follow(ctx, deliver)
+}
+
+func (s *faultyStore) Link(ctx context.Context, meetingID, hash string) ([]byte, error) {
+	link, err := s.Memory.Link(ctx, meetingID, hash)
+	return link, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) APIKeys(ctx context.Context) (map[string][]byte, error) {
+	keys, err := s.Memory.APIKeys(ctx)
+	return keys, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error) {
+	if err := s.fault(); err != nil {
+		return nil, err
+	}
+	return s.Memory.Claim(ctx, name, value, life)
+}
+
+type noRooms struct{}
+
+func (noRooms) Want(string, meeting.Want) {}
+func (noRooms) Resync(string)             {}
+
+const (
+	testKey   = "key-0123456789abcdef"
+	testToken = "reservation-0123456789"
+)
+
+// site is the handler under test with a real tracker behind it.
+type site struct {
+	t       testing.TB
+	store   *faultyStore
+	tracker *meeting.Tracker
+	handler http.Handler
+	feed    *Feed
+	metrics *prometheus.Registry
+	log     *lockedBuffer
+
+	expected []string // rooms that Expect was called with
+	kicked   []string // what Kick was called with
+	kickErr  error
+	stopFeed func() // and wait until it has ended
+}
+
+// newSite starts a tracker, which ends with the test.
+func newSite(t testing.TB) *site {
+	t.Helper()
+	s := newStandby(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	ready, done := make(chan struct{}), make(chan error, 1)
+	go func() { done <- s.tracker.Run(ctx, func() { close(ready) }) }()
+	<-ready
+	feeding, stop := context.WithCancel(ctx)
+	fed := make(chan struct{})
+	go func() { defer close(fed); _ = s.feed.Run(feeding) }()
+	s.stopFeed = func() { stop(); <-fed }
+	s.until(func() bool { s.feed.mu.Lock(); defer s.feed.mu.Unlock(); return s.feed.running })
+	t.Cleanup(func() {
+		s.stopFeed()
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("tracker ended with %v", err)
+		}
+	})
+	return s
+}
+
+// newStandby is a site whose tracker does not run.
+func newStandby(t testing.TB) *site {
+	t.Helper()
+	s := &site{t: t, store: newFaultyStore(), log: &lockedBuffer{}}
+	s.feed = NewFeed(s.store, nil)
+	s.tracker = meeting.NewTracker(s.store, noRooms{}, meeting.Options{})
+	s.serve(func(*Config) {})
+	return s
+}
+
+// serve makes the handler anew, with a configuration that differs.
+func (s *site) serve(change func(*Config)) {
+	s.t.Helper()
+	s.metrics = prometheus.NewRegistry()
+	cfg := Config{
+		Commands: s.tracker, Rooms: s, Store: s.store, Feed: s.feed,
+		Tokens: newIssuer(s.t), SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/",
+		Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
+		Expect:  func(room string) { s.expected = append(s.expected, room) },
+		Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Metrics: s.metrics, Version: "test",
+	}
+	change(&cfg)
+	var err error
+	if s.handler, err = New(cfg); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// lockedBuffer takes the log of requests that run at the same time.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func (l *lockedBuffer) Reset() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.b.Reset()
+}
+
+// Kick notes who is to be put out.
+func (s *site) Kick(_ context.Context, room string, nicks []string, reason string) error {
+	s.kicked = append(s.kicked, fmt.Sprint(room, nicks, reason))
+	return s.kickErr
+}
+
+type response struct {
+	*httptest.ResponseRecorder
+	t testing.TB
+}
+
+// do sends a request with the API key; "" sends no body.
+func (s *site) do(method, target, body string) response {
+	s.t.Helper()
+	return s.send(method, target, body, "Bearer "+testKey, "application/json")
+}
+
+func (s *site) send(method, target, body, authorization, contentType string) response {
+	s.t.Helper()
+	return s.sendWith(method, target, body, http.Header{"Authorization": {authorization}, "Content-Type": {contentType}})
+}
+
+// sendWith sends a request with the API key and JSON, unless the headers say
+// otherwise; an empty one is not sent.
+func (s *site) sendWith(method, target, body string, headers http.Header) response {
+	s.t.Helper()
+	r := httptest.NewRequest(method, target, strings.NewReader(body))
+	r.Header.Set("Authorization", "Bearer "+testKey)
+	r.Header.Set("Content-Type", "application/json")
+	for name, values := range headers {
+		r.Header[name] = values
+		if values[0] == "" {
+			r.Header.Del(name)
+		}
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return response{w, s.t}
+}
+
+// into checks the status and decodes the body.
+func (r response) into(status int, v any) {
+	r.t.Helper()
+	if r.Code != status {
+		r.t.Fatalf("status = %d, want %d: %s", r.Code, status, r.Body)
+	}
+	if err := json.Unmarshal(r.Body.Bytes(), v); err != nil {
+		r.t.Fatalf("decode %s: %v", r.Body, err)
+	}
+}
+
+// problem checks that the answer is a complete problem of the status.
+func (r response) problem(status int) Problem {
+	r.t.Helper()
+	var p Problem
+	r.into(status, &p)
+	if got := r.Header().Get("Content-Type"); got != problemType {
+		r.t.Errorf("Content-Type = %q, want %q", got, problemType)
+	}
+	id := r.Header().Get("X-Request-Id")
+	if p.Status != status || p.Title == "" || p.Code == "" || p.RequestID != id || id == "" {
+		r.t.Errorf("problem %+v is not complete (X-Request-Id %q)", p, id)
+	}
+	return p
+}
+
+// problemCode checks that the answer is a problem with the code.
+func (r response) problemCode(status int, code string) {
+	r.t.Helper()
+	if p := r.problem(status); p.Code != code {
+		r.t.Errorf("code = %q, want %q", p.Code, code)
+	}
+}
+
+type anyMap = map[string]any
+
+func encode(t testing.TB, v any) []byte {
+	t.Helper()
+	data, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return data
+}
+
+// until waits for something that is about to be.
+func (s *site) until(what func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !what(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("it has not come to be")
+		}
+	}
+}
+
+// create makes a meeting and returns it.
+func (s *site) create(body string) anyMap {
+	s.t.Helper()
+	var m anyMap
+	s.do("POST", "/v1/meetings", body).into(http.StatusCreated, &m)
+	return m
+}
+
+// human is somebody in a room.
+func human(nick string) meeting.Occupant {
+	return meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/x", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
+}
+
+// observe lets the tracker see a fact and waits until the store has it.
+func (s *site) observe(room string, f meeting.Fact) {
+	s.t.Helper()
+	before, _ := s.tracker.Room(room)
+	s.tracker.Observe(room, time.Now(), f)
+	for range 1000 {
+		if m, _ := s.tracker.Room(room); m.Version > before.Version {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	s.t.Fatalf("nothing came of %#v", f)
+}

@@ -1,0 +1,110 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"strings"
+
+	"github.com/redis/go-redis/v9"
+
+	"usher/meeting"
+)
+
+// A link is a field of its meeting's hash, and so lives exactly as long as the
+// meeting is kept: until Retention after it was closed, or until it is forgotten.
+const linkField = "link:"
+
+// putLinkScript answers 1, 0 when there is no such meeting, or -1 when it has
+// as many links as it may. ARGV: field, link, how many fields are the most.
+var putLinkScript = redis.NewScript(`
+if redis.call('EXISTS', KEYS[1]) == 0 then
+  return 0
+end
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) >= tonumber(ARGV[3]) then
+  return -1
+end
+redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+return 1
+`)
+
+// meetingFields is how many fields of a meeting's hash are no links.
+const meetingFields = 4
+
+// PutLink stores a join link of the meeting under the hash of its code, in
+// place of what is there. It reports false when the meeting has as many others
+// as it may. Errors: [meeting.ErrNotFound].
+func (r *Redis) PutLink(ctx context.Context, meetingID, hash string, link []byte, most int) (bool, error) {
+	var answer int
+	err := r.do(opLinks, func() (err error) {
+		answer, err = putLinkScript.Run(ctx, r.rdb, []string{r.keys.meeting(meetingID)},
+			linkField+hash, link, most+meetingFields).Int()
+		return err
+	})
+	if err == nil && answer == 0 {
+		err = meeting.ErrNotFound
+	}
+	return answer == 1, err
+}
+
+// Link returns the meeting's link with the hash, or [meeting.ErrNotFound].
+func (r *Redis) Link(ctx context.Context, meetingID, hash string) (link []byte, err error) {
+	err = r.do(opLinks, func() error {
+		link, err = r.rdb.HGet(ctx, r.keys.meeting(meetingID), linkField+hash).Bytes()
+		return err
+	})
+	if errors.Is(err, redis.Nil) {
+		err = meeting.ErrNotFound
+	}
+	return link, err
+}
+
+// Links returns all links of the meeting by hash; one that does not exist has
+// none.
+func (r *Redis) Links(ctx context.Context, meetingID string) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	err := r.do(opLinks, func() error {
+		fields, err := r.rdb.HGetAll(ctx, r.keys.meeting(meetingID)).Result()
+		for field, link := range fields {
+			if hash, ok := strings.CutPrefix(field, linkField); ok {
+				all[hash] = []byte(link)
+			}
+		}
+		return err
+	})
+	return all, err
+}
+
+// PutLink stores a join link of the meeting, like [Redis.PutLink].
+func (s *Memory) PutLink(_ context.Context, meetingID, hash string, link []byte, most int) (bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, known := s.meetings[meetingID]; !known {
+		return false, meeting.ErrNotFound
+	}
+	links := s.links[meetingID]
+	if _, there := links[hash]; !there && len(links) >= most {
+		return false, nil
+	}
+	put(&links, hash, link)
+	put(&s.links, meetingID, links)
+	return true, nil
+}
+
+// Link returns the meeting's link with the hash, or [meeting.ErrNotFound].
+func (s *Memory) Link(_ context.Context, meetingID, hash string) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	link, ok := s.links[meetingID][hash]
+	if !ok {
+		return nil, meeting.ErrNotFound
+	}
+	return link, nil
+}
+
+// Links returns all links of the meeting by hash.
+func (s *Memory) Links(_ context.Context, meetingID string) (map[string][]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return maps.Clone(s.links[meetingID]), nil
+}

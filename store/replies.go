@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// Claim stores the value under the name for the given life and returns nil, or
+// returns what is there already.
+func (r *Redis) Claim(ctx context.Context, name string, value []byte, life time.Duration) (there []byte, err error) {
+	err = r.do(opReplies, func() error {
+		// What is there may expire before it is read.
+		for range 2 {
+			err = r.rdb.SetArgs(ctx, r.keys.idempotency(name), value, redis.SetArgs{Mode: "NX", TTL: life}).Err()
+			if !errors.Is(err, redis.Nil) {
+				return err
+			}
+			there, err = r.rdb.Get(ctx, r.keys.idempotency(name)).Bytes()
+			if !errors.Is(err, redis.Nil) {
+				return err
+			}
+		}
+		return err
+	})
+	return there, err
+}
+
+// Keep stores the value under the name for the given life, whatever is there.
+func (r *Redis) Keep(ctx context.Context, name string, value []byte, life time.Duration) error {
+	return r.do(opReplies, func() error {
+		return r.rdb.Set(ctx, r.keys.idempotency(name), value, life).Err()
+	})
+}
+
+// Release deletes what is stored under the name.
+func (r *Redis) Release(ctx context.Context, name string) error {
+	return r.do(opReplies, func() error { return r.rdb.Del(ctx, r.keys.idempotency(name)).Err() })
+}
+
+// Claim stores the value under the name, or returns what is there already.
+func (s *Memory) Claim(_ context.Context, name string, value []byte, _ time.Duration) ([]byte, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if there, taken := s.replies[name]; taken {
+		return there, nil
+	}
+	put(&s.replies, name, value)
+	return nil, nil
+}
+
+// Keep stores the value under the name, whatever is there.
+func (s *Memory) Keep(_ context.Context, name string, value []byte, _ time.Duration) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	put(&s.replies, name, value)
+	return nil
+}
+
+// Release deletes what is stored under the name.
+func (s *Memory) Release(_ context.Context, name string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.replies, name)
+	return nil
+}
