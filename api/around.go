@@ -58,7 +58,8 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 
 		defer func() {
 			p := recover()
-			if p != nil && p != http.ErrAbortHandler {
+			if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
+
 				log.Error("panic while answering a request", "request_id", id, "route", r.Pattern,
 					"panic", p, "stack", string(debug.Stack()))
 				if rec.status == 0 {

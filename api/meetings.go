@@ -19,7 +19,7 @@ const (
 	// few hours old is an app that was slow, or a meeting made after the fact;
 	// one from last week is a wrong unit or a wrong year.
 	MaxStartAge = 24 * time.Hour
-	// MaxMetadata, in bytes of keys and values, keeps a meeting's metadata from
+	// MaxMetadata is in bytes of keys and values; it keeps a meeting's metadata from
 	// becoming the bulk of every webhook that carries the meeting.
 	MaxMetadata = 16 << 10
 )

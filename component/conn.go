@@ -3,6 +3,7 @@ package component
 import (
 	"bufio"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -117,7 +118,7 @@ func (g *guard) Token() (xml.Token, error) {
 
 // readError names what ended the reading.
 func readError(err error) error {
-	if err == io.EOF {
+	if errors.Is(err, io.EOF) {
 		return errClosed
 	}
 	return err

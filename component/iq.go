@@ -90,8 +90,8 @@ func (s *stream) sameSender(to, from string) bool {
 // becomes a [stanza.Error]. A result without payload leaves reply as it is.
 func (a answer) decode(ns string, reply any) error {
 	d := xml.NewDecoder(io.MultiReader(strings.NewReader(streamHeader(ns)), bytes.NewReader(a.raw)))
-	d.Token() // the stream's header
-	d.Token() // the answer's own start, which the reader has read already
+	_, _ = d.Token() // the stream's header
+	_, _ = d.Token() // the answer's own start, which the reader has read already
 	if a.typ == "error" {
 		return decodeError(d)
 	}

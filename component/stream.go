@@ -149,7 +149,7 @@ func (s *stream) read() error {
 				return err
 			}
 			for g.within() && g.err == nil {
-				d.Token()
+				_, _ = d.Token() // g keeps what ends the stream
 			}
 			if g.err != nil {
 				return g.err

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"encoding/xml"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -274,7 +275,7 @@ func (c *conn) readThrough(delimiter byte) error {
 		if len(c.raw) > maxStanzaIn {
 			return fmt.Errorf("%w: %d bytes", errOverCap, maxStanzaIn)
 		}
-		if err != bufio.ErrBufferFull {
+		if !errors.Is(err, bufio.ErrBufferFull) {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 func tokensOf(next func() (xml.Token, error)) (list []string, err error) {
 	for {
 		tok, err := next()
-		if err == io.EOF {
+		if errors.Is(err, io.EOF) {
 			return list, nil
 		}
 		if err != nil {

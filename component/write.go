@@ -127,8 +127,11 @@ func (s *stream) gather(batch []byte, o outgoing) []byte {
 }
 
 func (s *stream) flush(b []byte) bool {
-	s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
-	if _, err := s.conn.Write(b); err != nil {
+	err := s.conn.SetWriteDeadline(time.Now().Add(writeTimeout))
+	if err == nil {
+		_, err = s.conn.Write(b)
+	}
+	if err != nil {
 		s.fail(fmt.Errorf("%w: %w", errWrite, err))
 		return false
 	}
@@ -143,7 +146,7 @@ func encode(kind, from, to, typ, id string, payload ...any) ([]byte, error) {
 	for _, a := range [...][2]string{{"from", from}, {"to", to}, {"type", typ}, {"id", id}} {
 		if a[1] != "" {
 			b.WriteString(" " + a[0] + `="`)
-			xml.EscapeText(&b, []byte(a[1]))
+			_ = xml.EscapeText(&b, []byte(a[1]))
 			b.WriteByte('"')
 		}
 	}

@@ -52,7 +52,6 @@ type fakeRoom struct {
 
 type person struct {
 	jid, user, name, role string
-	kind                  string // "" for people, or focus
 }
 
 func newServer() *server {

@@ -94,5 +94,5 @@ func (t timing) settle(c meeting.Claim, o outcome) meeting.Settlement {
 }
 
 func jittered(d time.Duration) time.Duration {
-	return time.Duration(float64(d) * (1 + jitter*(2*rand.Float64()-1))) //nolint:gosec // spreads load, hides nothing
+	return time.Duration(float64(d) * (1 + jitter*(2*rand.Float64()-1)))
 }

@@ -255,7 +255,7 @@ func (s *benchSite) stored(ctx context.Context, rooms, per int) error {
 		}
 	}
 	if err == nil && people != rooms*per {
-		err = fmt.Errorf("Redis has %d people in %d meetings, want %d", people, len(meetings), rooms*per)
+		err = fmt.Errorf("store has %d people in %d meetings, want %d", people, len(meetings), rooms*per)
 	}
 	return err
 }

@@ -248,7 +248,7 @@ func (s *script) stranger(ctx context.Context) func() (time.Time, error) {
 		err := p.Join(ctx)
 		var refused *jitsisim.RefusedError
 		if !errors.As(err, &refused) {
-			return time.Time{}, fmt.Errorf("let in, or failed for another reason: %v", err)
+			return time.Time{}, fmt.Errorf("let in, or failed for another reason: %w", err)
 		}
 		fmt.Fprintf(s.out, "          %q\n", refused.Text)
 		return time.Time{}, nil

@@ -19,6 +19,7 @@ type Invitation struct {
 // Outcome is what became of an [Invitation].
 type Outcome string
 
+// Outcomes of an invitation.
 const (
 	OutcomePending  Outcome = "pending"  // no answer yet
 	OutcomeAccepted Outcome = "accepted" //

@@ -8,6 +8,7 @@ import (
 // Media is what an occupant says about a microphone or a camera.
 type Media string
 
+// What an occupant may say.
 const (
 	MediaUnknown Media = ""      // nothing said, as in every first presence
 	MediaOn      Media = "on"    //
@@ -83,6 +84,7 @@ type Exit struct {
 // Why is the manner of an [Exit].
 type Why string
 
+// Manners of leaving.
 const (
 	WhyLeft         Why = "left"         // by its own wish
 	WhyKicked       Why = "kicked"       // status 307

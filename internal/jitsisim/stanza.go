@@ -29,8 +29,8 @@ type element struct {
 
 func newElement(space, local, text string, attrs ...string) element {
 	e := element{XMLName: xml.Name{Space: space, Local: local}, Text: text}
-	for i := 0; i < len(attrs); i += 2 {
-		e.Attrs = append(e.Attrs, xml.Attr{Name: xml.Name{Local: attrs[i]}, Value: attrs[i+1]})
+	for pair := range slices.Chunk(attrs, 2) { // name and value
+		e.Attrs = append(e.Attrs, xml.Attr{Name: xml.Name{Local: pair[0]}, Value: pair[1]})
 	}
 	return e
 }

@@ -213,9 +213,9 @@ func (p *Process) waitUntilItAnswers(ctx context.Context, logStart int64) error 
 			if logContains(p.Log(), logStart, p.bindFailure) {
 				return errPortTaken
 			}
-			return fmt.Errorf("it ended by itself (%v)", p.child.err)
+			return fmt.Errorf("it ended by itself (%w)", p.child.err)
 		case <-ctx.Done():
-			return fmt.Errorf("%w (last try: %v)", context.Cause(ctx), err)
+			return fmt.Errorf("%w (last try: %w)", context.Cause(ctx), err)
 		case <-poll.C:
 		}
 	}

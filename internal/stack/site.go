@@ -20,8 +20,8 @@ const (
 	FocusSecret      = "focus-component"
 	CrowdSecret      = "crowd-component"
 	JWTAppID         = "usher-local"
-	JWTAppSecret     = "usher-local-jwt-secret-of-32-chars"
-	ReservationToken = "usher-reservation"
+	JWTAppSecret     = "usher-local-jwt-secret-of-32-chars" //nolint:gosec // see above
+	ReservationToken = "usher-reservation"                  //nolint:gosec // see above
 )
 
 // Account is an XMPP login of the local site.
