@@ -58,12 +58,21 @@ func (m Meeting) EndsAt() (time.Time, EndReason) {
 }
 
 // emptyUntil returns when the meeting ends for want of people, zero while a
-// session is open or if it never does.
+// session is open or if it never does. It waits for those on their way.
 func (m Meeting) emptyUntil() time.Time {
 	if m.EmptyTimeout == 0 || m.Session.ID != "" {
 		return time.Time{}
 	}
-	return latest(m.CreatedAt, m.StartAt, m.IdleSince).Add(m.EmptyTimeout)
+	return m.noPendingBefore(latest(m.CreatedAt, m.StartAt, m.IdleSince).Add(m.EmptyTimeout))
+}
+
+// noPendingBefore returns until, or when the last of those on their way is no
+// longer waited for.
+func (m Meeting) noPendingBefore(until time.Time) time.Time {
+	for _, p := range m.Pending {
+		until = latest(until, p.Until)
+	}
+	return until
 }
 
 // lingersUntil returns when the open session ends for want of people, zero
@@ -72,11 +81,7 @@ func (m Meeting) lingersUntil() time.Time {
 	if m.Session.EmptySince.IsZero() {
 		return time.Time{}
 	}
-	until := m.Session.EmptySince.Add(cmp.Or(m.Linger, SessionLinger))
-	for _, p := range m.Pending {
-		until = latest(until, p.Until)
-	}
-	return until
+	return m.noPendingBefore(m.Session.EmptySince.Add(cmp.Or(m.Linger, SessionLinger)))
 }
 
 // Deadline returns the next time at which the meeting changes by itself, zero

@@ -81,7 +81,7 @@ func (r *Rooms) notThere(rm *room, pace time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rm.want == meeting.WantRegain {
-		r.roomGone(rm, time.Now(), meeting.LeftServerShutdown)
+		r.roomGone(rm, time.Now(), r.goneReason(rm))
 		return warmPace
 	}
 	return pace
@@ -181,8 +181,7 @@ func (r *Rooms) cameBackTooLate(ctx context.Context, rm *room, refusal error) ti
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if is(err, stanza.ItemNotFound) {
-		// The server keeps rooms in memory: its end is theirs.
-		r.roomGone(rm, time.Now(), meeting.LeftServerShutdown)
+		r.roomGone(rm, time.Now(), r.goneReason(rm))
 		return warmPace
 	}
 	if err == nil {

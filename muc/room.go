@@ -33,6 +33,7 @@ type room struct {
 	expected   time.Time // when the server announced the room
 	warmUntil  time.Time // look often until then
 	seenBefore bool      // sight of it was lost, it may still be there
+	lost       time.Time // when that was
 	lonely     bool      // left because no human was in; enter only for somebody
 	failures   int       // entries that failed in a row
 	putOut     int       // stays in a row that soon ended with being put out

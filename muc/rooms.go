@@ -69,6 +69,10 @@ const (
 	// elects one.
 	moderatorWithin = 5 * time.Second
 
+	// restartWithin is how far apart the two streams may end when the server
+	// restarts: a half-open one is noticed within 20 s.
+	restartWithin = 30 * time.Second
+
 	// retryMin and retryMax bound the wait after a refused or failed entry, and
 	// after being put out: whoever does that each time is not to keep usher, the
 	// server and the store busy. A stay as long as stableAfter makes the next
@@ -138,13 +142,14 @@ type Rooms struct {
 	checks *rate.Limiter
 	slots  chan struct{} // holds one for each room that is being entered
 
-	mu         sync.Mutex
-	rooms      map[string]*room
-	run        context.Context // of Run; nil before and after it
-	turns      sync.WaitGroup
-	controlUp  bool
-	occupantUp bool
-	problems   map[string]string // what the self-checks found, by check
+	mu           sync.Mutex
+	rooms        map[string]*room
+	run          context.Context // of Run; nil before and after it
+	turns        sync.WaitGroup
+	controlUp    bool
+	controlEnded time.Time // the last time
+	occupantUp   bool
+	problems     map[string]string // what the self-checks found, by check
 }
 
 // New returns Rooms that do nothing until Run.
@@ -236,7 +241,7 @@ func (r *Rooms) ControlUp() { r.streamUp(&r.controlUp) }
 func (r *Rooms) ControlDown() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.controlUp = false
+	r.controlUp, r.controlEnded = false, time.Now()
 }
 
 // OccupantUp says that the occupant's stream is up: in no room yet.
@@ -414,8 +419,18 @@ func (r *Rooms) tellRoster(rm *room, at time.Time) {
 // lose takes note that usher cannot see the room although it may go on.
 func (r *Rooms) lose(rm *room) {
 	rm.leave()
-	rm.seenBefore = true
+	rm.seenBefore, rm.lost = true, time.Now()
 	r.observe(rm.name, time.Now(), meeting.SightLost{})
+}
+
+// goneReason says why people were put out of a room that is gone when usher
+// comes back. The server keeps rooms in memory: if it dropped both streams at
+// once it has restarted; if only ours was lost, the room ended meanwhile.
+func (r *Rooms) goneReason(rm *room) meeting.LeftReason {
+	if r.controlEnded.After(rm.lost.Add(-restartWithin)) {
+		return meeting.LeftServerShutdown
+	}
+	return meeting.LeftDisconnected
 }
 
 // roomGone takes note that the room does not exist any more.

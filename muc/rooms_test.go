@@ -277,7 +277,7 @@ func TestRoomThatEndsBeforeUsherIsBackIsToldGone(t *testing.T) {
 		time.Sleep(20 * time.Second)
 		s.destroyRoom("standup")
 		time.Sleep(20 * time.Second)
-		if got := seen.take(); !slices.Contains(got, "room gone server_shutdown") {
+		if got := seen.take(); !slices.Contains(got, "room gone disconnected") {
 			t.Errorf("observed %q, want the room gone", got)
 		}
 	})

@@ -341,3 +341,23 @@ func TestRefusalsThatMayPass(t *testing.T) {
 		}
 	}
 }
+
+// TestFullServerDrains empties lanes of a Redis that has no memory left: that
+// is what frees some.
+func TestFullServerDrains(t *testing.T) {
+	srv := startServer(t)
+	l := &lanes{t: t, st: srv.open()}
+	_, notices := l.open("a", 5)
+	srv.do("CONFIG", "SET", "maxmemory", "1mb")
+	var settled []meeting.Settlement
+	for i, want := range notices {
+		c := l.one(settled...)
+		if string(c.Notice) != want {
+			t.Fatalf("claim %d is %s, want %s", i, c.Notice, want)
+		}
+		s := ended(c, meeting.Delivered)
+		s.Record = []byte("1")
+		settled = []meeting.Settlement{s}
+	}
+	l.none(settled...)
+}

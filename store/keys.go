@@ -9,7 +9,8 @@ import (
 // Everything usher keeps in Redis. Each key starts with usher:{SITE}:, and
 // because of the braces all keys of a site are in one slot of a cluster, so
 // that one script may touch any of them. Scripts get every key they touch
-// passed in: this file alone knows names.
+// passed in, or what the lanes of an endpoint begin with: this file alone knows
+// names.
 //
 //	key                    type    holds                                              expires
 //	fence                  string  the highest fencing number given out               never
@@ -30,6 +31,15 @@ import (
 //	events                 stream  notice: JSON of every notice                       LogRetention
 //	lane:<ep>:<meeting>    list    JSON of the notices an endpoint still has to get   when empty
 //	due:<ep>               zset    meetings with such notices by next try in ms       when empty
+//	tries:<ep>             hash    meeting to failures, refusals, when a try counts,  with the lane's head
+//	                               and the token of who has claimed the head
+//	gaps:<ep>              zset    meetings whose next notice says gap, by when       trimmed
+//	health:<ep>            hash    failures in a row, since when, no claims until     at the next success
+//	attempts:<ep>          stream  record of a try, and the notice                    AttemptLog entries
+//	dead:<ep>              stream  likewise, notices that were given up               Retention
+//	endpoints              hash    endpoint id to its document, secrets included      never
+//	endpoints:disabled     hash    endpoint id to why and since when                  when enabled
+//	endpoints:version      string  number of changes of these two                     never
 //	apikeys                hash    slot of an app to JSON: scopes, SHA-256 of the key never
 //	idempotency:<SHA-256>  string  sealed answer to a request that may be repeated    as the API says
 //
@@ -41,10 +51,6 @@ import (
 //	recording:<id>         hash    state, file, size, meeting and session             Retention after its end
 //	recordings:<meeting>   zset    recording ids by start in ms                       with its meeting
 //	jibri:<session id>     string  Jibri's own session id to recording id             Retention
-//	endpoint:<id>          hash    URL, events, dialect, secrets old and new, health  never
-//	endpoints              zset    endpoint ids by creation                           never
-//	attempt:<endpoint>     hash    meeting to tries, first failure, claim token       with its lane
-//	dead:<endpoint>        stream  notices that were given up                         Retention
 
 // How long things are kept.
 const (
@@ -56,6 +62,10 @@ const (
 	// 75 h for which webhooks are retried and than a long weekend. Redis drops
 	// whole blocks of about a hundred entries, so some stay a little longer.
 	LogRetention = 7 * 24 * time.Hour
+	// AttemptLog is how many tries the log of an endpoint holds: hours of a
+	// small site, and enough of a large one to see what an endpoint answers, in
+	// about a megabyte. Redis drops whole blocks, so it may be some more.
+	AttemptLog = 1000
 )
 
 // keys makes the names of keys; its value is the prefix they share.
@@ -78,5 +88,14 @@ func (k keys) inState(s meeting.State) string   { return string(k) + "meetings:"
 func (k keys) events() string                   { return string(k) + "events" }
 func (k keys) lane(endpoint, mtg string) string { return string(k) + "lane:" + endpoint + ":" + mtg }
 func (k keys) due(endpoint string) string       { return string(k) + "due:" + endpoint }
+func (k keys) lanes(endpoint string) string     { return k.lane(endpoint, "") } // what its lanes begin with
+func (k keys) tries(endpoint string) string     { return string(k) + "tries:" + endpoint }
+func (k keys) gaps(endpoint string) string      { return string(k) + "gaps:" + endpoint }
+func (k keys) health(endpoint string) string    { return string(k) + "health:" + endpoint }
+func (k keys) attempts(endpoint string) string  { return string(k) + "attempts:" + endpoint }
+func (k keys) dead(endpoint string) string      { return string(k) + "dead:" + endpoint }
+func (k keys) endpoints() string                { return string(k) + "endpoints" }
+func (k keys) endpointsDisabled() string        { return string(k) + "endpoints:disabled" }
+func (k keys) endpointsVersion() string         { return string(k) + "endpoints:version" }
 func (k keys) idempotency(name string) string   { return string(k) + "idempotency:" + name }
 func (k keys) apiKeys() string                  { return string(k) + "apikeys" }

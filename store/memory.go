@@ -29,9 +29,15 @@ type Memory struct {
 	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
 	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
 	due      map[string]map[string]time.Time         // likewise: next try
-	replies  map[string][]byte                       // by name
-	apiKeys  map[string][]byte                       // by slot
-	links    map[string]map[string][]byte            // by meeting, by hash of the code
+
+	endpoints        map[string]*memoryEndpoint
+	documents        map[string]json.RawMessage // of endpoints
+	disabled         map[string]json.RawMessage // why and since when
+	endpointsVersion int
+	places           int                          // given out in logs of tries
+	replies          map[string][]byte            // by name
+	apiKeys          map[string][]byte            // by slot
+	links            map[string]map[string][]byte // by meeting, by hash of the code
 }
 
 // storedMeeting is a meeting without people, and what a commit checks.

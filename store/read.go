@@ -149,8 +149,13 @@ func (r *Redis) meetings(ctx context.Context, ids []string) ([]meeting.Meeting, 
 		return p.HGet(ctx, r.keys.meeting(id), "json")
 	}, func(id, data string) error {
 		m, err := decode[meeting.Meeting](data, id)
+		if err != nil {
+			// One meeting that cannot be read must not keep all others away.
+			r.log.Error("leaving out a meeting", "meeting_id", id, "err", err)
+			return nil
+		}
 		all = append(all, m)
-		return err
+		return nil
 	})
 	if err != nil {
 		return nil, err

@@ -4,10 +4,8 @@ import "syscall"
 
 // childAttributes puts the child in a process group of its own, so that
 // Ctrl-C in a terminal reaches only this program, which then ends its children
-// in its own order; and has the kernel kill the child when this program dies
-// without having done so. SIGKILL, because SIGTERM would leave a paused child
-// behind; redis-server loses nothing by it, since what it has acknowledged is
-// in the kernel's hands already.
-func childAttributes() *syscall.SysProcAttr {
-	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+// in its own order; and has the kernel send the child onDeath when this program
+// dies without having ended it.
+func childAttributes(onDeath syscall.Signal) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: onDeath}
 }

@@ -38,6 +38,8 @@ type program struct {
 	patience time.Duration // from the start of the process to the first answer
 	// bindFailure is what the server logs when one of its ports is taken.
 	bindFailure string
+	// onDeath is what the server gets when this program dies (Linux).
+	onDeath syscall.Signal
 }
 
 // Process is one server child. At most one operating system process is alive
@@ -180,7 +182,7 @@ func (p *Process) start(ctx context.Context) error {
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "LC_ALL=C.UTF-8"}, p.env...)
 	cmd.Stdout, cmd.Stderr = output, output
 	cmd.ExtraFiles = []*os.File{lock} // held for as long as the child lives
-	cmd.SysProcAttr = childAttributes()
+	cmd.SysProcAttr = childAttributes(p.onDeath)
 	c, err := launch(cmd)
 	if err != nil {
 		return fmt.Errorf("start %s: %w", p.name, err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	prosodyconfig "usher/prosody-config"
@@ -71,6 +72,7 @@ func (p *Prosody) program(dir string, cfg ProsodyConfig, ports []int) program {
 		env:           environment(dir, cfg, ports),
 		patience:      prosodyPatience,
 		bindFailure:   "Failed to open server port",
+		onDeath:       syscall.SIGKILL, // nothing to save, and it also ends a paused one
 		answers:       p.answers,
 	}
 }

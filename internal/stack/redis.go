@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -27,9 +28,9 @@ type Redis struct {
 // StartRedis starts a redis-server whose data lives in dir and survives into
 // the next start there. It blocks until the server answers or ctx ends.
 //
-// Every write is in the append-only file before its answer, so the death of
-// redis-server or of this program loses nothing, and that of the machine at
-// most the last second. The server asks for a password, made anew at each
+// Every write goes to the append-only file, which reaches the disk within a
+// second. The death of this program loses nothing; that of redis-server or of
+// the machine may lose the last one or two seconds. The server asks for a password, made anew at each
 // start, because every user of the machine can reach a loopback port.
 func StartRedis(ctx context.Context, dir string) (*Redis, error) {
 	dir, err := ownFolder(dir)
@@ -57,6 +58,9 @@ func redisProgram(dir string, port int, password string) (program, error) {
 		args:          []string{"redis.conf"},
 		patience:      redisPatience,
 		bindFailure:   "Could not create server TCP listening socket",
+		// It then writes what it has acknowledged and not yet handed to the
+		// kernel, which it may put off for two seconds while the disk is slow.
+		onDeath: syscall.SIGTERM,
 		answers: func(ctx context.Context) error {
 			return pingRedis(ctx, loopback(port), password)
 		},

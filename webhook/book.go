@@ -1,0 +1,345 @@
+package webhook
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/meeting"
+)
+
+const (
+	// MaxEndpoints is how many endpoints a site may have: each is asked about
+	// each notice, and its due lanes are looked up every second.
+	MaxEndpoints = 1000
+	// refreshInterval is how soon a change by another process is seen.
+	refreshInterval = 2 * time.Second
+	// loadRetry is the wait between tries to read the endpoints at the start.
+	loadRetry = 250 * time.Millisecond
+	// putTries is how often a change is made anew because somebody else changed
+	// the endpoint in between.
+	putTries = 5
+)
+
+// Reasons for which endpoints are disabled by themselves.
+const (
+	DisabledGone    = "gone"    // it answered 410
+	DisabledFailing = "failing" // nothing but failures for DisableAfter
+)
+
+// Config is what a [Book] needs.
+type Config struct {
+	Store Store
+	// Endpoints come from the configuration. Name, URL and Secrets must be set;
+	// names are lower case and tell them apart, and the id is whk_ and the name.
+	Endpoints []Endpoint
+	// AllowCIDRs are addresses that endpoints may have although they are not on
+	// the public internet, and that may be reached over http.
+	AllowCIDRs []netip.Prefix
+	Log        *slog.Logger          // nil discards
+	Registerer prometheus.Registerer // nil: nobody gets the metrics
+}
+
+// Book knows the endpoints. Those from the API are shared with other processes
+// through the store: a change is seen at once in the process that made it and
+// within seconds in others, while a [Deliverer] runs. Safe for concurrent use.
+type Book struct {
+	store   Store
+	guard   *guard
+	log     *slog.Logger
+	metrics *metrics
+	fixed   []Endpoint // from the configuration
+
+	refreshing sync.Mutex // held while reading the store
+	page       atomic.Pointer[page]
+	changed    chan struct{} // has room for one: the page was turned
+}
+
+// page is what the book says at one time.
+type page struct {
+	version   string
+	byID      map[string]Endpoint
+	always    []Endpoint            // enabled, for all meetings
+	ofMeeting map[string][]Endpoint // enabled, by their one meeting
+}
+
+var configuredName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
+
+// NewBook returns a book that knows the endpoints of the configuration only,
+// until it is loaded. Errors: [InvalidError].
+func NewBook(c Config) (*Book, error) {
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	b := &Book{
+		store: c.Store, guard: &guard{allowed: c.AllowCIDRs}, log: c.Log,
+		changed: make(chan struct{}, 1),
+	}
+	labels := []string{apiLabel}
+	for _, e := range c.Endpoints {
+		e.ID, e.Configured = idPrefix+e.Name, true
+		if !configuredName.MatchString(e.Name) || slices.Contains(labels, e.Name) {
+			return nil, &InvalidError{"name", fmt.Sprintf("%q is taken, or not made of lower case letters, digits, dash and underscore", e.Name)}
+		}
+		if err := e.prepare(b.guard); err != nil {
+			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
+		}
+		labels = append(labels, e.Name)
+		b.fixed = append(b.fixed, e)
+	}
+	b.metrics = newMetrics(c.Registerer, labels)
+	b.turn("", nil)
+	return b, nil
+}
+
+const idPrefix = "whk_"
+
+// Load reads the endpoints from the store, waiting for it if need be, until ctx
+// ends. Commit nothing before: notices would miss endpoints.
+func (b *Book) Load(ctx context.Context) error {
+	for {
+		err := b.refresh(ctx)
+		if err == nil || !errors.Is(err, meeting.ErrUnavailable) || ctx.Err() != nil {
+			return err
+		}
+		b.log.Warn("cannot read webhook endpoints yet", "err", err)
+		select {
+		case <-time.After(loadRetry):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// refresh reads what has changed.
+func (b *Book) refresh(ctx context.Context) error {
+	b.refreshing.Lock()
+	defer b.refreshing.Unlock()
+	known := b.page.Load().version
+	all, version, err := b.store.Endpoints(ctx, known)
+	if err != nil || version == known {
+		return err
+	}
+	b.turn(version, all)
+	return nil
+}
+
+// turn makes the page of what is stored.
+func (b *Book) turn(version string, all []meeting.StoredEndpoint) {
+	p := &page{version: version, byID: map[string]Endpoint{}, ofMeeting: map[string][]Endpoint{}}
+	for _, e := range b.fixed {
+		p.byID[e.ID] = e
+	}
+	for _, from := range all {
+		e, known := p.byID[from.ID]
+		if !known {
+			if from.Document == nil {
+				continue
+			}
+			var err error
+			if e, err = decode(from); err != nil {
+				b.log.Error("stored webhook endpoint is unreadable", "endpoint", from.ID, "err", err)
+				continue
+			}
+		}
+		e.Disabled = nil
+		if from.Disabled != nil {
+			e.Disabled = new(Disabled)
+			if err := json.Unmarshal(from.Disabled, e.Disabled); err != nil {
+				b.log.Error("stored webhook endpoint is unreadable", "endpoint", from.ID, "err", err)
+			}
+		}
+		p.byID[from.ID] = e
+	}
+	for _, e := range p.byID {
+		switch {
+		case e.Disabled != nil:
+		case e.MeetingID != "":
+			p.ofMeeting[e.MeetingID] = append(p.ofMeeting[e.MeetingID], e)
+		default:
+			p.always = append(p.always, e)
+		}
+	}
+	b.page.Store(p)
+	select {
+	case b.changed <- struct{}{}:
+	default:
+	}
+}
+
+// Route returns the ids of the enabled endpoints that are to get a notice, in
+// no order. It does no I/O and is cheap enough for every commit.
+func (b *Book) Route(n meeting.Notice) []string {
+	p := b.page.Load()
+	var ids []string
+	for _, list := range [][]Endpoint{p.always, p.ofMeeting[n.MeetingID]} {
+		for i := range list {
+			if list[i].Wants(n.Type, n.MeetingID) {
+				ids = append(ids, list[i].ID)
+			}
+		}
+	}
+	return ids
+}
+
+// List returns all endpoints, those of the configuration first, then the oldest
+// first.
+func (b *Book) List() []Endpoint {
+	var all []Endpoint
+	for _, e := range b.page.Load().byID {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(x, y Endpoint) int {
+		if x.Configured != y.Configured {
+			if x.Configured {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(x.ID, y.ID)
+	})
+	return all
+}
+
+// Get returns one endpoint, or [ErrNotFound].
+func (b *Book) Get(id string) (Endpoint, error) {
+	e, ok := b.page.Load().byID[id]
+	if !ok {
+		return Endpoint{}, ErrNotFound
+	}
+	return e, nil
+}
+
+// Create stores a new endpoint and returns it with its id, and with a secret if
+// it brought none. Errors: [InvalidError], [ErrFull], and
+// [meeting.ErrUnavailable], after which it may exist all the same.
+func (b *Book) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
+	if len(b.page.Load().byID) >= MaxEndpoints {
+		return Endpoint{}, ErrFull
+	}
+	e.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
+	var seed meeting.Seed
+	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
+	e.ID, e.Configured, e.Disabled = meeting.NewID(idPrefix, e.CreatedAt, seed, 0), false, nil
+	if len(e.Secrets) == 0 {
+		e.Secrets = []Secret{NewSecret()}
+	}
+	if err := e.prepare(b.guard); err != nil {
+		return Endpoint{}, err
+	}
+	e.document = e.encode()
+	if _, err := b.store.PutEndpoint(ctx, e.ID, nil, e.document); err != nil {
+		return Endpoint{}, err
+	}
+	return e, b.refresh(ctx)
+}
+
+// Update changes an endpoint by applying f to it, more than once when somebody
+// else changes it at the same time; id and time of creation stay. Errors:
+// [ErrNotFound], [ErrConfigured], [InvalidError], [meeting.ErrUnavailable], and
+// what f returns.
+func (b *Book) Update(ctx context.Context, id string, f func(*Endpoint) error) (Endpoint, error) {
+	for range putTries {
+		if err := b.refresh(ctx); err != nil {
+			return Endpoint{}, err
+		}
+		was, err := b.Get(id)
+		if err != nil {
+			return Endpoint{}, err
+		}
+		if was.Configured {
+			return Endpoint{}, ErrConfigured
+		}
+		e := was
+		e.Secrets, e.Events = slices.Clone(was.Secrets), slices.Clone(was.Events)
+		if err := f(&e); err != nil {
+			return Endpoint{}, err
+		}
+		e.ID, e.CreatedAt, e.Configured, e.Disabled = was.ID, was.CreatedAt, false, was.Disabled
+		if err := e.prepare(b.guard); err != nil {
+			return Endpoint{}, err
+		}
+		e.document = e.encode()
+		done, err := b.store.PutEndpoint(ctx, id, was.document, e.document)
+		if err != nil {
+			return Endpoint{}, err
+		}
+		if done {
+			return e, b.refresh(ctx)
+		}
+	}
+	return Endpoint{}, fmt.Errorf("webhook: endpoint changes too fast: %w", meeting.ErrUnavailable)
+}
+
+// Rotate gives an endpoint a new secret. The one before it signs as well for
+// [RotationOverlap]; older ones no longer do. Errors: those of Update.
+func (b *Book) Rotate(ctx context.Context, id string) (Endpoint, error) {
+	fresh := NewSecret()
+	return b.Update(ctx, id, func(e *Endpoint) error {
+		now := time.Now().UTC().Truncate(time.Millisecond)
+		old := e.live(now)
+		old = old[:min(len(old), 1)]
+		for i := range old {
+			old[i].ExpiresAt = now.Add(RotationOverlap)
+		}
+		e.Secrets = append([]Secret{fresh}, old...)
+		return nil
+	})
+}
+
+// Disable stops deliveries to an endpoint, of the configuration too: it gets no
+// further notices, and those that wait stay where they are. Errors:
+// [ErrNotFound], [meeting.ErrUnavailable].
+func (b *Book) Disable(ctx context.Context, id, reason string) error {
+	if _, err := b.Get(id); err != nil {
+		return err
+	}
+	why, _ := json.Marshal(Disabled{reason, time.Now().UTC().Truncate(time.Millisecond)}) // always encodes
+	if err := b.store.DisableEndpoint(ctx, id, why); err != nil {
+		return err
+	}
+	return b.refresh(ctx)
+}
+
+// Enable takes Disable back; what waits is tried at once. What happened in
+// between can be replayed. Errors: those of Disable.
+func (b *Book) Enable(ctx context.Context, id string) error {
+	if _, err := b.Get(id); err != nil {
+		return err
+	}
+	if err := b.RetryNow(ctx, id); err != nil {
+		return err
+	}
+	if err := b.store.DisableEndpoint(ctx, id, nil); err != nil {
+		return err
+	}
+	return b.refresh(ctx)
+}
+
+// Delete forgets an endpoint and what waits for it. Errors: [ErrNotFound],
+// [ErrConfigured], [meeting.ErrUnavailable].
+func (b *Book) Delete(ctx context.Context, id string) error {
+	e, err := b.Get(id)
+	switch {
+	case err != nil:
+		return err
+	case e.Configured:
+		return ErrConfigured
+	}
+	if err := b.store.DeleteEndpoint(ctx, id); err != nil {
+		return err
+	}
+	return b.refresh(ctx)
+}

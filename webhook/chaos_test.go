@@ -1,0 +1,142 @@
+package webhook
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log"
+	"math/rand/v2"
+	"net/http"
+	"net/http/httptest"
+	"os/exec"
+	"sync"
+	"testing"
+	"time"
+
+	"usher/internal/stack/stacktest"
+	"usher/store"
+)
+
+// ledger is a receiver that notes what arrives and often misbehaves.
+type ledger struct {
+	mu      sync.Mutex
+	bodies  map[string]string // by id
+	last    map[string]int64  // highest seq, by meeting
+	repeats int
+	wrong   []string
+}
+
+func (l *ledger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	if err != nil {
+		return // its sender was killed half way
+	}
+	l.note(r.Header.Get("webhook-id"), body)
+	switch n := rand.IntN(1000); {
+	case n < 10:
+		w.WriteHeader(http.StatusInternalServerError)
+	case n < 15:
+		time.Sleep(50 * time.Millisecond)
+	case n < 16: // longer than the sender waits
+		select {
+		case <-time.After(2 * chaosTimeout):
+		case <-r.Context().Done():
+		}
+	}
+}
+
+// note checks that each meeting's notices come one after the other; the last
+// one may come again.
+func (l *ledger) note(id string, body []byte) {
+	var n struct {
+		ID        string `json:"id"`
+		MeetingID string `json:"meeting_id"`
+		Seq       int64  `json:"seq"`
+	}
+	err := json.Unmarshal(body, &n)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was, known := l.bodies[id]
+	switch last := l.last[n.MeetingID]; {
+	case err != nil || n.ID != id:
+		l.wrong = append(l.wrong, fmt.Sprintf("%s arrived as %s", id, body))
+	case known && was != string(body):
+		l.wrong = append(l.wrong, fmt.Sprintf("%s arrived as %s and as %s", id, was, body))
+	case known && n.Seq == last:
+		l.repeats++
+	case n.Seq != last+1:
+		l.wrong = append(l.wrong, fmt.Sprintf("%s: %d arrived after %d", n.MeetingID, n.Seq, last))
+	}
+	l.bodies[id] = string(body)
+	l.last[n.MeetingID] = max(l.last[n.MeetingID], n.Seq)
+}
+
+func (l *ledger) arrived() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.bodies)
+}
+
+// TestChaos delivers 20,000 notices of 200 meetings through two processes, of
+// which one is killed every other second and replaced, to a receiver that is
+// slow or fails now and then, from a Redis that hangs once.
+func TestChaos(t *testing.T) {
+	const meetings, total = 200, 20_000
+	redis := stacktest.Redis(t)
+	st, err := store.NewRedis(store.Config{URL: redis.URL, Site: "chaos"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer st.Close()
+	l := &ledger{bodies: map[string]string{}, last: map[string]int64{}}
+	srv := httptest.NewUnstartedServer(l)
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.Start()
+	defer srv.Close()
+	fill(t, st, "whk_crm", meetings, total)
+
+	start := func() *exec.Cmd {
+		cmd, _ := startChild(t, delivererEnv+"="+redis.URL+" "+srv.URL)
+		return cmd
+	}
+	children := []*exec.Cmd{start(), start()}
+	kills := 0
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for deadline := time.Now().Add(3 * time.Minute); ; <-tick.C {
+		b, err := st.Backlog(t.Context(), "whk_crm")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.Lanes == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d of %d arrived, backlog %+v", l.arrived(), total, b)
+		}
+		i := kills % len(children)
+		_ = children[i].Process.Kill()
+		_ = children[i].Wait()
+		children[i] = start()
+		if kills++; kills == 2 { // longer than a call of the store may take
+			redis.Pause()
+			time.Sleep(700 * time.Millisecond)
+			redis.Resume()
+		}
+	}
+	if got := l.arrived(); got != total {
+		t.Errorf("%d notices arrived, want %d", got, total)
+	}
+	for i, wrong := range l.wrong {
+		if i == 10 {
+			t.Errorf("and %d more", len(l.wrong)-i)
+			break
+		}
+		t.Error(wrong)
+	}
+	dead, err := st.Attempts(t.Context(), "whk_crm", true, "", 1)
+	if err != nil || len(dead) > 0 {
+		t.Errorf("dead letters = %s, %v; want none", dead, err)
+	}
+	t.Logf("%d processes were killed, %d notices arrived again", kills, l.repeats)
+}

@@ -1,0 +1,243 @@
+package webhook
+
+import (
+	"encoding/json"
+	"log/slog"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"usher/config"
+	"usher/meeting"
+)
+
+const (
+	// maxURL is the longest URL taken, in bytes: what servers and proxies
+	// commonly accept.
+	maxURL = 2048
+	// maxName is the longest name of an endpoint, in bytes: one line in a list.
+	maxName = 128
+	// maxEvents is how many patterns one endpoint may have: more than there are
+	// types.
+	maxEvents = 64
+	// RotationOverlap is how long the secret before the last one still signs:
+	// a day to roll out the new one everywhere.
+	RotationOverlap = 24 * time.Hour
+)
+
+// Endpoint is where notices are posted to. Treat it as a value; in logs it
+// shows neither its secrets nor the path of its URL.
+type Endpoint struct {
+	ID   string // whk_ and a ULID, or whk_ and the name for one from the configuration
+	Name string // for people
+	URL  string // https, or http to an address that the site allows
+	// Secrets sign each delivery, newest first; at most two are live.
+	Secrets []Secret
+	// Events are types such as "session.started", prefixes such as
+	// "participant.*", or "*".
+	Events    []string
+	MeetingID string // only notices of this meeting; empty: of all
+	Dialect   string // shape of what is sent; "standard" when empty
+	CreatedAt time.Time
+	// Configured says that it comes from the configuration: it can be disabled
+	// and enabled but not changed.
+	Configured bool
+	Disabled   *Disabled // nil while enabled
+
+	target   *url.URL        // URL, parsed
+	document json.RawMessage // as stored; nil for a configured one
+}
+
+// Secret is a signing key as receivers have it, whsec_ and base64.
+type Secret struct {
+	Key       config.Secret
+	ExpiresAt time.Time // zero: never
+}
+
+// Disabled says why nothing is sent to an endpoint, and since when.
+type Disabled struct {
+	Reason string    `json:"reason"`
+	Since  time.Time `json:"since"`
+}
+
+// LogValue names the endpoint without its secrets.
+func (e Endpoint) LogValue() slog.Value {
+	return slog.GroupValue(slog.String("id", e.ID), slog.String("name", e.Name), slog.String("url", e.Origin()))
+}
+
+// Origin returns scheme and host of the URL: the rest may hold a secret.
+func (e Endpoint) Origin() string {
+	if e.target == nil {
+		return ""
+	}
+	return e.target.Scheme + "://" + e.target.Host
+}
+
+// Wants reports whether the endpoint is to get notices of this type about this
+// meeting.
+func (e Endpoint) Wants(t meeting.NoticeType, meetingID string) bool {
+	return (e.MeetingID == "" || e.MeetingID == meetingID) &&
+		slices.ContainsFunc(e.Events, func(pattern string) bool {
+			prefix, open := strings.CutSuffix(pattern, "*")
+			return open && strings.HasPrefix(string(t), prefix) || pattern == string(t)
+		})
+}
+
+// live returns the secrets that sign at the given time, newest first.
+func (e Endpoint) live(now time.Time) []Secret {
+	return slices.DeleteFunc(slices.Clone(e.Secrets), func(s Secret) bool {
+		return !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now)
+	})
+}
+
+// InvalidError says which field of an endpoint cannot be taken, and why.
+type InvalidError struct {
+	Field   string // url, name, events, secret, dialect
+	Problem string
+}
+
+func (e *InvalidError) Error() string { return "webhook: " + e.Field + " " + e.Problem }
+
+// eventPattern is a type, a prefix up to a dot and a star, or a star.
+var eventPattern = regexp.MustCompile(`^(\*|[a-z_]+(\.[a-z_]+)*(\.\*)?)$`)
+
+// prepare fills in defaults and checks everything, or returns [InvalidError].
+func (e *Endpoint) prepare(g *guard) error {
+	if e.Dialect == "" {
+		e.Dialect = Standard
+	}
+	if _, ok := dialects[e.Dialect]; !ok {
+		return &InvalidError{"dialect", "is none of " + strings.Join(Dialects(), ", ")}
+	}
+	if len(e.Events) == 0 {
+		e.Events = []string{"*"}
+	}
+	if len(e.Events) > maxEvents {
+		return &InvalidError{"events", "has more than " + strconv.Itoa(maxEvents) + " entries"}
+	}
+	for _, pattern := range e.Events {
+		if !eventPattern.MatchString(pattern) {
+			return &InvalidError{"events", "holds " + strconv.Quote(pattern) + `, which is no type, no prefix such as "participant.*" and not "*"`}
+		}
+	}
+	if len(e.Name) > maxName {
+		return &InvalidError{"name", "is longer than " + strconv.Itoa(maxName) + " bytes"}
+	}
+	if err := checkSecrets(e.Secrets); err != nil {
+		return err
+	}
+	u, err := parseTarget(e.URL, g)
+	e.target = u
+	return err
+}
+
+// checkSecrets returns why these secrets cannot sign, or nil.
+func checkSecrets(secrets []Secret) error {
+	if len(secrets) == 0 || !secrets[0].ExpiresAt.IsZero() {
+		return &InvalidError{"secret", "that never expires is missing"}
+	}
+	for _, s := range secrets {
+		if _, err := s.bytes(); err != nil {
+			return &InvalidError{"secret", err.Error()}
+		}
+	}
+	return nil
+}
+
+// parseTarget reads a URL. Its error quotes nothing of it.
+func parseTarget(raw string, g *guard) (*url.URL, error) {
+	refuse := func(problem string) (*url.URL, error) { return nil, &InvalidError{"url", problem} }
+	u, err := url.Parse(raw)
+	switch {
+	case len(raw) > maxURL:
+		return refuse("is longer than " + strconv.Itoa(maxURL) + " bytes")
+	case err != nil || u.Hostname() == "" || u.Opaque != "":
+		return refuse("is not an absolute URL")
+	case u.Scheme != "https" && u.Scheme != "http":
+		return refuse("is neither https nor http")
+	case u.User != nil:
+		return refuse("holds a user name; deliveries are signed instead")
+	case u.Fragment != "":
+		return refuse("has a fragment, which is never sent")
+	case u.Scheme == "http" && len(g.allowed) == 0:
+		return refuse("is not https; http is for addresses that this site allows, and it allows none")
+	}
+	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
+		port, _ := strconv.ParseUint(portOf(u), 10, 16)
+		if err := g.check(netip.AddrPortFrom(addr, uint16(port)), u.Scheme == "http"); err != nil {
+			return refuse("leads to an " + err.Error())
+		}
+	}
+	return u, nil
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "http":
+		return "80"
+	}
+	return "443"
+}
+
+// stored is the document of an endpoint that was made over the API.
+type stored struct {
+	Name      string         `json:"name"`
+	URL       string         `json:"url"`
+	Secrets   []storedSecret `json:"secrets"`
+	Events    []string       `json:"events"`
+	MeetingID string         `json:"meeting_id,omitempty"`
+	Dialect   string         `json:"dialect"`
+	CreatedAt time.Time      `json:"created_at"`
+}
+
+type storedSecret struct {
+	Key       string    `json:"key"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+}
+
+// encode returns the document of an endpoint, secrets in the clear.
+func (e Endpoint) encode() json.RawMessage {
+	d := stored{
+		Name: e.Name, URL: e.URL, Events: e.Events, MeetingID: e.MeetingID,
+		Dialect: e.Dialect, CreatedAt: e.CreatedAt,
+	}
+	for _, s := range e.Secrets {
+		d.Secrets = append(d.Secrets, storedSecret{string(s.Key), s.ExpiresAt})
+	}
+	document, _ := json.Marshal(d) // strings and times always encode
+	return document
+}
+
+// decode reads what encode wrote. The address of its URL is not judged again:
+// that is done whenever it is dialled.
+func decode(from meeting.StoredEndpoint) (Endpoint, error) {
+	var d stored
+	if err := json.Unmarshal(from.Document, &d); err != nil {
+		return Endpoint{}, err
+	}
+	e := Endpoint{
+		ID: from.ID, Name: d.Name, URL: d.URL, Events: d.Events, MeetingID: d.MeetingID,
+		Dialect: d.Dialect, CreatedAt: d.CreatedAt, document: from.Document,
+	}
+	for _, s := range d.Secrets {
+		e.Secrets = append(e.Secrets, Secret{config.Secret(s.Key), s.ExpiresAt})
+	}
+	if dialects[e.Dialect] == nil {
+		return Endpoint{}, &InvalidError{"dialect", "is not known"}
+	}
+	err := checkSecrets(e.Secrets)
+	if err != nil {
+		return Endpoint{}, err
+	}
+	e.target, err = url.Parse(d.URL)
+	if err != nil {
+		return Endpoint{}, &InvalidError{"url", "is not a URL"}
+	}
+	return e, nil
+}

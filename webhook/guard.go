@@ -1,0 +1,128 @@
+package webhook
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+)
+
+// guard keeps deliveries from reaching what only this machine or its network
+// can reach (server-side request forgery). It judges the address that is about
+// to be dialled: what a name resolved to earlier proves nothing.
+type guard struct {
+	allowed []netip.Prefix // private receivers
+}
+
+// Why an address is refused.
+var (
+	errPrivate = errors.New("address that is not on the public internet")
+	errPlain   = errors.New("address that takes https only")
+	errPort    = errors.New("address with a port below 1024 other than 80 and 443")
+)
+
+// private are the addresses that are not on the public internet, or that stand
+// for others which may not be (IANA special-purpose address registries).
+var private = prefixes(
+	"0.0.0.0/8",       // this network; Linux takes it for this machine
+	"10.0.0.0/8",      // private
+	"100.64.0.0/10",   // carrier-grade NAT, and some clouds' metadata
+	"127.0.0.0/8",     // this machine
+	"169.254.0.0/16",  // link-local, where clouds' metadata is
+	"172.16.0.0/12",   // private
+	"192.0.0.0/24",    // protocol assignments
+	"192.0.2.0/24",    // documentation
+	"192.88.99.0/24",  // 6to4 relays
+	"192.168.0.0/16",  // private
+	"198.18.0.0/15",   // benchmarks
+	"198.51.100.0/24", // documentation
+	"203.0.113.0/24",  // documentation
+	"224.0.0.0/4",     // multicast
+	"240.0.0.0/4",     // reserved, and broadcast
+	"::/96",           // unspecified, this machine, IPv4-compatible
+	"64:ff9b:1::/48",  // NAT64 of the local network (RFC 8215)
+	"100::/64",        // discard
+	"2001::/23",       // protocol assignments, Teredo among them
+	"2001:db8::/32",   // documentation
+	"3fff::/20",       // documentation
+	"5f00::/16",       // segment routing
+	"fc00::/7",        // unique local
+	"fe80::/10",       // link-local
+	"fec0::/10",       // site-local
+	"ff00::/8",        // multicast
+)
+
+// Prefixes whose addresses carry an IPv4 address, which is judged in their
+// place, and the byte at which it begins.
+var (
+	nat64  = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
+	sixto4 = netip.MustParsePrefix("2002::/16")    // RFC 3056
+)
+
+func prefixes(texts ...string) []netip.Prefix {
+	list := make([]netip.Prefix, len(texts))
+	for i, text := range texts {
+		list[i] = netip.MustParsePrefix(text)
+	}
+	return list
+}
+
+// check returns why an address may not be dialled, or nil. plain says that the
+// request would go over http.
+func (g *guard) check(at netip.AddrPort, plain bool) error {
+	addr := at.Addr().Unmap().WithZone("")
+	if contains(g.allowed, addr) {
+		return nil
+	}
+	if contains(private, addr) || contains(private, embedded(addr)) {
+		return errPrivate
+	}
+	if plain {
+		return errPlain
+	}
+	if p := at.Port(); p < 1024 && p != 80 && p != 443 {
+		return errPort
+	}
+	return nil
+}
+
+// embedded returns the IPv4 address that an IPv6 one stands for, or the address
+// itself.
+func embedded(addr netip.Addr) netip.Addr {
+	b := addr.As16()
+	switch {
+	case nat64.Contains(addr):
+		return netip.AddrFrom4([4]byte(b[12:16]))
+	case sixto4.Contains(addr):
+		return netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return addr
+}
+
+func contains(list []netip.Prefix, addr netip.Addr) bool {
+	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(addr) })
+}
+
+// blockedError says that the guard refused an address.
+type blockedError struct {
+	address string
+	cause   error
+}
+
+func (e *blockedError) Error() string { return fmt.Sprintf("%s is an %v", e.address, e.cause) }
+
+// control is for net.Dialer: it runs after the name was resolved and before
+// the connection is made.
+func (g *guard) control(plain bool) func(network, address string, _ syscall.RawConn) error {
+	return func(_, address string, _ syscall.RawConn) error {
+		at, err := netip.ParseAddrPort(address)
+		if err == nil {
+			err = g.check(at, plain)
+		}
+		if err != nil {
+			return &blockedError{address, err}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,196 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/meeting"
+	"usher/store"
+)
+
+var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
+
+// notice is what a participant's joining looks like, about 600 bytes.
+func notice(mtg string, seq int) json.RawMessage {
+	at := meeting.Time{Time: time.Now()}
+	data, err := json.Marshal(meeting.Notice{
+		ID: fmt.Sprintf("evt_%s_%06d", mtg, seq), Type: meeting.ParticipantJoined, Timestamp: at,
+		APIVersion: meeting.APIVersion, MeetingID: mtg, SessionID: "ses_01JDB2W8Z3W5V6S0Q5M2T8K4AR",
+		Seq: int64(seq), StateVersion: int64(seq),
+		Data: meeting.Data{
+			Participant: &meeting.ParticipantInfo{
+				ID: "prt_01JDB2W8Z3W5V6S0Q5M2T8K4AR", Kind: meeting.KindHuman, Role: meeting.RoleParticipant,
+				Name: "José <b>&😀", UserID: "u-17", JoinedAt: at, Audio: meeting.MediaOff, Connections: 1,
+			},
+			Occupancy: &meeting.Occupancy{},
+		},
+	})
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// fill puts n notices into the lanes of the given number of meetings, in turn.
+func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
+	t.Helper()
+	var ids []string
+	var notices []json.RawMessage
+	for i := range n {
+		mtg := fmt.Sprintf("mtg_%04d", i%meetings)
+		ids, notices = append(ids, mtg), append(notices, notice(mtg, i/meetings+1))
+	}
+	if err := st.Requeue(context.Background(), endpoint, ids, notices); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// site is a book and a deliverer over a memory store whose requests go to a
+// function. It works in a synctest bubble.
+type site struct {
+	t    *testing.T
+	st   *store.Memory
+	reg  *prometheus.Registry
+	book *Book
+	d    *Deliverer
+	logs *lockedBuffer
+	stop func() // ends Run and waits for it
+
+	answer func(r *http.Request, body []byte) *http.Response
+
+	mu   sync.Mutex
+	seen []request
+}
+
+// request is one try as the receiver saw it.
+type request struct {
+	at     time.Duration // since the site was made
+	id     string
+	body   string
+	header http.Header
+}
+
+type lockedBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
+
+// status returns an answer; headers come in pairs.
+func status(code int, headers ...string) *http.Response {
+	r := &http.Response{StatusCode: code, Header: http.Header{}, Body: http.NoBody}
+	for i := 0; i < len(headers); i += 2 {
+		r.Header.Set(headers[i], headers[i+1])
+	}
+	return r
+}
+
+// hiddenPart is in the test endpoint's URL and must be in no log and no error.
+const hiddenPart = "s3cr3t-in-the-path"
+
+// newSite runs a deliverer with one configured endpoint, whk_crm, until the
+// test ends.
+func newSite(t *testing.T, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
+	t.Helper()
+	s := &site{t: t, st: new(store.Memory), reg: prometheus.NewRegistry(), logs: new(lockedBuffer), answer: answer}
+	var err error
+	s.book, err = NewBook(Config{
+		Store: s.st, Registerer: s.reg,
+		Log:       slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		Endpoints: []Endpoint{{Name: "crm", URL: "https://crm.example/" + hiddenPart, Secrets: []Secret{NewSecret()}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.d = NewDeliverer(s.book)
+	for _, f := range change {
+		f(&s.d.timing)
+	}
+	start := time.Now()
+	s.d.sender.secure = roundTripper(func(r *http.Request) (*http.Response, error) {
+		body, _ := io.ReadAll(r.Body)
+		s.mu.Lock()
+		s.seen = append(s.seen, request{time.Since(start), r.Header.Get("webhook-id"), string(body), r.Header})
+		s.mu.Unlock()
+		return s.answer(r, body), r.Context().Err()
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.d.Run(ctx) }()
+	s.stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("run = %v", err)
+		}
+	})
+	t.Cleanup(s.stop)
+	return s
+}
+
+// seldom lets a site look around so seldom that days pass quickly.
+func seldom(t *timing) { t.poll, t.refresh = ProbeInterval, time.Minute }
+
+type roundTripper func(*http.Request) (*http.Response, error)
+
+func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
+
+// put adds notices of one meeting to the lane of whk_crm.
+func (s *site) put(mtg string, first, n int) {
+	s.t.Helper()
+	for seq := first; seq < first+n; seq++ {
+		if err := s.st.Requeue(context.Background(), "whk_crm", []string{mtg}, []json.RawMessage{notice(mtg, seq)}); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.d.Wake("whk_crm")
+}
+
+// requests returns what the receiver has seen so far.
+func (s *site) requests() []request {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]request(nil), s.seen...)
+}
+
+// attempts returns the whole delivery log, or the dead letters, oldest first.
+func (s *site) attempts(dead bool) []Attempt {
+	s.t.Helper()
+	var all []Attempt
+	for cursor := ""; ; {
+		page, next, err := s.book.Attempts(context.Background(), "whk_crm", dead, cursor, 100)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		for _, a := range page {
+			all = append([]Attempt{a}, all...)
+		}
+		if cursor = next; cursor == "" {
+			return all
+		}
+	}
+}
+
+// raw makes one notice of a text.
+func raw(text string) []json.RawMessage { return []json.RawMessage{json.RawMessage(text)} }

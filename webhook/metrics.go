@@ -1,0 +1,117 @@
+package webhook
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"usher/meeting"
+)
+
+// apiLabel stands for all endpoints that were made over the API: their names
+// would make as many series as apps like.
+const apiLabel = "api"
+
+// Classes of what came of a try, as metrics have them.
+var classes = []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"}
+
+type metrics struct {
+	deliveries *prometheus.CounterVec
+	latency    *prometheus.HistogramVec
+	endToEnd   prometheus.Histogram
+	backlog    *prometheus.GaugeVec
+	oldest     *prometheus.GaugeVec
+	dead       *prometheus.CounterVec
+	up         *prometheus.GaugeVec
+	stale      prometheus.Counter
+}
+
+// newMetrics registers the metrics with a series for each label; reg may be nil.
+func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
+	f := promauto.With(reg)
+	m := &metrics{
+		deliveries: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_webhook_deliveries_total",
+			Help: "Tries to deliver a notice, by what came of them and the class of the answer's status.",
+		}, []string{"endpoint", "result", "code_class"}),
+		latency: f.NewHistogramVec(prometheus.HistogramOpts{
+			Name:    "usher_webhook_latency_seconds",
+			Help:    "Time that a try took, failed ones included.",
+			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
+		}, []string{"endpoint"}),
+		endToEnd: f.NewHistogram(prometheus.HistogramOpts{
+			Name:    "usher_webhook_end_to_end_seconds",
+			Help:    "Time from an event to the answer that took its notice.",
+			Buckets: []float64{.05, .1, .25, .5, 1, 5, 15, 60, 300, 900, 3600},
+		}),
+		backlog: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "usher_webhook_backlog",
+			Help: "Notices that wait for an endpoint; estimated when they are of more than a thousand meetings.",
+		}, []string{"endpoint"}),
+		oldest: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "usher_webhook_oldest_seconds",
+			Help: "Age of the oldest notice that waits for an endpoint.",
+		}, []string{"endpoint"}),
+		dead: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_webhook_dead_total",
+			Help: "Notices that were given up.",
+		}, []string{"endpoint"}),
+		up: f.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "usher_webhook_endpoint_up",
+			Help: "0 while an endpoint fails or is disabled, else 1; for those of the API, 0 when one of them is.",
+		}, []string{"endpoint"}),
+		stale: f.NewCounter(prometheus.CounterOpts{
+			Name: "usher_webhook_stale_settlements_total",
+			Help: "Tries whose claim had passed to another by the time they ended; their notices arrive twice.",
+		}),
+	}
+	for _, label := range labels {
+		for _, class := range classes {
+			result := meeting.Failed
+			if class == "2xx" {
+				result = meeting.Delivered
+			}
+			m.deliveries.WithLabelValues(label, string(result), class)
+		}
+		m.latency.WithLabelValues(label)
+		m.backlog.WithLabelValues(label)
+		m.oldest.WithLabelValues(label)
+		m.dead.WithLabelValues(label)
+		m.up.WithLabelValues(label).Set(1)
+	}
+	return m
+}
+
+// label returns the value of the endpoint label.
+func (e Endpoint) label() string {
+	if e.Configured {
+		return e.Name
+	}
+	return apiLabel
+}
+
+// tried counts one try.
+func (m *metrics) tried(label string, message message, verdict meeting.Verdict, o outcome) {
+	result := meeting.Failed
+	if verdict == meeting.Delivered {
+		result = meeting.Delivered
+		m.endToEnd.Observe(time.Since(message.Timestamp).Seconds())
+	}
+	m.deliveries.WithLabelValues(label, string(result), classes[min(max(o.status/100, 0), len(classes)-1)]).Inc()
+	m.latency.WithLabelValues(label).Observe(o.took.Seconds())
+	if verdict == meeting.GivenUp {
+		m.dead.WithLabelValues(label).Inc()
+	}
+}
+
+// waits sets the gauges of one label.
+func (m *metrics) waits(label string, notices int, oldest time.Duration, up bool) {
+	m.backlog.WithLabelValues(label).Set(float64(notices))
+	m.oldest.WithLabelValues(label).Set(oldest.Seconds())
+	value := 0.0
+	if up {
+		value = 1
+	}
+	m.up.WithLabelValues(label).Set(value)
+}

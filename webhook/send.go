@@ -1,0 +1,179 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Limits of one try.
+const (
+	// Timeout bounds a try, from the look-up of the name to the end of the
+	// answer. Receivers should answer before they do the work.
+	Timeout = 10 * time.Second
+	// maxAnswer is how much of an answer is read, in bytes: enough for the
+	// connection to be used again after any sensible one.
+	maxAnswer = 64 << 10
+	// maxHeader bounds the header of an answer, in bytes, likewise.
+	maxHeader = 64 << 10
+	// MaxInFlight is how many tries of one endpoint run at the same time in one
+	// process, so that one that is slow keeps nobody else's waiting. At 10 ms
+	// each it still gets 1,600 a second.
+	MaxInFlight = 16
+	// idleConnection is how long a connection is kept for the next notice:
+	// shorter than the 60 s and more after which common servers close it.
+	idleConnection = 50 * time.Second
+	// maxAsk is the most of a Retry-After that is honoured.
+	maxAsk = time.Hour
+)
+
+// UserAgent is the User-Agent of every delivery.
+const UserAgent = "usher-webhook/1"
+
+// Reasons why a try got no answer: a closed set, without anything that the
+// endpoint said.
+const (
+	reasonDNS     = "dns"     // the name does not resolve
+	reasonBlocked = "blocked" // the address is refused by the guard
+	reasonConnect = "connect" // nobody listens there
+	reasonTLS     = "tls"     // no secure connection, such as for a bad certificate
+	reasonTimeout = "timeout" // too slow
+	reasonBroken  = "broken"  // the connection broke, or what came was not HTTP
+	reasonNotice  = "notice"  // nothing to send: the notice or the secret is unreadable
+)
+
+// outcome is what came of a try.
+type outcome struct {
+	status int           // of the answer, 0 without one
+	reason string        // why there was none
+	err    error         // for the log: names hosts and addresses, never a path
+	ask    time.Duration // Retry-After
+	took   time.Duration
+}
+
+func (o outcome) ok() bool { return o.status >= 200 && o.status <= 299 }
+
+// sender makes requests. Redirects are not followed, proxies not used and
+// cookies not kept.
+type sender struct {
+	secure, plain http.RoundTripper // for https and http
+	timeout       time.Duration
+}
+
+func newSender(g *guard) *sender {
+	transport := func(plain bool) *http.Transport {
+		dialer := &net.Dialer{Timeout: Timeout, Control: g.control(plain)}
+		return &http.Transport{
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    Timeout,
+			MaxIdleConnsPerHost:    MaxInFlight,
+			IdleConnTimeout:        idleConnection,
+			MaxResponseHeaderBytes: maxHeader,
+			DisableCompression:     true,
+			// HTTP/1.1 only: a stuck HTTP/2 connection would hold up all of an
+			// endpoint's meetings at once.
+			Protocols: new(http.Protocols),
+		}
+	}
+	s := &sender{timeout: Timeout}
+	secure, plain := transport(false), transport(true)
+	secure.Protocols.SetHTTP1(true)
+	plain.Protocols.SetHTTP1(true)
+	s.secure, s.plain = secure, plain
+	return s
+}
+
+// close lets go of the connections that wait for more.
+func (s *sender) close() {
+	for _, rt := range []http.RoundTripper{s.secure, s.plain} {
+		if t, ok := rt.(*http.Transport); ok {
+			t.CloseIdleConnections()
+		}
+	}
+}
+
+// post makes one try and blocks for Timeout at most.
+func (s *sender) post(ctx context.Context, e Endpoint, body []byte, header http.Header) outcome {
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	header["User-Agent"] = []string{UserAgent}
+	// This marks the request as one that may be sent again on a new connection
+	// when the server closes the old one just then; it is not itself sent
+	// (net/http.Transport).
+	header["X-Idempotency-Key"] = []string{}
+	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	reader, _ := open()
+	request := (&http.Request{
+		Method: http.MethodPost, URL: e.target, Host: e.target.Host, Header: header,
+		Body: reader, GetBody: open, ContentLength: int64(len(body)),
+		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
+	}).WithContext(ctx)
+	rt := s.secure
+	if e.target.Scheme == "http" {
+		rt = s.plain
+	}
+	start := time.Now()
+	// Not by http.Client, whose errors quote the URL.
+	answer, err := rt.RoundTrip(request)
+	if err != nil {
+		return outcome{reason: reasonOf(err), err: err, took: time.Since(start)}
+	}
+	o := outcome{status: answer.StatusCode, ask: retryAfter(answer.Header.Get("Retry-After"), time.Now())}
+	// The status has said all; what is read here only frees the connection.
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
+	_ = answer.Body.Close()
+	o.took = time.Since(start)
+	return o
+}
+
+func reasonOf(err error) string {
+	var (
+		blocked     *blockedError
+		lookup      *net.DNSError
+		certificate *tls.CertificateVerificationError
+		alert       tls.AlertError
+		record      tls.RecordHeaderError
+		hostname    x509.HostnameError
+		network     net.Error
+		operation   *net.OpError
+	)
+	switch {
+	case errors.As(err, &blocked):
+		return reasonBlocked
+	case errors.As(err, &lookup):
+		return reasonDNS
+	case errors.As(err, &certificate), errors.As(err, &alert), errors.As(err, &record), errors.As(err, &hostname):
+		return reasonTLS
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+		return reasonTimeout
+	case errors.As(err, &operation) && operation.Op == "dial":
+		return reasonConnect
+	case errors.As(err, &operation) && operation.Op == "remote error": // how crypto/tls passes on an alert
+		return reasonTLS
+	}
+	return reasonBroken
+}
+
+// retryAfter reads the header (RFC 9110 §10.2.3), seconds or a date; 0 when it
+// says nothing that can be used.
+func retryAfter(value string, now time.Time) time.Duration {
+	if value == "" {
+		return 0
+	}
+	wait := time.Duration(0)
+	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64); err == nil {
+		wait = time.Duration(min(seconds, uint64(maxAsk/time.Second))) * time.Second
+	} else if at, err := http.ParseTime(value); err == nil {
+		wait = at.Sub(now)
+	}
+	return min(max(wait, 0), maxAsk)
+}
