@@ -84,7 +84,7 @@ func TestRequestID(t *testing.T) {
 	for given, kept := range map[string]bool{
 		"abc-1.2_3": true, "": false, "a b": false, "a\nlevel=ERROR": false, strings.Repeat("a", 65): false,
 	} {
-		r := httptest.NewRequest("GET", "/openapi.json", nil)
+		r := httptest.NewRequest(http.MethodGet, "/openapi.json", nil)
 		r.Header.Set("X-Request-Id", given)
 		w := httptest.NewRecorder()
 		s.handler.ServeHTTP(w, r)

@@ -104,7 +104,7 @@ func (s *site) follow(addr, query, lastID string) *listening {
 	s.t.Helper()
 	ctx, cancel := context.WithCancel(s.t.Context())
 	s.t.Cleanup(cancel)
-	r, err := http.NewRequestWithContext(ctx, "GET", "http://"+addr+streamPath+query, nil)
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+streamPath+query, nil)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -248,7 +248,7 @@ func TestSlowListenerIsLetGo(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r := httptest.NewRequest("GET", streamPath, nil).WithContext(t.Context())
+			r := httptest.NewRequest(http.MethodGet, streamPath, nil).WithContext(t.Context())
 			r.Header.Set("Authorization", "Bearer "+testKey)
 			s.handler.ServeHTTP(w, r)
 		}()
@@ -273,7 +273,7 @@ func TestStreamHeartbeat(t *testing.T) {
 		done := make(chan struct{})
 		go func() {
 			defer close(done)
-			r := httptest.NewRequest("GET", streamPath+"?meeting_id=none", nil).WithContext(t.Context())
+			r := httptest.NewRequest(http.MethodGet, streamPath+"?meeting_id=none", nil).WithContext(t.Context())
 			r.Header.Set("Authorization", "Bearer "+key.Key)
 			s.handler.ServeHTTP(w, r)
 		}()

@@ -61,7 +61,7 @@ func TestCreateToken(t *testing.T) {
 			t.Errorf("claims of a guest = %+v, %v", claims, err)
 		}
 		for _, body := range []string{
-			`{"user":{"name":"a\u0000b"}}`, `{"role":"king"}`, `{"ttl_s":1}`, `{"user":{"nmae":"x"}}`, `{"user":{"avatar":"not a url"}}`,
+			`{"user":{"name":"a\u0000b"}}`, `{"role":"king"}`, `{"ttl_s":1}`, `{"user":{"title":"x"}}`, `{"user":{"avatar":"not a url"}}`,
 			`{"user":{"name":"` + strings.Repeat("x", 1_000_000) + `"}}`,
 		} {
 			s.do("POST", path+"/tokens", body).problem(http.StatusUnprocessableEntity)
@@ -300,7 +300,7 @@ func TestClientAddress(t *testing.T) {
 		{"[fd00::1]:1", "2001:db8:1:2::9", "2001:db8:1:2::/64"},
 		{"@", "198.51.100.7", "@"},
 	} {
-		r := httptest.NewRequest("GET", "/", nil)
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
 		r.RemoteAddr = tt.remote
 		if tt.forwarded != "" {
 			r.Header.Set("X-Forwarded-For", tt.forwarded)

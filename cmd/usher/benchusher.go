@@ -58,6 +58,7 @@ func startUsher(ctx context.Context, dir, redisURL string, env []string, flags .
 		"serve", "--listen=" + u.api, "--admin-listen=" + u.admin, "--redis-url=" + redisURL,
 		"--api-key=" + benchKey, "--reservation-token=" + stack.ReservationToken,
 		"--component-secret=" + stack.ComponentSecret, "--log-level=warn",
+		"--api-rate=0", // it is the API that is measured
 	}, flags...)
 	return u, u.start(ctx)
 }
