@@ -71,7 +71,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	}
 	feed := api.NewFeed(st, log)
 	public, err := api.New(api.Config{
-		Commands: l, Rooms: l, Store: st, Feed: feed, Keys: keys,
+		Commands: l, Rooms: l, Store: st, Webhooks: webhookAPI{book, deliverer}, Feed: feed, Keys: keys,
 		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
