@@ -194,8 +194,8 @@ func TestWebhookRefusals(t *testing.T) {
 	s := newSite(t)
 	for _, tt := range []struct {
 		request, field string
-		status           int
-		code             string
+		status         int
+		code           string
 	}{
 		{`POST /v1/webhooks {"url":"http://a.example"}`, "url", 422, "invalid"},
 		{`POST /v1/webhooks {"url":"https://a.example","meeting_id":"mtg_none"}`, "meeting_id", 422, "invalid"},
