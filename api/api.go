@@ -72,6 +72,7 @@ type Config struct {
 	Commands Commands
 	Rooms    Rooms
 	Store    Store
+	Webhooks Webhooks
 	Feed     *Feed // of the same store; somebody else runs it
 	// Keys are API keys that may do everything; apps' own are made with them.
 	Keys []string
@@ -130,7 +131,7 @@ func New(cfg Config) (http.Handler, error) {
 	ring := &keyring{configured: keys, store: cfg.Store}
 	v := &v1{
 		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, links: cfg.Store,
-		events: cfg.Store, feed: cfg.Feed, keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
+		events: cfg.Store, feed: cfg.Feed, webhooks: cfg.Webhooks, keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
 	}
 	if cfg.Tokens != nil && cfg.SiteURL != "" {
 		v.tickets = &tickets{issuer: cfg.Tokens, site: cfg.SiteURL, commands: cfg.Commands, log: cfg.Log}

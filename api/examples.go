@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"strconv"
 	"time"
@@ -68,7 +69,7 @@ func examples() map[string]example {
 	people := []meeting.ParticipantInfo{ada.Info(), bob.Info()}
 	jwt := "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyb29tIjoic3RhbmR1cC4uLiJ9.c2lnbmF0dXJl"
 
-	return map[string]example{
+	all := map[string]example{
 		"create-meeting": {map[string]any{
 			"name_prefix": "standup", "external_id": created.ExternalID, "end_at": meeting.Time{Time: created.EndAt},
 			"max_duration_s": 3600, "empty_timeout_s": 1800, "max_participants": 50, "metadata": created.Metadata,
@@ -100,6 +101,8 @@ func examples() map[string]example {
 		"list-api-keys":  {nil, pageOf(key.info())},
 		"revoke-api-key": {},
 	}
+	maps.Copy(all, webhookExamples())
+	return all
 }
 
 func pageOf[T any](elements ...T) Page[T] { return Page[T]{Data: elements} }

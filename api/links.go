@@ -1,11 +1,11 @@
 package api
 
 import (
-	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -164,18 +164,7 @@ func (v *v1) listLinks(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
-	var list []link
-	for _, l := range byHash {
-		if in.Cursor == "" || l.ID < in.Cursor {
-			list = append(list, l)
-		}
-	}
-	slices.SortFunc(list, func(a, b link) int { return cmp.Compare(b.ID, a.ID) }) // newest first
-	next := ""
-	if len(list) > in.Limit {
-		list = list[:in.Limit]
-		next = list[in.Limit-1].ID
-	}
+	list, next := newest(slices.Collect(maps.Values(byHash)), in.Paging, func(l link) string { return l.ID })
 	return newPage(list, next, func(l link) Link { return l.info(in.ID) }), nil
 }
 

@@ -130,7 +130,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	var l Link
 	s.do("POST", path+"/links", `{"user":{"id":"u1","name":"Ada","avatar":"https://example.org/a.png"},"jwt_in":"query"}`).into(201, &l)
 	key := s.makeKey("app", `"events:read"`)
-	for _, request := range []string{
+	for _, request := range append(webhookRequests, []string{
 		"GET /v1/meetings", "GET " + path, "GET /v1/rooms", "GET /v1/sessions/" + sessions.Data[0].ID,
 		"GET /v1/sessions/" + sessions.Data[0].ID + "/participants", "GET " + path + "/participants/" + people.Data[0].ID,
 		"DELETE " + path + "/participants/" + people.Data[0].ID + "?reason=enough",
@@ -140,7 +140,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		// And what goes wrong.
 		"GET " + path, "GET /v1/meetings?limit=0", "GET /v1/sessions/x", `POST /v1/meetings {"room":7}`, `POST /v1/meetings {`,
 		`PATCH ` + path + ` {"end_at":"x"}`, "DELETE /v1/api-keys/none", "GET /v1/events?after=x",
-	} {
+	}...) {
 		method, rest, _ := strings.Cut(request, " ")
 		target, body, _ := strings.Cut(rest, " ")
 		s.do(method, target, body)

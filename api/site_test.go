@@ -163,7 +163,7 @@ func (s *site) serve(change func(*Config)) {
 	s.t.Helper()
 	s.metrics = prometheus.NewRegistry()
 	cfg := Config{
-		Commands: s.tracker, Rooms: s, Store: s.store, Feed: s.feed,
+		Commands: s.tracker, Rooms: s, Store: s.store, Feed: s.feed, Webhooks: &fakeWebhooks{},
 		Tokens: newIssuer(s.t), SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/",
 		Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 		Expect:  func(room string) { s.expected = append(s.expected, room) },

@@ -25,6 +25,7 @@ type v1 struct {
 	feed     *Feed // nil: nobody can follow the log
 	keys     *keyring
 	tickets  *tickets // nil: usher makes no tokens
+	webhooks Webhooks
 	log      *slog.Logger
 
 	publicURL string // without a slash at its end
@@ -76,6 +77,7 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	v.registerTokens(a)
 	v.registerLinks(a)
 	v.registerEvents(a)
+	v.registerWebhooks(a)
 	v.registerAPIKeys(a)
 	describe(cfg.Components.Schemas)
 	err := illustrate(a.OpenAPI())

@@ -59,6 +59,10 @@ type Config struct {
 	ReservationToken        Secret  `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
 	ReservationMaxOccupants bool    `help:"Pass max_participants on to Prosody with a reservation: set it only where the site sets reservations_enable_max_occupants, because others refuse the answer."`
 
+	Webhooks       []Webhook       `name:"webhook" env:"USHER_WEBHOOK" placeholder:"NAME=URL" help:"Endpoints that are told of every event, besides those made over the API."`
+	WebhookSecrets []WebhookSecret `name:"webhook-secret" env:"USHER_WEBHOOK_SECRET" placeholder:"NAME=whsec_..." help:"Their signing keys, whsec_ and base64 of 24 to 64 bytes; two of one name while rotating, the newer first."`
+	WebhookAllow   []netip.Prefix  `name:"webhook-allow" help:"Networks of receivers that are not on the public internet; over http too."`
+
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`
 }
@@ -88,6 +92,7 @@ func (c *Config) AfterApply() error {
 			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
 		}
 	}
+	problems = append(problems, c.checkWebhooks())
 	return errors.Join(problems...)
 }
 

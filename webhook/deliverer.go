@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 	"sync"
 	"time"
 
@@ -82,6 +83,21 @@ func (d *Deliverer) Wake(endpoint string) {
 		default: // it has not looked yet
 		}
 	}
+}
+
+// Failing returns the ids of the endpoints that fail at the moment, in order,
+// as this process last heard of them. It does no I/O.
+func (d *Deliverer) Failing() []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var ids []string
+	for id, r := range d.runners {
+		if r.failing.Load() {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	return ids
 }
 
 // arrange starts a runner for each endpoint that is enabled and has none, and

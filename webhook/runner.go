@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"usher/meeting"
@@ -24,7 +25,7 @@ type runner struct {
 	inFlight int
 	settled  []meeting.Settlement // not yet handed in
 	calls    int                  // of the store, to tell tokens apart
-	failing  bool                 // as last heard of
+	failing  atomic.Bool          // as last heard of
 	broken   bool                 // the store failed last time
 }
 
@@ -121,12 +122,12 @@ func (r *runner) observe(ctx context.Context, answer meeting.Exchanged) {
 	switch {
 	case failing && time.Since(answer.FailingSince) > DisableAfter:
 		r.disable(ctx, DisabledFailing)
-	case failing && !r.failing:
+	case failing && !r.failing.Load():
 		log.Warn("webhook endpoint fails, deliveries wait", "since", answer.FailingSince)
-	case !failing && r.failing:
+	case !failing && r.failing.Load():
 		log.Info("webhook endpoint is back")
 	}
-	r.failing = failing
+	r.failing.Store(failing)
 }
 
 // disable stops deliveries until somebody enables the endpoint again.

@@ -43,7 +43,12 @@ func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
 
 	begin := time.Now()
 	fmt.Fprintf(out, "starting Prosody, Redis and usher in %s\n", dir)
-	site, err := startLocal(ctx, dir, newLog(logFile, slog.LevelInfo))
+	around, err := startOutside(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, around.stop()) }()
+	site, err := startLocal(ctx, dir, newLog(logFile, slog.LevelInfo), around.flags()...)
 	if err != nil {
 		return err
 	}
@@ -60,12 +65,14 @@ func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
 	defer os.Remove(env)
 	fmt.Fprintf(out, `ready after %d ms
 
-Times are from the stanza or request until its events were in Redis. They
-include Prosody's own limit on browsers, 10 kB/s each as in docker-jitsi-meet.
+Times are from the stanza or request until its events were seen in Redis, which
+is looked at every millisecond, and at the end of each line until an app had
+them over signed webhooks. They include Prosody's own limit on browsers, 10 kB/s
+each as in docker-jitsi-meet.
 
 `, time.Since(begin).Milliseconds())
 
-	result, err := playMeeting(ctx, site, out)
+	result, err := playMeeting(ctx, site, around, out)
 	if err != nil {
 		return err
 	}
@@ -78,6 +85,7 @@ Still up until Ctrl-C. To try it, in another shell:
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/meetings
   curl -s -H "Authorization: Bearer $USHER_KEY" -H 'Content-Type: application/json' \
     -d '{"name_prefix":"standup"}' $USHER_API/v1/meetings
+  curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/webhooks
   curl -s $USHER_ADMIN/readyz
   curl -s $USHER_ADMIN/metrics | grep ^usher_
 

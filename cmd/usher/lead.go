@@ -15,6 +15,7 @@ import (
 	"usher/config"
 	"usher/meeting"
 	"usher/muc"
+	"usher/webhook"
 )
 
 // Names that usher speaks and joins under. They never change at run time:
@@ -40,9 +41,11 @@ var errNoHiddenDomain = errors.New("the server has no such hidden domain")
 // leader is what this process does while it leads the site: the streams, the
 // rooms and the meetings. The HTTP side asks it for the term that is on.
 type leader struct {
-	cfg   config.Config
-	store meeting.Store
-	log   *slog.Logger
+	cfg       config.Config
+	store     meeting.Store
+	book      *webhook.Book
+	deliverer *webhook.Deliverer
+	log       *slog.Logger
 
 	labelled bool // the occupant's mode, decided once
 	term     atomic.Pointer[term]
@@ -57,8 +60,8 @@ type term struct {
 	metrics   prometheus.Gatherer // series that begin anew with each term
 }
 
-func newLeader(cfg config.Config, store meeting.Store, log *slog.Logger) *leader {
-	l := &leader{cfg: cfg, store: store, log: log, labelled: cfg.OccupantPassword == ""}
+func newLeader(cfg config.Config, store meeting.Store, book *webhook.Book, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
+	l := &leader{cfg: cfg, store: store, book: book, deliverer: deliverer, log: log, labelled: cfg.OccupantPassword == ""}
 	if l.labelled {
 		log.Warn("no occupant password: people will see usher in their meetings", "mode", "labelled")
 	}
@@ -189,7 +192,16 @@ func (l *leader) newTerm() (*term, error) {
 	})
 	metrics := newTermMetrics(reg, t)
 	t.tracker = meeting.NewTracker(l.store, t.rooms, meeting.Options{
-		Log: l.log, Committed: metrics.committed, Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
+		Log: l.log, Route: l.book.Route,
+		Committed: func(c meeting.Commit, latency time.Duration) {
+			metrics.committed(c, latency)
+			for _, endpoints := range c.Routes {
+				for _, id := range endpoints {
+					l.deliverer.Wake(id)
+				}
+			}
+		},
+		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
 	})
 	return t, nil
 }

@@ -362,7 +362,12 @@ func TestDemo(t *testing.T) {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "demo: ok people=3 ") || !strings.HasSuffix(last, " lost=0 reordered=0") {
+	for _, line := range lines {
+		if strings.Contains(line, " in)") && !strings.Contains(line, ")  webhook ") {
+			t.Errorf("line %q does not end with the time to the webhook", line)
+		}
+	}
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "demo: ok people=3 ") || !strings.Contains(last, " webhooks=") || !strings.HasSuffix(last, " lost=0 reordered=0") {
 		t.Errorf("last line %q, want demo: ok …", last)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {

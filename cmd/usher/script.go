@@ -11,22 +11,27 @@ import (
 	"sync"
 	"time"
 
+	"usher/api"
 	"usher/internal/jitsisim"
 	"usher/meeting"
 	"usher/store"
-	"usher/token"
 )
 
-// stepPatience is how long a step's events may take to reach Redis. They take
-// milliseconds; a step that waits for a probe of usher's takes seconds.
+// stepPatience is how long a step's events may take to reach Redis and the
+// webhook inbox. They take milliseconds; a step that waits for a probe of
+// usher's takes seconds.
 const stepPatience = 15 * time.Second
 
 // playMeeting plays one meeting from its creation to its end, prints a line for
 // each step, and returns the last line. It fails unless every event was
-// recorded, in order.
-func playMeeting(ctx context.Context, site *localSite, out io.Writer) (string, error) {
-	s := &script{site: site, out: out}
+// recorded and delivered, in order.
+func playMeeting(ctx context.Context, site *localSite, around *outside, out io.Writer) (string, error) {
+	s := &script{site: site, out: out, arrived: map[string]string{}}
 	s.changed = sync.NewCond(&s.mu)
+	err := site.subscribe(ctx, around, s.receive, func(err error) { s.fail(fmt.Errorf("a webhook does not verify: %w", err)) })
+	if err != nil {
+		return "", err
+	}
 	reading, cancel := context.WithCancel(ctx)
 	var reader sync.WaitGroup
 	reader.Go(func() { s.read(reading) })
@@ -35,7 +40,7 @@ func playMeeting(ctx context.Context, site *localSite, out io.Writer) (string, e
 	return s.play(ctx)
 }
 
-// script follows what Redis holds while people act.
+// script follows what Redis holds and what the inbox gets while people act.
 type script struct {
 	site *localSite
 	out  io.Writer
@@ -43,13 +48,15 @@ type script struct {
 
 	mu      sync.Mutex
 	changed *sync.Cond
-	log     []logged
+	log     []logged          // as Redis has it
+	hooks   []logged          // as it was delivered, without repeats
+	arrived map[string]string // what was delivered, by id
 	err     error
 
 	want []string // every event so far, as describeEvent has it
 }
 
-// logged is a notice as Redis has it, and when it was first seen there.
+// logged is a notice as it was recorded or delivered, and when it was seen.
 type logged struct {
 	meeting.Notice
 	Data struct {
@@ -80,25 +87,13 @@ func (s *script) play(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	person := func(name, user string) (*jitsisim.Person, error) {
-		ticket := ""
-		if user != "" {
-			var err error
-			ticket, _, err = s.site.tokens.Issue(time.Now(), token.Claims{
-				Room: m.Room, User: token.User{ID: user, Name: name},
-			})
-			if err != nil {
-				return nil, err
-			}
-		}
-		return jitsisim.NewPerson(s.site.sim, m.Room, name, ticket), nil
-	}
-	ada, err1 := person("Ada", "u-ada")
-	bob, err2 := person("Bob", "")
-	cy, err3 := person("Cy", "u-cy")
-	if err := errors.Join(err1, err2, err3); err != nil {
+	host, guest, err := s.invite(ctx)
+	if err != nil {
 		return "", err
 	}
+	ada := jitsisim.NewPerson(s.site.sim, m.Room, "Ada", host)
+	bob := jitsisim.NewPerson(s.site.sim, m.Room, "Bob", "")
+	cy := jitsisim.NewPerson(s.site.sim, m.Room, "Cy", guest)
 	defer func() {
 		for _, p := range []*jitsisim.Person{ada, bob, cy} {
 			p.Drop() // whoever is still in after a failure
@@ -116,9 +111,9 @@ func (s *script) play(ctx context.Context) (string, error) {
 		want  []string
 	}{
 		{"somebody asks for a room that no app created", s.stranger(ctx), nil},
-		{"Ada joins with a token", act(ada, ada.Join), []string{"session.started", "participant.joined Ada"}},
-		{"Bob joins as a guest", act(bob, bob.Join), []string{"participant.joined Bob"}},
-		{"Cy joins with a token", act(cy, cy.Join), []string{"participant.joined Cy"}},
+		{"Ada joins by her host link", act(ada, ada.Join), []string{"session.started", "participant.joined Ada"}},
+		{"Bob joins without a token", act(bob, bob.Join), []string{"participant.joined Bob"}},
+		{"Cy joins with a guest token", act(cy, cy.Join), []string{"participant.joined Cy"}},
 		{"Bob renames himself", act(bob, func(ctx context.Context) error { return bob.SetName(ctx, "Bobby") }), []string{"participant.updated Bobby name"}},
 		{"Ada mutes", act(ada, func(ctx context.Context) error { return ada.MuteAudio(ctx, true) }), []string{"participant.updated Ada audio"}},
 		{"Cy raises a hand", act(cy, cy.RaiseHand), []string{"participant.updated Cy hand_raised_at"}},
@@ -144,9 +139,30 @@ func (s *script) play(ctx context.Context) (string, error) {
 	return s.verdict(ctx, m.ID)
 }
 
-// step lets something happen, waits until Redis has the events it must give
-// rise to, and prints how long after the stanza (or request) the last of them
-// was there.
+// invite makes a host link for Ada, who clicks it, and a guest token for Cy,
+// and returns the tokens of both.
+func (s *script) invite(ctx context.Context) (host, guest string, err error) {
+	path := "/v1/meetings/" + s.id
+	var link api.Link
+	err = s.site.call(ctx, "POST", path+"/links", map[string]any{
+		"user": map[string]any{"id": "u-ada", "name": "Ada"}, "role": "host",
+	}, &link)
+	if err != nil {
+		return "", "", err
+	}
+	if host, err = click(ctx, link.URL); err != nil {
+		return "", "", err
+	}
+	var ticket api.Ticket
+	err = s.site.call(ctx, "POST", path+"/tokens", map[string]any{
+		"user": map[string]any{"id": "u-cy", "name": "Cy"}, "role": "guest",
+	}, &ticket)
+	return host, ticket.Token, err
+}
+
+// step lets something happen, waits until Redis and the inbox have the events
+// it must give rise to, and prints how long after the stanza (or request) the
+// last of them was there.
 func (s *script) step(ctx context.Context, title string, do func() (time.Time, error), want ...string) error {
 	since, err := do()
 	if err != nil {
@@ -159,33 +175,61 @@ func (s *script) step(ctx context.Context, title string, do func() (time.Time, e
 	defer wake()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.told()) < len(s.want) && ctx.Err() == nil && s.err == nil {
+	done := func() bool {
+		return len(s.told(s.log)) >= len(s.want) && len(s.told(s.hooks)) >= len(s.want)
+	}
+	for !done() && ctx.Err() == nil && s.err == nil {
 		s.changed.Wait()
 	}
-	got := s.told()
-	if s.err != nil || len(got) < len(s.want) {
-		return fmt.Errorf("%s: lost=%d: Redis has %q, want %q", title, len(s.want)-len(got), got, s.want)
+	got, delivered := s.told(s.log), s.told(s.hooks)
+	switch {
+	case s.err != nil:
+		return fmt.Errorf("%s: %w", title, s.err)
+	case !done():
+		return fmt.Errorf("%s: lost=%d: Redis has %q and the webhook inbox %q, want %q",
+			title, len(s.want)-min(len(got), len(delivered)), got, delivered, s.want)
 	}
 	if len(want) == 0 {
 		fmt.Fprintf(s.out, "          %s\n", title)
 		return nil
 	}
-	took := got[len(s.want)-1].seen.Sub(since)
-	o := got[len(s.want)-1].Data.Occupancy
-	fmt.Fprintf(s.out, "%6.1f ms  %-48s %s (%d in)\n", float64(took.Microseconds())/1000, title, strings.Join(want, ", "), o.Humans)
+	last := len(s.want) - 1
+	fmt.Fprintf(s.out, "%6.1f ms  %-48s %s (%d in)  webhook %.1f ms\n", milliseconds(got[last].seen.Sub(since)), title,
+		strings.Join(want, ", "), got[last].Data.Occupancy.Humans, milliseconds(delivered[last].seen.Sub(since)))
 	return nil
 }
 
 // told returns the meeting's events but one kind: when the focus makes Ada a
 // moderator is its own business, it may come before usher is in. s.mu is held.
-func (s *script) told() []logged {
+func (s *script) told(list []logged) []logged {
 	var told []logged
-	for _, n := range s.log {
+	for _, n := range list {
 		if n.MeetingID == s.id && !(n.Type == meeting.ParticipantUpdated && slices.Equal(n.Data.Changed, []string{"role"})) {
 			told = append(told, n)
 		}
 	}
 	return told
+}
+
+// receive takes a delivery that was verified. One that comes again is fine as
+// long as it says the same.
+func (s *script) receive(body []byte, at time.Time) {
+	n := logged{seen: at}
+	if err := json.Unmarshal(body, &n); err != nil {
+		s.fail(err)
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	was, known := s.arrived[n.ID]
+	switch {
+	case known && was != string(body):
+		s.err = fmt.Errorf("webhook %s came again and was another", n.ID)
+	case !known:
+		s.arrived[n.ID] = string(body)
+		s.hooks = append(s.hooks, n)
+	}
+	s.changed.Broadcast()
 }
 
 func (n logged) String() string {
@@ -255,12 +299,11 @@ func (s *script) stranger(ctx context.Context) func() (time.Time, error) {
 	}
 }
 
-// verdict compares everything that was recorded with everything that happened.
-func (s *script) verdict(ctx context.Context, id string) (string, error) {
-	s.mu.Lock()
-	told, all := s.told(), slices.Clone(s.log)
-	s.mu.Unlock()
-	lost, reordered := 0, 0
+// compare returns how many events of the script a list lacks, how many are out
+// of place, by the script or by their numbers, and how many of the meeting it
+// has. s.mu is held.
+func (s *script) compare(list []logged) (lost, reordered, all int) {
+	told := s.told(list)
 	for i, want := range s.want {
 		switch {
 		case i >= len(told):
@@ -269,15 +312,30 @@ func (s *script) verdict(ctx context.Context, id string) (string, error) {
 			reordered++
 		}
 	}
-	seq := int64(0)
-	for _, n := range all {
-		if n.MeetingID != id {
+	for _, n := range list {
+		if n.MeetingID != s.id {
 			continue
 		}
-		if seq++; n.Seq != seq {
+		if all++; n.Seq != int64(all) {
 			reordered++
 		}
 	}
+	return lost, reordered, all
+}
+
+// verdict compares everything that was recorded and delivered with everything
+// that happened.
+func (s *script) verdict(ctx context.Context, id string) (string, error) {
+	s.mu.Lock()
+	lost, reordered := 0, 0
+	var counts [2]int // recorded, delivered
+	for i, list := range [][]logged{s.log, s.hooks} {
+		l, r, n := s.compare(list)
+		lost, reordered, counts[i] = lost+l, reordered+r, n
+	}
+	lost += max(counts[0]-counts[1], 0)
+	recorded := s.told(s.log)
+	s.mu.Unlock()
 
 	var sessions struct {
 		Data []struct {
@@ -307,9 +365,9 @@ func (s *script) verdict(ctx context.Context, id string) (string, error) {
 	if want := "[{Ada moderator left} {Bobby participant kicked} {Cy participant left}]"; got != want {
 		return "", fmt.Errorf("people are %s, want %s", got, want)
 	}
-	line := fmt.Sprintf("people=%d events=%d lost=%d reordered=%d", len(people.Data), seq, lost, reordered)
+	line := fmt.Sprintf("people=%d events=%d webhooks=%d lost=%d reordered=%d", len(people.Data), counts[0], counts[1], lost, reordered)
 	if lost+reordered > 0 {
-		return "", fmt.Errorf("demo: %s: recorded %v, want %q", line, told, s.want)
+		return "", fmt.Errorf("demo: %s: recorded %v, want %q", line, recorded, s.want)
 	}
 	return "demo: ok " + line, nil
 }

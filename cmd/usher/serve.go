@@ -21,6 +21,7 @@ import (
 	"usher/meeting"
 	"usher/store"
 	"usher/token"
+	"usher/webhook"
 )
 
 // drainPatience is how long requests under way may take once usher is told to
@@ -31,6 +32,7 @@ const drainPatience = 10 * time.Second
 type backend interface {
 	meeting.Store
 	api.Store
+	webhook.Store
 	Ping(ctx context.Context) error
 	Lead(ctx context.Context, holder string, led func(context.Context) error) error
 	Close() error
@@ -56,7 +58,12 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		return err
 	}
 	defer stop()
-	l := newLeader(cfg, st, log)
+	book, err := newBook(cfg, st, log, reg)
+	if err != nil {
+		return err
+	}
+	deliverer := webhook.NewDeliverer(book)
+	l := newLeader(cfg, st, book, deliverer, log)
 
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
@@ -64,7 +71,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	}
 	feed := api.NewFeed(st, log)
 	public, err := api.New(api.Config{
-		Commands: l, Rooms: l, Store: st, Feed: feed, Keys: keys,
+		Commands: l, Rooms: l, Store: st, Webhooks: webhookAPI{book, deliverer}, Feed: feed, Keys: keys,
 		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
@@ -80,7 +87,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 			gatherers = append(gatherers, t.metrics)
 		}
 		return gatherers.Gather()
-	}), l.checks(st)...)
+	}), append(l.checks(st), webhooksCheck(book, deliverer))...)
 
 	apiListener, err := net.Listen("tcp", cfg.Listen)
 	if err != nil {
@@ -92,11 +99,19 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return feed.Run(ctx) })
+	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, apiListener, public, log) })
 	g.Go(func() error { return serveHTTP(ctx, adminListener, admin, log) })
 	g.Go(func() error {
 		host, err := os.Hostname()
 		if err != nil {
+			return err
+		}
+		// What is committed before the endpoints are known would miss them.
+		if err := book.Load(ctx); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
 			return err
 		}
 		return st.Lead(ctx, host+":"+cfg.Listen, l.lead)

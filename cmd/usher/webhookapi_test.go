@@ -1,0 +1,119 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"testing"
+
+	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
+
+	"usher/api"
+	"usher/config"
+	"usher/store"
+	"usher/webhook"
+)
+
+// TestWebhooksOverHTTP uses the endpoints of a real book over the API.
+func TestWebhooksOverHTTP(t *testing.T) {
+	const key = "key-of-some-length"
+	st := &store.Memory{}
+	cfg := config.Config{
+		Webhooks:       []config.Webhook{{Name: "crm", URL: "https://crm.example/"}},
+		WebhookSecrets: []config.WebhookSecret{{Name: "crm", Key: webhook.NewSecret().Key}},
+		WebhookAllow:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+	}
+	book, err := newBook(cfg, st, slog.New(slog.DiscardHandler), nil)
+	must(t, err)
+	hooks := webhookAPI{book, webhook.NewDeliverer(book)}
+	l := newLeader(cfg, st, book, hooks.deliverer, slog.New(slog.DiscardHandler))
+	handler, err := api.New(api.Config{Commands: l, Rooms: l, Store: st, Webhooks: hooks, Keys: []string{key}})
+	must(t, err)
+	do := func(method, path, body string, status int, out any) {
+		t.Helper()
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Header.Set("Authorization", "Bearer "+key)
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		if w.Code != status {
+			t.Fatalf("%s %s: %d, want %d: %s", method, path, w.Code, status, w.Body)
+		}
+		if out != nil {
+			must(t, json.Unmarshal(w.Body.Bytes(), out))
+		}
+	}
+
+	secret, verified := "", 0
+	inbox := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		hook, err := standard.NewWebhook(secret)
+		if err == nil {
+			err = hook.Verify(body, r.Header)
+		}
+		if err != nil {
+			t.Errorf("delivery does not verify: %v", err)
+		}
+		verified++
+	}))
+	defer inbox.Close()
+	var made, got api.Webhook
+	do("POST", "/v1/webhooks", fmt.Sprintf(`{"url":%q,"events":["participant.*"]}`, inbox.URL), 201, &made)
+	var tried api.Delivery
+	path := "/v1/webhooks/" + made.ID
+	for _, rotate := range []bool{false, true} {
+		if secret = made.Secret; rotate { // the old one signs as well
+			do("POST", path+"/rotate-secret", "", 200, &made)
+		}
+		do("POST", path+"/test", "", 200, &tried)
+		if tried.Result != "delivered" || tried.Status != 200 || tried.EventType != "webhook.test" {
+			t.Errorf("test gives %+v", tried)
+		}
+	}
+	if made.Secret == secret || verified != 2 {
+		t.Errorf("%d deliveries verified, want 2; rotated %v", verified, made.Secret != secret)
+	}
+	do("PATCH", path, `{"enabled":false,"events":["session.started"]}`, 200, &got)
+	if got.Enabled || got.Disabled.Reason != "requested" || got.Events[0] != "session.started" || got.Backlog == nil {
+		t.Errorf("changed %+v", got)
+	}
+	got = api.Webhook{}
+	do("PATCH", path, `{"enabled":true}`, 200, &got)
+	if !got.Enabled || got.Disabled != nil {
+		t.Errorf("enabled %+v", got)
+	}
+	var log api.Page[api.Delivery]
+	do("GET", path+"/deliveries", "", 200, &log)
+	do("GET", path+"/deliveries?dead=true", "", 200, &log)
+	if len(log.Data) != 0 {
+		t.Errorf("dead letters %+v", log.Data)
+	}
+	do("POST", path+"/replay", `{"after":"2026-01-01T00:00:00Z"}`, 200, nil)
+	var p api.Problem
+	for _, tt := range [][2]string{
+		{`{"url":"http://10.1.2.3/"}`, "/url"}, {`{"url":"https://a.example/","events":["Odd!"]}`, "/events"}, {`{"url":"ftp://a.example/"}`, "/url"},
+	} {
+		do("POST", "/v1/webhooks", tt[0], 422, &p)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != tt[1] {
+			t.Errorf("%s: %+v, want %s named", tt[0], p.Errors, tt[1])
+		}
+	}
+	do("DELETE", "/v1/webhooks/whk_crm", "", 409, nil)
+	do("PATCH", "/v1/webhooks/whk_crm", `{"url":"https://b.example/"}`, 409, nil)
+	do("PATCH", "/v1/webhooks/whk_crm", `{"enabled":false}`, 200, &got)
+	if !got.Configured || got.Enabled {
+		t.Errorf("configured %+v, want it disabled", got)
+	}
+	text, err := webhooksCheck(book, hooks.deliverer).Run(t.Context())
+	if want := "2 endpoints; 1 disabled: whk_crm"; text != want || err != nil {
+		t.Errorf("/readyz says %q, %v; want %q", text, err, want)
+	}
+	do("DELETE", path, "", 204, nil)
+	do("GET", path, "", 404, nil)
+	do("POST", path+"/deliveries/dlv_1/retry", "", 404, nil)
+}

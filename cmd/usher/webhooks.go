@@ -1,0 +1,62 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/api"
+	"usher/config"
+	"usher/webhook"
+)
+
+// newBook returns a book with the endpoints of the configuration.
+func newBook(cfg config.Config, st webhook.Store, log *slog.Logger, reg prometheus.Registerer) (*webhook.Book, error) {
+	var endpoints []webhook.Endpoint
+	for _, w := range cfg.Webhooks {
+		e := webhook.Endpoint{Name: w.Name, URL: w.URL}
+		for _, s := range cfg.WebhookSecrets {
+			if s.Name == w.Name {
+				e.Secrets = append(e.Secrets, webhook.Secret{Key: s.Key})
+			}
+		}
+		endpoints = append(endpoints, e)
+	}
+	return webhook.NewBook(webhook.Config{
+		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, Log: log, Registerer: reg,
+	})
+}
+
+// maxNamed is how many endpoints a line of /readyz names; more would hide the
+// rest of it.
+const maxNamed = 5
+
+// webhooksCheck names the endpoints that get nothing at the moment. It never
+// fails: they are somebody else's servers, and usher keeps what waits for them.
+func webhooksCheck(book *webhook.Book, deliverer *webhook.Deliverer) api.Check {
+	return api.Check{Name: "webhooks", Run: func(context.Context) (string, error) {
+		all := book.List()
+		var disabled []string
+		for _, e := range all {
+			if e.Disabled != nil {
+				disabled = append(disabled, e.ID)
+			}
+		}
+		text := fmt.Sprintf("%d endpoints", len(all))
+		for _, group := range []struct {
+			what string
+			ids  []string
+		}{{"failing", deliverer.Failing()}, {"disabled", disabled}} {
+			if n := len(group.ids); n > 0 {
+				text += fmt.Sprintf("; %d %s: %s", n, group.what, strings.Join(group.ids[:min(n, maxNamed)], ", "))
+				if n > maxNamed {
+					text += ", …"
+				}
+			}
+		}
+		return text, nil
+	}}
+}
