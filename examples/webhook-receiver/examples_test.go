@@ -168,7 +168,7 @@ type receiver struct {
 func start(t *testing.T, secret string, command []string) *receiver {
 	t.Helper()
 	cmd := exec.Command(command[0], append(command[1:], "127.0.0.1:0")...)
-	cmd.Env = append(cmd.Environ(), "USHER_WEBHOOK_SECRET="+secret)
+	cmd.Env = append(cmd.Environ(), "WEBHOOK_SECRET="+secret)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	out, err := cmd.StdoutPipe()

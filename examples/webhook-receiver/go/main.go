@@ -1,7 +1,7 @@
 // Receiver takes usher's webhooks: it verifies them as Standard Webhooks 1.0.0
 // says, leaves out what it has had already, and answers before it works.
 //
-//	USHER_WEBHOOK_SECRET=whsec_… go run . 127.0.0.1:8765
+//	WEBHOOK_SECRET=whsec_… go run . 127.0.0.1:8765
 package main
 
 import (
@@ -47,9 +47,9 @@ func verify(key []byte, h http.Header, body []byte) bool {
 }
 
 func main() {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(os.Getenv("USHER_WEBHOOK_SECRET"), "whsec_"))
+	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(os.Getenv("WEBHOOK_SECRET"), "whsec_"))
 	if err != nil || len(key) == 0 || len(os.Args) != 2 {
-		log.Fatal("usage: USHER_WEBHOOK_SECRET=whsec_… receiver HOST:PORT")
+		log.Fatal("usage: WEBHOOK_SECRET=whsec_… receiver HOST:PORT")
 	}
 	var mu sync.Mutex
 	seen := map[string]bool{} // in a real app a unique column in the database

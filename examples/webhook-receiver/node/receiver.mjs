@@ -1,7 +1,7 @@
 // Takes usher's webhooks: verifies them as Standard Webhooks 1.0.0 says, leaves
 // out what it has had already, and answers before it works.
 //
-//     USHER_WEBHOOK_SECRET=whsec_… node receiver.mjs 127.0.0.1:8765
+//     WEBHOOK_SECRET=whsec_… node receiver.mjs 127.0.0.1:8765
 
 import { createHmac, timingSafeEqual } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -62,10 +62,10 @@ function take(key, headers, body) {
   return 204;
 }
 
-const secret = process.env.USHER_WEBHOOK_SECRET ?? '';
+const secret = process.env.WEBHOOK_SECRET ?? '';
 const [host, port] = (process.argv[2] ?? '').split(':');
 if (!secret || !port) {
-  console.error('usage: USHER_WEBHOOK_SECRET=whsec_… node receiver.mjs HOST:PORT');
+  console.error('usage: WEBHOOK_SECRET=whsec_… node receiver.mjs HOST:PORT');
   process.exit(1);
 }
 const key = Buffer.from(secret.replace(/^whsec_/, ''), 'base64');

@@ -1,7 +1,7 @@
 """Takes usher's webhooks: verifies them as Standard Webhooks 1.0.0 says, leaves
 out what it has had already, and answers before it works.
 
-    USHER_WEBHOOK_SECRET=whsec_… python3 receiver.py 127.0.0.1:8765
+    WEBHOOK_SECRET=whsec_… python3 receiver.py 127.0.0.1:8765
 """
 
 import base64
@@ -79,9 +79,9 @@ class Receiver(BaseHTTPRequestHandler):
 
 
 def main():
-    secret = os.environ.get("USHER_WEBHOOK_SECRET", "")
+    secret = os.environ.get("WEBHOOK_SECRET", "")
     if not secret or len(sys.argv) != 2:
-        sys.exit("usage: USHER_WEBHOOK_SECRET=whsec_… receiver.py HOST:PORT")
+        sys.exit("usage: WEBHOOK_SECRET=whsec_… receiver.py HOST:PORT")
     Receiver.key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
     host, _, port = sys.argv[1].rpartition(":")
     server = ThreadingHTTPServer((host, int(port)), Receiver)
