@@ -15,6 +15,7 @@ present() {
 	case $1 in
 	# gcc alone only recommends the headers that the race detector's cgo needs.
 	gcc) command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ] ;;
+	nodejs) command -v node >/dev/null ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }

@@ -1,0 +1,85 @@
+package api
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func readGuide(t *testing.T) string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/http-api.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// TestGuideListsEveryRoute compares the tables of docs/http-api.md with the
+// document that is served: the same routes, each with the same scope.
+func TestGuideListsEveryRoute(t *testing.T) {
+	var served, told []string
+	webhooks := false
+	for path, item := range loadDocument(t, newSite(t)).Paths.Map() {
+		webhooks = webhooks || strings.HasPrefix(path, "/v1/webhooks")
+		for method, op := range item.Operations() {
+			served = append(served, method+" "+path+" "+(*op.Security)[0][securityScheme][0])
+		}
+	}
+	row := regexp.MustCompile("(?m)^\\| `([A-Z]+ /v1/[^ `]*)` \\| `([^`]*)` \\|")
+	for _, m := range row.FindAllStringSubmatch(readGuide(t), -1) {
+		if webhooks || !strings.Contains(m[1], "/v1/webhooks") {
+			told = append(told, m[1]+" "+m[2])
+		}
+	}
+	for _, route := range served {
+		if !slices.Contains(told, route) {
+			t.Errorf("docs/http-api.md does not list %s", route)
+		}
+	}
+	for _, route := range told {
+		if !slices.Contains(served, route) {
+			t.Errorf("docs/http-api.md lists %s, which is not served", route)
+		}
+	}
+	if len(told) != len(served) {
+		t.Errorf("%d routes are listed, %d are served", len(told), len(served))
+	}
+}
+
+// TestGuideListsEveryCode looks for each code of an error, those of statuses
+// and those that are set in the source.
+func TestGuideListsEveryCode(t *testing.T) {
+	guide := readGuide(t)
+	want := []string{newProblem(0, "").Code}
+	for _, code := range codes {
+		want = append(want, code)
+	}
+	files, err := filepath.Glob("*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := regexp.MustCompile(`\.Code = "([a-z_]+)"`)
+	found := 0
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range set.FindAllSubmatch(source, -1) {
+			want = append(want, string(m[1]))
+			found++
+		}
+	}
+	if found < 5 {
+		t.Errorf("%d codes found in the source", found)
+	}
+	for _, code := range want {
+		if !strings.Contains(guide, "| `"+code+"` |") {
+			t.Errorf("docs/http-api.md does not list the code %s", code)
+		}
+	}
+}
