@@ -86,11 +86,12 @@ Still up until Ctrl-C. To try it, in another shell:
   curl -s -H "Authorization: Bearer $USHER_KEY" -H 'Content-Type: application/json' \
     -d '{"name_prefix":"standup"}' $USHER_API/v1/meetings
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/webhooks
+  USHER_API=$USHER_API USHER_KEY=$USHER_KEY %s events tail
   curl -s $USHER_ADMIN/readyz
   curl -s $USHER_ADMIN/metrics | grep ^usher_
 
 API %s, metrics and health %s, OpenAPI at %s/openapi.json
-`, env, "http://"+site.at.api, "http://"+site.at.admin, "http://"+site.at.api)
+`, env, os.Args[0], "http://"+site.at.api, "http://"+site.at.admin, "http://"+site.at.api)
 		select {
 		case <-ctx.Done():
 		case <-site.prosody.Exited():

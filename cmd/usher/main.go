@@ -18,11 +18,13 @@ import (
 )
 
 type cli struct {
-	Serve   serveCommand   `cmd:"" help:"Run usher."`
-	Demo    demoCommand    `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
-	Token   tokenCommand   `cmd:"" help:"Make and examine the tokens that let people into rooms."`
-	Bench   benchCommand   `cmd:"" hidden:""`
-	Version versionCommand `cmd:"" help:"Print the version."`
+	Serve    serveCommand    `cmd:"" help:"Run usher."`
+	Demo     demoCommand     `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
+	Token    tokenCommand    `cmd:"" help:"Make and examine the tokens that let people into rooms."`
+	Webhooks webhooksCommand `cmd:"" help:"Receive webhooks here, or try a receiver."`
+	Events   eventsCommand   `cmd:"" help:"Follow the events of a running usher."`
+	Bench    benchCommand    `cmd:"" hidden:""`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
 // serveCommand is `usher serve`.

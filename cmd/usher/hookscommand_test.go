@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"usher/webhook"
+)
+
+// TestWebhooksCommands lets `webhooks test` send to `webhooks listen`.
+func TestWebhooksCommands(t *testing.T) {
+	secret := webhook.NewSecret().Key
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	ctx, cancel := context.WithCancel(t.Context())
+	var shown, sent logText
+	done := make(chan error, 1)
+	go func() { done <- listenForHooks(ctx, ln, secret, &shown) }()
+	to := "http://" + ln.Addr().String() + "/any/path"
+	test := webhooksTestCommand{URL: to, hookSecret: hookSecret{secret}}
+	must(t, test.send(t.Context(), &sent))
+	if text := sent.String(); !regexp.MustCompile(`^webhook\.test evt_\w+ taken with 204, after \d+ ms\n$`).MatchString(text) {
+		t.Errorf("test says %q", text)
+	}
+	test.Secret = webhook.NewSecret().Key
+	if err := test.send(t.Context(), &sent); err == nil || !strings.Contains(err.Error(), "401 Unauthorized") {
+		t.Errorf("with another secret: %v, want refused", err)
+	}
+	cancel()
+	must(t, <-done)
+	want := regexp.MustCompile(`^[\d:.]{12}  webhook\.test {10}evt_\w+  seq 0 .*\d ms\n[\d:.]{12}  refused: .*no matching signature found\n$`)
+	if !want.MatchString(shown.String()) {
+		t.Errorf("listen shows %q, want %s", shown.String(), want)
+	}
+	if err := test.send(t.Context(), &sent); err == nil || !strings.Contains(err.Error(), "no answer: connect") {
+		t.Errorf("to nobody: %v", err)
+	}
+	test.Secret = "whsec_h1dden"
+	if err := test.send(t.Context(), &sent); err == nil || strings.Contains(err.Error(), "h1dden") {
+		t.Errorf("with a secret that is none: %v, want an error that does not tell it", err)
+	}
+}
+
+// TestTailGoesOn proves that a tail goes on after the last event when the
+// stream breaks, and not when it is refused.
+func TestTailGoesOn(t *testing.T) {
+	calls := 0
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out bytes.Buffer
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		calls++
+		if r.Header.Get("Authorization") != "Bearer k" || r.URL.Query().Get("meeting_id") != "mtg_1" {
+			t.Errorf("asked %s with %v", r.URL, r.Header)
+		}
+		switch last := r.Header.Get("Last-Event-ID"); {
+		case calls == 1 && last == "":
+			_, _ = io.WriteString(w, "retry: 2000\n\nid: 1-0\nevent: a\ndata: {\"n\":1}\n\nid: 2-0\nevent: a\ndata: {\"half\":")
+		case calls == 2 && last == "1-0":
+			_, _ = io.WriteString(w, "id: 2-0\nevent: a\ndata: {\"n\":2}\n\n: alive\nid: 3-0\n\n")
+		case calls == 3 && last == "3-0":
+			w.WriteHeader(http.StatusServiceUnavailable)
+		case calls == 4 && last == "3-0":
+			w.WriteHeader(http.StatusForbidden)
+		default:
+			t.Errorf("call %d goes on after %q", calls, last)
+		}
+	}))
+	defer srv.Close()
+	c := eventsTailCommand{API: srv.URL, Key: "k", Meeting: "mtg_1"}
+	var told strings.Builder
+	err := c.follow(ctx, &out, &told)
+	if err == nil || !strings.Contains(err.Error(), "403") {
+		t.Errorf("ended with %v, want the refusal", err)
+	}
+	if got, want := out.String(), "{\"n\":1}\n{\"n\":2}\n"; got != want {
+		t.Errorf("printed %q, want %q", got, want)
+	}
+	if !strings.HasSuffix(told.String(), "to go on: --after=3-0\n") {
+		t.Errorf("told %q", told.String())
+	}
+}
+
+// TestTail follows a running usher.
+func TestTail(t *testing.T) {
+	s := newScene(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var out, told logText
+	c := eventsTailCommand{API: "http://" + s.at.api, Key: s.cfg.APIKeys[0], After: "0-0"}
+	done := make(chan error, 1)
+	go func() { done <- c.follow(ctx, &out, &told) }()
+	for i := range 3 {
+		s.create(fmt.Sprint("room", i))
+	}
+	for deadline := time.Now().Add(patience); strings.Count(out.String(), `"type":"meeting.created"`) < 4; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("printed %s", out.String())
+		}
+	}
+	cancel()
+	must(t, <-done)
+}

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"usher/api"
+	"usher/config"
+)
+
+const (
+	// tailSilence ends a stream that shows no sign of life: three heartbeats.
+	tailSilence = 3 * api.StreamHeartbeat
+	// tailRetry is the longest wait before the next connection; it is jittered
+	// so that a restarted usher does not meet all listeners at once.
+	tailRetry = 2 * time.Second
+	// maxEventLine, in bytes, is far above any event's length.
+	maxEventLine = 1 << 20
+)
+
+// eventsCommand is `usher events`.
+type eventsCommand struct {
+	Tail eventsTailCommand `cmd:"" help:"Follow the events of a running usher: one line of JSON each."`
+}
+
+// eventsTailCommand is `usher events tail`.
+type eventsTailCommand struct {
+	API     string        `name:"api" default:"http://127.0.0.1:8080" help:"URL of the API."`
+	Key     config.Secret `required:"" help:"API key with the scope events:read."`
+	After   string        `env:"-" help:"Place in the log to go on after, as told at the end of an earlier run; default: what happens from now on."`
+	Meeting string        `env:"-" help:"Only events of the meeting with this id."`
+}
+
+// Run prints events until ctx ends. When the stream breaks it goes on where it
+// was, so that nothing is missing and nothing comes twice.
+func (c *eventsTailCommand) Run(ctx context.Context, stderr io.Writer) error {
+	return c.follow(ctx, os.Stdout, stderr)
+}
+
+func (c *eventsTailCommand) follow(ctx context.Context, out, stderr io.Writer) error {
+	defer func() {
+		if c.After != "" {
+			fmt.Fprintf(stderr, "to go on: --after=%s\n", c.After)
+		}
+	}()
+	for {
+		err := c.stream(ctx, out)
+		var final *refusedError
+		if errors.As(err, &final) {
+			return err
+		}
+		if ctx.Err() != nil {
+			return nil
+		}
+		fmt.Fprintf(stderr, "the stream broke, connecting again: %v\n", err)
+		select {
+		case <-time.After(rand.N(tailRetry)):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// refusedError is an answer, or a broken output, that trying again does not
+// change.
+type refusedError struct{ reason string }
+
+func (e *refusedError) Error() string { return e.reason }
+
+// stream prints the events of one connection until it ends; After follows them.
+func (c *eventsTailCommand) stream(ctx context.Context, out io.Writer) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	silence := time.AfterFunc(tailSilence, func() { cancel(fmt.Errorf("nothing came for %v", tailSilence)) })
+	defer silence.Stop()
+	query := url.Values{}
+	if c.Meeting != "" {
+		query.Set("meeting_id", c.Meeting)
+	}
+	target := strings.TrimRight(c.API, "/") + "/v1/events/stream?" + query.Encode()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
+	if err != nil {
+		return &refusedError{"the API's URL makes no request"}
+	}
+	req.Header.Set("Authorization", "Bearer "+string(c.Key))
+	if c.After != "" {
+		req.Header.Set("Last-Event-ID", c.After)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxEventLine))
+		reason := fmt.Sprintf("usher answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
+		if resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests {
+			return &refusedError{reason}
+		}
+		return errors.New(reason)
+	}
+	return c.print(ctx, resp.Body, out, silence)
+}
+
+// print reads server-sent events (HTML Standard, section 9.2.6) as usher writes
+// them: data on one line.
+func (c *eventsTailCommand) print(ctx context.Context, body io.Reader, out io.Writer, silence *time.Timer) error {
+	lines := bufio.NewScanner(body)
+	lines.Buffer(nil, maxEventLine)
+	place, data := "", ""
+	for lines.Scan() {
+		silence.Reset(tailSilence)
+		field, value, _ := strings.Cut(lines.Text(), ":")
+		value = strings.TrimPrefix(value, " ")
+		switch {
+		case field == "id":
+			place = value
+		case field == "data":
+			data = value
+		case lines.Text() == "":
+			if data != "" {
+				if _, err := fmt.Fprintln(out, data); err != nil {
+					return &refusedError{"cannot write: " + err.Error()}
+				}
+			}
+			if place != "" {
+				c.After = place
+			}
+			place, data = "", ""
+		}
+	}
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
+	if err := lines.Err(); err != nil {
+		return err
+	}
+	return io.ErrUnexpectedEOF
+}
