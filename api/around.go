@@ -21,8 +21,8 @@ const (
 	MaxBody = 1 << 20
 	// RequestTimeout is how long a request may take once its header is read. A
 	// command waits for a store that is away; an app is better off with a 503
-	// that it can repeat.
-	RequestTimeout = 10 * time.Second
+	// that it can repeat. The test of a webhook endpoint waits 10 s for it.
+	RequestTimeout = 12 * time.Second
 )
 
 // around does for every request what no route should have to think of: id,

@@ -106,6 +106,17 @@ func (h *repeats) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// final reports whether an answer would be the same for the same request later:
+// not when usher had trouble, nor when the credential was not good enough yet
+// or asked too often.
+func final(status int) bool {
+	switch status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusTooManyRequests:
+		return false
+	}
+	return status < http.StatusInternalServerError
+}
+
 // first lets the request through, and keeps the answer unless trying again may
 // have another outcome.
 func (h *repeats) first(w http.ResponseWriter, r *http.Request, name, asked string, seal cipher.AEAD) {
@@ -125,7 +136,7 @@ func (h *repeats) first(w http.ResponseWriter, r *http.Request, name, asked stri
 		}
 	}()
 	h.next.ServeHTTP(held, r)
-	if held.Status >= http.StatusInternalServerError {
+	if !final(held.Status) {
 		store(func(ctx context.Context) error { return h.store.Release(ctx, name) })
 	} else {
 		plain, _ := json.Marshal(held)                      // text and bytes always encode

@@ -47,7 +47,10 @@ type leader struct {
 	deliverer *webhook.Deliverer
 	log       *slog.Logger
 
-	labelled bool // the occupant's mode, decided once
+	// The occupant's mode is decided once: a domain that the server does not
+	// know for a moment, later, must not show usher to people.
+	labelled bool
+	decided  atomic.Bool
 	term     atomic.Pointer[term]
 }
 
@@ -73,6 +76,7 @@ func newLeader(cfg config.Config, store meeting.Store, book *webhook.Book, deliv
 func (l *leader) lead(ctx context.Context) error {
 	err := l.runTerm(ctx)
 	if errors.Is(err, errNoHiddenDomain) {
+		l.decided.Store(true)
 		l.log.Warn("no hidden domain on this server: people will see usher in their meetings",
 			"mode", "labelled", "hidden_domain", l.cfg.HiddenDomain)
 		l.labelled = true
@@ -104,7 +108,9 @@ func (l *leader) runTerm(ctx context.Context) error {
 	g.Go(func() error { return t.component.Run(ctx) })
 	if t.login != nil {
 		g.Go(func() error { return t.login.Run(ctx) })
-		g.Go(func() error { return hiddenDomainExists(ctx, t.login) })
+		if !l.decided.Load() {
+			g.Go(func() error { return l.decideMode(ctx, t.login) })
+		}
 		if l.cfg.SiteURL != "" {
 			g.Go(func() error { t.rooms.WatchWebClient(ctx, l.cfg.SiteURL); return nil })
 		}
@@ -112,15 +118,17 @@ func (l *leader) runTerm(ctx context.Context) error {
 	return g.Wait()
 }
 
-// hiddenDomainExists returns an error once the server says that it does not.
+// decideMode waits until the login has succeeded, which settles the hidden mode,
+// or returns an error once the server says that it has no such domain.
 // Anything else, a wrong password above all, never changes the mode.
-func hiddenDomainExists(ctx context.Context, login *component.Link) error {
+func (l *leader) decideMode(ctx context.Context, login *component.Link) error {
 	tick := time.NewTicker(modePoll)
 	defer tick.Stop()
 	for {
 		up, _, err := login.Status()
 		switch {
 		case up:
+			l.decided.Store(true)
 			return nil
 		case errors.Is(err, component.ErrHostUnknown):
 			return errNoHiddenDomain

@@ -53,7 +53,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		}
 	}
 	reg := newProcessMetrics()
-	st, redisURL, stop, err := openStore(ctx, cfg, log, reg)
+	st, redisURL, child, stop, err := openStore(ctx, cfg, log, reg)
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		return errors.Join(err, apiListener.Close())
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	if child != nil {
+		g.Go(func() error { return keepRedis(ctx, child, log) })
+	}
 	g.Go(func() error { return feed.Run(ctx) })
 	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, apiListener, public, log) })
@@ -124,18 +127,18 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	return g.Wait()
 }
 
-// openStore opens the store that the settings name; stop closes it, and ends
-// the redis-server that was started for it.
-func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st backend, redisURL string, stop func(), err error) {
+// openStore opens the store that the settings name; child is the redis-server
+// that was started for it, if any; stop closes the store and ends the child.
+func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st backend, redisURL string, child *stack.Redis, stop func(), err error) {
 	if cfg.Store == "memory" {
 		log.Warn("state is kept in memory: nothing survives a restart")
-		return &store.Memory{}, "", func() {}, nil
+		return &store.Memory{}, "", nil, func() {}, nil
 	}
 	stopChild := func() {}
 	if redisURL = cfg.RedisURL; redisURL == "" {
-		child, err := stack.StartRedis(ctx, cfg.DataDir)
+		child, err = stack.StartRedis(ctx, cfg.DataDir)
 		if err != nil {
-			return nil, "", nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
+			return nil, "", nil, nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
 		}
 		log.Info("started a redis-server", "data_dir", cfg.DataDir, "pid", child.PID())
 		redisURL = child.URL
@@ -148,14 +151,30 @@ func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg pro
 	rdb, err := store.NewRedis(store.Config{URL: redisURL, Site: cfg.Site, Log: log, Registerer: reg})
 	if err != nil {
 		stopChild()
-		return nil, "", nil, err
+		return nil, "", nil, nil, err
 	}
-	return rdb, redisURL, func() {
+	return rdb, redisURL, child, func() {
 		if err := rdb.Close(); err != nil {
 			log.Warn("closing redis", "err", err)
 		}
 		stopChild()
 	}, nil
+}
+
+// keepRedis starts our redis-server again whenever it ends by itself, until ctx
+// ends: changes wait meanwhile as they do for any Redis that is away.
+func keepRedis(ctx context.Context, child *stack.Redis, log *slog.Logger) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-child.Exited():
+		}
+		log.Error("our redis-server ended by itself, starting it again", "log", child.Log())
+		if err := child.Restart(ctx); err != nil && ctx.Err() == nil {
+			return fmt.Errorf("our redis-server does not start again: %w", err)
+		}
+	}
 }
 
 // serveHTTP serves until ctx ends, then lets requests under way finish.
