@@ -110,7 +110,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 		t.Errorf("configured %+v, want it disabled", got)
 	}
 	text, err := webhooksCheck(book, hooks.deliverer).Run(t.Context())
-	if want := "2 endpoints; 1 disabled: whk_crm"; text != want || err != nil {
+	if want := "endpoints: 2; 1 disabled: whk_crm"; text != want || err != nil {
 		t.Errorf("/readyz says %q, %v; want %q", text, err, want)
 	}
 	do("DELETE", path, "", 204, nil)

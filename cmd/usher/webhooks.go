@@ -45,7 +45,7 @@ func webhooksCheck(book *webhook.Book, deliverer *webhook.Deliverer) api.Check {
 				disabled = append(disabled, e.ID)
 			}
 		}
-		text := fmt.Sprintf("%d endpoints", len(all))
+		text := fmt.Sprintf("endpoints: %d", len(all))
 		for _, group := range []struct {
 			what string
 			ids  []string
