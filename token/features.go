@@ -1,10 +1,16 @@
 package token
 
+import (
+	"slices"
+	"strconv"
+)
+
 // moderatorFeatures is what Jitsi lets a moderator do whose token has no
 // context.features (mod_jitsi_permissions), and file-upload, which owners have.
 // Once a token has any, only what it lists counts, so a host's lists all of
-// them. A guest's says no to all, so that a site that makes the first person a
-// moderator does not hand out the recorder as well.
+// them. A guest's says no to those that cost the site or reach out of the
+// meeting, so that a site that makes the first person a moderator does not hand
+// out the recorder as well; taking part in the conversation is everybody's.
 var moderatorFeatures = []string{
 	"create-polls", "file-upload", "flip", "live-translation", "livestreaming", "outbound-call",
 	"recording", "send-groupchat", "send-private-message", "transcription",
@@ -17,15 +23,14 @@ var otherFeatures = []string{
 	"screen-sharing", "sip-inbound-call", "sip-outbound-call",
 }
 
+// guestFeatures are those of them that guests have as well.
+var guestFeatures = []string{"create-polls", "flip", "send-groupchat", "send-private-message"}
+
 // features returns context.features by role.
 func features(host bool) map[string]string {
-	value := "false"
-	if host {
-		value = "true"
-	}
 	all := make(map[string]string, len(moderatorFeatures))
 	for _, name := range moderatorFeatures {
-		all[name] = value
+		all[name] = strconv.FormatBool(host || slices.Contains(guestFeatures, name))
 	}
 	return all
 }

@@ -11,10 +11,10 @@ import (
 func TestIssueGolden(t *testing.T) {
 	const (
 		head    = `{"iss":"usher-app","sub":"meet.jitsi","exp":1795341600,"nbf":1795341540,"iat":1795341600,"jti":"id-1","aud":"jitsi",`
-		refused = `{"create-polls":"false","file-upload":"false","flip":"false","live-translation":"false","livestreaming":"false","outbound-call":"false",` +
-			`"recording":"false","send-groupchat":"false","send-private-message":"false","transcription":"false"}`
+		limited = `{"create-polls":"true","file-upload":"false","flip":"true","live-translation":"false","livestreaming":"false","outbound-call":"false",` +
+			`"recording":"false","send-groupchat":"true","send-private-message":"true","transcription":"false"}`
 	)
-	allowed := strings.ReplaceAll(refused, "false", "true")
+	allowed := strings.ReplaceAll(limited, "false", "true")
 	header := strings.Replace(head, `"exp":1795341600`, `"exp":1795342200`, 1)
 	tests := []struct {
 		name          string
@@ -32,7 +32,7 @@ func TestIssueGolden(t *testing.T) {
 			"guest without a name",
 			Claims{Room: "standup-1", ID: "id-1", Expires: now.Add(10*time.Minute + 999*time.Millisecond)},
 			`{"alg":"HS256","typ":"JWT"}`,
-			header + `"room":"standup-1","context":{"user":{"affiliation":"member","moderator":"false"},"features":` + refused + `}}`,
+			header + `"room":"standup-1","context":{"user":{"affiliation":"member","moderator":"false"},"features":` + limited + `}}`,
 		},
 	}
 	for _, tt := range tests {
@@ -131,8 +131,8 @@ func TestLife(t *testing.T) {
 		{60 * time.Second, Expired},
 	} {
 		_, err := i.Verify(now.Add(tt.at), text, "a")
-		var refused *RefusedError
-		if got := errors.As(err, &refused); got != (tt.want != "") || got && refused.Reason != tt.want {
+		var limited *RefusedError
+		if got := errors.As(err, &limited); got != (tt.want != "") || got && limited.Reason != tt.want {
 			t.Errorf("after %v: %v, want reason %q", tt.at, err, tt.want)
 		}
 	}
