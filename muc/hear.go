@@ -1,0 +1,165 @@
+package muc
+
+import (
+	"encoding/xml"
+	"time"
+
+	"usher/meeting"
+)
+
+// Presence handles a presence of the occupant's stream; see component.Handler.
+func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
+	at := time.Now()
+	var p presence
+	if err := d.DecodeElement(&p, &start); err != nil {
+		r.metrics.dropped.WithLabelValues("undecodable").Inc()
+		return
+	}
+	name, domain, nick := splitAddress(p.From)
+	if domain != r.site.MUC {
+		r.metrics.dropped.WithLabelValues("foreign").Inc()
+		return
+	}
+	if nick == "" && p.Type != "error" {
+		r.metrics.dropped.WithLabelValues("no_nick").Inc()
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rm := r.rooms[name]
+	if rm == nil || rm.phase == outside {
+		r.metrics.dropped.WithLabelValues("not_followed").Inc()
+		return
+	}
+	switch {
+	case p.Type == "error":
+		if rm.phase == entering {
+			rm.signal(&refusedError{condition: p.condition()})
+		}
+	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.site.OccupantJID && nick == r.site.Nick:
+		r.selfPresence(rm, at, &p)
+	default:
+		r.occupantPresence(rm, at, nick, &p)
+	}
+}
+
+// selfPresence handles what the room says about usher itself.
+func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
+	if p.Type != "unavailable" {
+		rm.role = meeting.Role(p.User.Item.Role)
+		rm.told = rm.told || p.has(statusSelf)
+		if rm.phase == entering && p.has(statusSelf) {
+			// Everybody who was there has been told by now (XEP-0045 §7.2.2).
+			rm.phase = inside
+			r.tellRoster(rm, at)
+			rm.signal(nil)
+		}
+		return
+	}
+	rm.signal(&refusedError{condition: "unavailable"})
+	switch {
+	case p.User.Destroy != nil:
+		// The one stanza that ends the room for all: nobody else's leave is told.
+		r.roomGone(rm, at, meeting.LeftDestroyed)
+	case rm.phase == leaving:
+		rm.phase = outside
+	default:
+		r.log.Warn("usher was put out of a room", "room", rm.name, "reason", p.leftReason())
+		if at.Sub(rm.since) > stableAfter {
+			rm.putOut = 0
+		}
+		rm.putOut++
+		rm.retryAt = at.Add(retry(rm.putOut))
+		r.lose(rm)
+	}
+	r.schedule(rm, retry(rm.failures))
+}
+
+// occupantPresence handles what the room says about somebody else.
+func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presence) {
+	if rm.phase == leaving {
+		return // whoever comes now is found by the next look at the room
+	}
+	if p.Type == "unavailable" {
+		if p.has(statusNick) && p.User.Item.Nick != "" {
+			r.renamed(rm, at, nick, p.User.Item.Nick)
+			return
+		}
+		delete(rm.burst, nick)
+		was, known := rm.view[nick]
+		delete(rm.view, nick)
+		if known && (was.kind == meeting.KindFocus || was.kind == meeting.KindHuman) {
+			r.considerLeaving(rm, at)
+		}
+		if rm.phase != entering {
+			r.observe(rm.name, at, meeting.Gone{Nick: nick, Reason: p.leftReason()})
+		}
+		return
+	}
+	o, doubts := r.site.occupant(nick, p)
+	for _, doubt := range doubts {
+		r.metrics.untrusted.WithLabelValues(doubt).Inc()
+	}
+	was, known := rm.view[nick]
+	now := seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
+	if !known || was != now {
+		rm.view[nick] = now
+		if o.Kind == meeting.KindHuman {
+			r.humanSeen(rm, at, known)
+		}
+	}
+	if rm.burst != nil {
+		rm.burst[nick] = o
+	}
+	if rm.phase != entering {
+		r.observe(rm.name, at, meeting.Seen{Occupant: o})
+	}
+}
+
+func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
+	rm.view[to] = rm.view[from]
+	delete(rm.view, from)
+	if o, ok := rm.burst[from]; ok {
+		o.Nick = to
+		rm.burst[to] = o
+		delete(rm.burst, from)
+	}
+	if rm.phase != entering {
+		r.observe(rm.name, at, meeting.NickChanged{From: from, To: to})
+	}
+}
+
+// tellRoster hands over everybody who was told since the burst began.
+func (r *Rooms) tellRoster(rm *room, at time.Time) {
+	occupants := make([]meeting.Occupant, 0, len(rm.burst))
+	for _, o := range rm.burst {
+		occupants = append(occupants, o)
+	}
+	rm.burst, rm.retell, rm.sureAt = nil, false, at
+	r.observe(rm.name, at, meeting.Roster{Occupants: occupants})
+}
+
+// lose takes note that usher cannot see the room although it may go on.
+func (r *Rooms) lose(rm *room) {
+	rm.leave()
+	rm.seenBefore, rm.lost = true, time.Now()
+	r.observe(rm.name, time.Now(), meeting.SightLost{})
+}
+
+// goneReason says why people were put out of a room that is gone when usher
+// comes back. The server keeps rooms in memory: if it dropped both streams at
+// once it has restarted; if only ours was lost, the room ended meanwhile.
+func (r *Rooms) goneReason(rm *room) meeting.LeftReason {
+	if r.controlEnded.After(rm.lost.Add(-restartWithin)) {
+		return meeting.LeftServerShutdown
+	}
+	return meeting.LeftDisconnected
+}
+
+// roomGone takes note that the room does not exist any more.
+func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
+	rm.leave()
+	rm.seenBefore = false
+	rm.warmUntil = at.Add(warmFor)
+	r.observe(rm.name, at, meeting.RoomGone{Reason: reason})
+}
