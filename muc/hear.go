@@ -110,6 +110,7 @@ func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presenc
 	}
 	if rm.burst != nil {
 		rm.burst[nick] = o
+		rm.order = append(rm.order, nick)
 	}
 	if rm.phase != entering {
 		r.observe(rm.name, at, meeting.Seen{Occupant: o})
@@ -122,6 +123,7 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 	if o, ok := rm.burst[from]; ok {
 		o.Nick = to
 		rm.burst[to] = o
+		rm.order = append(rm.order, to)
 		delete(rm.burst, from)
 	}
 	if rm.phase != entering {
@@ -129,13 +131,17 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 	}
 }
 
-// tellRoster hands over everybody who was told since the burst began.
+// tellRoster hands over everybody who was told since the burst began, in the
+// order of the telling.
 func (r *Rooms) tellRoster(rm *room, at time.Time) {
 	occupants := make([]meeting.Occupant, 0, len(rm.burst))
-	for _, o := range rm.burst {
-		occupants = append(occupants, o)
+	for _, nick := range rm.order {
+		if o, ok := rm.burst[nick]; ok {
+			occupants = append(occupants, o)
+			delete(rm.burst, nick)
+		}
 	}
-	rm.burst, rm.retell, rm.sureAt = nil, false, at
+	rm.burst, rm.order, rm.retell, rm.sureAt = nil, nil, false, at
 	r.observe(rm.name, at, meeting.Roster{Occupants: occupants})
 }
 

@@ -52,7 +52,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 		r.mu.Unlock()
 		return false
 	}
-	rm.burst, rm.told = map[string]meeting.Occupant{}, false
+	rm.burst, rm.order, rm.told = map[string]meeting.Occupant{}, nil, false
 	r.mu.Unlock()
 	err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "", r.site.join("")...)
 	if err == nil {

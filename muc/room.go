@@ -42,6 +42,7 @@ type room struct {
 
 	view    map[string]seen             // who is in, by nick, ourselves left out
 	burst   map[string]meeting.Occupant // who was told since an entry or resync began
+	order   []string                    // their nicks, in the order they were told
 	told    bool                        // the room has answered a resync
 	arrived chan error                  // ends the wait of an entry or a leave
 	role    meeting.Role                // our own
