@@ -111,6 +111,20 @@ var measurements = []measurement{
 	{"coming back to 5,000 rooms of 2", []budget{
 		{name: "resync_5000x2", unit: "s", limit: 4},
 	}, func(b *bench, ctx context.Context) (samples, error) { return b.resync(ctx, "resync_5000x2", 5000, 2) }},
+	{"making meetings", []budget{
+		{name: "create_meeting_p99", unit: "ms", limit: 10},
+		{name: "create_meeting_rate", unit: "meetings/s", limit: 2000, atLeast: true},
+	}, (*bench).createMeetings},
+	{"reservations", []budget{
+		{name: "reservation_p99", unit: "ms", limit: 5},
+	}, (*bench).reservations},
+	{"from a commit to a webhook's receiver", []budget{
+		{name: "webhook_first_byte_p99", unit: "ms", limit: 100},
+	}, (*bench).firstByte},
+	{"webhooks that piled up", []budget{
+		{name: "webhook_deliveries", unit: "deliveries/s/core", limit: 8000, atLeast: true},
+		{name: "webhook_drain", unit: "s", limit: 120},
+	}, (*bench).deliveries},
 	{"memory with 5,000 rooms of 10", []budget{
 		{name: "rss_5000x10", unit: "MB", limit: 150},
 	}, (*bench).fullMemory},

@@ -2,6 +2,9 @@ package main
 
 import (
 	"bytes"
+	"fmt"
+	"net/http/httptest"
+	"strings"
 	"testing"
 )
 
@@ -30,5 +33,33 @@ func TestPercentile(t *testing.T) {
 		if got := percentile(values, p); got != want {
 			t.Errorf("percentile %d = %v, want %v", p, got, want)
 		}
+	}
+}
+
+func TestBenchReceiver(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		seqs []int
+		want int
+		ok   bool
+	}{
+		{"in order", []int{1, 2, 3}, 3, true},
+		{"one again", []int{1, 2, 2, 3}, 3, true},
+		{"one lost", []int{1, 3}, 2, false},
+		{"overtaken", []int{2, 1}, 2, false},
+		{"last one lost", []int{1, 2}, 3, false},
+	} {
+		h, err := newBenchReceiver()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, seq := range tt.seqs {
+			body := fmt.Sprintf(`{"id":"evt_%d","meeting_id":"mtg_a","seq":%d}`, seq, seq)
+			h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("POST", "/", strings.NewReader(body)))
+		}
+		if _, err := h.take(tt.want); (err == nil) != tt.ok {
+			t.Errorf("%s: take = %v", tt.name, err)
+		}
+		h.close()
 	}
 }

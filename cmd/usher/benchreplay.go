@@ -37,11 +37,25 @@ type rig struct {
 	redis  *stack.Redis
 	rdb    *redis.Client
 	usher  *measuredUsher
+	hand   int64 // the last one raised: when, Unix milliseconds
 }
 
-// newRig starts an usher that follows so many rooms; stop it in any case.
-func (b *bench) newRig(ctx context.Context, rooms, per int, env ...string) (r *rig, err error) {
-	r = &rig{}
+// newRig starts an usher that follows so many rooms; stop it.
+func (b *bench) newRig(ctx context.Context, rooms, per int, env ...string) (*rig, error) {
+	r, err := b.openRig(ctx, rooms, per, env...)
+	if err != nil {
+		return nil, err
+	}
+	if err := r.usher.follow(ctx, r.server.names()); err != nil {
+		r.stop()
+		return nil, err
+	}
+	return r, nil
+}
+
+// openRig starts an usher that has no meetings yet; stop it.
+func (b *bench) openRig(ctx context.Context, rooms, per int, env ...string) (_ *rig, err error) {
+	r := &rig{hand: time.Now().UnixMilli()}
 	defer func() {
 		if err != nil {
 			r.stop()
@@ -64,10 +78,7 @@ func (b *bench) newRig(ctx context.Context, rooms, per int, env ...string) (r *r
 	}
 	// No occupant password: the component's own stream hears the rooms.
 	r.usher, err = startUsher(ctx, dir, r.redis.URL, env, "--component-addr="+r.server.addr(), "--trust-identity")
-	if err != nil {
-		return nil, err
-	}
-	return r, r.usher.follow(ctx, r.server.names())
+	return r, err
 }
 
 func (r *rig) stop() {
@@ -223,7 +234,7 @@ func (b *bench) stanzaToCommit(ctx context.Context) (samples, error) {
 // milliseconds. The time of a hand, which usher passes on, tells which it was.
 func (r *rig) pace(ctx context.Context) ([]float64, error) {
 	const changes = int(paceRate * paceFor / time.Second)
-	first := time.Now().UnixMilli()
+	first := r.hand + 1
 	sent := make([]time.Time, changes)
 	seen := make(chan []time.Time, 1)
 	failed := make(chan error, 1)
@@ -243,17 +254,7 @@ func (r *rig) pace(ctx context.Context) ([]float64, error) {
 		})
 		seen <- at
 	}()
-	begin := time.Now()
-	for i := range changes {
-		time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / paceRate)))
-		r.server.write(func(out *bufio.Writer) {
-			room := r.server.rooms["room-"+strconv.Itoa(i%replayRooms)]
-			p := room.people[i/replayRooms%replayPer]
-			p.hand = first + int64(i)
-			p.write(out, room)
-			sent[i] = time.Now()
-		})
-	}
+	r.raiseHands(changes, paceRate, func(i int) { sent[i] = time.Now() })
 	if err := <-failed; err != nil {
 		return nil, err
 	}
@@ -262,6 +263,24 @@ func (r *rig) pace(ctx context.Context) ([]float64, error) {
 		took[i] = milliseconds(at.Sub(sent[i]))
 	}
 	return took, nil
+}
+
+// raiseHands lets so many people raise a hand at a rate per second, in one room
+// after the other, and says when each presence is about to be sent. No two
+// hands have the same time, so each is a change of its own.
+func (r *rig) raiseHands(changes, rate int, writing func(i int)) {
+	begin := time.Now()
+	for i := range changes {
+		time.Sleep(time.Until(begin.Add(time.Duration(i) * time.Second / time.Duration(rate))))
+		r.server.write(func(out *bufio.Writer) {
+			room := r.server.rooms["room-"+strconv.Itoa(i%len(r.server.rooms))]
+			p := room.people[i/len(r.server.rooms)%len(room.people)]
+			r.hand++
+			p.hand = r.hand
+			p.write(out, room)
+			writing(i)
+		})
+	}
 }
 
 // tail reads the event log as it grows.

@@ -164,6 +164,9 @@ func (f *fakeProsody) answer(out *bufio.Writer, kind string, q *fakeQuestion) {
 		}
 		fmt.Fprintf(out, "<presence from='%s' to='%s'><x xmlns='http://jabber.org/protocol/muc#user'>"+
 			"<item affiliation='owner' role='moderator' jid='%s'/><status code='110'/></x></presence>", q.To, q.From, q.From)
+	case kind == "iq" && room == nil && strings.Contains(q.To, "@"):
+		fmt.Fprintf(out, "<iq type='error' from='%s' to='%s' id='%s'><error type='cancel'>"+
+			"<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>", q.To, q.From, q.ID)
 	case kind == "iq" && (q.Type == "get" || q.Type == "set"):
 		fmt.Fprintf(out, "<iq type='result' from='%s' to='%s' id='%s'>", q.To, q.From, q.ID)
 		if q.Admin != nil && q.Type == "get" {

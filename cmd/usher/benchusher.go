@@ -125,17 +125,27 @@ func (u *measuredUsher) follow(ctx context.Context, rooms []string) error {
 	g.SetLimit(httpAtOnce)
 	for _, room := range rooms {
 		g.Go(func() error {
-			if err := u.post(making, "/v1/meetings", "application/json", benchKey, `{"room":"`+room+`"}`); err != nil {
+			if err := u.create(making, `{"room":"`+room+`"}`); err != nil {
 				return err
 			}
-			return u.post(making, "/reservations/conference", "application/x-www-form-urlencoded",
-				stack.ReservationToken, url.Values{"name": {room}}.Encode())
+			return u.reserve(making, room)
 		})
 	}
 	if err := g.Wait(); err != nil {
 		return err
 	}
 	return u.inSync(ctx, len(rooms))
+}
+
+// create makes a meeting.
+func (u *measuredUsher) create(ctx context.Context, body string) error {
+	return u.post(ctx, "/v1/meetings", "application/json", benchKey, body)
+}
+
+// reserve asks for a room as Prosody does before its first join.
+func (u *measuredUsher) reserve(ctx context.Context, room string) error {
+	return u.post(ctx, "/reservations/conference", "application/x-www-form-urlencoded",
+		stack.ReservationToken, url.Values{"name": {room}}.Encode())
 }
 
 // inSync blocks until usher is in so many rooms and sees all of them.
@@ -240,10 +250,13 @@ func (u *measuredUsher) profile(ctx context.Context, path string, seconds int) e
 	return os.WriteFile(path, text, 0o600)
 }
 
-// notice is what the measurements read of a notice in the event log.
+// notice is what the measurements read of a notice in the event log or a webhook.
 type notice struct {
-	Type string `json:"type"`
-	Data struct {
+	ID        string `json:"id"`
+	Type      string `json:"type"`
+	MeetingID string `json:"meeting_id"`
+	Seq       int64  `json:"seq"`
+	Data      struct {
 		Participant struct {
 			Endpoint string    `json:"endpoint_id"`
 			Hand     time.Time `json:"hand_raised_at"`
