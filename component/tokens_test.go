@@ -47,12 +47,12 @@ func FuzzTokens(f *testing.F) {
 		for _, tok := range want {
 			for _, kind := range []string{"xml.ProcInst", "xml.Comment", "xml.Directive"} {
 				if err != nil || strings.HasPrefix(tok, kind) {
-					t.Skip()
+					return // nothing that XMPP allows
 				}
 			}
 		}
 		if err != nil {
-			t.Skip()
+			return
 		}
 		// Text that the stream ends in the middle of is nothing yet.
 		input += "<"

@@ -32,6 +32,15 @@ func story(t *testing.T, site muc.Site, f func(t *testing.T, s *server, r *muc.R
 	})
 }
 
+// follow has usher in a room with one person and the focus.
+func follow(s *server, r *muc.Rooms, seen *observed) {
+	s.focus("standup")
+	s.join("standup", "aa", person{})
+	r.Want("standup", meeting.WantFollow)
+	synctest.Wait()
+	seen.take()
+}
+
 func want(t *testing.T, seen *observed, lines ...string) {
 	t.Helper()
 	synctest.Wait()
@@ -158,11 +167,7 @@ func TestPasswordIsReadFromTheRoomsForm(t *testing.T) {
 
 func TestComesBackAfterBeingPutOut(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
-		s.focus("standup")
-		s.join("standup", "aa", person{})
-		r.Want("standup", meeting.WantFollow)
-		synctest.Wait()
-		seen.take()
+		follow(s, r, seen)
 		s.putOut("standup", "<status code='307'/>")
 		s.join("standup", "bb", person{})
 		time.Sleep(time.Second)
@@ -172,11 +177,7 @@ func TestComesBackAfterBeingPutOut(t *testing.T) {
 
 func TestDestroyedRoomTakesEverybodyWithIt(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
-		s.focus("standup")
-		s.join("standup", "aa", person{})
-		r.Want("standup", meeting.WantFollow)
-		synctest.Wait()
-		seen.take()
+		follow(s, r, seen)
 		s.destroyRoom("standup")
 		want(t, seen, "room gone destroyed")
 	})
@@ -184,11 +185,7 @@ func TestDestroyedRoomTakesEverybodyWithIt(t *testing.T) {
 
 func TestEndedMeetingClosesItsRoom(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
-		s.focus("standup")
-		s.join("standup", "aa", person{})
-		r.Want("standup", meeting.WantFollow)
-		synctest.Wait()
-		seen.take()
+		follow(s, r, seen)
 		s.dropControl()
 		r.Want("standup", meeting.WantClosed)
 		time.Sleep(time.Minute)
@@ -243,11 +240,7 @@ func TestOverloadIsAnsweredWithARoster(t *testing.T) {
 
 func TestServerRestartEmptiesItsRooms(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
-		s.focus("standup")
-		s.join("standup", "aa", person{})
-		r.Want("standup", meeting.WantFollow)
-		synctest.Wait()
-		seen.take()
+		follow(s, r, seen)
 		s.restart()
 		want(t, seen, "sight lost")
 		time.Sleep(3 * time.Second)

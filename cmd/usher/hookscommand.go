@@ -47,6 +47,10 @@ func (c *webhooksListenCommand) Run(ctx context.Context, stderr io.Writer) error
 	return listenForHooks(ctx, ln, c.Secret, os.Stdout)
 }
 
+// maxSeen is how many ids of events the inbox remembers, to mark what comes
+// again; then it begins anew.
+const maxSeen = 10_000
+
 // listenForHooks serves until ctx ends, and closes ln.
 func listenForHooks(ctx context.Context, ln net.Listener, secret config.Secret, out io.Writer) error {
 	var mu sync.Mutex // one line at a time
@@ -66,6 +70,9 @@ func listenForHooks(ctx context.Context, ln net.Listener, secret config.Secret, 
 		again := ""
 		if seen[n.ID] {
 			again = "  again"
+		}
+		if len(seen) >= maxSeen {
+			clear(seen)
 		}
 		seen[n.ID] = true
 		mu.Unlock()

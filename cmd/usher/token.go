@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 	"unicode"
@@ -24,6 +25,7 @@ const maxTokenInput = 64 << 10
 type tokenCommand struct {
 	Create  tokenCreateCommand  `cmd:"" help:"Print a token for one person and one room."`
 	Inspect tokenInspectCommand `cmd:"" help:"Show what a token says and why Prosody would refuse it; exit 1 if it would."`
+	Public  tokenPublicCommand  `cmd:"" name:"public-key" help:"Write what Prosody checks RS256 tokens with."`
 }
 
 // tokenCreateCommand is `usher token create`.
@@ -59,6 +61,37 @@ func (c *tokenCreateCommand) create(out io.Writer, now time.Time) error {
 		}
 	}
 	_, err = fmt.Fprintln(out, text)
+	return err
+}
+
+// tokenPublicCommand is `usher token public-key`.
+type tokenPublicCommand struct {
+	config.Jitsi
+	JWKS bool   `name:"jwks" env:"-" help:"Print a key set, for cache_keys_url, instead of a PEM file for asap_key_server."`
+	Dir  string `env:"-" default:"." help:"Directory for the PEM file, which that server serves under the file's name."`
+}
+
+// Run writes the PEM file and prints its path, or prints the key set.
+func (c *tokenPublicCommand) Run() error { return c.write(os.Stdout) }
+
+func (c *tokenPublicCommand) write(out io.Writer) error {
+	key, err := readKey(c.Jitsi)
+	if err != nil {
+		return err
+	}
+	name, file := key.PublicPEM()
+	if name == "" {
+		return errors.New("a shared secret has no public half: set --jwt-key-file instead of --jwt-secret")
+	}
+	if c.JWKS {
+		_, err = fmt.Fprintf(out, "%s\n", token.JWKS(key))
+		return err
+	}
+	path := filepath.Join(c.Dir, name)
+	if err := os.WriteFile(path, file, 0o644); err != nil { //nolint:gosec // public, and read by a web server
+		return err
+	}
+	_, err = fmt.Fprintln(out, path)
 	return err
 }
 

@@ -44,9 +44,12 @@ func tokenCLI(t *testing.T, env map[string]string, in string, args ...string) (s
 		return "", err
 	}
 	var out bytes.Buffer
-	if strings.HasPrefix(command.Command(), "token create") {
+	switch {
+	case strings.HasPrefix(command.Command(), "token create"):
 		err = c.Token.Create.create(&out, time.Now())
-	} else {
+	case strings.HasPrefix(command.Command(), "token public-key"):
+		err = c.Token.Public.write(&out)
+	default:
 		err = c.Token.Inspect.inspect(strings.NewReader(in), &out, time.Now())
 	}
 	return out.String(), err
@@ -140,5 +143,35 @@ func TestServeRefusesAShortSecret(t *testing.T) {
 	err := serve(context.Background(), cfg, newLog(os.Stderr, 0), func(addresses) { t.Error("it listens") })
 	if err == nil || !strings.Contains(err.Error(), "5 bytes, at least 32") {
 		t.Errorf("serve: %v, want the secret refused", err)
+	}
+}
+
+// TestPublicKeyCommand checks a token with nothing but what the command wrote.
+func TestPublicKeyCommand(t *testing.T) {
+	dir := t.TempDir()
+	key, err := rsa.GenerateKey(rand.Reader, token.MinRSABits)
+	must(t, err)
+	private := filepath.Join(dir, "key.pem")
+	must(t, os.WriteFile(private, pem.EncodeToMemory(&pem.Block{Type: "RSA PRIVATE KEY", Bytes: x509.MarshalPKCS1PrivateKey(key)}), 0o600))
+
+	path, err := tokenCLI(t, nil, "", "public-key", "--jwt-key-file", private, "--dir", dir)
+	must(t, err)
+	file, err := os.ReadFile(strings.TrimSpace(path))
+	must(t, err)
+	block, _ := pem.Decode(file)
+	if block == nil {
+		t.Fatalf("%s is no PEM file", file)
+	}
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	must(t, err)
+	if !key.PublicKey.Equal(public) {
+		t.Error("the file holds another key")
+	}
+	set, err := tokenCLI(t, nil, "", "public-key", "--jwks", "--jwt-key-file", private)
+	if err != nil || !strings.Contains(set, `"kty":"RSA"`) || strings.Contains(set, `"d":`) {
+		t.Errorf("key set %s, %v", set, err)
+	}
+	if _, err := tokenCLI(t, nil, "", "public-key", "--jwt-secret", jwtSecret); err == nil || strings.Contains(err.Error(), jwtSecret) {
+		t.Errorf("shared secret: %v, want an error that does not tell it", err)
 	}
 }
