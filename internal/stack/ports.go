@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"strconv"
+	"sync"
 )
 
 // Ports are taken from below the range that the kernel hands out by itself
@@ -15,11 +16,38 @@ const (
 	lastPort  = 32000
 )
 
-// freePorts returns count different loopback ports that nobody listens on now.
+// given are the ports that this process was given. A port is free until its
+// server listens, so looking alone would give the same one out twice to servers
+// that start at the same time.
+var given struct {
+	sync.Mutex
+	ports map[int]bool
+}
+
+// take reports whether the port was not given out before, and gives it out.
+// When half of them have been, those of long ago may be given again.
+func take(port int) bool {
+	given.Lock()
+	defer given.Unlock()
+	if given.ports == nil || len(given.ports) > (lastPort-firstPort)/2 {
+		given.ports = map[int]bool{}
+	}
+	if given.ports[port] {
+		return false
+	}
+	given.ports[port] = true
+	return true
+}
+
+// freePorts returns count different loopback ports that nobody listens on now
+// and that were not given out before.
 func freePorts(count int) ([]int, error) {
 	var ports []int
 	for range 100 * count { // far more tries than a machine with ports left needs
 		port := firstPort + rand.IntN(lastPort-firstPort)
+		if !take(port) {
+			continue
+		}
 		l, err := net.Listen("tcp", loopback(port))
 		if err != nil {
 			continue
