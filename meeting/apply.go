@@ -10,7 +10,9 @@ import (
 type Effects struct {
 	People   []Participant // to store, each under its session
 	Sessions []Session     // to store
-	Notices  []Notice      // to tell apps, in this order
+	// Recordings are to be stored, each also under the id that Jibri knows it by.
+	Recordings []Recording
+	Notices    []Notice // to tell apps, in this order
 }
 
 // Apply returns the meeting after the event, and what follows from it.

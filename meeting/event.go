@@ -22,6 +22,7 @@ type Created struct {
 	ExternalID string
 	Metadata   map[string]string
 	Limits
+	Policy RecordingPolicy
 }
 
 // Patched changes a meeting that is not over; what is nil stays as it is.
@@ -34,6 +35,7 @@ type Patched struct {
 	Linger          *time.Duration
 	MaxParticipants *int
 	Metadata        *map[string]string
+	Policy          *RecordingPolicy
 }
 
 // Invited says that somebody was handed a token or a link just now. UserID is
@@ -94,6 +96,12 @@ var (
 	ErrEnded = errors.New("meeting: already ended")
 	// ErrVersion refuses a change that was made from another version.
 	ErrVersion = errors.New("meeting: changed meanwhile")
+	// ErrNotLive refuses to record a meeting that nobody is in.
+	ErrNotLive = errors.New("meeting: no session is open")
+	// ErrNotWanted refuses to start a recording that is not to start any more.
+	ErrNotWanted = errors.New("meeting: recording not wanted any more")
+	// ErrNotSettled refuses to delete a recording whose file is still to come.
+	ErrNotSettled = errors.New("meeting: recording not finished")
 	// ErrUnavailable says that the store does not answer; try again.
 	ErrUnavailable = errors.New("meeting: store unavailable")
 	// ErrFenced says that another process has taken over.

@@ -19,6 +19,10 @@ const (
 	// EndingNotice is how long before its end a meeting is announced to end:
 	// time to come to a close.
 	EndingNotice = 5 * time.Minute
+	// QueueTimeout is how long a recording waits for a recorder, unless the
+	// meeting says otherwise: half of a usual meeting, after which a recording
+	// of the rest is of little use.
+	QueueTimeout = 30 * time.Minute
 	// maxPending is how many people on their way are told apart; more than that
 	// at once only matter as "somebody is coming".
 	maxPending = 100

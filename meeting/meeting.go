@@ -32,8 +32,9 @@ type Meeting struct {
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	CreatedAt  time.Time         `json:"created_at"`
 	Limits
-	EndedAt   time.Time `json:"ended_at,omitzero"`
-	EndReason EndReason `json:"end_reason,omitempty"`
+	Policy    RecordingPolicy `json:"recording_policy,omitzero"`
+	EndedAt   time.Time       `json:"ended_at,omitzero"`
+	EndReason EndReason       `json:"end_reason,omitempty"`
 	// Closed says that after the end the room was seen to be gone.
 	Closed bool `json:"closed,omitempty"`
 	// Forgotten asks for everything about the meeting to be deleted once its
@@ -55,6 +56,13 @@ type Meeting struct {
 	Seq     int64 `json:"seq"`
 	// Session is the open session, its zero value when there is none.
 	Session Session `json:"session,omitzero"`
+	// Focus is what the focus last said about recording.
+	Focus FocusSays `json:"focus,omitzero"`
+	// Recordings are those that are not settled, or were a moment ago.
+	Recordings []Recording `json:"recordings,omitempty"`
+	// Unprompted is the session in which no recording starts by itself any more:
+	// somebody stopped one there, or too many failed.
+	Unprompted string `json:"unprompted,omitempty"`
 	// People are those present, and those of the open session who left but
 	// can be recognised when they return. Stored one by one.
 	People []Participant `json:"-"`
@@ -96,9 +104,14 @@ func (m Meeting) State() State {
 	return StateCreated
 }
 
+// HoldsRoom reports whether the meeting has its room to itself: until it has
+// ended and the room is gone.
+func (m Meeting) HoldsRoom() bool { return m.EndedAt.IsZero() || !m.Closed }
+
 // Over reports whether nothing is left to do about the meeting: it has ended,
-// its room is gone, and it need not be forgotten.
-func (m Meeting) Over() bool { return !m.EndedAt.IsZero() && m.Closed && !m.Forgotten }
+// its room is gone, no file of a recording is awaited, and it need not be
+// forgotten.
+func (m Meeting) Over() bool { return !m.HoldsRoom() && len(m.Recordings) == 0 && !m.Forgotten }
 
 // Want is what a meeting needs done about its room.
 type Want int
@@ -109,6 +122,7 @@ const (
 	WantFollow              // be in the room whenever it exists
 	WantSoon                // the same, and people are on their way
 	WantRegain              // the same, and people were in when usher last saw it
+	WantStay                // the same, and stay in it although no human is: a recording is to end first
 	WantClosed              // the room must not exist
 )
 

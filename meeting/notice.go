@@ -23,6 +23,17 @@ const (
 	ParticipantJoined  NoticeType = "participant.joined"  // the first connection of a person
 	ParticipantLeft    NoticeType = "participant.left"    // the last connection of a person
 	ParticipantUpdated NoticeType = "participant.updated" // name, role, media or hand, see changed
+
+	RecordingIsRequested NoticeType = "recording.requested" // an app, a trigger, or a recorder's death asks for one
+	RecordingIsQueued    NoticeType = "recording.queued"    // no recorder is free
+	RecordingIsStarting  NoticeType = "recording.starting"  // the focus is asked; again at each attempt
+	RecordingStarted     NoticeType = "recording.started"   // the focus says that it records
+	RecordingIsStopping  NoticeType = "recording.stopping"  // it is to end
+	RecordingStopped     NoticeType = "recording.stopped"   // it is over; the file is awaited
+	RecordingIsAvailable NoticeType = "recording.available" // the file can be had; again for each further file
+	RecordingHasFailed   NoticeType = "recording.failed"    // there will be no file
+	RecordingWasAborted  NoticeType = "recording.aborted"   // ended on purpose before it began
+	RecordingWasDeleted  NoticeType = "recording.deleted"   // an app deleted it
 )
 
 // Notice is what apps are told, and its JSON is what they are sent: the event
@@ -54,6 +65,7 @@ type Data struct {
 	Session     *SessionInfo     `json:"session,omitempty"`
 	Participant *ParticipantInfo `json:"participant,omitempty"`
 	Changed     []string         `json:"changed,omitempty"` // fields of the participant
+	Recording   *RecordingInfo   `json:"recording,omitempty"`
 	Occupancy   *Occupancy       `json:"occupancy,omitempty"`
 }
 
@@ -77,6 +89,8 @@ type MeetingInfo struct {
 	StaleSince        *Time             `json:"stale_since" doc:"Set while usher cannot see the room; the counts are as of then"`
 	Occupancy         Occupancy         `json:"occupancy"`
 	Session           *SessionInfo      `json:"session" doc:"The open session, null when there is none"`
+	Recording         PolicyInfo        `json:"recording" doc:"What the meeting does about recording by itself"`
+	ActiveRecording   *RecordingInfo    `json:"active_recording" doc:"The recording that records or is on the way to it, null when there is none"`
 	StateVersion      int64             `json:"state_version" doc:"Grows by one with every change"`
 }
 
@@ -125,6 +139,11 @@ func (m Meeting) Info() MeetingInfo {
 		EndedAt:           timeOrNull(m.EndedAt), EndReason: m.EndReason,
 		StaleSince: timeOrNull(m.StaleSince),
 		Occupancy:  m.Occupancy(), StateVersion: m.Version,
+		Recording: m.Policy.Info(),
+	}
+	if r, ok := m.ActiveRecording(); ok {
+		active := r.Info()
+		info.ActiveRecording = &active
 	}
 	if end, _ := m.EndsAt(); m.EndedAt.IsZero() {
 		info.EndsAt = timeOrNull(end)

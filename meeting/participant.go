@@ -70,6 +70,8 @@ type Occupant struct {
 	Screen Media  `json:"screen,omitempty"`
 	// HandRaised is when the hand went up, in Unix milliseconds; 0 is down.
 	HandRaised int64 `json:"hand_raised,omitempty"`
+	// Recording is Jibri's own id of what a recorder records, once it says.
+	Recording string `json:"recording,omitempty"`
 }
 
 // Participant is a person: one token user however many connections, or one

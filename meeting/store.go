@@ -61,3 +61,15 @@ func (f Filter) Matches(m Meeting) bool {
 		(f.ExternalID == "" || f.ExternalID == m.ExternalID) &&
 		(f.Room == "" || f.Room == m.Room)
 }
+
+// RecordingFilter chooses recordings. Empty fields choose all; the others must
+// all hold.
+type RecordingFilter struct {
+	MeetingID string
+	State     RecordingState
+}
+
+// Matches reports whether the recording is one of those chosen.
+func (f RecordingFilter) Matches(r Recording) bool {
+	return (f.MeetingID == "" || f.MeetingID == r.MeetingID) && (f.State == "" || f.State == r.State)
+}

@@ -31,9 +31,17 @@ type Rooms interface {
 	Resync(room string)
 }
 
+// Recorders starts and stops recordings. Its methods return at once.
+type Recorders interface {
+	// Work says that the recordings of a meeting have changed, or that the
+	// meeting was loaded: see [Meeting.ToStart] and [Meeting.ToStop].
+	Work(m Meeting)
+}
+
 // Options configure a Tracker; the zero value is usable.
 type Options struct {
-	Log *slog.Logger // nil discards
+	Recorders Recorders    // nil: nothing is recorded
+	Log       *slog.Logger // nil discards
 	// Route names the webhook endpoints that are to get a notice; nil: none.
 	Route func(Notice) []string
 	// Committed is called after each commit, on the meeting's goroutine, with

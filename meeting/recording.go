@@ -1,0 +1,399 @@
+package meeting
+
+import (
+	"slices"
+	"time"
+)
+
+// RecordingState is how far a recording has come.
+type RecordingState string
+
+// States of a recording, in the order in which it passes through them. From
+// each of the first six it may also fail or be aborted.
+const (
+	RecordingRequested  RecordingState = "requested"  // asked for; a start is tried as soon as it is its turn
+	RecordingQueued     RecordingState = "queued"     // no recorder was free; waits in line
+	RecordingStarting   RecordingState = "starting"   // the focus was asked, or is about to be
+	RecordingOn         RecordingState = "recording"  // the focus says that it records
+	RecordingStopping   RecordingState = "stopping"   // it is to end; the focus has not said so yet
+	RecordingProcessing RecordingState = "processing" // it is over; its file is awaited
+	RecordingAvailable  RecordingState = "available"  // its file is where apps can get it
+	RecordingFailed     RecordingState = "failed"     // there is no file, and none is expected
+	RecordingAborted    RecordingState = "aborted"    // ended on purpose before it began
+)
+
+// Settled reports whether nothing more is expected of a recording in the state.
+func (s RecordingState) Settled() bool {
+	return s == RecordingAvailable || s == RecordingFailed || s == RecordingAborted
+}
+
+// Active reports whether a recording in the state records or is on the way to
+// it: a meeting has at most one such.
+func (s RecordingState) Active() bool {
+	switch s {
+	case RecordingRequested, RecordingQueued, RecordingStarting, RecordingOn:
+		return true
+	}
+	return false
+}
+
+// waiting reports whether a recording in the state still has to be started.
+func (s RecordingState) waiting() bool { return s == RecordingRequested || s == RecordingQueued }
+
+// RecordingMode is what becomes of what is recorded.
+type RecordingMode string
+
+// ModeFile writes a file. Jibri knows live streams as well; usher does not start
+// them yet.
+const ModeFile RecordingMode = "file"
+
+// RecordingReason says why a recording waits, ended, or has no file.
+type RecordingReason string
+
+// Reasons to wait, while queued.
+const (
+	ReasonBusy       RecordingReason = "recorders_busy" // all record
+	ReasonNoRecorder RecordingReason = "no_recorders"   // the site has none that works
+)
+
+// Reasons to stop.
+const (
+	StopRequested   RecordingReason = "requested"         // an app asked
+	StopParticipant RecordingReason = "participant"       // somebody in the meeting did
+	StopEmpty       RecordingReason = "empty"             // the last human left
+	StopMeetingEnd  RecordingReason = "meeting_ended"     //
+	StopMaxLength   RecordingReason = "max_length"        //
+	StopRecorder    RecordingReason = "recorder"          // it stopped by itself, without an error
+	StopFailure     RecordingReason = "failure"           // see the recording's failure
+	StopRoomGone    RecordingReason = "room_gone"         // the room ended
+	StopUnconfirmed RecordingReason = "stop_not_answered" // nobody confirmed that it stopped
+)
+
+// Reasons for failing.
+const (
+	FailQueueTimeout RecordingReason = "queue_timeout"  // no recorder became free in time
+	FailStartTimeout RecordingReason = "start_timeout"  // none began to record in time
+	FailNoAnswer     RecordingReason = "no_answer"      // the focus said nothing
+	FailNotAllowed   RecordingReason = "not_allowed"    // the focus does not let usher record
+	FailRefused      RecordingReason = "refused"        // the focus took the request for wrong
+	FailRecorder     RecordingReason = "recorder_error" // it broke, and no other was free
+	FailFocusLost    RecordingReason = "focus_lost"     // the focus restarted and knows nothing of it
+	FailFileMissing  RecordingReason = "file_missing"   // no file came in time
+	FailHandOver     RecordingReason = "hand_over"      // the file could not be stored; see detail
+)
+
+// Recording is one recording of a meeting, with the files that came of it.
+type Recording struct {
+	ID        string `json:"id"` // rec_ and a ULID
+	MeetingID string `json:"meeting_id"`
+	SessionID string `json:"session_id"` // of the meeting's session that it began in
+	Room      string `json:"room"`       // of the meeting; names its files
+	// JibriSession is Jibri's own id for it, empty until the focus tells. Files
+	// are found by it.
+	JibriSession string         `json:"jibri_session_id,omitempty"`
+	Mode         RecordingMode  `json:"mode"`
+	State        RecordingState `json:"state"`
+	Since        time.Time      `json:"since"` // of the state
+	By           Requester      `json:"by"`
+	Priority     int            `json:"priority,omitempty"` // higher goes first
+	RequestedAt  time.Time      `json:"requested_at"`
+	// QueueUntil is when it fails unless a recorder has taken it; NoQueue fails
+	// it as soon as none is free.
+	QueueUntil time.Time     `json:"queue_until,omitzero"`
+	NoQueue    bool          `json:"no_queue,omitempty"`
+	MaxLength  time.Duration `json:"max_length,omitempty"` // 0: as long as it likes
+	// NotBefore is the earliest time for the next try to start it.
+	NotBefore time.Time `json:"not_before,omitzero"`
+	// Attempts counts the starts that the focus was asked for, but not those for
+	// which no recorder was free.
+	Attempts int `json:"attempts"`
+	// Restarts counts how often in a row a recorder died and another recording
+	// took over, this one included.
+	Restarts  int       `json:"restarts,omitempty"`
+	StartedAt time.Time `json:"started_at,omitzero"` // the focus said on
+	StoppedAt time.Time `json:"stopped_at,omitzero"` // it said off, or it was taken for that
+	SettledAt time.Time `json:"settled_at,omitzero"` // available, failed or aborted
+	// Doubt is since when nothing vouches that it goes on, zero otherwise.
+	Doubt time.Time `json:"doubt,omitzero"`
+	// Waits says why it is queued, Stop why it ended or is to, Failure what went
+	// wrong, and Detail more about that for people.
+	Waits   RecordingReason `json:"waits,omitempty"`
+	Stop    RecordingReason `json:"stop,omitempty"`
+	Failure RecordingReason `json:"failure,omitempty"`
+	Detail  string          `json:"detail,omitempty"`
+	// Recorder is the name of the Jibri that handed the file over.
+	Recorder string          `json:"recorder,omitempty"`
+	Files    []RecordingFile `json:"files,omitempty"`
+	// Deleted is when an app deleted it; its files are gone, or are going.
+	Deleted time.Time `json:"deleted,omitzero"`
+}
+
+// RecordingFile is one file of a recording. There is more than one when a
+// recorder died and another went on.
+type RecordingFile struct {
+	Name     string        `json:"name"`    // as the recorder called it
+	Dir      string        `json:"dir"`     // name of the recorder's session directory
+	Storage  string        `json:"storage"` // "file" or "s3"
+	Bucket   string        `json:"bucket,omitempty"`
+	Path     string        `json:"path"` // below the recordings' directory, or the object's name
+	Size     int64         `json:"size"` // bytes
+	SHA256   string        `json:"sha256"`
+	Duration time.Duration `json:"duration,omitempty"` // 0: not known
+	Recorder string        `json:"recorder"`           // who handed it over
+	StoredAt time.Time     `json:"stored_at"`
+}
+
+// Kinds of storage.
+const (
+	StorageFile = "file" // a directory that usher may see as well
+	StorageS3   = "s3"
+)
+
+// Requester is who asked for a recording.
+type Requester struct {
+	Type RequesterType `json:"type"`
+	// Name is the API key's id, the trigger, the participant's id, or the
+	// recording that this one continues.
+	Name string `json:"name,omitempty"`
+}
+
+// RequesterType is the kind of a requester.
+type RequesterType string
+
+// Requesters.
+const (
+	ByApp         RequesterType = "app"
+	ByTrigger     RequesterType = "trigger"
+	ByParticipant RequesterType = "participant" // in the Jitsi client
+	ByRestart     RequesterType = "restart"     // a recorder died while people were in
+)
+
+// Trigger says when a meeting begins to record by itself.
+type Trigger string
+
+// Triggers, with Whereby's names.
+const (
+	TriggerNone      Trigger = "none"
+	TriggerPrompt    Trigger = "prompt"                    // people are asked to, in the client
+	TriggerAutomatic Trigger = "automatic"                 // from the first human on
+	TriggerSecond    Trigger = "automatic-2nd-participant" // from the second human on
+)
+
+// RecordingPolicy is what a meeting does about recording by itself. The zero
+// value records nothing unless somebody asks.
+type RecordingPolicy struct {
+	Trigger Trigger `json:"trigger,omitempty"` // empty: none
+	// QueueTimeout is how long a recording waits for a recorder; 0:
+	// [QueueTimeout].
+	QueueTimeout time.Duration `json:"queue_timeout,omitempty"`
+	MaxLength    time.Duration `json:"max_length,omitempty"` // 0: no limit
+	Priority     int           `json:"priority,omitempty"`
+}
+
+// humans returns from how many humans on the policy records by itself; 0: never.
+func (p RecordingPolicy) humans() int {
+	switch p.Trigger {
+	case TriggerAutomatic:
+		return 1
+	case TriggerSecond:
+		return 2
+	}
+	return 0
+}
+
+// FocusSays is what the focus last said about the room's recording. Its zero
+// value: the focus is not there, or usher does not know.
+type FocusSays struct {
+	Here bool `json:"here,omitempty"`
+	// Session is Jibri's id of the recording it speaks of, empty if of none;
+	// Status is "on" or "off" then.
+	Session string `json:"session,omitempty"`
+	Status  string `json:"status,omitempty"`
+	Failure string `json:"failure,omitempty"` // "error" or "busy", with off
+	// Initiator is the nick of who started or stopped it, if somebody did.
+	Initiator string `json:"initiator,omitempty"`
+}
+
+// What the focus says (jitsi-xmpp-extensions, RecordingStatus).
+const (
+	focusOn  = "on"
+	focusOff = "off"
+)
+
+// The facts about recordings. Those of the focus and the recorders come from
+// rooms, the others from apps and from whoever speaks with focus and recorders.
+// A fact about a recording that the meeting has no longer at hand needs it as
+// stored; what is at hand counts more.
+type (
+	// FocusSaid is what the focus's presence says now.
+	FocusSaid struct{ Focus FocusSays }
+
+	// RecordingWanted asks for a recording; if one is active, that one it is.
+	// Refused with [ErrNotLive] while no session is open.
+	RecordingWanted struct {
+		By           Requester
+		Priority     *int           // nil: the meeting's
+		QueueTimeout *time.Duration // nil: the meeting's
+		MaxLength    *time.Duration // nil: the meeting's
+		NoQueue      bool
+	}
+
+	// RecordingStop ends a recording, or takes it out of the queue. One that is
+	// over already is no error; one that the meeting does not have at hand is
+	// [ErrNotFound].
+	RecordingStop struct {
+		ID     string
+		Reason RecordingReason
+	}
+
+	// RecordingWaits says that no recorder is free for it.
+	RecordingWaits struct {
+		ID     string
+		Reason RecordingReason // ReasonBusy or ReasonNoRecorder
+	}
+
+	// RecordingTried says that the focus is about to be asked to start it.
+	// Refused with [ErrNotWanted] when that is not to be done any more.
+	RecordingTried struct{ ID string }
+
+	// RecordingAccepted says that the focus has found a recorder.
+	RecordingAccepted struct{ ID, JibriSession string }
+
+	// RecordingRefused says that the focus did not start it, or gave no answer.
+	RecordingRefused struct {
+		ID      string
+		Refusal Refusal
+		Detail  string
+	}
+
+	// RecordingUnknown says that the focus, told to stop it, knows of none.
+	RecordingUnknown struct{ ID string }
+
+	// RecordingClosed says that a recorder has finished its file, which is proof
+	// that it is over. JibriSession is what the recorder knows it by.
+	RecordingClosed struct {
+		Recording    Recording
+		JibriSession string
+		Recorder     string
+	}
+
+	// RecordingStored says that files were handed over; a file that is known
+	// already is no news.
+	RecordingStored struct {
+		Recording    Recording
+		JibriSession string
+		Recorder     string
+		Files        []RecordingFile
+	}
+
+	// RecordingLost says that the files of a recording cannot be handed over.
+	RecordingLost struct {
+		Recording Recording
+		Detail    string
+	}
+
+	// RecordingDeleted forgets the files of a recording that is settled.
+	// Refused with [ErrNotSettled] otherwise.
+	RecordingDeleted struct{ Recording Recording }
+)
+
+func (FocusSaid) fact()         {}
+func (RecordingWanted) fact()   {}
+func (RecordingStop) fact()     {}
+func (RecordingWaits) fact()    {}
+func (RecordingTried) fact()    {}
+func (RecordingAccepted) fact() {}
+func (RecordingRefused) fact()  {}
+func (RecordingUnknown) fact()  {}
+func (RecordingClosed) fact()   {}
+func (RecordingStored) fact()   {}
+func (RecordingLost) fact()     {}
+func (RecordingDeleted) fact()  {}
+
+// Refusal is what came of asking the focus to start a recording.
+type Refusal string
+
+// Refusals.
+const (
+	RefusedBusy       Refusal = "busy"         // all recorders are busy: queue
+	RefusedNone       Refusal = "no_recorders" // there are none: queue
+	RefusedNotReady   Refusal = "not_ready"    // the focus or usher is not in the room: again in a moment
+	RefusedExists     Refusal = "exists"       // somebody else's start came first: that recording is it
+	RefusedNotAllowed Refusal = "not_allowed"  // usher is no moderator in the focus's eyes
+	RefusedBroken     Refusal = "broken"       // recorders failed one after another
+	RefusedSilent     Refusal = "silent"       // no answer, which may mean anything
+	RefusedInvalid    Refusal = "invalid"      // the request was wrong, and would be again
+)
+
+// recording returns the place of a recording at hand, or -1.
+func (m Meeting) recording(id string) int {
+	return slices.IndexFunc(m.Recordings, func(r Recording) bool { return r.ID == id })
+}
+
+// ActiveRecording returns the recording that records or is on the way to it.
+func (m Meeting) ActiveRecording() (Recording, bool) {
+	i := slices.IndexFunc(m.Recordings, func(r Recording) bool { return r.State.Active() })
+	if i < 0 {
+		return Recording{}, false
+	}
+	return m.Recordings[i], true
+}
+
+// AtHand returns a recording that the meeting has at hand: one that is not
+// settled, or was a moment ago.
+func (m Meeting) AtHand(id string) (Recording, bool) {
+	i := m.recording(id)
+	if i < 0 {
+		return Recording{}, false
+	}
+	return m.Recordings[i], true
+}
+
+// ToStart reports whether the focus is to be asked to start the recording, and
+// from when on. That holds until an answer is told ([RecordingAccepted],
+// [RecordingRefused]), so after a restart of usher it is asked again. Nobody is
+// to be asked while the focus is not in the room, or the room cannot be seen.
+func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
+	if !m.Focus.Here || !m.StaleSince.IsZero() {
+		return Recording{}, time.Time{}, false
+	}
+	i := slices.IndexFunc(m.Recordings, func(r Recording) bool {
+		return r.State.waiting() || r.State == RecordingStarting && r.JibriSession == ""
+	})
+	if i < 0 || slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
+		return Recording{}, time.Time{}, false // one after the other: the focus knows one per room
+	}
+	return m.Recordings[i], m.Recordings[i].NotBefore, true
+}
+
+// ToStop returns the recording that the focus is to be told to stop.
+func (m Meeting) ToStop() (Recording, bool) {
+	i := slices.IndexFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping })
+	if i < 0 || !m.Focus.Here || m.State() == StateEnded {
+		return Recording{}, false
+	}
+	return m.Recordings[i], true
+}
+
+// BeforeInQueue orders recordings that wait for a recorder: by priority, then
+// by who asked first. A meeting has one of them at most, so none can take the
+// place of others by asking often.
+func BeforeInQueue(a, b Recording) int {
+	switch {
+	case a.Priority != b.Priority:
+		return b.Priority - a.Priority
+	case !a.RequestedAt.Equal(b.RequestedAt):
+		return a.RequestedAt.Compare(b.RequestedAt)
+	case a.ID < b.ID:
+		return -1
+	case a.ID > b.ID:
+		return 1
+	}
+	return 0
+}
+
+// clone returns the recording with files of its own.
+func (r Recording) clone() Recording {
+	r.Files = slices.Clone(r.Files)
+	return r
+}

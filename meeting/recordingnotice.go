@@ -1,0 +1,87 @@
+package meeting
+
+import (
+	"cmp"
+	"time"
+)
+
+// PolicyInfo is a recording policy as apps see it.
+type PolicyInfo struct {
+	Trigger       Trigger `json:"trigger" enum:"none,prompt,automatic,automatic-2nd-participant" doc:"When the meeting begins to record by itself; prompt asks people to, in the client"`
+	QueueTimeoutS int64   `json:"queue_timeout_s" doc:"Seconds that a recording waits for a recorder before it fails"`
+	MaxLengthS    int64   `json:"max_length_s" doc:"A recording ends after this many seconds; 0: no limit"`
+	Priority      int     `json:"priority" doc:"Recordings of meetings with a higher one get a recorder first"`
+}
+
+// Info returns the policy as apps see it.
+func (p RecordingPolicy) Info() PolicyInfo {
+	return PolicyInfo{
+		Trigger:       cmp.Or(p.Trigger, TriggerNone),
+		QueueTimeoutS: int64(cmp.Or(p.QueueTimeout, QueueTimeout) / time.Second),
+		MaxLengthS:    int64(p.MaxLength / time.Second), Priority: p.Priority,
+	}
+}
+
+// RecordingInfo is a recording as apps see it.
+type RecordingInfo struct {
+	ID             string          `json:"id"`
+	MeetingID      string          `json:"meeting_id"`
+	SessionID      string          `json:"session_id"`
+	JibriSessionID string          `json:"jibri_session_id,omitempty" doc:"Jibri's own id, once the focus has told"`
+	Mode           RecordingMode   `json:"mode" enum:"file"`
+	State          RecordingState  `json:"state" enum:"requested,queued,starting,recording,stopping,processing,available,failed,aborted"`
+	RequestedBy    RequesterInfo   `json:"requested_by"`
+	Priority       int             `json:"priority"`
+	QueueReason    RecordingReason `json:"queue_reason,omitempty" enum:"recorders_busy,no_recorders" doc:"Why it waits"`
+	QueueUntil     *Time           `json:"queue_until" doc:"It fails then unless it has a recorder"`
+	Attempt        int             `json:"attempt" doc:"How often the focus was asked to start it and found a recorder, or failed to"`
+	RequestedAt    Time            `json:"requested_at"`
+	StartedAt      *Time           `json:"started_at"`
+	StoppedAt      *Time           `json:"stopped_at"`
+	SettledAt      *Time           `json:"settled_at" doc:"When it became available, failed or aborted"`
+	StopReason     RecordingReason `json:"stop_reason,omitempty" enum:"requested,participant,empty,meeting_ended,max_length,recorder,failure,room_gone,stop_not_answered"`
+	Failure        RecordingReason `json:"failure,omitempty" enum:"queue_timeout,recorders_busy,no_recorders,start_timeout,no_answer,not_allowed,refused,recorder_error,focus_lost,file_missing,hand_over" doc:"What went wrong; one that stopped with an error may still have a file"`
+	Detail         string          `json:"detail,omitempty" doc:"More about the failure, for people"`
+	Recorder       string          `json:"recorder,omitempty" doc:"The recorder that handed its file over"`
+	Files          []FileInfo      `json:"files" nullable:"false"`
+	DeletedAt      *Time           `json:"deleted_at,omitempty"`
+}
+
+// RequesterInfo is who asked for a recording, as apps see it.
+type RequesterInfo struct {
+	Type RequesterType `json:"type" enum:"app,trigger,participant,restart"`
+	Name string        `json:"name,omitempty" doc:"The API key, the trigger, the participant, or the recording that this one continues"`
+}
+
+// FileInfo is a file of a recording as apps see it.
+type FileInfo struct {
+	Name      string  `json:"name" doc:"Name of the file or object"`
+	Storage   string  `json:"storage" enum:"file,s3"`
+	Bucket    string  `json:"bucket,omitempty"`
+	Size      int64   `json:"size" doc:"Bytes"`
+	SHA256    string  `json:"sha256"`
+	DurationS float64 `json:"duration_s,omitempty" doc:"Seconds; missing when the recorder could not tell"`
+	StoredAt  Time    `json:"stored_at"`
+}
+
+// Info returns the recording as apps see it.
+func (r Recording) Info() RecordingInfo {
+	info := RecordingInfo{
+		ID: r.ID, MeetingID: r.MeetingID, SessionID: r.SessionID, JibriSessionID: r.JibriSession,
+		Mode: r.Mode, State: r.State, RequestedBy: RequesterInfo(r.By), Priority: r.Priority,
+		Attempt: r.Attempts, RequestedAt: Time{r.RequestedAt},
+		StartedAt: timeOrNull(r.StartedAt), StoppedAt: timeOrNull(r.StoppedAt), SettledAt: timeOrNull(r.SettledAt),
+		StopReason: r.Stop, Failure: r.Failure, Detail: r.Detail, Recorder: r.Recorder,
+		Files: []FileInfo{}, DeletedAt: timeOrNull(r.Deleted),
+	}
+	if r.State.waiting() {
+		info.QueueReason, info.QueueUntil = r.Waits, timeOrNull(r.QueueUntil)
+	}
+	for _, f := range r.Files {
+		info.Files = append(info.Files, FileInfo{
+			Name: f.Path, Storage: f.Storage, Bucket: f.Bucket, Size: f.Size, SHA256: f.SHA256,
+			DurationS: f.Duration.Seconds(), StoredAt: Time{f.StoredAt},
+		})
+	}
+	return info
+}
