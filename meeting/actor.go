@@ -34,7 +34,9 @@ type actor struct {
 	missed  time.Time // of the first fact that was dropped since the last resync
 	timer   *time.Timer
 
-	asked Want // last told to Rooms; only the working goroutine touches it
+	// Only the working goroutine touches these.
+	asked    Want // last told to Rooms
+	recorded bool // Recorders were last told of recordings
 }
 
 func newActor(t *Tracker, m Meeting) *actor {
@@ -251,7 +253,13 @@ func (a *actor) settle() {
 		})
 		a.mu.Unlock()
 	}
-	if m.State() == StateEnded && m.Closed {
+	if len(m.Recordings) > 0 || a.recorded {
+		a.recorded = len(m.Recordings) > 0
+		if a.t.opts.Recorders != nil {
+			a.t.opts.Recorders.Work(m)
+		}
+	}
+	if !m.HoldsRoom() {
 		a.t.letGo(a, m)
 	}
 }
@@ -285,11 +293,14 @@ func (t *Tracker) want(a *actor, room string, w Want) {
 	}
 }
 
-// letGo drops a meeting that is over from those at hand; the store keeps it.
+// letGo drops a meeting whose room is gone from those of rooms, and one that is
+// over from those at hand; the store keeps it.
 func (t *Tracker) letGo(a *actor, m Meeting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	delete(t.byID, m.ID)
+	if m.Over() || m.Forgotten {
+		delete(t.byID, m.ID)
+	}
 	if t.byRoom[m.Room] == a {
 		delete(t.byRoom, m.Room)
 	}
@@ -300,6 +311,9 @@ func (fx *Effects) add(later Effects) {
 	fx.Notices = append(fx.Notices, later.Notices...)
 	for _, p := range later.People {
 		fx.People = replace(fx.People, p, func(q Participant) bool { return q.ID == p.ID })
+	}
+	for _, r := range later.Recordings {
+		fx.Recordings = replace(fx.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
 	}
 	for _, s := range later.Sessions {
 		fx.Sessions = replace(fx.Sessions, s, func(q Session) bool { return q.ID == s.ID })

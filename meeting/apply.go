@@ -34,6 +34,23 @@ type Effects struct {
 //	any      Tick          same      meeting.ending before an end by the clock
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
 //	ended    RoomGone      ended     nothing; the meeting is closed
+//
+// Recordings of the meeting go their own way, also after its end; what time and
+// occupancy do to them is looked at after every event.
+//
+//	recording   fact                becomes      tells
+//	-           Wanted, trigger     requested    recording.requested
+//	requested   Waits               queued       recording.queued
+//	waiting     Tried               starting     recording.starting
+//	starting    Refused             queued, requested or failed
+//	starting    FocusSaid on        recording    recording.started
+//	-           FocusSaid on        recording    recording.started: somebody else started it
+//	starting    FocusSaid off       requested, or failed after the last attempt
+//	recording   FocusSaid off       processing   recording.stopped, and a new one is requested if a recorder died
+//	any active  Stop, empty, end    stopping     recording.stopping; aborted while it waited
+//	stopping    FocusSaid off       processing   recording.stopped; aborted if it never began
+//	any         Stored              available    recording.available
+//	processing  Lost, time          failed       recording.failed
 func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 	d := draft{m: m, at: ev.At, seed: ev.Seed}
 	var err error
@@ -50,6 +67,11 @@ func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 		d.roomGone(f.Reason)
 	case Tick:
 		d.tick()
+	case RecordingWanted:
+		err = d.wantRecording(f)
+	case RecordingStop, RecordingWaits, RecordingTried, RecordingAccepted, RecordingRefused,
+		RecordingUnknown, RecordingClosed, RecordingStored, RecordingLost, RecordingDeleted:
+		err = d.recordingFact(f)
 	default:
 		// A meeting that is over has let its people go; the room may take a
 		// moment longer to close, and what it says meanwhile is not news.
@@ -59,6 +81,9 @@ func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 	}
 	if err != nil {
 		return m, Effects{}, err
+	}
+	if d.m.ID != "" {
+		d.records()
 	}
 	if d.changed {
 		d.m.Version++
@@ -76,6 +101,8 @@ type draft struct {
 	fx      Effects
 	changed bool // something must be stored
 	owned   bool // m.People is ours to change
+	// ownedRecs says that m.Recordings is ours to change.
+	ownedRecs bool
 }
 
 func (d *draft) create(f Created) error {
@@ -84,7 +111,7 @@ func (d *draft) create(f Created) error {
 	}
 	d.m = Meeting{
 		ID: d.newID("mtg_"), Room: f.Room, ExternalID: f.ExternalID, Metadata: f.Metadata,
-		CreatedAt: d.at, Limits: f.Limits,
+		CreatedAt: d.at, Limits: f.Limits, Policy: f.Policy,
 	}
 	d.notifyMeeting(MeetingCreated)
 	return nil
@@ -101,6 +128,7 @@ func (d *draft) end(f Ended) error {
 	case d.m.State() == StateEnded:
 		return ErrEnded
 	}
+	d.endRecordings() // first, so that they know of the session
 	d.everybodyLeft(LeftDestroyed)
 	d.endSession()
 	d.m.People, d.m.Pending = nil, nil
@@ -114,9 +142,11 @@ func (d *draft) roomGone(reason LeftReason) {
 	if d.m.State() == StateEnded {
 		d.changed = d.changed || !d.m.Closed
 		d.m.Closed = true
+		d.roomEnded()
 		return
 	}
 	d.found(func() { d.everybodyLeft(reason) })
+	d.roomEnded()
 }
 
 // observe takes in what the room says.
@@ -132,6 +162,8 @@ func (d *draft) observe(f Fact) {
 		d.renamed(f.From, f.To)
 	case Roster:
 		d.found(func() { d.roster(f) })
+	case FocusSaid:
+		d.focusSaid(f.Focus)
 	case SightLost:
 		if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
 			d.m.StaleSince = d.at

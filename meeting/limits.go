@@ -91,14 +91,17 @@ func (m Meeting) lingersUntil() time.Time {
 // Deadline returns the next time at which the meeting changes by itself, zero
 // if it never will. A [Tick] at or after it makes the change.
 func (m Meeting) Deadline(now time.Time) time.Time {
-	if m.State() == StateEnded {
-		return time.Time{}
-	}
 	var next time.Time
 	earliest := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
 			next = t
 		}
+	}
+	for _, r := range m.Recordings {
+		earliest(m.recordingDue(r))
+	}
+	if m.State() == StateEnded {
+		return next
 	}
 	if now.Before(m.StartAt) {
 		earliest(m.StartAt)
@@ -192,6 +195,7 @@ func (d *draft) patch(f Patched) error {
 	}
 	d.m.Limits = limits
 	assign(&d.m.Metadata, f.Metadata)
+	assign(&d.m.Policy, f.Policy)
 	if end, _ := d.m.EndsAt(); end.IsZero() || d.at.Before(end.Add(-EndingNotice)) {
 		d.m.Warned = false
 	}

@@ -11,7 +11,10 @@
 // package muc; how state is kept is that of package store.
 package meeting
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // State of a meeting as apps see it.
 type State string
@@ -137,6 +140,10 @@ func (m Meeting) Want(now time.Time) Want {
 		return WantNothing // a session under way when the start is put off goes on
 	case !m.StaleSince.IsZero():
 		return WantRegain
+	case slices.ContainsFunc(m.Recordings, func(r Recording) bool {
+		return r.State == RecordingStarting || r.State == RecordingOn || r.State == RecordingStopping
+	}):
+		return WantStay
 	case len(m.Pending) > 0:
 		return WantSoon
 	}

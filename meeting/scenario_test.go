@@ -72,6 +72,8 @@ type story struct {
 	m   meeting.Meeting
 	now time.Time
 	n   byte
+
+	stored map[string]meeting.Recording // as the effects said
 }
 
 func (s *story) do(t *testing.T, line string) string {
@@ -94,6 +96,7 @@ func (s *story) do(t *testing.T, line string) string {
 			c.EndAt = s.now.Add(length(t, args["end"]))
 		}
 		c.MaxDuration, c.EmptyTimeout = length(t, args["max"]), length(t, args["empty"])
+		c.Policy = meeting.RecordingPolicy{Trigger: meeting.Trigger(args["trigger"]), MaxLength: length(t, args["length"])}
 		f = c
 	case "patch":
 		p := meeting.Patched{}
@@ -128,6 +131,36 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.SightLost{}
 	case "tick":
 		f = meeting.Tick{}
+	case "focus": // on, off, here or away
+		says := meeting.FocusSays{Here: words[1] != "away", Session: args["session"], Failure: args["failure"], Initiator: args["by"]}
+		if args["session"] != "" {
+			says.Status = words[1]
+		}
+		f = meeting.FocusSaid{Focus: says}
+	case "record":
+		_, noQueue := args["no_queue"]
+		f = meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp, Name: "key"}, NoQueue: noQueue}
+	case "waits":
+		f = meeting.RecordingWaits{ID: s.recording(), Reason: meeting.ReasonBusy}
+	case "tried":
+		f = meeting.RecordingTried{ID: s.recording()}
+	case "accepted":
+		f = meeting.RecordingAccepted{ID: s.recording(), JibriSession: args["session"]}
+	case "refused":
+		f = meeting.RecordingRefused{ID: s.recording(), Refusal: meeting.Refusal(args["as"]), Detail: args["detail"]}
+	case "unknown":
+		f = meeting.RecordingUnknown{ID: s.recording()}
+	case "stop":
+		f = meeting.RecordingStop{ID: s.recording(), Reason: meeting.StopRequested}
+	case "stored":
+		r := s.ofSession(args["session"])
+		f = meeting.RecordingStored{Recording: r, JibriSession: args["session"], Recorder: args["recorder"], Files: []meeting.RecordingFile{
+			{Name: args["file"], Dir: args["session"], Storage: meeting.StorageFile, Path: args["file"], Size: 3, Recorder: args["recorder"]},
+		}}
+	case "lost":
+		f = meeting.RecordingLost{Recording: s.ofSession(args["session"]), Detail: args["detail"]}
+	case "delete":
+		f = meeting.RecordingDeleted{Recording: s.ofSession(args["session"])}
 	case "end":
 		_, forget := args["forget"]
 		f = meeting.Ended{Reason: meeting.EndRequested, Forget: forget}
@@ -141,6 +174,12 @@ func (s *story) do(t *testing.T, line string) string {
 		return "refused: " + err.Error() + "\n"
 	}
 	s.m = m
+	for _, r := range fx.Recordings {
+		if s.stored == nil {
+			s.stored = map[string]meeting.Recording{}
+		}
+		s.stored[r.ID] = r
+	}
 	var b strings.Builder
 	for _, n := range fx.Notices {
 		b.WriteString(describe(n) + "\n")
@@ -149,6 +188,24 @@ func (s *story) do(t *testing.T, line string) string {
 		b.WriteString("(stored, nothing to tell)\n")
 	}
 	return b.String()
+}
+
+// recording returns the id of the newest recording at hand.
+func (s *story) recording() string {
+	if len(s.m.Recordings) == 0 {
+		return ""
+	}
+	return s.m.Recordings[len(s.m.Recordings)-1].ID
+}
+
+// ofSession returns the recording that Jibri knows by the id, as last stored.
+func (s *story) ofSession(session string) meeting.Recording {
+	for _, r := range s.stored {
+		if r.JibriSession == session {
+			return r
+		}
+	}
+	return meeting.Recording{}
 }
 
 // length parses a duration; nothing is zero.
@@ -168,7 +225,7 @@ func occupant(args map[string]string) meeting.Occupant {
 	o := meeting.Occupant{
 		Nick: args["nick"], JID: args["nick"] + "@meet.jitsi/web", Kind: meeting.KindHuman,
 		Role: meeting.RoleParticipant, UserID: args["user"], Name: args["name"],
-		Audio: meeting.Media(args["audio"]),
+		Audio: meeting.Media(args["audio"]), Recording: args["session"],
 	}
 	if args["jid"] != "" {
 		o.JID = args["jid"]
@@ -204,6 +261,20 @@ func describe(n meeting.Notice) string {
 			words = append(words, fmt.Sprintf("connections=%d", p.Connections))
 		}
 	}
+	if r := n.Data.Recording; r != nil {
+		words = append(words, "by="+string(r.RequestedBy.Type))
+		for _, reason := range []meeting.RecordingReason{r.QueueReason, r.StopReason, r.Failure} {
+			if reason != "" {
+				words = append(words, string(reason))
+			}
+		}
+		if r.Attempt > 1 {
+			words = append(words, fmt.Sprintf("attempt=%d", r.Attempt))
+		}
+		if len(r.Files) > 0 {
+			words = append(words, fmt.Sprintf("files=%d", len(r.Files)))
+		}
+	}
 	for _, c := range n.Data.Changed {
 		words = append(words, "changed="+c)
 	}
@@ -228,6 +299,21 @@ func (s *story) state() string {
 	if !s.m.StaleSince.IsZero() {
 		line += " stale"
 	}
+	for _, r := range s.m.Recordings {
+		line += " rec=" + string(r.State)
+		if !r.Doubt.IsZero() {
+			line += "?"
+		}
+	}
+	if _, from, ok := s.m.ToStart(); ok {
+		line += " start"
+		if from.After(s.now) {
+			line += "=" + from.Sub(s.now).String()
+		}
+	}
+	if _, ok := s.m.ToStop(); ok {
+		line += " stop"
+	}
 	switch s.m.Want(s.now) {
 	case meeting.WantClosed:
 		line += " want=closed"
@@ -235,6 +321,8 @@ func (s *story) state() string {
 		line += " want=nothing"
 	case meeting.WantSoon:
 		line += " want=soon"
+	case meeting.WantStay:
+		line += " want=stay"
 	case meeting.WantRegain:
 		line += " want=regain"
 	}

@@ -100,17 +100,22 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	if err != nil {
 		return err
 	}
+	var loaded []*actor
 	t.mu.Lock()
 	t.run = ctx
 	for _, m := range meetings {
 		a := newActor(t, m)
-		t.byID[m.ID], t.byRoom[m.Room] = a, a
+		t.byID[m.ID] = a
+		if m.HoldsRoom() {
+			t.byRoom[m.Room] = a
+		}
+		loaded = append(loaded, a)
 	}
 	t.mu.Unlock()
-	for _, m := range meetings {
+	for _, a := range loaded {
 		// What happened while usher was away is for the next roster to tell.
 		// Handling this also gives each meeting its deadline and its want.
-		t.Observe(m.Room, m.lastSeen(), SightLost{})
+		a.post(request{event: newEvent(a.meeting.Load().lastSeen(), SightLost{})})
 	}
 	ready()
 
@@ -187,11 +192,24 @@ func (t *Tracker) Do(ctx context.Context, id string, f Fact) (Meeting, error) {
 	case !t.Running():
 		return Meeting{}, ErrUnavailable
 	}
-	if m.State() != StateEnded || !m.Closed {
+	if m.HoldsRoom() || len(m.Recordings) > 0 {
 		// Being made just now, or by another process: not ours to change yet.
 		return Meeting{}, ErrUnavailable
 	}
-	return newActor(t, m).do(ctx, f)
+	return t.again(m).do(ctx, f)
+}
+
+// again returns the actor of a meeting that was over, back among those at hand
+// until what is asked of it is done.
+func (t *Tracker) again(m Meeting) *actor {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	a := t.byID[m.ID]
+	if a == nil {
+		a = newActor(t, m)
+		t.byID[m.ID] = a
+	}
+	return a
 }
 
 // Room returns the meeting of a room as last committed, without asking the
@@ -291,6 +309,9 @@ func whole(c Commit) Commit {
 	}
 	if s := c.Meeting.Session; s.ID != "" && len(c.Sessions) == 0 {
 		c.Sessions = append(c.Sessions, s)
+	}
+	for _, r := range c.Meeting.Recordings {
+		c.Recordings = replace(c.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
 	}
 	return c
 }

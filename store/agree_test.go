@@ -56,7 +56,11 @@ func TestStoresAgree(t *testing.T) {
 				f := rapid.SampledFrom([]meeting.Fact{
 					human(nick, user), raised(nick, user), gone(nick), meeting.Tick{}, meeting.SightLost{},
 					meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{Reason: meeting.LeftDestroyed},
+					said(nick, "on"), said(nick, "off"), said("", ""), s.file("j-" + nick),
 				}).Draw(rt, "fact")
+				if stored, is := f.(meeting.RecordingStored); is && stored.Recording.ID == "" {
+					rt.Skip()
+				}
 				if _, ends := f.(meeting.Ended); ends && s.m.State() == meeting.StateEnded {
 					rt.Skip()
 				}
@@ -72,6 +76,7 @@ func TestStoresAgree(t *testing.T) {
 				case 1:
 					c.Whole = true
 					c.People = append(c.People, notIn(c.People, s.m.People)...)
+					c.Recordings = s.m.Recordings
 				case 2:
 					c.From--
 				}
@@ -125,7 +130,17 @@ func agree(ctx context.Context, t *rapid.T, r, mem contract, scenes []*scene) {
 			return withPeople(all, err)
 		})
 	}
+	for _, f := range []meeting.RecordingFilter{{}, {State: meeting.RecordingOn}, {State: meeting.RecordingAvailable}} {
+		same(fmt.Sprintf("recordings %+v", f), func(s contract) (any, error) {
+			all, _, err := s.Recordings(ctx, f, "", MaxPage)
+			return append([]meeting.Recording{}, all...), err
+		})
+	}
 	for _, s := range scenes {
+		same("recordings of a meeting", func(st contract) (any, error) {
+			all, _, err := st.Recordings(ctx, meeting.RecordingFilter{MeetingID: s.m.ID}, "", MaxPage)
+			return append([]meeting.Recording{}, all...), err
+		})
 		var sessions []meeting.Session
 		same("sessions", func(st contract) (_ any, err error) {
 			sessions, _, err = st.Sessions(ctx, s.m.ID, "", MaxPage)

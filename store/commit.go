@@ -60,7 +60,7 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 	}
 	args = []any{
 		r.fence.Load(), c.Op, c.From, c.Whole,
-		m.ID, m.Version, string(m.State()), !m.Over(), millis(m.EndedAt),
+		m.ID, m.Version, string(m.State()), m.HoldsRoom(), !m.Over(), millis(m.EndedAt),
 		m.Room, m.ExternalID, encode(m),
 		Retention.Milliseconds(), LogRetention.Milliseconds(),
 	}
@@ -71,6 +71,15 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 		args = append(args, s.id, s.json, millis(s.ended), len(s.people))
 		for _, p := range s.people {
 			args = append(args, p.ID, encode(p))
+		}
+	}
+	keys = append(keys, k.recordings(), k.recordingsOf(m.ID))
+	args = append(args, len(c.Recordings))
+	for _, rec := range c.Recordings {
+		keys = append(keys, k.recording(rec.ID))
+		args = append(args, rec.ID, encode(rec), millis(rec.RequestedAt), rec.State.Settled(), rec.JibriSession != "")
+		if rec.JibriSession != "" {
+			keys = append(keys, k.jibri(rec.JibriSession))
 		}
 	}
 	args = append(args, len(c.Notices))

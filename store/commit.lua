@@ -18,7 +18,7 @@ local meetings, room_index, external_key, sessions = key(), key(), key(), key()
 local in_state = {created = key(), live = key(), ended = key()}
 
 local fence, op, from, whole = tonumber(arg()), arg(), arg(), arg() == '1'
-local id, version, state, is_open, ended_at = arg(), arg(), arg(), arg() == '1', arg()
+local id, version, state, holds_room, is_open, ended_at = arg(), arg(), arg(), arg() == '1', arg() == '1', arg()
 local room, external, json = arg(), arg(), arg()
 local retention, log_retention = tonumber(arg()), tonumber(arg())
 
@@ -81,10 +81,14 @@ for _ = 1, tonumber(arg()) do
   end
 end
 
+if is_open and (whole or not stored_version or stored_state == 'ended') then
+  redis.call('ZADD', open, 0, id) -- also one that was over, for a late file of a recording
+end
 if whole or not stored_version then
   redis.call('ZADD', meetings, 0, id)
-  redis.call('ZADD', open, 0, id)
-  redis.call('HSETNX', rooms, room, id)
+  if holds_room then
+    redis.call('HSETNX', rooms, room, id)
+  end
   redis.call('ZREMRANGEBYSCORE', room_index, '-inf', ms(now - retention))
   redis.call('ZADD', room_index, '+inf', id)
   redis.call('PERSIST', room_index)
@@ -98,12 +102,35 @@ if whole or state ~= stored_state then
   end
   redis.call('ZADD', in_state[state], state == 'ended' and ended_at or 0, id)
 end
-if not is_open then
-  redis.call('ZREM', open, id)
+if not holds_room then
   if redis.call('HGET', rooms, room) == id then
     redis.call('HDEL', rooms, room)
   end
-  redis.call('ZADD', room_index, ms(now), id)
+  if redis.call('ZSCORE', room_index, id) == 'inf' then
+    redis.call('ZADD', room_index, ms(now), id)
+  end
+end
+
+local recordings, recordings_of = key(), key()
+for _ = 1, tonumber(arg()) do
+  local recording_key = key()
+  local recording, recording_json, requested, settled, named = arg(), arg(), arg(), arg() == '1', arg() == '1'
+  redis.call('SET', recording_key, recording_json)
+  if settled then
+    redis.call('PEXPIRE', recording_key, retention)
+  end
+  if named then
+    redis.call('SET', key(), recording, 'PX', retention)
+  end
+  redis.call('ZADD', recordings, requested, recording)
+  redis.call('ZADD', recordings_of, requested, recording)
+  -- What was asked for so long ago has expired, or is of a meeting without end.
+  redis.call('ZREMRANGEBYSCORE', recordings, '-inf', ms(now - 2 * retention))
+end
+
+if not is_open then
+  redis.call('ZREM', open, id)
+  redis.call('PEXPIRE', recordings_of, retention)
   for _, kept in ipairs({meeting_key, external_key, sessions, room_index}) do
     redis.call('PEXPIRE', kept, retention)
   end

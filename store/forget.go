@@ -10,7 +10,7 @@ import (
 )
 
 // Forget deletes everything about a meeting that is over: the meeting, its
-// links, its sessions, their people, and its places in the indexes. What was told of it
+// links, its sessions, their people, its recordings, and its places in the indexes. What was told of it
 // stays in the event log and in the lanes until it has run out there.
 //
 // A Forget that fails half way is completed by the next one: the meeting
@@ -24,6 +24,10 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 		return err
 	}
 	return r.do(opForget, func() error {
+		recordings, err := r.rdb.ZRange(ctx, r.keys.recordingsOf(id), 0, -1).Result()
+		if err != nil {
+			return err
+		}
 		sessions, err := r.rdb.ZRange(ctx, r.keys.sessions(id), 0, -1).Result()
 		if err != nil {
 			return err
@@ -36,6 +40,10 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 		_, err = r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
 			for _, s := range sessions {
 				p.Unlink(ctx, r.keys.session(s), r.keys.people(s))
+			}
+			for _, rec := range recordings {
+				p.Unlink(ctx, r.keys.recording(rec))
+				p.ZRem(ctx, r.keys.recordings(), rec)
 			}
 			p.ZRem(ctx, r.keys.room(m.Room), id)
 			for _, index := range []string{
@@ -50,7 +58,7 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 			if holder == id {
 				p.HDel(ctx, r.keys.rooms(), m.Room)
 			}
-			p.Unlink(ctx, r.keys.sessions(id), r.keys.meeting(id))
+			p.Unlink(ctx, r.keys.sessions(id), r.keys.recordingsOf(id), r.keys.meeting(id))
 			return nil
 		})
 		return err
@@ -67,6 +75,11 @@ func (s *Memory) Forget(_ context.Context, id string) error {
 		if v.MeetingID == id {
 			delete(s.sessions, session)
 			delete(s.people, session)
+		}
+	}
+	for rec, v := range s.recorded {
+		if v.MeetingID == id {
+			delete(s.recorded, rec)
 		}
 	}
 	return nil

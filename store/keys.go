@@ -42,15 +42,13 @@ import (
 //	endpoints:version      string  number of changes of these two                     never
 //	apikeys                hash    slot of an app to JSON: scopes, SHA-256 of the key never
 //	idempotency:<SHA-256>  string  sealed answer to a request that may be repeated    as the API says
+//	recording:<id>         string  JSON                                               Retention after it is settled
+//	recordings             zset    recording ids by request in ms                     trimmed
+//	recordings:<meeting>   zset    its recordings likewise                            with its meeting
+//	jibri:<session id>     string  Jibri's own session id to recording id             Retention after its last change
 //
 // "Trimmed" indexes lose what is past Retention whenever an entry joins them.
 // A meeting is closed when it has ended and its room was seen to be gone.
-//
-// Laid out for what is to come, with nothing that writes them yet:
-//
-//	recording:<id>         hash    state, file, size, meeting and session             Retention after its end
-//	recordings:<meeting>   zset    recording ids by start in ms                       with its meeting
-//	jibri:<session id>     string  Jibri's own session id to recording id             Retention
 
 // How long things are kept.
 const (
@@ -85,6 +83,10 @@ func (k keys) open() string                     { return string(k) + "open" }
 func (k keys) room(room string) string          { return string(k) + "room:" + room }
 func (k keys) meetings() string                 { return string(k) + "meetings" }
 func (k keys) inState(s meeting.State) string   { return string(k) + "meetings:" + string(s) }
+func (k keys) recording(id string) string       { return string(k) + "recording:" + id }
+func (k keys) recordings() string               { return string(k) + "recordings" }
+func (k keys) recordingsOf(mtg string) string   { return string(k) + "recordings:" + mtg }
+func (k keys) jibri(session string) string      { return string(k) + "jibri:" + session }
 func (k keys) events() string                   { return string(k) + "events" }
 func (k keys) lane(endpoint, mtg string) string { return string(k) + "lane:" + endpoint + ":" + mtg }
 func (k keys) due(endpoint string) string       { return string(k) + "due:" + endpoint }

@@ -24,6 +24,7 @@ type Memory struct {
 	mu       sync.Mutex
 	meetings map[string]storedMeeting
 	sessions map[string]meeting.Session
+	recorded map[string]meeting.Recording              // by id
 	people   map[string]map[string]meeting.Participant // by session, by id
 	log      []json.RawMessage
 	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
@@ -82,6 +83,10 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 		}
 		put(&s.people, of.id, people)
 	}
+	for _, rec := range c.Recordings {
+		rec.Files = slices.Clone(rec.Files)
+		put(&s.recorded, rec.ID, rec)
+	}
 	if len(c.Notices) > 0 && s.grown != nil {
 		close(s.grown)
 		s.grown = nil
@@ -106,7 +111,7 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 // taken returns the meeting that has the room of a new one, or its external id.
 func (s *Memory) taken(m meeting.Meeting) string {
 	for id, other := range s.meetings {
-		if other.Room == m.Room && !other.Meeting.Over() {
+		if other.Room == m.Room && other.HoldsRoom() {
 			return id
 		}
 	}

@@ -7,21 +7,22 @@ import (
 
 // Operations that are measured.
 const (
-	opCommit   = "commit"
-	opOpen     = "open"
-	opLoad     = "load"
-	opForget   = "forget"
-	opList     = "list"
-	opSessions = "sessions" // of a meeting, or one
-	opPeople   = "people"   // of a session
-	opEvents   = "events"
-	opExchange = "exchange" // with the lanes of an endpoint
-	opWebhooks = "webhooks" // all else about endpoints
-	opLease    = "lease"
-	opPing     = "ping"
-	opReplies  = "replies" // to requests that may be repeated
-	opKeys     = "apikeys"
-	opLinks    = "links"
+	opCommit     = "commit"
+	opOpen       = "open"
+	opLoad       = "load"
+	opForget     = "forget"
+	opList       = "list"
+	opSessions   = "sessions" // of a meeting, or one
+	opPeople     = "people"   // of a session
+	opEvents     = "events"
+	opExchange   = "exchange" // with the lanes of an endpoint
+	opWebhooks   = "webhooks" // all else about endpoints
+	opLease      = "lease"
+	opPing       = "ping"
+	opReplies    = "replies" // to requests that may be repeated
+	opKeys       = "apikeys"
+	opLinks      = "links"
+	opRecordings = "recordings"
 )
 
 // Reasons for an error.
@@ -60,7 +61,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "1 while this process leads its site, else 0.",
 		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opExchange, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opExchange, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther} {

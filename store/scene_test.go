@@ -18,6 +18,9 @@ type contract interface {
 	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
 	Session(ctx context.Context, id string) (meeting.Session, error)
 	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
+	Recording(ctx context.Context, id string) (meeting.Recording, error)
+	RecordingOf(ctx context.Context, jibriSession string) (meeting.Recording, error)
+	Recordings(ctx context.Context, f meeting.RecordingFilter, cursor string, limit int) ([]meeting.Recording, string, error)
 	Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error)
 	Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error)
 	Keep(ctx context.Context, name string, value []byte, life time.Duration) error
@@ -162,4 +165,26 @@ func idsOf(meetings []meeting.Meeting) []string {
 		ids = append(ids, m.ID)
 	}
 	return ids
+}
+
+// said is what the focus says of a recording that Jibri knows by the name.
+func said(session, status string) meeting.FocusSaid {
+	f := meeting.FocusSays{Here: true, Status: status}
+	if session != "" {
+		f.Session = "j-" + session
+	}
+	return meeting.FocusSaid{Focus: f}
+}
+
+// file is that a file of the newest such recording was handed over.
+func (s *scene) file(session string) meeting.RecordingStored {
+	f := meeting.RecordingStored{JibriSession: session, Recorder: "jibri1", Files: []meeting.RecordingFile{
+		{Name: "a.mp4", Dir: session, Storage: meeting.StorageFile, Path: session + "/a.mp4", Size: 1},
+	}}
+	for _, r := range s.m.Recordings {
+		if r.JibriSession == session {
+			f.Recording = r
+		}
+	}
+	return f
 }
