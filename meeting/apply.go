@@ -162,6 +162,7 @@ func (d *draft) observe(f Fact) {
 		d.renamed(f.From, f.To)
 	case Roster:
 		d.found(func() { d.roster(f) })
+		d.focusSaid(f.Focus)
 	case FocusSaid:
 		d.focusSaid(f.Focus)
 	case SightLost:

@@ -64,8 +64,11 @@ type NickChanged struct{ From, To string }
 
 // Roster is everybody who is in the room, told at once: after entering, or
 // when reconciling. Who is missing left, who is new joined, some time between
-// the moment usher last knew and now.
-type Roster struct{ Occupants []Occupant }
+// the moment usher last knew and now. Focus is what the focus says meanwhile.
+type Roster struct {
+	Occupants []Occupant
+	Focus     FocusSays
+}
 
 // RoomGone says that the room does not exist, and why everybody is out.
 type RoomGone struct{ Reason LeftReason }

@@ -19,7 +19,7 @@ func (d *draft) heard(said FocusSays) {
 		d.saidOn(said)
 	case said.Here && said.Status == focusOff:
 		d.saidOff(said)
-	default:
+	case said.Status == "":
 		// It left, or came back without memory: what it started may go on.
 		for i := range d.m.Recordings {
 			r := d.m.Recordings[i]

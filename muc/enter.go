@@ -130,6 +130,7 @@ func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 	r.mu.Lock()
 	rm.phase, rm.arrived = entering, arrived
 	rm.view, rm.burst, rm.order = map[string]seen{}, map[string]meeting.Occupant{}, nil
+	rm.says = meeting.FocusSays{}
 	rm.since, rm.visited, rm.emptySince, rm.unmoderated = time.Now(), false, time.Time{}, time.Time{}
 	r.mu.Unlock()
 

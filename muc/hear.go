@@ -91,6 +91,10 @@ func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presenc
 		if known && (was.kind == meeting.KindFocus || was.kind == meeting.KindHuman) {
 			r.considerLeaving(rm, at)
 		}
+		if known && was.kind == meeting.KindFocus {
+			r.focusSays(rm, at, meeting.FocusSays{})
+			return
+		}
 		if rm.phase != entering {
 			r.observe(rm.name, at, meeting.Gone{Nick: nick, Reason: p.leftReason()})
 		}
@@ -114,6 +118,20 @@ func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presenc
 	}
 	if rm.phase != entering {
 		r.observe(rm.name, at, meeting.Seen{Occupant: o})
+	}
+	if o.Kind == meeting.KindFocus {
+		r.focusSays(rm, at, p.focusSays())
+	}
+}
+
+// focusSays passes on what the focus says about recording, when it is new.
+func (r *Rooms) focusSays(rm *room, at time.Time, says meeting.FocusSays) {
+	if rm.says == says {
+		return
+	}
+	rm.says = says
+	if rm.phase != entering {
+		r.observe(rm.name, at, meeting.FocusSaid{Focus: says})
 	}
 }
 
@@ -142,7 +160,7 @@ func (r *Rooms) tellRoster(rm *room, at time.Time) {
 		}
 	}
 	rm.burst, rm.order, rm.retell, rm.sureAt = nil, nil, false, at
-	r.observe(rm.name, at, meeting.Roster{Occupants: occupants})
+	r.observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.says})
 }
 
 // lose takes note that usher cannot see the room although it may go on.

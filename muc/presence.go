@@ -26,14 +26,19 @@ const maxText = 256
 // presence is a presence in a room as Jitsi's clients, recorders and Jicofo
 // send it. Addresses stay strings: some that occur break mellium's jid.Parse.
 type presence struct {
-	From  string `xml:"from,attr"`
-	Type  string `xml:"type,attr"`
-	Nick  string `xml:"http://jabber.org/protocol/nick nick"`
-	Text  string `xml:"status"` // "switch_room", or the server's words on a lost connection
-	Mode  string `xml:"mode"`   // of a recorder: file or stream
-	Hand  string `xml:"jitsi_participant_raisedHand"`
-	Sound string `xml:"audiomuted"` // before SourceInfo, and still from dial-in
-	Sight string `xml:"videomuted"`
+	From string `xml:"from,attr"`
+	Type string `xml:"type,attr"`
+	Nick string `xml:"http://jabber.org/protocol/nick nick"`
+	Text string `xml:"status"` // "switch_room", or the server's words on a lost connection
+	Mode string `xml:"mode"`   // of a recorder: file or stream
+	// SessionID is Jibri's own id of what a recorder records.
+	SessionID string `xml:"session_id"`
+	// Recording is what the focus says of the room's recording; it stays in
+	// every later presence.
+	Recording *recordingStatus `xml:"http://jitsi.org/protocol/jibri jibri-recording-status"`
+	Hand      string           `xml:"jitsi_participant_raisedHand"`
+	Sound     string           `xml:"audiomuted"` // before SourceInfo, and still from dial-in
+	Sight     string           `xml:"videomuted"`
 	// SourceInfo is JSON: source name → {muted, videoType}.
 	SourceInfo string `xml:"SourceInfo"`
 	Features   []struct {
@@ -64,6 +69,26 @@ type presence struct {
 			XMLName xml.Name
 		} `xml:",any"`
 	} `xml:"error"`
+}
+
+// recordingStatus is in the focus's presence (jitsi-xmpp-extensions,
+// RecordingStatus).
+type recordingStatus struct {
+	Status    string `xml:"status,attr"`
+	Session   string `xml:"session_id,attr"`
+	Failure   string `xml:"failure_reason,attr"`
+	Initiator string `xml:"initiator,attr"` // occupant address
+}
+
+// focusSays returns what the focus's presence says about recording.
+func (p *presence) focusSays() meeting.FocusSays {
+	says := meeting.FocusSays{Here: true}
+	if r := p.Recording; r != nil && r.Session != "" && len(r.Session) <= maxText {
+		_, _, nick := splitAddress(r.Initiator)
+		says.Session, says.Status = r.Session, clip(r.Status)
+		says.Failure, says.Initiator = clip(r.Failure), clip(nick)
+	}
+	return says
 }
 
 // Status codes (XEP-0045 §15.6.2).
@@ -145,6 +170,12 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 		} else {
 			doubts = append(doubts, "identity")
 		}
+	}
+	if kind == meeting.KindRecorder {
+		o.Recording = clip(p.SessionID)
+	}
+	if p.Recording != nil && kind != meeting.KindFocus {
+		doubts = append(doubts, "recording")
 	}
 	o.HandRaised, _ = strconv.ParseInt(p.Hand, 10, 64)
 	o.Audio, o.Video, o.Screen = media(nick, p)

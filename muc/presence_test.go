@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -42,8 +43,8 @@ func TestCaptures(t *testing.T) {
 				continue
 			}
 			o, doubts := testSite.occupant(nick, &p)
-			fmt.Fprintf(&b, "  %s %s %s name=%q user=%q email=%q audio=%q video=%q screen=%q hand=%d self=%v doubts=%v jid=%s\n",
-				o.Nick, o.Kind, o.Role, o.Name, o.UserID, o.Email, o.Audio, o.Video, o.Screen, o.HandRaised, p.has(statusSelf), doubts, o.JID)
+			fmt.Fprintf(&b, "  %s %s %s name=%q user=%q email=%q audio=%q video=%q screen=%q hand=%d self=%v doubts=%v jid=%s%s\n",
+				o.Nick, o.Kind, o.Role, o.Name, o.UserID, o.Email, o.Audio, o.Video, o.Screen, o.HandRaised, p.has(statusSelf), doubts, o.JID, recordingOf(o, &p))
 		}
 	}
 	const golden = "testdata/captures.golden"
@@ -58,6 +59,45 @@ func TestCaptures(t *testing.T) {
 	}
 	if b.String() != string(want) {
 		t.Errorf("captures decode to\n%s", b.String())
+	}
+}
+
+// recordingOf is what a presence says about recording.
+func recordingOf(o meeting.Occupant, p *presence) string {
+	switch says := p.focusSays(); {
+	case o.Recording != "":
+		return " records=" + o.Recording
+	case o.Kind == meeting.KindFocus && says.Session != "":
+		return fmt.Sprintf(" says=%s %s by=%q failure=%q", says.Status, says.Session, says.Initiator, says.Failure)
+	}
+	return ""
+}
+
+// TestRecordingIsBelievedFromTheFocusAlone forges its word under its nick, and
+// a recorder's without its domain.
+func TestRecordingIsBelievedFromTheFocusAlone(t *testing.T) {
+	const status = `<jibri-recording-status xmlns='http://jitsi.org/protocol/jibri' status='on' session_id='s1' initiator='r@muc.meet.jitsi/aa'/>`
+	stanza := func(nick, jid, inside string) presence {
+		return decode(t, `<presence from='r@muc.meet.jitsi/`+nick+`'>`+inside+`<x xmlns='http://jabber.org/protocol/muc#user'><item jid='`+jid+`' role='moderator'/></x></presence>`)
+	}
+	p := stanza("focus", "focus@auth.meet.jitsi/focus", status)
+	if o, doubts := testSite.occupant("focus", &p); o.Kind != meeting.KindFocus || len(doubts) > 0 {
+		t.Errorf("the focus is %s, doubts %v", o.Kind, doubts)
+	}
+	if got, want := p.focusSays(), (meeting.FocusSays{Here: true, Session: "s1", Status: "on", Initiator: "aa"}); got != want {
+		t.Errorf("the focus says %+v, want %+v", got, want)
+	}
+	p = stanza("focus", "mallory@meet.jitsi/web", status)
+	if o, doubts := testSite.occupant("focus", &p); o.Kind != meeting.KindHuman || !slices.Equal(doubts, []string{"focus", "recording"}) {
+		t.Errorf("a forger is %s, doubts %v", o.Kind, doubts)
+	}
+	p = stanza("rr", "recorder@hidden.meet.jitsi/x", "<session_id>s1</session_id><mode>file</mode>")
+	if o, _ := testSite.occupant("rr", &p); o.Kind != meeting.KindRecorder || o.Recording != "s1" {
+		t.Errorf("a recorder is %s and records %q", o.Kind, o.Recording)
+	}
+	p = stanza("rr", "mallory@meet.jitsi/web", "<session_id>s1</session_id><mode>file</mode>")
+	if o, _ := testSite.occupant("rr", &p); o.Recording != "" {
+		t.Errorf("a human records %q", o.Recording)
 	}
 }
 

@@ -80,6 +80,9 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	for nick, o := range rm.burst {
 		rm.view[nick] = seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
 	}
+	if _, _, focus := rm.humans(); !focus {
+		rm.says = meeting.FocusSays{}
+	}
 	r.tellRoster(rm, time.Now())
 	r.considerLeaving(rm, time.Now())
 	return true

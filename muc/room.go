@@ -46,6 +46,7 @@ type room struct {
 	told    bool                        // the room has answered a resync
 	arrived chan error                  // ends the wait of an entry or a leave
 	role    meeting.Role                // our own
+	says    meeting.FocusSays           // what the focus last said
 	since   time.Time                   // of the entry
 
 	retell      bool      // the meeting missed presences: tell the roster anew
@@ -97,7 +98,7 @@ func (a *allowance) wait(l *rate.Limiter) time.Duration {
 
 // leave forgets what only holds inside.
 func (rm *room) leave() {
-	rm.phase, rm.view, rm.burst = outside, nil, nil
+	rm.phase, rm.view, rm.burst, rm.says = outside, nil, nil, meeting.FocusSays{}
 	rm.signal(&refusedError{condition: "unavailable"})
 }
 

@@ -56,6 +56,9 @@ const (
 	// emptyStay is how long usher stays once the last human has left, unless
 	// the focus goes first: whoever stays keeps the conference alive.
 	emptyStay = 5 * time.Second
+	// recordingStay is the same while a recording is to end first. The meeting
+	// gives up on it before that.
+	recordingStay = 20 * time.Second
 	// unvisitedStay is the same for a room that no human ever came to.
 	unvisitedStay = 30 * time.Second
 
@@ -200,8 +203,12 @@ func (r *Rooms) Want(name string, w meeting.Want) {
 		rm = &room{name: name}
 		r.rooms[name] = rm
 	}
+	stayed := rm.want == meeting.WantStay
 	rm.want = w
 	if rm.phase == inside && w != meeting.WantNothing && w != meeting.WantClosed {
+		if humans, _, _ := rm.humans(); stayed && humans == 0 {
+			r.schedule(rm, 0) // there was a reason to stay, and it is gone
+		}
 		return // the usual case: nothing to do before the next check
 	}
 	rm.seenBefore = rm.seenBefore || w == meeting.WantRegain

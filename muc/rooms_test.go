@@ -378,3 +378,29 @@ func TestRoomThatUsherMayNotEndIsAProblemOfTheSite(t *testing.T) {
 		}
 	})
 }
+
+func TestStaysWhileARecordingIsToEnd(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		follow(s, r, seen)
+		r.Want("standup", meeting.WantStay)
+		s.leave("standup", "aa", "")
+		time.Sleep(10 * time.Second)
+		if !s.usherIn("standup") {
+			t.Error("usher left before the recording had ended")
+		}
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		if s.usherIn("standup") {
+			t.Error("usher stays although nothing holds it any more")
+		}
+
+		s.join("standup", "bb", person{})
+		time.Sleep(2 * time.Second)
+		r.Want("standup", meeting.WantStay)
+		s.leave("standup", "bb", "")
+		time.Sleep(21 * time.Second)
+		if s.usherIn("standup") {
+			t.Error("usher stays for ever, which keeps the conference alive")
+		}
+	})
+}

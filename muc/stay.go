@@ -53,7 +53,11 @@ func (rm *room) shouldLeave(now time.Time) (bool, time.Duration) {
 	case !focus:
 		return true, 0
 	}
-	left := rm.emptySince.Add(emptyStay).Sub(now)
+	stay := emptyStay
+	if rm.want == meeting.WantStay {
+		stay = recordingStay
+	}
+	left := rm.emptySince.Add(stay).Sub(now)
 	return left <= 0, left
 }
 
