@@ -63,6 +63,8 @@ type Config struct {
 	WebhookSecrets []WebhookSecret `name:"webhook-secret" env:"USHER_WEBHOOK_SECRET" placeholder:"NAME=whsec_..." help:"Their signing keys, whsec_ and base64 of 24 to 64 bytes; two of one name while rotating, the newer first."`
 	WebhookAllow   []netip.Prefix  `name:"webhook-allow" help:"Networks of receivers that are not on the public internet; over http too."`
 
+	Recording
+
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`
 }
@@ -80,6 +82,7 @@ func (c *Config) AfterApply() error {
 	follow(&c.FocusJID, "focus@auth."+c.XMPPDomain)
 	follow(&c.ComponentDomain, "usher."+c.XMPPDomain)
 	follow(&c.TLSServerName, c.XMPPDomain)
+	follow(&c.Brewery, "jibribrewery@internal-muc."+c.XMPPDomain)
 	var problems []error
 	if c.ComponentSecret == "" {
 		problems = append(problems, errors.New("component-secret is missing"))
@@ -92,7 +95,7 @@ func (c *Config) AfterApply() error {
 			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
 		}
 	}
-	problems = append(problems, c.checkWebhooks())
+	problems = append(problems, c.checkWebhooks(), c.Recording.check())
 	return errors.Join(problems...)
 }
 

@@ -22,6 +22,9 @@ var noticeTypes = []meeting.NoticeType{
 	meeting.MeetingCreated, meeting.MeetingUpdated, meeting.MeetingEnding, meeting.MeetingEnded,
 	meeting.SessionStarted, meeting.SessionEnded,
 	meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,
+	meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
+	meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
+	meeting.RecordingWasAborted, meeting.RecordingWasDeleted,
 }
 
 func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
@@ -61,6 +64,7 @@ type occupancy struct{ t *term }
 var (
 	meetingsDesc     = prometheus.NewDesc("usher_meetings", "Meetings that are not over, by state.", []string{"state"}, nil)
 	participantsDesc = prometheus.NewDesc("usher_participants", "People and services in meetings now, by kind.", []string{"kind"}, nil)
+	recordingsDesc   = prometheus.NewDesc("usher_recordings", "Recordings that are not settled, by state.", []string{"state"}, nil)
 	staleDesc        = prometheus.NewDesc("usher_meetings_stale", "Meetings with people whose room usher cannot see.", nil, nil)
 )
 
@@ -69,10 +73,15 @@ func (o *occupancy) Describe(ch chan<- *prometheus.Desc) {
 	ch <- meetingsDesc
 	ch <- participantsDesc
 	ch <- staleDesc
+	ch <- recordingsDesc
 }
 
 // Collect implements prometheus.Collector.
 func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
+	recordings := map[meeting.RecordingState]int{
+		meeting.RecordingRequested: 0, meeting.RecordingQueued: 0, meeting.RecordingStarting: 0,
+		meeting.RecordingOn: 0, meeting.RecordingStopping: 0, meeting.RecordingProcessing: 0,
+	}
 	var created, live, stale, humans, recorders, others int
 	o.t.tracker.Each(func(m meeting.Meeting) {
 		switch m.State() {
@@ -83,6 +92,11 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 		}
 		if !m.StaleSince.IsZero() {
 			stale++
+		}
+		for _, r := range m.Recordings {
+			if !r.State.Settled() {
+				recordings[r.State]++
+			}
 		}
 		who := m.Occupancy()
 		humans += who.Humans
@@ -95,6 +109,9 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 	gauge(meetingsDesc, created, "created")
 	gauge(meetingsDesc, live, "live")
 	gauge(staleDesc, stale)
+	for state, n := range recordings {
+		gauge(recordingsDesc, n, string(state))
+	}
 	gauge(participantsDesc, humans, "human")
 	gauge(participantsDesc, recorders, "recorder")
 	gauge(participantsDesc, others, "other")

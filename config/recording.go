@@ -1,0 +1,60 @@
+package config
+
+import (
+	"errors"
+	"strings"
+)
+
+// Recording is what serve needs to record.
+type Recording struct {
+	Brewery         string        `placeholder:"jibribrewery@internal-muc.DOMAIN" help:"Room in which the site's Jibris wait for work; usher watches them there where the site lets it in."`
+	RecorderKeys    []RecorderKey `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
+	JibriHookSecret Secret        `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8080/internal/jibri/SECRET."`
+	RecordingsDir   string        `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
+	LinkSecret      Secret        `help:"Signs links to files; without one they are good until usher restarts, and only at the process that made them."`
+	S3              S3            `embed:"" prefix:"s3-"`
+}
+
+// S3 is object storage as usher itself reaches it, for links to what recorders
+// stored there, and to delete it.
+type S3 struct {
+	Endpoint  string `help:"Host and port of the S3 server, such as s3.eu-central-1.amazonaws.com; http:// in front of it for one without TLS."`
+	Region    string `help:"Its region."`
+	AccessKey string `help:"Access key with which usher reads and deletes recordings."`
+	SecretKey Secret `help:"Its secret."`
+}
+
+// RecorderKey is what a recorder signs with when it hands a file over.
+type RecorderKey struct {
+	Name string
+	Key  Secret
+}
+
+// UnmarshalText reads NAME=SECRET. Its error quotes nothing.
+func (k *RecorderKey) UnmarshalText(text []byte) error {
+	name, key, ok := strings.Cut(string(text), "=")
+	if !ok || name == "" || len(key) < minKey {
+		return errors.New("a recorder-key is given as NAME=SECRET, the secret 16 characters or more")
+	}
+	*k = RecorderKey{name, Secret(key)}
+	return nil
+}
+
+// check reports what cannot work.
+func (r *Recording) check() error {
+	var problems []error
+	seen := map[string]bool{}
+	for _, k := range r.RecorderKeys {
+		if seen[k.Name] {
+			problems = append(problems, errors.New("recorder-key names "+k.Name+" twice"))
+		}
+		seen[k.Name] = true
+	}
+	if r.JibriHookSecret != "" && (len(r.JibriHookSecret) < minKey || strings.ContainsAny(string(r.JibriHookSecret), "/?#%")) {
+		problems = append(problems, errors.New("jibri-hook-secret must have 16 characters or more, and none of / ? # %"))
+	}
+	if (r.S3.Endpoint == "") != (r.S3.AccessKey == "" && r.S3.SecretKey == "") {
+		problems = append(problems, errors.New("s3-endpoint, s3-access-key and s3-secret-key belong together"))
+	}
+	return errors.Join(problems...)
+}
