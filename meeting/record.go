@@ -254,7 +254,7 @@ func (d *draft) accepted(r *Recording, jibriSession string) error {
 	case r.JibriSession == jibriSession:
 		return nil // the focus said so first
 	}
-	r.JibriSession = jibriSession
+	r.JibriSession, r.Detail = jibriSession, ""
 	if r.Waits != "" && r.State == RecordingStarting {
 		r.Waits = ""
 		d.tell(r, RecordingIsStarting)
@@ -292,6 +292,7 @@ func (d *draft) refused(r *Recording, f RecordingRefused) {
 		return
 	case RefusedNotReady:
 		r.Attempts--
+		r.Detail = shorten(f.Detail) // should it never become ready
 		again(readyPause)
 		return
 	case RefusedExists:

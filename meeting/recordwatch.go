@@ -59,7 +59,8 @@ func (d *draft) saidOn(said FocusSays) {
 		if r.StartedAt.IsZero() {
 			r.StartedAt = d.at
 		}
-		r.StoppedAt, r.SettledAt, r.Doubt, r.Stop, r.Failure, r.Waits = time.Time{}, time.Time{}, time.Time{}, "", "", ""
+		r.StoppedAt, r.SettledAt, r.Doubt = time.Time{}, time.Time{}, time.Time{}
+		r.Stop, r.Failure, r.Detail, r.Waits = "", "", "", ""
 		d.move(r, RecordingOn, RecordingStarted)
 	}
 }

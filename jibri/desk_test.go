@@ -1,0 +1,268 @@
+package jibri_test
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"mellium.im/xmpp/stanza"
+
+	"usher/meeting"
+)
+
+func wantState(t *testing.T, s *site, room string, want meeting.RecordingState) meeting.Recording {
+	t.Helper()
+	synctest.Wait()
+	r := s.recording(room)
+	if r.State != want {
+		t.Fatalf("the recording of %s is %s (%s %s %s), want %s", room, r.State, r.Waits, r.Failure, r.Detail, want)
+	}
+	return r
+}
+
+func TestStartAndStop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 1, false)
+		m := s.live(t, "standup")
+		s.record(t, m)
+		time.Sleep(2 * time.Second)
+		r := wantState(t, s, "standup", meeting.RecordingOn)
+		if r.JibriSession != "session-1" || r.Attempts != 1 {
+			t.Errorf("session %q after %d attempts, want session-1 after 1", r.JibriSession, r.Attempts)
+		}
+		s.stop(t, "standup")
+		synctest.Wait()
+		wantState(t, s, "standup", meeting.RecordingProcessing)
+		if s.stops != 1 {
+			t.Errorf("told to stop %d times, want once", s.stops)
+		}
+	})
+}
+
+// TestQueueInOrder has 200 meetings ask at once for 20 recorders, each for a
+// minute. All are recorded once, in the order in which they asked; those with a
+// priority go first.
+func TestQueueInOrder(t *testing.T) {
+	for _, blind := range []bool{false, true} {
+		t.Run(fmt.Sprintf("blind=%v", blind), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const meetings, recorders = 200, 20
+				s := newSite(t, recorders, blind)
+				var want []string
+				for i := range meetings {
+					room := fmt.Sprintf("room-%03d", i)
+					m := s.live(t, room)
+					var priority *int
+					if i == meetings-1 {
+						priority = new(int)
+						*priority = 5
+					} else {
+						want = append(want, room)
+					}
+					if _, err := s.tracker.Do(t.Context(), m.ID, meeting.RecordingWanted{Priority: priority}); err != nil {
+						t.Fatal(err)
+					}
+					time.Sleep(time.Millisecond)
+				}
+				time.Sleep(30 * time.Second)
+				if n := len(s.desk.Queue()); n != meetings-recorders {
+					t.Errorf("%d wait, want %d", n, meetings-recorders)
+				}
+				// Blind, it is asked for one at a time: the last one was there by then.
+				if first := s.desk.Queue()[0]; !blind && first.Priority != 5 {
+					t.Errorf("the first in line has priority %d, want 5", first.Priority)
+				}
+				ended := 0
+				for range 600 {
+					s.mu.Lock()
+					over := slices.Clone(s.order[ended:])
+					s.mu.Unlock()
+					for _, room := range over {
+						if s.recording(room).State == meeting.RecordingOn {
+							s.stop(t, room)
+							ended++
+						} else {
+							break
+						}
+					}
+					if ended == meetings {
+						break
+					}
+					time.Sleep(2 * time.Second)
+				}
+				// Calls that are under way at once, at most one for each recorder, have
+				// no order among them.
+				synctest.Wait()
+				slack := recorders
+				if blind {
+					slack = 1
+				}
+				at := slices.Index(s.order, fmt.Sprintf("room-%03d", meetings-1))
+				if at < 0 || at >= recorders+slack {
+					t.Errorf("the meeting with priority was recorded as number %d", at)
+				}
+				got := slices.Delete(slices.Clone(s.order), at, at+1)
+				if len(got) != len(want) {
+					t.Errorf("%d recordings, want %d", len(got), len(want))
+				}
+				for i, room := range want {
+					if place := slices.Index(got, room); place < 0 || place-i >= slack || i-place >= slack {
+						t.Errorf("%s was recorded as number %d, want about %d", room, place, i)
+					}
+				}
+			})
+		})
+	}
+}
+
+func TestQueueTellsWhy(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 0, true)
+		s.answer = func(context.Context, string, string) error {
+			return stanza.Error{Condition: stanza.ServiceUnavailable}
+		}
+		s.record(t, s.live(t, "one"))
+		s.record(t, s.live(t, "two"))
+		time.Sleep(30 * time.Second)
+		for _, room := range []string{"one", "two"} {
+			if r := wantState(t, s, room, meeting.RecordingQueued); r.Waits != meeting.ReasonNoRecorder {
+				t.Errorf("%s waits because of %q, want no recorder", room, r.Waits)
+			}
+		}
+	})
+}
+
+// TestAnswers plays each answer of the focus once, and says what becomes of the
+// recording.
+func TestAnswers(t *testing.T) {
+	refuse := func(c stanza.Condition) error { return stanza.Error{Condition: c} }
+	for name, c := range map[string]struct {
+		err  error
+		want meeting.RecordingState
+	}{
+		"no conference yet":     {refuse(stanza.ItemNotFound), meeting.RecordingOn},
+		"usher not in the room": {refuse(stanza.NotAcceptable), meeting.RecordingOn},
+		"no rights":             {refuse(stanza.NotAllowed), meeting.RecordingOn},
+		"stream lost":           {errLost, meeting.RecordingOn},
+		"recorders failed":      {refuse(stanza.InternalServerError), meeting.RecordingOn},
+		"wrong request":         {refuse(stanza.BadRequest), meeting.RecordingFailed},
+		"something else":        {refuse(stanza.Gone), meeting.RecordingOn},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, 1, false)
+				var asked atomic.Bool
+				s.answer = func(context.Context, string, string) error {
+					if asked.Swap(true) {
+						return nil
+					}
+					return c.err
+				}
+				s.record(t, s.live(t, "standup"))
+				time.Sleep(20 * time.Second)
+				r := wantState(t, s, "standup", c.want)
+				if c.want == meeting.RecordingFailed && r.Detail == "" {
+					t.Error("it failed without a detail")
+				}
+				if name == "no rights" && s.owned != 1 {
+					t.Errorf("ownership was asked for %d times, want once", s.owned)
+				}
+			})
+		})
+	}
+}
+
+// TestSilentFocus holds one meeting up, and not the others.
+func TestSilentFocus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 2, true)
+		s.answer = func(ctx context.Context, room, _ string) error {
+			if room == "silent" {
+				<-ctx.Done()
+				return context.Cause(ctx)
+			}
+			return nil
+		}
+		s.record(t, s.live(t, "silent"))
+		time.Sleep(time.Second)
+		s.record(t, s.live(t, "other"))
+		time.Sleep(10 * time.Second)
+		wantState(t, s, "other", meeting.RecordingOn)
+		time.Sleep(5 * time.Minute)
+		if r := wantState(t, s, "silent", meeting.RecordingFailed); r.Failure != meeting.FailNoAnswer {
+			t.Errorf("it failed with %s, want %s", r.Failure, meeting.FailNoAnswer)
+		}
+	})
+}
+
+// TestStartedAfterAll stops what the focus started for a recording that was
+// cancelled meanwhile.
+func TestStartedAfterAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 1, false)
+		s.startTime = 30 * time.Second
+		s.record(t, s.live(t, "standup"))
+		time.Sleep(time.Second)
+		s.stop(t, "standup")
+		time.Sleep(40 * time.Second)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.stops == 0 || s.sessions["standup"] != "" {
+			t.Errorf("told to stop %d times, the focus records %q", s.stops, s.sessions["standup"])
+		}
+	})
+}
+
+// TestForgetfulFocus has a focus that restarted and knows nothing of a recorder
+// that is still in: it is put out.
+func TestForgetfulFocus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 1, false)
+		s.record(t, s.live(t, "standup"))
+		time.Sleep(2 * time.Second)
+		r := wantState(t, s, "standup", meeting.RecordingOn)
+		s.tracker.Observe("standup", time.Now(), meeting.Seen{Occupant: meeting.Occupant{
+			Nick: "recorder", Kind: meeting.KindRecorder, Role: meeting.RoleModerator, Recording: r.JibriSession,
+		}})
+		s.tracker.Observe("standup", time.Now(), meeting.FocusSaid{})
+		s.tracker.Observe("standup", time.Now(), meeting.FocusSaid{Focus: meeting.FocusSays{Here: true}})
+		s.mu.Lock()
+		delete(s.sessions, "standup")
+		s.mu.Unlock()
+		time.Sleep(5 * time.Minute)
+		wantState(t, s, "standup", meeting.RecordingOn) // the recorder vouches for it
+		s.stop(t, "standup")
+		time.Sleep(time.Second)
+		wantState(t, s, "standup", meeting.RecordingProcessing)
+		if !slices.Equal(s.kicked, []string{"recorder"}) {
+			t.Errorf("put out %v, want the recorder", s.kicked)
+		}
+	})
+}
+
+// TestTwiceIsOnce asks for a recording of one meeting many times at once.
+func TestTwiceIsOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 5, false)
+		m := s.live(t, "standup")
+		ids := make(chan string, 50)
+		for range cap(ids) {
+			go func() { ids <- s.record(t, m).ID }()
+		}
+		first := <-ids
+		for range cap(ids) - 1 {
+			if id := <-ids; id != first {
+				t.Errorf("recordings %s and %s of one meeting", first, id)
+			}
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if s.asked != 1 {
+			t.Errorf("the focus was asked %d times, want once", s.asked)
+		}
+	})
+}

@@ -1,0 +1,146 @@
+package jibri
+
+import (
+	"context"
+	"encoding/json"
+	"encoding/xml"
+	"errors"
+	"fmt"
+	"time"
+
+	"mellium.im/xmpp/stanza"
+
+	"usher/meeting"
+)
+
+const (
+	// startPatience bounds the wait for the focus to find a recorder. It gives
+	// each of up to six 15 s (jicofo.jibri.reply-timeout, num-retries).
+	startPatience = 90 * time.Second
+	// stopPatience is the same for the end of a recording, which it answers at once.
+	stopPatience = 10 * time.Second
+)
+
+var errNoAnswer = errors.New("jibri: no answer from the focus")
+
+// Stream sends from one address of an XMPP stream.
+type Stream interface {
+	// Send queues a presence or message.
+	Send(ctx context.Context, kind, to, typ string, payload ...any) error
+	// IQ blocks for the answer; an error answer is a mellium stanza.Error.
+	IQ(ctx context.Context, to, typ string, payload, reply any) error
+}
+
+// command is a request to the focus (jitsi-xmpp-extensions, JibriIq).
+type command struct {
+	XMLName xml.Name `xml:"http://jitsi.org/protocol/jibri jibri"`
+	Action  string   `xml:"action,attr"` // start or stop
+	Mode    string   `xml:"recording_mode,attr"`
+	AppData string   `xml:"app_data,attr,omitempty"` // JSON; see appData
+}
+
+// appData is what travels through the focus to Jibri, which writes everything
+// below file_recording_metadata into the file's metadata.json.
+type appData struct {
+	Metadata struct {
+		Share bool `json:"share"`
+		Usher struct {
+			MeetingID   string `json:"meeting_id"`
+			RecordingID string `json:"recording_id"`
+		} `json:"usher"`
+	} `json:"file_recording_metadata"`
+}
+
+// focus asks Jicofo, which is the occupant named focus of each room. It answers
+// occupants only.
+type focus struct {
+	occupant Stream
+	muc      string // domain of the main MUC
+}
+
+func (f focus) address(room string) string { return room + "@" + f.muc + "/focus" }
+
+// start asks for a recorder and blocks for at most startPatience. It returns
+// Jibri's id of the recording, or why there is none. An error means that ctx
+// ended, which leaves open what the focus does.
+func (f focus) start(ctx context.Context, r meeting.Recording) (session string, refusal meeting.Refusal, detail string, err error) {
+	var data appData
+	data.Metadata.Usher.MeetingID, data.Metadata.Usher.RecordingID = r.MeetingID, r.ID
+	text, err := json.Marshal(data)
+	if err != nil {
+		return "", "", "", err
+	}
+	var reply struct {
+		Session string `xml:"session_id,attr"`
+	}
+	err = f.ask(ctx, startPatience, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
+	switch {
+	case ctx.Err() != nil:
+		return "", "", "", context.Cause(ctx)
+	case err == nil && reply.Session == "":
+		return "", meeting.RefusedSilent, "the focus named no session", nil
+	case err == nil:
+		return reply.Session, "", "", nil
+	}
+	refusal, detail = refused(err)
+	return "", refusal, detail, nil
+}
+
+// stop asks for the end of the room's recording and blocks for at most
+// stopPatience. unknown means that the focus knows of none. Otherwise its
+// presence is what tells of the end; an error is a reason to ask again.
+func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
+	err = f.ask(ctx, stopPatience, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
+	var e stanza.Error
+	if errors.As(err, &e) && e.Condition == stanza.ItemNotFound && text(e) == "Unknown session" {
+		return true, nil
+	}
+	return false, err
+}
+
+func (f focus) ask(ctx context.Context, patience time.Duration, r meeting.Recording, c command, reply any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, patience, errNoAnswer)
+	defer cancel()
+	return f.occupant.IQ(ctx, f.address(r.Room), "set", c, reply)
+}
+
+// refused says what an error answer to a start means (Jicofo's BaseJibri and
+// JibriRecorder; Prosody's MUC when the focus or usher is not in the room).
+func refused(err error) (meeting.Refusal, string) {
+	var e stanza.Error
+	if !errors.As(err, &e) {
+		if errors.Is(err, errNoAnswer) {
+			return meeting.RefusedSilent, err.Error()
+		}
+		return meeting.RefusedNotReady, err.Error() // the stream has ended; the focus may have heard
+	}
+	refusal := meeting.RefusedBroken
+	switch e.Condition {
+	case stanza.ResourceConstraint:
+		refusal = meeting.RefusedBusy
+	case stanza.ServiceUnavailable:
+		refusal = meeting.RefusedNone
+	case stanza.ItemNotFound, stanza.NotAcceptable:
+		// No conference yet, or none any more; or the site has no brewery.
+		refusal = meeting.RefusedNotReady
+	case stanza.UnexpectedRequest:
+		refusal = meeting.RefusedExists
+	case stanza.Forbidden, stanza.NotAllowed:
+		refusal = meeting.RefusedNotAllowed
+	case stanza.BadRequest, stanza.FeatureNotImplemented, stanza.JIDMalformed:
+		refusal = meeting.RefusedInvalid
+	}
+	detail := fmt.Sprintf("the focus answered %s", e.Condition)
+	if t := text(e); t != "" {
+		detail += ": " + t
+	}
+	return refusal, detail
+}
+
+// text returns the words of a stanza error, if it has some.
+func text(e stanza.Error) string {
+	for _, t := range e.Text {
+		return t
+	}
+	return ""
+}

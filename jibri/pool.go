@@ -1,0 +1,438 @@
+package jibri
+
+import (
+	"cmp"
+	"context"
+	"encoding/xml"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"mellium.im/xmpp/stanza"
+
+	"usher/meeting"
+)
+
+const (
+	// poolNick is usher's nick in the brewery.
+	poolNick = "usher"
+	// enterPatience bounds the wait to be let in: a server that keeps strangers
+	// out of the brewery says nothing at all (mod_muc_filter_access).
+	enterPatience = 15 * time.Second
+	// enterPace is the time between two tries. Somebody has to change the
+	// server's configuration first, or a Jibri to come.
+	enterPace = time.Minute
+	// lookPace is how often usher asks whether it is still in (XEP-0410): a MUC
+	// that was reloaded tells nobody.
+	lookPace = time.Minute
+	// lookPatience bounds that question.
+	lookPatience = 10 * time.Second
+	// reportStay is how long a report over HTTP counts: Jibri repeats it every
+	// minute while it lives.
+	reportStay = 150 * time.Second
+	// goneStay is how long a recorder that left is shown as gone.
+	goneStay = 10 * time.Minute
+)
+
+// Sources of what is known of a recorder.
+const (
+	fromBrewery = "brewery"
+	fromWebhook = "webhook"
+)
+
+// PoolConfig configures a Pool; Stream and Brewery are required.
+type PoolConfig struct {
+	Stream  Stream // of an address of usher's component
+	Brewery string // bare address of the room in which the Jibris wait
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Pool knows the site's recorders: from the brewery, where the site lets usher
+// in, and from what Jibris report over HTTP. Its methods are safe for
+// concurrent use.
+type Pool struct {
+	cfg   PoolConfig
+	log   *slog.Logger
+	wake  func()        // a recorder may have become free; never nil
+	again chan struct{} // of length 1: look at the brewery again
+
+	mu       sync.Mutex
+	up       bool // the stream is
+	in       bool // usher is in the brewery
+	problem  string
+	arrived  chan error                  // ends the wait of an entry; nil without one
+	inside   map[string]meeting.Recorder // who is in the brewery, or was a moment ago
+	reported map[string]meeting.Recorder // over HTTP
+	heard    map[string]time.Time        // when that was
+}
+
+// NewPool returns a Pool that does nothing until Run.
+func NewPool(cfg PoolConfig) *Pool {
+	p := &Pool{
+		cfg: cfg, log: cfg.Log, wake: func() {}, again: make(chan struct{}, 1),
+		problem: "not connected yet",
+		inside:  map[string]meeting.Recorder{}, reported: map[string]meeting.Recorder{}, heard: map[string]time.Time{},
+	}
+	if p.log == nil {
+		p.log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(p)
+	}
+	return p
+}
+
+// Run enters the brewery and stays in it until ctx ends. It blocks.
+func (p *Pool) Run(ctx context.Context) error {
+	for {
+		wait := p.look(ctx)
+		timer := time.NewTimer(wait)
+		select {
+		case <-timer.C:
+		case <-p.again:
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		}
+		timer.Stop()
+	}
+}
+
+// Up says that the component's stream is up: in no room yet.
+func (p *Pool) Up() {
+	p.mu.Lock()
+	p.up = true
+	p.mu.Unlock()
+	p.lookAgain()
+}
+
+// Down says that the component's stream has ended.
+func (p *Pool) Down() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.up = false
+	p.leave("the component's stream is down")
+}
+
+func (p *Pool) lookAgain() {
+	select {
+	case p.again <- struct{}{}:
+	default:
+	}
+}
+
+// leave notes that usher is not in the brewery. p.mu is held.
+func (p *Pool) leave(why string) {
+	p.in, p.problem = false, why
+	clear(p.inside)
+}
+
+// look enters the brewery or checks that usher is still in, and returns when to
+// look again.
+func (p *Pool) look(ctx context.Context) time.Duration {
+	p.mu.Lock()
+	up, in := p.up, p.in
+	p.mu.Unlock()
+	if !up {
+		return enterPace // a stream that comes up ends the wait
+	}
+	if in {
+		if err := p.ping(ctx); err != nil && ctx.Err() == nil {
+			p.mu.Lock()
+			p.leave("usher dropped out of the brewery")
+			p.mu.Unlock()
+			in = false
+		}
+	}
+	if in {
+		return lookPace
+	}
+	err := p.enter(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err == nil || ctx.Err() != nil || !p.up {
+		return lookPace
+	}
+	if why := err.Error(); why != p.problem {
+		p.log.Warn("cannot see the recorders", "brewery", p.cfg.Brewery, "reason", why)
+		p.problem = why
+	}
+	return enterPace
+}
+
+// ping asks whether usher is in the brewery (XEP-0410 §3).
+func (p *Pool) ping(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
+	defer cancel()
+	return p.cfg.Stream.IQ(ctx, p.cfg.Brewery+"/"+poolNick, "get", struct {
+		XMLName xml.Name `xml:"urn:xmpp:ping ping"`
+	}{}, nil)
+}
+
+// join asks to be let in without being told what was said before (XEP-0045
+// §7.2.13).
+type join struct {
+	XMLName xml.Name `xml:"http://jabber.org/protocol/muc x"`
+	History struct {
+		Max int `xml:"maxstanzas,attr"`
+	} `xml:"history"`
+}
+
+// Reasons for not being in the brewery.
+var (
+	errLockedOut = errors.New("no answer from the brewery: the site does not let usher in (muc_filter_whitelist)")
+	errNoBrewery = errors.New("nobody is in the brewery: no Jibri and no Jicofo")
+)
+
+// enter joins the brewery and blocks until usher is in, was refused, or the
+// patience is over.
+func (p *Pool) enter(ctx context.Context) error {
+	arrived := make(chan error, 1)
+	p.mu.Lock()
+	p.arrived = arrived
+	clear(p.inside)
+	p.mu.Unlock()
+	ctx, cancel := context.WithTimeoutCause(ctx, enterPatience, errLockedOut)
+	defer cancel()
+	err := p.cfg.Stream.Send(ctx, "presence", p.cfg.Brewery+"/"+poolNick, "", join{})
+	if err == nil {
+		select {
+		case err = <-arrived:
+		case <-ctx.Done():
+			err = context.Cause(ctx)
+		}
+	}
+	if err != nil {
+		// Parked somewhere, or alone: whatever comes of it later, we are not in.
+		_ = p.cfg.Stream.Send(context.WithoutCancel(ctx), "presence", p.cfg.Brewery+"/"+poolNick, "unavailable")
+	}
+	p.mu.Lock()
+	p.arrived = nil
+	p.mu.Unlock()
+	return err
+}
+
+// presence of a Jibri in the brewery (jitsi-xmpp-extensions, JibriStatus).
+type presence struct {
+	From   string `xml:"from,attr"`
+	Type   string `xml:"type,attr"`
+	Status *struct {
+		Busy struct {
+			Status string `xml:"status,attr"`
+		} `xml:"http://jitsi.org/protocol/jibri busy-status"`
+		Health struct {
+			Status string `xml:"status,attr"`
+		} `xml:"http://jitsi.org/protocol/health health-status"`
+	} `xml:"http://jitsi.org/protocol/jibri jibri-status"`
+	User struct {
+		Status []struct {
+			Code string `xml:"code,attr"`
+		} `xml:"status"`
+	} `xml:"http://jabber.org/protocol/muc#user x"`
+	Error *struct {
+		Conditions []struct {
+			XMLName xml.Name
+		} `xml:",any"`
+	} `xml:"error"`
+}
+
+func (p *presence) has(code string) bool {
+	for _, s := range p.User.Status {
+		if s.Code == code {
+			return true
+		}
+	}
+	return false
+}
+
+// Presence handles a presence to the pool's address; see component.Handler.
+func (p *Pool) Presence(d *xml.Decoder, start xml.StartElement) {
+	now := time.Now()
+	var pr presence
+	if err := d.DecodeElement(&pr, &start); err != nil {
+		return
+	}
+	room, nick, _ := strings.Cut(pr.From, "/")
+	if !strings.EqualFold(room, p.cfg.Brewery) {
+		return
+	}
+	p.mu.Lock()
+	freed := false
+	switch {
+	case pr.Type == "error":
+		p.refused(&pr)
+	case pr.has(statusSelf):
+		p.self(&pr)
+	case nick != "":
+		freed = p.occupant(now, nick, &pr)
+	}
+	p.mu.Unlock()
+	if freed {
+		p.wake()
+	}
+}
+
+// Status codes (XEP-0045 §15.6.2).
+const (
+	statusSelf    = "110"
+	statusCreated = "201"
+)
+
+func (p *Pool) refused(pr *presence) {
+	if p.arrived == nil || pr.Error == nil {
+		return
+	}
+	condition := string(stanza.UndefinedCondition)
+	for _, c := range pr.Error.Conditions {
+		if c.XMLName.Space == stanza.NSError && c.XMLName.Local != "text" {
+			condition = c.XMLName.Local
+			break
+		}
+	}
+	p.signal(errors.New("the brewery refuses usher: " + condition))
+}
+
+// self handles what the brewery says of usher itself.
+func (p *Pool) self(pr *presence) {
+	switch {
+	case pr.Type == "unavailable":
+		if p.in {
+			p.leave("usher was put out of the brewery")
+			p.lookAgain()
+		}
+	case pr.has(statusCreated):
+		// Ours alone. A room that usher made might keep Jibris out, so it must be
+		// gone before one comes.
+		p.signal(errNoBrewery)
+	default:
+		if !p.in {
+			p.log.Info("watching the recorders", "brewery", p.cfg.Brewery)
+		}
+		p.in, p.problem = true, ""
+		p.signal(nil)
+	}
+}
+
+func (p *Pool) signal(err error) {
+	select {
+	case p.arrived <- err: // blocks for ever without an entry
+	default:
+	}
+}
+
+// occupant handles what the brewery says of somebody else and reports whether
+// a recorder has become free. Whoever has no status is no recorder.
+func (p *Pool) occupant(now time.Time, nick string, pr *presence) (freed bool) {
+	was, known := p.inside[nick]
+	is := meeting.Recorder{Name: nick, Since: now, Source: fromBrewery}
+	switch {
+	case pr.Type == "unavailable" && !known:
+		return false
+	case pr.Type == "unavailable":
+		is.Status = meeting.RecorderGone
+	case pr.Status == nil:
+		return false
+	default:
+		is.Status = status(pr.Status.Busy.Status == "idle", pr.Status.Health.Status == "healthy")
+	}
+	if was.Status != is.Status {
+		p.inside[nick] = is
+	}
+	return is.Status == meeting.RecorderIdle && was.Status != is.Status
+}
+
+func status(idle, healthy bool) meeting.RecorderStatus {
+	switch {
+	case !healthy:
+		return meeting.RecorderUnhealthy
+	case idle:
+		return meeting.RecorderIdle
+	}
+	return meeting.RecorderBusy
+}
+
+// Report takes what a Jibri says of itself over HTTP.
+func (p *Pool) Report(name string, busy, healthy bool) {
+	p.mu.Lock()
+	was := p.reported[name]
+	is := meeting.Recorder{Name: name, Status: status(!busy, healthy), Since: time.Now(), Source: fromWebhook}
+	p.heard[name] = is.Since
+	if was.Status != is.Status {
+		p.reported[name] = is
+	}
+	p.forget(is.Since)
+	freed := is.Status == meeting.RecorderIdle && was.Status != is.Status
+	p.mu.Unlock()
+	if freed {
+		p.wake()
+	}
+}
+
+// forget drops what is too old to count. p.mu is held.
+func (p *Pool) forget(now time.Time) {
+	maps.DeleteFunc(p.heard, func(_ string, at time.Time) bool { return now.Sub(at) > reportStay })
+	maps.DeleteFunc(p.reported, func(name string, _ meeting.Recorder) bool { return p.heard[name].IsZero() })
+	maps.DeleteFunc(p.inside, func(_ string, r meeting.Recorder) bool {
+		return r.Status == meeting.RecorderGone && now.Sub(r.Since) > goneStay
+	})
+}
+
+// Recorders returns every recorder that is known, by name. What the brewery
+// says counts more than a report.
+func (p *Pool) Recorders() []meeting.Recorder {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.forget(time.Now())
+	all := maps.Clone(p.reported)
+	maps.Copy(all, p.inside)
+	return slices.SortedFunc(maps.Values(all), func(a, b meeting.Recorder) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// Watching reports whether usher sees the brewery, and why not.
+func (p *Pool) Watching() (ok bool, problem string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.in, p.problem
+}
+
+// free returns how many recorders the focus would choose from; seen is false
+// while usher sees none at all, so that the focus has to be asked.
+func (p *Pool) free() (n int, seen bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.in {
+		return 0, false
+	}
+	for _, r := range p.inside {
+		switch r.Status {
+		case meeting.RecorderIdle:
+			n++
+			seen = true
+		case meeting.RecorderBusy, meeting.RecorderUnhealthy:
+			seen = true
+		}
+	}
+	return n, seen
+}
+
+var instancesDesc = prometheus.NewDesc("usher_jibri_instances", "Recorders that usher knows of, by state.", []string{"state"}, nil)
+
+// Describe implements prometheus.Collector.
+func (p *Pool) Describe(ch chan<- *prometheus.Desc) { ch <- instancesDesc }
+
+// Collect implements prometheus.Collector.
+func (p *Pool) Collect(ch chan<- prometheus.Metric) {
+	count := map[meeting.RecorderStatus]int{}
+	for _, r := range p.Recorders() {
+		count[r.Status]++
+	}
+	for _, s := range []meeting.RecorderStatus{meeting.RecorderIdle, meeting.RecorderBusy, meeting.RecorderUnhealthy, meeting.RecorderGone} {
+		ch <- prometheus.MustNewConstMetric(instancesDesc, prometheus.GaugeValue, float64(count[s]), string(s))
+	}
+}
