@@ -160,7 +160,7 @@ func (p *Pool) look(ctx context.Context) time.Duration {
 		return lookPace
 	}
 	if why := err.Error(); why != p.problem {
-		p.log.Warn("cannot see the recorders", "brewery", p.cfg.Brewery, "reason", why)
+		p.log.Info("cannot see the recorders", "brewery", p.cfg.Brewery, "reason", why)
 		p.problem = why
 	}
 	return enterPace

@@ -33,6 +33,10 @@ func (r *Rooms) grant(ctx context.Context, room string) error {
 	}, nil)
 }
 
+// Own makes usher an owner of the room, should it not be one any more. It
+// blocks for an answer.
+func (r *Rooms) Own(ctx context.Context, room string) error { return r.grant(ctx, room) }
+
 // list returns everybody in the room: nick, real address and role. It blocks
 // for one answer per role. An administrator may ask without being in
 // (XEP-0045 §9.7).

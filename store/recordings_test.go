@@ -49,7 +49,7 @@ func TestRecordings(t *testing.T) {
 			if got := must(s.Recording(ctx, one.ID))(t); got.State != meeting.RecordingAvailable || len(got.Files) != 1 {
 				t.Errorf("recording one is %+v, want it available", got)
 			}
-			scene.later(2 * time.Hour).play(s, meeting.Tick{})
+			scene.later(2*time.Hour).play(s, meeting.Tick{})
 			if open := idsOf(must(s.Open(ctx))(t)); len(open) != 1 || open[0] != next.Meeting.ID {
 				t.Errorf("open are %v, want only the room's next meeting", open)
 			}

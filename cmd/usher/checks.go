@@ -11,6 +11,7 @@ import (
 
 	"usher/api"
 	"usher/component"
+	"usher/meeting"
 )
 
 // checks are the conditions of /readyz. Each names one thing that an operator
@@ -52,6 +53,19 @@ func (l *leader) checks(st backend) []api.Check {
 				return "labelled, on the component", nil
 			}
 			return linkState(t.login, "hidden, as "+l.cfg.OccupantUser+"@"+l.cfg.HiddenDomain)
+		})},
+		{Name: "recorders", Run: leading(func(t *term) (string, error) {
+			// Without them in sight recording works all the same.
+			if ok, problem := t.pool.Watching(); !ok {
+				return "not in sight: " + problem, nil
+			}
+			idle, all := 0, t.pool.Recorders()
+			for _, r := range all {
+				if r.Status == meeting.RecorderIdle {
+					idle++
+				}
+			}
+			return fmt.Sprintf("%d, %d of them idle", len(all), idle), nil
 		})},
 		{Name: "site", Run: leading(func(t *term) (string, error) {
 			// A wrong setting of the site hits somebody's meeting, but taking

@@ -2,29 +2,17 @@ package main
 
 import (
 	"context"
-	"encoding/xml"
 	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"usher/component"
 	"usher/config"
 	"usher/meeting"
-	"usher/muc"
 	"usher/webhook"
-)
-
-// Names that usher speaks and joins under. They never change at run time:
-// random ones leave ghosts in rooms.
-const (
-	controlUser  = "ctl" // administrator of the MUC, never in a room
-	labelledUser = "bot" // occupant on the component, where there is no login
-	resource     = "usher"
-	nick         = "usher"
 )
 
 // conflictPause is how long usher stands back after another process took its
@@ -52,15 +40,6 @@ type leader struct {
 	labelled bool
 	decided  atomic.Bool
 	term     atomic.Pointer[term]
-}
-
-// term is one stretch of leading.
-type term struct {
-	component *component.Link // control, and the occupant in labelled mode
-	login     *component.Link // the hidden occupant's; nil in labelled mode
-	rooms     *muc.Rooms
-	tracker   *meeting.Tracker
-	metrics   prometheus.Gatherer // series that begin anew with each term
 }
 
 func newLeader(cfg config.Config, store meeting.Store, book *webhook.Book, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
@@ -105,6 +84,8 @@ func (l *leader) runTerm(ctx context.Context) error {
 		return t.tracker.Run(ctx, func() { l.log.Info("meetings loaded") })
 	})
 	g.Go(func() error { return t.rooms.Run(ctx) })
+	g.Go(func() error { return t.pool.Run(ctx) })
+	g.Go(func() error { return t.desk.Run(ctx) })
 	g.Go(func() error { return t.component.Run(ctx) })
 	if t.login != nil {
 		g.Go(func() error { return t.login.Run(ctx) })
@@ -139,79 +120,6 @@ func (l *leader) decideMode(ctx context.Context, login *component.Link) error {
 			return nil
 		}
 	}
-}
-
-// newTerm makes the streams, the rooms and the tracker. They need one another,
-// so their handlers reach the later ones through t; nothing runs yet.
-func (l *leader) newTerm() (*term, error) {
-	cfg, reg := l.cfg, prometheus.NewRegistry()
-	t := &term{metrics: reg}
-	site := muc.Site{
-		MUC: cfg.MUC, FocusJID: cfg.FocusJID, HiddenDomain: cfg.HiddenDomain,
-		ComponentDomain: cfg.ComponentDomain, OccupantJID: cfg.OccupantUser + "@" + cfg.HiddenDomain,
-		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
-		TrustIdentity: cfg.TrustIdentity, ElectsModerator: cfg.ElectsModerator,
-	}
-	hear := func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) }
-	control := component.Handler{
-		Up:   func(string) { t.rooms.ControlUp() },
-		Down: func(error) { t.rooms.ControlDown() },
-	}
-	if l.labelled {
-		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
-		control = component.Handler{
-			Presence: hear,
-			Up:       func(string) { t.rooms.ControlUp(); t.rooms.OccupantUp() },
-			Down:     func(error) { t.rooms.ControlDown(); t.rooms.OccupantDown() },
-		}
-	}
-	var err error
-	t.component, err = component.NewComponent(component.ComponentConfig{
-		Addr: cfg.ComponentAddr, Domain: cfg.ComponentDomain, Secret: string(cfg.ComponentSecret),
-		Handler: control, Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
-	})
-	if err != nil {
-		return nil, err
-	}
-	occupant := t.component.As(labelledUser + "@" + cfg.ComponentDomain + "/" + resource)
-	if !l.labelled {
-		t.login, err = component.NewClient(component.ClientConfig{
-			Addr: cfg.ClientAddr, JID: site.OccupantJID + "/" + resource,
-			Password: string(cfg.OccupantPassword), ServerName: cfg.TLSServerName,
-			CAFile: cfg.TLSCAFile, PinSHA256: cfg.TLSPin, Insecure: cfg.TLSInsecure,
-			Handler: component.Handler{
-				Presence: hear,
-				Up:       func(string) { t.rooms.OccupantUp() },
-				Down:     func(error) { t.rooms.OccupantDown() },
-			},
-			Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
-		})
-		if err != nil {
-			return nil, err
-		}
-		occupant = t.login.As("")
-	}
-	t.rooms = muc.New(muc.Config{
-		Site:     site,
-		Control:  t.component.As(controlUser + "@" + cfg.ComponentDomain + "/" + resource),
-		Occupant: occupant,
-		Observe:  func(room string, at time.Time, f meeting.Fact) { t.tracker.Observe(room, at, f) },
-		Log:      l.log, Metrics: reg,
-	})
-	metrics := newTermMetrics(reg, t)
-	t.tracker = meeting.NewTracker(l.store, t.rooms, meeting.Options{
-		Log: l.log, Route: l.book.Route,
-		Committed: func(c meeting.Commit, latency time.Duration) {
-			metrics.committed(c, latency)
-			for _, endpoints := range c.Routes {
-				for _, id := range endpoints {
-					l.deliverer.Wake(id)
-				}
-			}
-		},
-		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
-	})
-	return t, nil
 }
 
 // The leader passes the HTTP side's commands on to the tracker of the term
@@ -253,6 +161,37 @@ func (l *leader) Kick(ctx context.Context, room string, nicks []string, reason s
 		return t.rooms.Kick(ctx, room, nicks, reason)
 	}
 	return meeting.ErrUnavailable
+}
+
+// Recorders returns the site's recorders; see [jibri.Pool.Recorders].
+func (l *leader) Recorders() []meeting.Recorder {
+	if t := l.term.Load(); t != nil {
+		return t.pool.Recorders()
+	}
+	return nil
+}
+
+// Watching reports whether usher sees the recorders; see [jibri.Pool.Watching].
+func (l *leader) Watching() (ok bool, problem string) {
+	if t := l.term.Load(); t != nil {
+		return t.pool.Watching()
+	}
+	return false, "another process leads, or the store does not say"
+}
+
+// Queue returns the recordings in line; see [jibri.Desk.Queue].
+func (l *leader) Queue() []meeting.Recording {
+	if t := l.term.Load(); t != nil {
+		return t.desk.Queue()
+	}
+	return nil
+}
+
+// Report takes what a Jibri says of itself; see [jibri.Pool.Report].
+func (l *leader) Report(name string, busy, healthy bool) {
+	if t := l.term.Load(); t != nil {
+		t.pool.Report(name, busy, healthy)
+	}
 }
 
 // expect passes on that somebody asked for a room.

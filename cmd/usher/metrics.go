@@ -14,6 +14,7 @@ import (
 type termMetrics struct {
 	events  *prometheus.CounterVec
 	latency prometheus.Histogram
+	starts  *prometheus.HistogramVec
 	dropped prometheus.Counter
 	panics  prometheus.Counter
 }
@@ -36,6 +37,10 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 			Name: "usher_commit_latency_seconds", Help: "Time from handing over what a room or an app said until it was stored.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 1, 5},
 		}),
+		starts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "usher_recording_start_duration_seconds", Help: "Time from asking for a recording until it began, or failed to; waiting for a recorder included.",
+			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 300, 1800},
+		}, []string{"result"}),
 		dropped: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "usher_facts_dropped_total", Help: "Presences dropped because a meeting had too many waiting; its roster is asked for anew.",
 		}),
@@ -46,7 +51,10 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 	for _, t := range noticeTypes {
 		m.events.WithLabelValues(string(t))
 	}
-	reg.MustRegister(m.events, m.latency, m.dropped, m.panics, &occupancy{t})
+	for _, result := range []string{"started", "failed"} {
+		m.starts.WithLabelValues(result)
+	}
+	reg.MustRegister(m.events, m.latency, m.starts, m.dropped, m.panics, &occupancy{t})
 	return m
 }
 
@@ -55,6 +63,17 @@ func (m *termMetrics) committed(c meeting.Commit, latency time.Duration) {
 	m.latency.Observe(latency.Seconds())
 	for _, n := range c.Notices {
 		m.events.WithLabelValues(string(n.Type)).Inc()
+		r := n.Data.Recording
+		if r == nil {
+			continue
+		}
+		took := n.Timestamp.Sub(r.RequestedAt.Time).Seconds()
+		switch {
+		case n.Type == meeting.RecordingStarted:
+			m.starts.WithLabelValues("started").Observe(took)
+		case n.Type == meeting.RecordingHasFailed && r.StartedAt == nil:
+			m.starts.WithLabelValues("failed").Observe(took)
+		}
 	}
 }
 

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"encoding/xml"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/component"
+	"usher/jibri"
+	"usher/meeting"
+	"usher/muc"
+)
+
+// Names that usher speaks and joins under. They never change at run time:
+// random ones leave ghosts in rooms.
+const (
+	controlUser  = "ctl"  // administrator of the MUC, never in a room
+	labelledUser = "bot"  // occupant on the component, where there is no login
+	poolUser     = "pool" // watches the recorders
+	resource     = "usher"
+	nick         = "usher"
+)
+
+// term is one stretch of leading.
+type term struct {
+	component *component.Link // control, and the occupant in labelled mode
+	login     *component.Link // the hidden occupant's; nil in labelled mode
+	rooms     *muc.Rooms
+	tracker   *meeting.Tracker
+	pool      *jibri.Pool
+	desk      *jibri.Desk
+	metrics   prometheus.Gatherer // series that begin anew with each term
+}
+
+// newTerm makes the streams, the rooms and the tracker. They need one another,
+// so their handlers reach the later ones through t; nothing runs yet.
+func (l *leader) newTerm() (*term, error) {
+	cfg, reg := l.cfg, prometheus.NewRegistry()
+	t := &term{metrics: reg}
+	site := muc.Site{
+		MUC: cfg.MUC, FocusJID: cfg.FocusJID, HiddenDomain: cfg.HiddenDomain,
+		ComponentDomain: cfg.ComponentDomain, OccupantJID: cfg.OccupantUser + "@" + cfg.HiddenDomain,
+		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
+		TrustIdentity: cfg.TrustIdentity, ElectsModerator: cfg.ElectsModerator,
+	}
+	hear := func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) }
+	_, breweryDomain, _ := strings.Cut(cfg.Brewery, "@")
+	control := component.Handler{
+		Presence: func(d *xml.Decoder, start xml.StartElement) {
+			if domainOf(start) == breweryDomain {
+				t.pool.Presence(d, start)
+			} else if l.labelled {
+				t.rooms.Presence(d, start)
+			}
+		},
+		Up:   func(string) { t.pool.Up(); t.rooms.ControlUp() },
+		Down: func(error) { t.pool.Down(); t.rooms.ControlDown() },
+	}
+	if l.labelled {
+		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
+		control.Up = func(string) { t.pool.Up(); t.rooms.ControlUp(); t.rooms.OccupantUp() }
+		control.Down = func(error) { t.pool.Down(); t.rooms.ControlDown(); t.rooms.OccupantDown() }
+	}
+	var err error
+	t.component, err = component.NewComponent(component.ComponentConfig{
+		Addr: cfg.ComponentAddr, Domain: cfg.ComponentDomain, Secret: string(cfg.ComponentSecret),
+		Handler: control, Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
+	})
+	if err != nil {
+		return nil, err
+	}
+	occupant := t.component.As(labelledUser + "@" + cfg.ComponentDomain + "/" + resource)
+	if !l.labelled {
+		t.login, err = component.NewClient(component.ClientConfig{
+			Addr: cfg.ClientAddr, JID: site.OccupantJID + "/" + resource,
+			Password: string(cfg.OccupantPassword), ServerName: cfg.TLSServerName,
+			CAFile: cfg.TLSCAFile, PinSHA256: cfg.TLSPin, Insecure: cfg.TLSInsecure,
+			Handler: component.Handler{
+				Presence: hear,
+				Up:       func(string) { t.rooms.OccupantUp() },
+				Down:     func(error) { t.rooms.OccupantDown() },
+			},
+			Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
+		})
+		if err != nil {
+			return nil, err
+		}
+		occupant = t.login.As("")
+	}
+	t.rooms = muc.New(muc.Config{
+		Site:     site,
+		Control:  t.component.As(controlUser + "@" + cfg.ComponentDomain + "/" + resource),
+		Occupant: occupant,
+		Observe:  func(room string, at time.Time, f meeting.Fact) { t.tracker.Observe(room, at, f) },
+		Log:      l.log, Metrics: reg,
+	})
+	t.pool = jibri.NewPool(jibri.PoolConfig{
+		Stream:  t.component.As(poolUser + "@" + cfg.ComponentDomain + "/" + resource),
+		Brewery: cfg.Brewery, Log: l.log, Metrics: reg,
+	})
+	t.desk = jibri.NewDesk(jibri.Config{
+		Occupant: occupant, MUC: cfg.MUC, Pool: t.pool,
+		Do: func(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
+			return t.tracker.Do(ctx, id, f)
+		},
+		Own: t.rooms.Own, Kick: t.rooms.Kick, Log: l.log, Metrics: reg,
+	})
+	metrics := newTermMetrics(reg, t)
+	t.tracker = meeting.NewTracker(l.store, t.rooms, meeting.Options{
+		Log: l.log, Route: l.book.Route, Recorders: t.desk,
+		Committed: func(c meeting.Commit, latency time.Duration) {
+			metrics.committed(c, latency)
+			for _, endpoints := range c.Routes {
+				for _, id := range endpoints {
+					l.deliverer.Wake(id)
+				}
+			}
+		},
+		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
+	})
+	return t, nil
+}
+
+// domainOf returns the domain that a stanza comes from.
+func domainOf(stanza xml.StartElement) string {
+	for _, a := range stanza.Attr {
+		if a.Name.Local == "from" {
+			bare, _, _ := strings.Cut(a.Value, "/")
+			return bare[strings.LastIndexByte(bare, '@')+1:]
+		}
+	}
+	return ""
+}
