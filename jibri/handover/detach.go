@@ -25,7 +25,6 @@ func (s *Spool) Detach(args ...string) error {
 	keepToOurselves()
 	cmd := exec.Command(self, args...)
 	cmd.Stdout, cmd.Stderr = log, log // and nothing to read
-	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

@@ -52,8 +52,8 @@ const SpoolDir = "/var/lib/usher/spool"
 // Bucket is where files go with [S3].
 type Bucket struct {
 	config.S3
-	Bucket string `help:"Bucket for finished files."`
-	Prefix string `help:"Put in front of each file's name, such as recordings/. Whereby's users expect none."`
+	Bucket string `env:"USHER_S3_BUCKET" help:"Bucket for finished files."`
+	Prefix string `env:"USHER_S3_PREFIX" help:"Put in front of each file's name, such as recordings/. Whereby's users expect none."`
 }
 
 // Check reports everything that cannot work.
