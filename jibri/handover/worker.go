@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// lookPace is how often a worker looks for new notes while it works.
-	lookPace = time.Second
+	// lookPace is how often a worker looks for new notes while it works: recorders
+	// take minutes between two recordings.
+	lookPace = 5 * time.Second
 	// atOnce is how many directories have their files moved at the same time:
 	// more would only share the same disk and line.
 	atOnce = 2
