@@ -33,7 +33,7 @@ func onS3(t *testing.T) (*site, s3test.Server) {
 func inBucket(t *testing.T, server s3test.Server) map[string]int64 {
 	t.Helper()
 	found := map[string]int64{}
-	for o := range server.Client(t).ListObjects(t.Context(), server.Bucket, minio.ListObjectsOptions{Recursive: true}) {
+	for o := range server.Client(t).ListObjects(t.Context(), server.Bucket, minio.ListObjectsOptions{}) {
 		must(t, o.Err)
 		found[o.Key] = o.Size
 	}

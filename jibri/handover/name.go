@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"cmp"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ const (
 func stem(answer meeting.HandOverAnswer, file string) string {
 	room := safe(answer.Room)
 	if room == "" || answer.StartedAt.IsZero() {
-		return safe(strings.TrimSuffix(file, filepath.Ext(file)))
+		return cmp.Or(safe(strings.TrimSuffix(file, filepath.Ext(file))), "recording")
 	}
 	return room + "-" + answer.StartedAt.UTC().Format(time.RFC3339)
 }
