@@ -36,7 +36,7 @@ const (
 type jibriHost struct {
 	t                         *testing.T
 	spool, recordings, target string
-	config                    string
+	config, secret            string
 	env                       []string
 
 	mu      sync.Mutex
@@ -52,7 +52,7 @@ func newJibriHost(t *testing.T, how string) *jibriHost {
 	base := t.TempDir()
 	h := &jibriHost{
 		t: t, spool: filepath.Join(base, "spool"), recordings: filepath.Join(base, "recordings"), target: filepath.Join(base, "target"),
-		config: filepath.Join(base, "finalize.json"), changed: make(chan struct{}, 1),
+		config: filepath.Join(base, "finalize.json"), secret: recorderSecret, changed: make(chan struct{}, 1),
 		env: []string{asUsher + "=1", "PATH=" + os.Getenv("PATH"), "USHER_RECORDER_SECRET=" + recorderSecret},
 	}
 	for _, dir := range []string{h.recordings, h.target} {
@@ -88,7 +88,7 @@ func (h *jibriHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	body, err := io.ReadAll(r.Body)
 	if err == nil {
-		err = token.VerifyCallback(recorderSecret, r.Header.Get(token.CallbackRecorder),
+		err = token.VerifyCallback(h.secret, r.Header.Get(token.CallbackRecorder),
 			r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
 	}
 	if err != nil {
