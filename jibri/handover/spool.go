@@ -263,8 +263,5 @@ func (s *Spool) lock() (file *os.File, ok bool, err error) {
 		}
 		return nil, false, fmt.Errorf("lock the spool: %w", err)
 	}
-	if err := file.Truncate(0); err == nil { // whose it is, for people
-		_, _ = fmt.Fprintln(file, os.Getpid())
-	}
 	return file, true, nil
 }
