@@ -122,7 +122,7 @@ func (m moved) copy(ctx context.Context, file *mediaFile, root *os.Root, name st
 	if err != nil {
 		return fmt.Errorf("write to target-dir: %w", err)
 	}
-	defer root.Remove(part)
+	defer func() { _ = root.Remove(part) }() // not there any more, usually
 	_, err = io.Copy(to, &untilDone{ctx, io.NewSectionReader(file, 0, file.info.Size())})
 	if err == nil {
 		err = to.Sync()
