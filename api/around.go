@@ -51,7 +51,7 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		// do not follow and which turns others' POST into a GET.
 		r.URL.Path, r.URL.RawPath = path.Clean("/"+r.URL.Path), ""
 		rec := &recorder{ResponseWriter: w}
-		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r.URL.Path))
 		rec.Header().Set("X-Request-Id", id)
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
 		rec.Header().Set("Cache-Control", "no-store")

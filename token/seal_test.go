@@ -3,7 +3,6 @@ package token_test
 import (
 	"errors"
 	"regexp"
-	"strings"
 	"testing"
 
 	"usher/token"
@@ -14,9 +13,6 @@ func TestSeal(t *testing.T) {
 	sealed := token.Seal(secret, "destination", []byte(plain))
 	if got, err := token.Unseal(secret, "destination", sealed); err != nil || string(got) != plain {
 		t.Errorf("unsealed %q, %v, want what was sealed", got, err)
-	}
-	if strings.Contains(sealed, "SK") && strings.Contains(sealed, "secret_key") {
-		t.Errorf("%s shows what is sealed", sealed)
 	}
 	if again := token.Seal(secret, "destination", []byte(plain)); again == sealed {
 		t.Error("sealing twice gives the same text, so equal contents show")
