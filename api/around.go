@@ -62,7 +62,12 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 
 				log.Error("panic while answering a request", "request_id", id, "route", r.Pattern,
 					"panic", p, "stack", string(debug.Stack()))
-				if rec.status == 0 {
+				switch {
+				case rec.status != 0:
+				case isWhereby(r.URL.Path):
+					writeWhereby(rec, http.StatusInternalServerError, wherebyError{Error: "Internal error"})
+					p = nil
+				default:
 					writeProblem(rec, r, newProblem(http.StatusInternalServerError, ""))
 					p = nil
 				}

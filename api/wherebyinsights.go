@@ -87,7 +87,7 @@ func (f *facade) insightsSessions(w http.ResponseWriter, r *http.Request, _ stri
 	} else {
 		list, next, err = f.v.attended(r.Context(), meeting.Filter{Room: room}, cursor, limit)
 		if err == nil && room != "" {
-			err = f.seen(r.Context(), room)
+			err = f.seen(r.Context(), room, list)
 		}
 	}
 	if err != nil {
@@ -125,13 +125,17 @@ func rank(ended *meeting.Time) int {
 	return 1
 }
 
-// seen refuses when usher has lost sight of the room: people may be in.
-func (f *facade) seen(ctx context.Context, room string) error {
-	list, _, err := f.v.reads.List(ctx, meeting.Filter{Room: room}, "", maxWherebyPage)
+// seen refuses when usher has lost sight of the room, before or after the list
+// was read: people may be in.
+func (f *facade) seen(ctx context.Context, room string, list []attended) error {
+	meetings, _, err := f.v.reads.List(ctx, meeting.Filter{Room: room}, "", maxWherebyPage)
 	if err != nil {
 		return err
 	}
-	for _, m := range list {
+	for _, a := range list {
+		meetings = append(meetings, a.meeting)
+	}
+	for _, m := range meetings {
 		if !m.StaleSince.IsZero() && m.State() != meeting.StateEnded {
 			return unsynced()
 		}
