@@ -102,7 +102,7 @@ func TestInsights(t *testing.T) {
 	}
 	first, cursor, bob := page("&limit=2")
 	rest, end, _ := page("&limit=2&cursor=" + cursor)
-	if got := fmt.Sprint(first, rest, end); got != "[host in visitor left] [recorder in] " {
+	if got := fmt.Sprint(first, rest, end); got != "[host in visitor left] [recorder in]" {
 		t.Errorf("participants = %s", got)
 	}
 	for _, field := range []string{"deviceId", "userId", "externalId", "rating", "comment"} {
