@@ -19,7 +19,9 @@ import (
 const doorPath = "/j/"
 
 // door lets people in by their links: GET /j/{code} sends them on to Jitsi with
-// a token of their own, or tells them in plain words why not.
+// a token of their own, or tells them in plain words why not. A page that
+// embeds Jitsi asks for JSON and gets the same as a [Ticket] or a [Problem],
+// whatever site it is of: who has the code may go in.
 type door struct {
 	links   LinkStore
 	reads   Reads
@@ -38,6 +40,16 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h := w.Header() // Cache-Control: no-store is on every answer
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("X-Robots-Tag", "noindex")
+	h.Set("Vary", "Accept")
+	h.Set("Access-Control-Allow-Origin", "*")
+	showPage := showPage
+	if wantsJSON(r) {
+		showPage = func(w http.ResponseWriter, status int, p doorPage) {
+			problem := newProblem(status, p.Title)
+			problem.Code = p.Code
+			writeProblem(w, r, problem)
+		}
+	}
 	if !d.limits.take(w, d.clients.address(r)) {
 		showPage(w, http.StatusTooManyRequests, tooManyPage)
 		return
@@ -66,7 +78,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		showPage(w, http.StatusForbidden, early)
 		return
 	}
-	_, url, _, err := d.tickets.make(e.meeting, e.link.User, e.link.Host, e.link.TTL)
+	text, url, expires, err := d.tickets.make(e.meeting, e.link.User, e.link.Host, e.link.TTL)
 	if err != nil {
 		// It was tried when the link was made: the configuration has changed.
 		d.tickets.log.Error("cannot make a token for a join link", "request_id", requestID(r.Context()),
@@ -81,8 +93,19 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodGet { // HEAD is a preview, not a person
 		d.tickets.invited(r.Context(), e.meeting.ID, e.link.User.ID)
 	}
+	if wantsJSON(r) {
+		h.Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(Ticket{Token: text, URL: url, ExpiresAt: meeting.Time{Time: expires}}) // the client's loss
+		return
+	}
 	h.Set("Location", url)
 	w.WriteHeader(http.StatusFound)
+}
+
+// wantsJSON tells a program from a browser, which never asks for JSON by name
+// when it follows a link.
+func wantsJSON(r *http.Request) bool {
+	return strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
 // find returns what a code opens.
@@ -104,17 +127,18 @@ func (d *door) find(ctx context.Context, code string) (e entry, err error) {
 
 // doorPage is what somebody reads who is not let in.
 type doorPage struct {
+	Code        string // for programs
 	Title, Text string
 	Opens       time.Time // zero for most
 }
 
 var (
-	unknownPage = doorPage{Title: "This link is not valid", Text: "Please check that you have all of it, or ask whoever invited you for a new one."}
-	revokedPage = doorPage{Title: "This link has been withdrawn", Text: "Please ask whoever invited you for a new one."}
-	endedPage   = doorPage{Title: "This meeting is over", Text: "Nobody can join it any more."}
-	earlyPage   = doorPage{Title: "This meeting is not open yet", Text: "Please use the link again then."}
-	awayPage    = doorPage{Title: "This does not work right now", Text: "Please try again in a minute."}
-	tooManyPage = doorPage{Title: "Too many people at once", Text: "Please try again in a minute."}
+	unknownPage = doorPage{Code: "not_found", Title: "This link is not valid", Text: "Please check that you have all of it, or ask whoever invited you for a new one."}
+	revokedPage = doorPage{Code: "revoked", Title: "This link has been withdrawn", Text: "Please ask whoever invited you for a new one."}
+	endedPage   = doorPage{Code: "ended", Title: "This meeting is over", Text: "Nobody can join it any more."}
+	earlyPage   = doorPage{Code: "not_open", Title: "This meeting is not open yet", Text: "Please use the link again then."}
+	awayPage    = doorPage{Code: "unavailable", Title: "This does not work right now", Text: "Please try again in a minute."}
+	tooManyPage = doorPage{Code: "rate_limited", Title: "Too many people at once", Text: "Please try again in a minute."}
 )
 
 var doorTemplate = template.Must(template.New("door").Parse(`<!DOCTYPE html>

@@ -212,6 +212,37 @@ func TestJoinLink(t *testing.T) {
 	})
 }
 
+// TestJoinLinkForPrograms asks for JSON, as a page does that embeds Jitsi.
+func TestJoinLinkForPrograms(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		path := "/v1/meetings/" + s.create(`{"room":"standup"}`)["id"].(string)
+		l := s.link(path, `{"user":{"id":"u1"}}`)
+		ask := func(url string) response {
+			req := httptest.NewRequest("GET", strings.TrimPrefix(url, "https://usher.example.org"), nil)
+			req.Header.Set("Accept", "application/json")
+			req.Header.Set("Origin", "https://app.example.org")
+			res := response{httptest.NewRecorder(), t}
+			s.handler.ServeHTTP(res, req)
+			if got := res.Header().Get("Access-Control-Allow-Origin"); got != "*" {
+				t.Errorf("Access-Control-Allow-Origin = %q, want *", got)
+			}
+			return res
+		}
+		var ticket Ticket
+		ask(l.URL).into(http.StatusOK, &ticket)
+		if want := "https://meet.example.org/standup#jwt=" + ticket.Token; ticket.URL != want {
+			t.Errorf("url = %s, want %s", ticket.URL, want)
+		}
+		if claims, err := newIssuer(t).Verify(time.Now(), ticket.Token, "standup"); err != nil || claims.User.ID != "u1" {
+			t.Errorf("claims = %+v, %v", claims, err)
+		}
+		ask("/j/x").problemCode(http.StatusNotFound, "not_found")
+		s.do("DELETE", path+"/links/"+l.ID, "")
+		ask(l.URL).problemCode(http.StatusGone, "revoked")
+	})
+}
+
 func TestLinkOfAMeetingThatIsNotOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

@@ -125,6 +125,13 @@ var measurements = []measurement{
 		{name: "webhook_deliveries", unit: "deliveries/s/core", limit: 8000, atLeast: true},
 		{name: "webhook_drain", unit: "s", limit: 120},
 	}, (*bench).deliveries},
+	{"asking for recordings", []budget{
+		{name: "recording_request_p50", unit: "ms", limit: 5},
+		{name: "recording_request_p99", unit: "ms", limit: 5},
+	}, (*bench).recordingRequests},
+	{"200 meetings that wait for 20 recorders", []budget{
+		{name: "recording_queue_200x20", unit: "s", limit: 10},
+	}, (*bench).recordingQueue},
 	{"memory with 5,000 rooms of 10", []budget{
 		{name: "rss_5000x10", unit: "MB", limit: 150},
 	}, (*bench).fullMemory},

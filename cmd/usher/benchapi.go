@@ -20,7 +20,7 @@ const (
 // createMeetings measures how fast an app can make meetings, with httpAtOnce
 // requests under way all the time. The latencies are those under that load.
 func (b *bench) createMeetings(ctx context.Context) (samples, error) {
-	r, err := b.openRig(ctx, 0, 0)
+	r, err := b.openRig(ctx, 0, 0, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +58,7 @@ func (b *bench) createMeetings(ctx context.Context) (samples, error) {
 // while others are asked for.
 func (b *bench) reservations(ctx context.Context) (samples, error) {
 	const requests = int(reserveRate * reserveFor / time.Second)
-	r, err := b.openRig(ctx, reserveRuns*requests, 2)
+	r, err := b.openRig(ctx, reserveRuns*requests, 2, nil)
 	if err != nil {
 		return nil, err
 	}

@@ -42,7 +42,7 @@ type rig struct {
 
 // newRig starts an usher that follows so many rooms; stop it.
 func (b *bench) newRig(ctx context.Context, rooms, per int, env ...string) (*rig, error) {
-	r, err := b.openRig(ctx, rooms, per, env...)
+	r, err := b.openRig(ctx, rooms, per, nil, env...)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +54,7 @@ func (b *bench) newRig(ctx context.Context, rooms, per int, env ...string) (*rig
 }
 
 // openRig starts an usher that has no meetings yet; stop it.
-func (b *bench) openRig(ctx context.Context, rooms, per int, env ...string) (_ *rig, err error) {
+func (b *bench) openRig(ctx context.Context, rooms, per int, pool *fakePool, env ...string) (_ *rig, err error) {
 	r := &rig{hand: time.Now().UnixMilli()}
 	defer func() {
 		if err != nil {
@@ -73,7 +73,7 @@ func (b *bench) openRig(ctx context.Context, rooms, per int, env ...string) (_ *
 		return nil, err
 	}
 	r.rdb = redis.NewClient(options)
-	if r.server, err = newFakeProsody(rooms, per); err != nil {
+	if r.server, err = newFakeProsody(rooms, per, pool); err != nil {
 		return nil, err
 	}
 	// No occupant password: the component's own stream hears the rooms.

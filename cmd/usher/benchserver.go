@@ -22,9 +22,11 @@ type fakeProsody struct {
 	mu    sync.Mutex
 	out   *bufio.Writer // to the component; nil while there is none
 	rooms map[string]*fakeRoom
+	pool  *fakePool // nil: there are no recorders
 }
 
 type fakeRoom struct {
+	name    string
 	address string
 	people  []*fakePerson
 	away    *fakePerson // who left last and is to come back; nil: all are in
@@ -42,21 +44,14 @@ type fakePerson struct {
 // usherAddress is where a component's occupant hears of a room.
 const usherAddress = labelledUser + "@" + stack.ComponentDomain + "/" + resource
 
-// newFakeProsody listens on loopback; rooms are named room-0 and on.
-func newFakeProsody(rooms, per int) (*fakeProsody, error) {
+// newFakeProsody listens on loopback; rooms are named room-0 and on. pool may
+// be nil.
+func newFakeProsody(rooms, per int, pool *fakePool) (*fakeProsody, error) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
-	f := &fakeProsody{listener: ln, rooms: map[string]*fakeRoom{}}
-	for i := range rooms {
-		name := "room-" + strconv.Itoa(i)
-		room := &fakeRoom{address: name + "@" + stack.MUCDomain}
-		for j := range per {
-			room.people = append(room.people, newFakePerson(i*per+j, 0))
-		}
-		f.rooms[name] = room
-	}
+	f := &fakeProsody{listener: ln, rooms: newFakeRooms(rooms, per), pool: pool}
 	f.served.Go(func() {
 		for {
 			conn, err := ln.Accept()
@@ -67,6 +62,19 @@ func newFakeProsody(rooms, per int) (*fakeProsody, error) {
 		}
 	})
 	return f, nil
+}
+
+func newFakeRooms(rooms, per int) map[string]*fakeRoom {
+	all := map[string]*fakeRoom{}
+	for i := range rooms {
+		room := &fakeRoom{name: "room-" + strconv.Itoa(i)}
+		room.address = room.name + "@" + stack.MUCDomain
+		for j := range per {
+			room.people = append(room.people, newFakePerson(i*per+j, 0))
+		}
+		all[room.name] = room
+	}
+	return all
 }
 
 // newFakePerson returns somebody who is in for the given time, counted from 0.
@@ -144,6 +152,9 @@ type fakeQuestion struct {
 			Role string `xml:"role,attr"`
 		} `xml:"item"`
 	} `xml:"http://jabber.org/protocol/muc#admin query"`
+	Jibri *struct {
+		Action string `xml:"action,attr"`
+	} `xml:"http://jitsi.org/protocol/jibri jibri"`
 }
 
 // answer says what Prosody says to a stanza of that kind.
@@ -156,6 +167,11 @@ func (f *fakeProsody) answer(out *bufio.Writer, kind string, q *fakeQuestion) {
 	case kind == "presence" && q.Type == "unavailable":
 		fmt.Fprintf(out, "<presence from='%s' to='%s' type='unavailable'>"+
 			"<x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>", q.To, q.From)
+	case kind == "presence" && room == nil && f.pool != nil:
+		f.pool.enter(out, q)
+	case kind == "presence" && room == nil:
+		fmt.Fprintf(out, "<presence type='error' from='%s' to='%s'><error type='cancel'>"+
+			"<not-allowed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>", q.To, q.From)
 	case kind == "presence":
 		fmt.Fprintf(out, "<presence from='%s/focus' to='%s'><x xmlns='http://jabber.org/protocol/muc#user'>"+
 			"<item affiliation='owner' role='moderator' jid='%s/focus'/></x></presence>", room.address, q.From, stack.Focus.JID())
@@ -164,7 +180,9 @@ func (f *fakeProsody) answer(out *bufio.Writer, kind string, q *fakeQuestion) {
 		}
 		fmt.Fprintf(out, "<presence from='%s' to='%s'><x xmlns='http://jabber.org/protocol/muc#user'>"+
 			"<item affiliation='owner' role='moderator' jid='%s'/><status code='110'/></x></presence>", q.To, q.From, q.From)
-	case kind == "iq" && room == nil && strings.Contains(q.To, "@"):
+	case kind == "iq" && q.Jibri != nil:
+		f.pool.command(out, room, q)
+	case kind == "iq" && room == nil && strings.Contains(q.To, "@") && f.pool == nil:
 		fmt.Fprintf(out, "<iq type='error' from='%s' to='%s' id='%s'><error type='cancel'>"+
 			"<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>", q.To, q.From, q.ID)
 	case kind == "iq" && (q.Type == "get" || q.Type == "set"):

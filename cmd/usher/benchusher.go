@@ -139,13 +139,15 @@ func (u *measuredUsher) follow(ctx context.Context, rooms []string) error {
 
 // create makes a meeting.
 func (u *measuredUsher) create(ctx context.Context, body string) error {
-	return u.post(ctx, "/v1/meetings", "application/json", benchKey, body)
+	_, err := u.post(ctx, "/v1/meetings", "application/json", benchKey, body)
+	return err
 }
 
 // reserve asks for a room as Prosody does before its first join.
 func (u *measuredUsher) reserve(ctx context.Context, room string) error {
-	return u.post(ctx, "/reservations/conference", "application/x-www-form-urlencoded",
+	_, err := u.post(ctx, "/reservations/conference", "application/x-www-form-urlencoded",
 		stack.ReservationToken, url.Values{"name": {room}}.Encode())
+	return err
 }
 
 // inSync blocks until usher is in so many rooms and sees all of them.
@@ -156,23 +158,23 @@ func (u *measuredUsher) inSync(ctx context.Context, rooms int) error {
 	})
 }
 
-func (u *measuredUsher) post(ctx context.Context, path, kind, token, body string) error {
+func (u *measuredUsher) post(ctx context.Context, path, kind, token, body string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+u.api+path, strings.NewReader(body))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", kind)
 	req.Header.Set("Authorization", "Bearer "+token)
 	resp, err := u.client.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode/100 != 2 {
 		err = fmt.Errorf("POST %s: %s: %s", path, resp.Status, text)
 	}
-	return err
+	return text, err
 }
 
 // metrics returns the present values of usher's series, by name and labels.

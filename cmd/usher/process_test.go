@@ -78,7 +78,7 @@ func TestTwoUshers(t *testing.T) {
 	ada, bob, cy := s.person("Ada", "u-ada"), s.person("Bob", ""), s.person("Cy", "")
 	s.enter(ada)
 	second := s.runUsher("--listen=" + freeAddr(t))
-	s.waitReady("component meetings occupant site") // standing by
+	s.waitReady("component meetings occupant recorders site") // standing by
 	s.refused(503)
 	s.counts(1)
 
@@ -88,7 +88,7 @@ func TestTwoUshers(t *testing.T) {
 	s.counts(2)
 	must(t, first.Process.Signal(syscall.SIGCONT))
 	s.talkTo(first)
-	s.waitReady("component meetings occupant site")
+	s.waitReady("component meetings occupant recorders site")
 	s.talkTo(second)
 	s.enter(cy)
 	s.counts(3)
