@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
+	"os"
 	"regexp"
 	"slices"
 	"strings"
@@ -601,5 +602,25 @@ func TestWherebyMetrics(t *testing.T) {
 	}
 	if found != 2 {
 		t.Errorf("%d series count one request, want 2", found)
+	}
+}
+
+// TestWherebyGuide compares the table of docs/whereby.md with what is served.
+func TestWherebyGuide(t *testing.T) {
+	text, err := os.ReadFile("../docs/whereby.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served, told []string
+	for _, route := range wherebyRoutes {
+		served = append(served, fmt.Sprintf("%s %s %s", route.method, route.pattern, route.scope))
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /v1/[^`]*)` \\| `([^`]*)` \\|").FindAllStringSubmatch(string(text), -1) {
+		told = append(told, row[1]+" "+row[2])
+	}
+	slices.Sort(served)
+	slices.Sort(told)
+	if !slices.Equal(served, told) {
+		t.Errorf("docs/whereby.md lists\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(served, "\n"))
 	}
 }
