@@ -392,11 +392,12 @@ func TestWherebyMeetingsLive(t *testing.T) {
 		s.get("/insights/room-sessions?roomName=/"+m.Room+query, &page)
 		return page.Results, page.Cursor
 	}
-	end := func(nick string) { // long enough ago for the session to be over
+	endIn := func(room, nick string) { // long enough ago for the session to be over
 		t.Helper()
-		s.tracker.Observe(m.Room, time.Now().Add(-time.Hour), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
-		s.until(func() bool { now, _ := s.tracker.Room(m.Room); return now.Session.ID == "" })
+		s.tracker.Observe(room, time.Now().Add(-time.Hour), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
+		s.until(func() bool { now, _ := s.tracker.Room(room); return now.Session.ID == "" })
 	}
+	end := func(nick string) { t.Helper(); endIn(m.Room, nick) }
 	for i := range 12 {
 		s.person(m, meeting.Seen{Occupant: human(fmt.Sprint("p", i))})
 		if i < 11 {
@@ -419,6 +420,14 @@ func TestWherebyMeetingsLive(t *testing.T) {
 	}
 	if other, _ := sessions("x&roomSessionId=" + rest[0].ID); len(other) != 0 {
 		t.Errorf("a session of another room = %+v, want none", other)
+	}
+	// A later meeting whose session is over comes after the one that goes on.
+	later := s.createMeeting("")
+	s.person(later, meeting.Seen{Occupant: human("eve")})
+	endIn(later.Room, "eve")
+	var all struct{ Results []session }
+	if s.get("/insights/room-sessions?limit=100", &all); len(all.Results) != 13 || all.Results[0].ID != list[0].ID {
+		t.Errorf("of all rooms: %d sessions, %+v first, want the open one", len(all.Results), all.Results[0])
 	}
 
 	end("p11")

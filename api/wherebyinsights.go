@@ -102,7 +102,7 @@ func (f *facade) insightsSessions(w http.ResponseWriter, r *http.Request, _ stri
 			wherebyUsage: shownUsage(a.usage),
 		}
 		latest := cursor == "" && (i == 0 || list[i-1].meeting.ID != a.meeting.ID)
-		if latest && a.meeting.State() != meeting.StateEnded && a.meeting.Expected(now) {
+		if latest && a.meeting.Expected(now) {
 			s.EndedAt = nil // whoever is on the way goes on with it, as far as the app can see
 		}
 		shown = append(shown, s)
