@@ -43,8 +43,8 @@ func (f *facade) putTheme(w http.ResponseWriter, r *http.Request, _ string) erro
 	case err == nil && kind == "application/json":
 		var data []byte
 		if data, err = readBody(r); err == nil {
-			var any map[string]any
-			if err = decodeJSON(data, &any); err != nil {
+			var look map[string]any
+			if err = decodeJSON(data, &look); err != nil {
 				err = wrong("the body is wrong: " + err.Error())
 			}
 		}
