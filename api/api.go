@@ -65,6 +65,7 @@ type Store interface {
 	KeyStore
 	LinkStore
 	EventLog
+	RecordingReads
 }
 
 // Config configures the public handler.
@@ -92,6 +93,11 @@ type Config struct {
 	// ReservationOccupants passes a meeting's maximum of participants on with
 	// its reservation; the site must have that enabled.
 	ReservationOccupants bool
+	// SealSecret encrypts what apps bring along and makes links that can be shown
+	// again; empty: one that is forgotten with this process.
+	SealSecret string
+	// Destinations lets apps name buckets for their recordings; needs a SealSecret.
+	Destinations bool
 	// Expect is called when people are let into a room that is about to be
 	// made, from many goroutines. It must not block; nil: nobody wants to know.
 	Expect  func(room string)
@@ -100,8 +106,8 @@ type Config struct {
 	Version string                // of usher, for the OpenAPI document
 }
 
-// New returns the public handler: /v1, /j, /reservations and /openapi.json. It
-// fails when a credential is missing, too short or used twice.
+// New returns the public handler: /v1, /whereby/v1, /j, /reservations and
+// /openapi.json. It fails when a credential is missing, too short or used twice.
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -109,8 +115,11 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Expect == nil {
 		cfg.Expect = func(string) {}
 	}
-	if len(cfg.Keys) == 0 {
+	switch {
+	case len(cfg.Keys) == 0:
 		return nil, errors.New("api: no API key configured")
+	case cfg.Destinations && cfg.SealSecret == "":
+		return nil, errors.New("api: no secret to seal destinations with")
 	}
 	keys, err := newCredentials(cfg.Keys...)
 	if err != nil {
@@ -163,9 +172,8 @@ func New(cfg Config) (http.Handler, error) {
 		m.expect("/reservations/conference/{id}", http.MethodDelete, http.StatusNoContent)
 	}
 	repeats := &repeats{store: cfg.Store, next: knownOnly(mux), log: cfg.Log}
-	guard := &guard{
-		keys: ring, limits: &limiters{limit: cfg.KeyLimit}, reservation: reservation,
-		next: repeats, log: cfg.Log,
-	}
-	return around(guard, m, cfg.Log), nil
+	limits := &limiters{limit: cfg.KeyLimit}
+	guard := &guard{keys: ring, limits: limits, reservation: reservation, next: repeats, log: cfg.Log}
+	whereby := newFacade(cfg, v, limits, m)
+	return around(whereby.before(guard), m, cfg.Log), nil
 }

@@ -52,6 +52,7 @@ func examples() map[string]example {
 	past.EndedAt = ended.EndedAt
 	changed := live
 	changed.Version, changed.EndAt = 10, at("10:30:00")
+	usage := meeting.UsageOf([]meeting.Participant{ada, bob}, ended.EndedAt)
 	room := live.Info()
 	who := User{ID: "u1", Name: "Ada", Email: "ada@example.org"}
 	ticket := link{ID: "lnk_01JDB2X5T0C7R9D3F6H8J1K4M7", User: who.claims(), Host: true, TTL: 10 * time.Minute, Created: at("09:58:30")}
@@ -83,8 +84,15 @@ func examples() map[string]example {
 		"list-rooms": {nil, pageOf(Room{
 			Room: room.Room, MeetingID: room.ID, ExternalID: room.ExternalID, Occupancy: room.Occupancy, Session: room.Session,
 		})},
-		"list-sessions":             {nil, pageOf(past.Info())},
-		"get-session":               {nil, past.Info()},
+		"list-sessions": {nil, pageOf(past.Info())},
+		"get-session":   {nil, past.Info()},
+		"list-session-insights": {nil, pageOf(SessionUsage{
+			MeetingID: ended.ID, Room: ended.Room, ExternalID: ended.ExternalID, Session: past.Info(), Usage: usage,
+		})},
+		"list-room-insights": {nil, pageOf(RoomUsage{
+			MeetingID: ended.ID, Room: ended.Room, ExternalID: ended.ExternalID, CreatedAt: meeting.Time{Time: ended.CreatedAt},
+			EndedAt: timeOrNull(ended.EndedAt), Sessions: 1, FirstSessionAt: timeOrNull(past.StartedAt), LastSessionAt: timeOrNull(past.StartedAt), Usage: usage,
+		})},
 		"list-meeting-participants": {nil, pageOf(people...)},
 		"list-session-participants": {nil, pageOf(people...)},
 		"get-participant":           {nil, ada.Info()},

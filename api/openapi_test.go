@@ -135,6 +135,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"GET /v1/sessions/" + sessions.Data[0].ID + "/participants", "GET " + path + "/participants/" + people.Data[0].ID,
 		"DELETE " + path + "/participants/" + people.Data[0].ID + "?reason=enough",
 		`POST ` + path + `/tokens {"role":"host"}`, "GET " + path + "/links", "DELETE " + path + "/links/" + l.ID, "GET " + path + "/links",
+		"GET /v1/insights/sessions", "GET /v1/insights/sessions?room=none", "GET /v1/insights/rooms?limit=1",
 		"GET /v1/events?limit=100", "GET /v1/events?meeting_id=none", "GET /v1/api-keys", "DELETE /v1/api-keys/" + key.ID,
 		"POST " + path + "/end", "GET " + path, "GET /v1/meetings?state=ended", "DELETE " + path,
 		// And what goes wrong.

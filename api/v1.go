@@ -73,6 +73,7 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	a.UseMiddleware(checkScope)
 	v.registerMeetings(a)
 	v.registerSessions(a)
+	v.registerInsights(a)
 	v.registerPeople(a)
 	v.registerTokens(a)
 	v.registerLinks(a)
