@@ -98,6 +98,15 @@ type Config struct {
 	SealSecret string
 	// Destinations lets apps name buckets for their recordings; needs a SealSecret.
 	Destinations bool
+	// Recorders knows the site's Jibris; nil: there are none.
+	Recorders Recorders
+	// Files reads what they recorded; nil: usher does not reach it.
+	Files Files
+	// RecorderKeys are the secrets of the recorders' hosts by name; empty: none may
+	// hand a file over.
+	RecorderKeys map[string]string
+	// JibriHookSecret opens the subscriber of Jibri's webhooks; empty: there is none.
+	JibriHookSecret string
 	// Expect is called when people are let into a room that is about to be
 	// made, from many goroutines. It must not block; nil: nobody wants to know.
 	Expect  func(room string)
@@ -106,14 +115,17 @@ type Config struct {
 	Version string                // of usher, for the OpenAPI document
 }
 
-// New returns the public handler: /v1, /whereby/v1, /j, /reservations and
-// /openapi.json. It fails when a credential is missing, too short or used twice.
+// New returns the public handler: /v1, /whereby/v1, /j, /d, /reservations,
+// /internal/jibri and /openapi.json. It fails when a credential is missing, too short or used twice.
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Expect == nil {
 		cfg.Expect = func(string) {}
+	}
+	if cfg.Recorders == nil {
+		cfg.Recorders = noRecorders{}
 	}
 	switch {
 	case len(cfg.Keys) == 0:
@@ -138,7 +150,13 @@ func New(cfg Config) (http.Handler, error) {
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
 	ring := &keyring{configured: keys, store: cfg.Store}
+	seals := newSeals(cfg.SealSecret)
+	archive := &files{
+		store: cfg.Files, reads: cfg.Store, commands: cfg.Commands, seals: seals,
+		publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
+	}
 	v := &v1{
+		recordings: cfg.Store, recorders: cfg.Recorders, files: archive,
 		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, links: cfg.Store,
 		events: cfg.Store, feed: cfg.Feed, webhooks: cfg.Webhooks, keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
 	}
@@ -171,9 +189,30 @@ func New(cfg Config) (http.Handler, error) {
 		m.expect("/reservations/conference/{id}", http.MethodGet, http.StatusOK)
 		m.expect("/reservations/conference/{id}", http.MethodDelete, http.StatusNoContent)
 	}
+	if cfg.Files != nil {
+		mux.Handle("GET "+filePath+"{ticket}", archive)
+		m.expect(filePath+"{ticket}", http.MethodGet, http.StatusOK)
+	}
+	if len(cfg.RecorderKeys) > 0 {
+		mux.Handle("POST /internal/jibri/recordings", &handovers{
+			commands: cfg.Commands, reads: cfg.Store, secrets: cfg.RecorderKeys, seals: seals,
+			count: newHandoverCount(cfg.Metrics), log: cfg.Log,
+		})
+		m.expect("/internal/jibri/recordings", http.MethodPost, http.StatusOK)
+	}
+	if cfg.JibriHookSecret != "" {
+		secret, err := newCredentials(cfg.JibriHookSecret)
+		if err != nil {
+			return nil, fmt.Errorf("jibri hook secret: %w", err)
+		}
+		h := &reports{secret, cfg.Recorders}
+		mux.Handle("POST /internal/jibri/{secret}/v1/status", h)
+		mux.Handle("POST /internal/jibri/{secret}/v1/session/status", h)
+		m.expect("/internal/jibri/{secret}/v1/status", http.MethodPost, http.StatusOK)
+	}
 	repeats := &repeats{store: cfg.Store, next: knownOnly(mux), log: cfg.Log}
 	limits := &limiters{limit: cfg.KeyLimit}
 	guard := &guard{keys: ring, limits: limits, reservation: reservation, next: repeats, log: cfg.Log}
-	whereby := newFacade(cfg, v, limits, m)
+	whereby := newFacade(cfg, v, seals, limits, m)
 	return around(whereby.before(guard), m, cfg.Log), nil
 }

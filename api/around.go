@@ -36,15 +36,17 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		}
 		ex := &exchange{requestID: id}
 		ctx := context.WithValue(r.Context(), exchangeKey{}, ex)
-		if path.Clean("/"+r.URL.Path) != streamPath {
+		asked := r.URL.Path
+		if clean := path.Clean("/" + asked); clean != streamPath && !strings.HasPrefix(clean, filePath) {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
 			defer cancel()
 		}
 
-		asked := r.URL.Path
-		if strings.HasPrefix(path.Clean("/"+asked), doorPath) {
-			asked = doorPath // the rest opens a meeting
+		for _, secret := range []string{doorPath, filePath, "/internal/jibri/"} {
+			if strings.HasPrefix(path.Clean("/"+asked), secret) {
+				asked = secret // the rest opens something
+			}
 		}
 		r = r.Clone(ctx)
 		// The mux would answer // and /./ with a redirect, which some clients

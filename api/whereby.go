@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -41,24 +40,14 @@ type facade struct {
 	seals  seals
 	// destinations says that apps may name buckets for their recordings.
 	destinations bool
-	files        recordingFiles
 }
 
 // newFacade returns the facade on top of v, with the limits of v's keys.
-func newFacade(cfg Config, v *v1, limits *limiters, m *metrics) *facade {
+func newFacade(cfg Config, v *v1, seals seals, limits *limiters, m *metrics) *facade {
 	for _, route := range wherebyRoutes {
 		m.expect(wherebyPrefix+route.pattern, route.method, route.status())
 	}
-	return &facade{
-		v: v, limits: limits, seals: newSeals(cfg.SealSecret), destinations: cfg.Destinations,
-		files: recordingFiles{
-			reads: cfg.Store,
-			remove: func(ctx context.Context, rec meeting.Recording) error {
-				_, err := cfg.Commands.Do(ctx, rec.MeetingID, meeting.RecordingDeleted{Recording: rec})
-				return err
-			},
-		},
-	}
+	return &facade{v: v, limits: limits, seals: seals, destinations: cfg.Destinations}
 }
 
 // wherebyRoute is a route of the facade. Words of its pattern match whatever

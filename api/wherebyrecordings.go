@@ -21,22 +21,6 @@ const (
 	maxBulkDelete = 100
 )
 
-// RecordingReads answers about recordings from the store, like [Reads].
-type RecordingReads interface {
-	Recording(ctx context.Context, id string) (meeting.Recording, error)
-	Recordings(ctx context.Context, f meeting.RecordingFilter, cursor string, limit int) ([]meeting.Recording, string, error)
-}
-
-// recordingFiles is what is done with the files of recordings.
-type recordingFiles struct {
-	reads RecordingReads
-	// link returns a link to one file of the recording, and when it ceases to
-	// work: after about the time asked for. nil: there are none.
-	link func(ctx context.Context, rec meeting.Recording, file meeting.RecordingFile, valid time.Duration) (url string, expires time.Time, err error)
-	// remove deletes a recording that is settled, and its files.
-	remove func(ctx context.Context, rec meeting.Recording) error
-}
-
 // wherebyRecording is a recording as Whereby shows it.
 type wherebyRecording struct {
 	RecordingID     string       `json:"recordingId"`
@@ -82,12 +66,12 @@ func (f *facade) listRecordings(w http.ResponseWriter, r *http.Request, _ string
 	var next string
 	chosen := meeting.RecordingFilter{State: meeting.RecordingAvailable}
 	if room := roomOf(r); room == "" {
-		list, next, err = f.files.reads.Recordings(r.Context(), chosen, cursor, limit)
+		list, next, err = f.v.recordings.Recordings(r.Context(), chosen, cursor, limit)
 	} else {
 		next, err = f.v.throughMeetings(r.Context(), meeting.Filter{Room: room}, cursor, limit,
 			func(m meeting.Meeting, cursor string, limit int) (int, string, error) {
 				chosen.MeetingID = m.ID
-				some, left, err := f.files.reads.Recordings(r.Context(), chosen, cursor, limit)
+				some, left, err := f.v.recordings.Recordings(r.Context(), chosen, cursor, limit)
 				list = append(list, some...)
 				return len(some), left, err
 			})
@@ -110,7 +94,7 @@ func (f *facade) listRecordings(w http.ResponseWriter, r *http.Request, _ string
 
 // recording returns one that can be had.
 func (f *facade) recording(ctx context.Context, id string) (meeting.Recording, error) {
-	rec, err := f.files.reads.Recording(ctx, id)
+	rec, err := f.v.recordings.Recording(ctx, id)
 	if err == nil && !canBeHad(rec) {
 		err = meeting.ErrNotFound
 	}
@@ -135,10 +119,7 @@ func (f *facade) linkRecording(w http.ResponseWriter, r *http.Request, id string
 	if err != nil {
 		return err
 	}
-	if f.files.link == nil {
-		return newProblem(http.StatusNotImplemented, "this usher has no links to files")
-	}
-	url, expires, err := f.files.link(r.Context(), rec, mainFile(rec), time.Duration(seconds)*time.Second)
+	url, expires, err := f.v.files.link(r.Context(), rec, mainFile(rec), time.Duration(seconds)*time.Second)
 	if err != nil {
 		return err
 	}
@@ -160,14 +141,14 @@ func (f *facade) deleteRecording(w http.ResponseWriter, r *http.Request, id stri
 // removeRecording deletes a recording that can be had; of any other it is no
 // error, as with Whereby.
 func (f *facade) removeRecording(ctx context.Context, id string) error {
-	rec, err := f.files.reads.Recording(ctx, id)
+	rec, err := f.v.recordings.Recording(ctx, id)
 	switch {
 	case errors.Is(err, meeting.ErrNotFound), err == nil && !canBeHad(rec):
 		return nil
 	case err != nil:
 		return err
 	}
-	return f.files.remove(ctx, rec)
+	return f.v.files.remove(ctx, rec)
 }
 
 func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request, _ string) error {

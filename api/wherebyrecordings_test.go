@@ -1,11 +1,9 @@
 package api
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -113,34 +111,27 @@ func TestWherebyRecordings(t *testing.T) {
 	}
 }
 
-// TestWherebyAccessLink looks at what is asked of whoever makes links to files.
+// TestWherebyAccessLink looks at what is asked of the storage.
 func TestWherebyAccessLink(t *testing.T) {
-	s := newWherebySite(t, nil)
+	bucket := &fakeFiles{}
+	s := newWherebySite(t, func(c *Config) { c.Files = bucket })
 	m := s.createMeeting("")
 	s.person(m, meeting.Seen{Occupant: human("ann")})
-	rec := s.record(m.ID, meeting.RecordingFile{Name: "1.mp4", Path: "1.mp4", Size: 1}, meeting.RecordingFile{Name: "2.mp4", Path: "2.mp4", Size: 9})
-	s.refused("GET", "/recordings/"+rec.ID+"/access-link", "", "", 501)
-
-	until := time.UnixMilli(1588262400000)
-	f := &facade{v: &v1{commands: s.tracker, reads: s.store}, files: recordingFiles{reads: s.store}}
-	var asked []string
-	f.files.link = func(_ context.Context, r meeting.Recording, file meeting.RecordingFile, valid time.Duration) (string, time.Time, error) {
-		asked = append(asked, fmt.Sprint(r.ID == rec.ID, file.Path, valid))
-		return "https://files.example.org/?a=1&b=<2>", until, nil
-	}
-	s.handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := f.linkRecording(w, r, rec.ID); err != nil {
-			t.Error(err)
+	rec := s.record(m.ID,
+		meeting.RecordingFile{Name: "1.mp4", Path: "1.mp4", Size: 1, Storage: meeting.StorageS3},
+		meeting.RecordingFile{Name: "2.mp4", Path: "2.mp4", Size: 9, Storage: meeting.StorageS3})
+	for query, valid := range map[string]time.Duration{"": time.Hour, "?validForSeconds=43200": 12 * time.Hour} {
+		var link struct {
+			AccessLink string
+			Expires    int64
 		}
-	})
-	for _, query := range []string{"", "?validForSeconds=43200"} {
-		_, _, body := s.call("GET", s.base+"/"+query, "", nil)
-		if body != `{"accessLink":"https://files.example.org/?a=1&b=<2>","expires":1588262400000}`+"\n" {
-			t.Errorf("access link: %s", body)
+		s.get("/recordings/"+rec.ID+"/access-link"+query, &link)
+		if want := "https://files.example.org/2.mp4?a=1&b=<2>&valid=" + valid.String(); link.AccessLink != want {
+			t.Errorf("access link %s, want %s", link.AccessLink, want)
 		}
-	}
-	if got := fmt.Sprint(asked); got != "[true2.mp41h0m0s true2.mp412h0m0s]" {
-		t.Errorf("asked for %s", got)
+		if off := time.Until(time.UnixMilli(link.Expires)) - valid; off.Abs() > time.Minute {
+			t.Errorf("it expires %v off", off)
+		}
 	}
 }
 

@@ -11,7 +11,6 @@ type Recording struct {
 	RecorderKeys    []RecorderKey `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
 	JibriHookSecret Secret        `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8080/internal/jibri/SECRET."`
 	RecordingsDir   string        `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
-	LinkSecret      Secret        `help:"Signs links to files; without one they are good until usher restarts, and only at the process that made them."`
 	S3              S3            `embed:"" prefix:"s3-"` // kong would call its variables USHER_S_3_
 }
 

@@ -9,7 +9,7 @@ import (
 // it is always there, under /whereby/v1 of the API's listener.
 type Whereby struct {
 	WherebyAddr               string `placeholder:"HOST:PORT" help:"Second address on which that API is served under /v1, for apps that cannot have a path of their own in their base URL."`
-	SealSecret                Secret `help:"Encrypts what usher must be able to read again, such as bucket credentials that apps bring along, and makes the links of Whereby meetings the same each time they are shown. Without one they are new ones after a restart."`
+	SealSecret                Secret `help:"Encrypts what usher must be able to read again, such as bucket credentials that apps bring along, makes the links of Whereby meetings the same each time they are shown, and signs links to files of recordings. Without one they are good until usher restarts."`
 	AllowRecordingDestination bool   `help:"Store recordings in the buckets that apps name, with the credentials that they bring along (recording.destination); needs a seal-secret."`
 }
 

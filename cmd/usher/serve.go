@@ -18,6 +18,7 @@ import (
 	"usher/api"
 	"usher/config"
 	"usher/internal/stack"
+	"usher/jibri/archive"
 	"usher/meeting"
 	"usher/store"
 	"usher/token"
@@ -69,6 +70,16 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
 	}
+	recorders := map[string]string{}
+	for _, k := range cfg.RecorderKeys {
+		recorders[k.Name] = string(k.Key)
+	}
+	var files api.Files
+	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
+		if files, err = archive.New(cfg.Recording); err != nil {
+			return err
+		}
+	}
 	feed := api.NewFeed(st, log)
 	public, err := api.New(api.Config{
 		Commands: l, Rooms: l, Store: st, Webhooks: webhookAPI{book, deliverer}, Feed: feed, Keys: keys,
@@ -77,6 +88,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants,
 		SealSecret:           string(cfg.SealSecret), Destinations: cfg.AllowRecordingDestination,
+		Recorders: l, Files: files, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
 		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
 	})
 	if err != nil {
