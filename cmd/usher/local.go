@@ -39,6 +39,9 @@ type localSite struct {
 	tokens  *token.Issuer
 	at      addresses
 
+	recordings   string            // directory of finished files
+	recorderKeys map[string]string // by the names that Jibris of this site may have
+
 	running context.Context // of the parts; ends with the first that fails
 	cancel  context.CancelFunc
 	parts   *errgroup.Group
@@ -90,11 +93,19 @@ func startSite(ctx context.Context, dir string, log *slog.Logger, extra ...strin
 		Domain: stack.Domain, ClientAddr: s.prosody.ClientAddr, ComponentAddr: s.prosody.ComponentAddr,
 		CAFile: s.prosody.CAFile, Log: log.With("part", "sim"),
 	}
-	s.focus, err = jitsisim.NewFocus(jitsisim.FocusConfig{Site: s.sim, Password: stack.Focus.Password, Secret: stack.FocusSecret})
+	s.focus, err = jitsisim.NewFocus(jitsisim.FocusConfig{
+		Site: s.sim, Password: stack.Focus.Password, Secret: stack.FocusSecret, Brewery: stack.Brewery,
+	})
 	if err != nil {
 		return nil, err
 	}
 	s.parts.Go(func() error { return s.focus.Run(s.running) })
+
+	s.recordings = filepath.Join(dir, "recordings")
+	if err := os.MkdirAll(s.recordings, 0o700); err != nil {
+		return nil, err
+	}
+	s.recorderKeys = map[string]string{"jibri-1": "key-" + rand.Text(), "jibri-2": "key-" + rand.Text()}
 
 	s.args = append([]string{
 		"--listen=" + listen, "--admin-listen=127.0.0.1:0",
@@ -103,6 +114,8 @@ func startSite(ctx context.Context, dir string, log *slog.Logger, extra ...strin
 		"--tls-ca-file=" + s.prosody.CAFile, "--trust-identity",
 		"--reservation-token=" + stack.ReservationToken, "--api-key=" + "key-" + rand.Text(),
 		"--data-dir=" + filepath.Join(dir, "redis"),
+		"--recordings-dir=" + s.recordings, "--seal-secret=" + rand.Text(), "--jibri-hook-secret=" + "hook-" + rand.Text(),
+		"--recorder-key=jibri-1=" + s.recorderKeys["jibri-1"], "--recorder-key=jibri-2=" + s.recorderKeys["jibri-2"],
 		"--jwt-app-id=" + stack.JWTAppID, "--jwt-secret=" + stack.JWTAppSecret,
 	}, extra...)
 	if s.cfg, err = localConfig(s.args); err != nil {
@@ -132,6 +145,31 @@ func (s *localSite) startUsher(ctx context.Context, log *slog.Logger) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+}
+
+// startJibri starts a simulated recorder, whose hook is `usher finalize` with
+// its own settings; env goes into the hook's environment as well. It blocks until
+// the recorder waits in the brewery.
+func (s *localSite) startJibri(ctx context.Context, dir, name string, edit func(*jitsisim.JibriConfig), env ...string) (*jitsisim.Jibri, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cfg := jitsisim.JibriConfig{
+		Site: s.sim, Name: name, Brewery: stack.Brewery, Dir: filepath.Join(dir, "jibri"),
+		Password: stack.Jibri.Password, RecorderPassword: stack.Recorder.Password,
+		Finalize:   []string{self, "finalize"},
+		Subscriber: "http://" + s.at.api + "/internal/jibri/" + string(s.cfg.JibriHookSecret),
+		Env: append([]string{
+			"PATH=" + os.Getenv("PATH"), "USHER_URL=http://" + s.at.api, "USHER_RECORDER=" + name,
+			"USHER_RECORDER_SECRET=" + s.recorderKeys[name], "USHER_SPOOL_DIR=" + filepath.Join(dir, "spool"),
+			"USHER_HANDOVER=move", "USHER_TARGET_DIR=" + s.recordings,
+		}, env...),
+	}
+	if edit != nil {
+		edit(&cfg)
+	}
+	return jitsisim.StartJibri(ctx, cfg)
 }
 
 // stop ends everything that startLocal started, in reverse order.

@@ -167,6 +167,13 @@ func (f *Focus) tell(jibri string, q jibriIQ) {
 	f.effects.Go(func() { _, _ = f.ask(context.Background(), jibri, q) })
 }
 
+// SetPendingTimeout changes how long a Jibri may take from pending to on.
+func (f *Focus) SetPendingTimeout(d time.Duration) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.cfg.PendingTimeout = d
+}
+
 // pendingTooLong is PendingStatusTimeout: Jicofo stops the session first, which
 // says off without a reason; the retry that its source has next finds nothing.
 func (c *conference) pendingTooLong(s *session) {

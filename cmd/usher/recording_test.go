@@ -1,0 +1,380 @@
+package main
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"usher/api"
+	"usher/internal/jitsisim"
+	"usher/meeting"
+)
+
+// Each test here is a lifecycle of a recording as Jicofo and Jibri have it, on a
+// real Prosody, with the program's own finalize as Jibri's hook.
+
+// studio is a scene with recorders.
+type studio struct {
+	*scene
+	dirs map[string]string // of each recorder's host
+}
+
+func newStudio(t *testing.T, extra ...string) *studio {
+	s := &studio{newSite(t, extra...), map[string]string{}}
+	must(t, s.startUsher(t.Context(), newLog(s.log, 0)))
+	s.waitReady("")
+	return s
+}
+
+// meets makes the scene's meeting.
+func (s *studio) meets(room, trigger string) {
+	s.t.Helper()
+	var m meeting.MeetingInfo
+	must(s.t, s.call(s.t.Context(), "POST", "/v1/meetings", map[string]any{"room": room, "recording": map[string]any{"trigger": trigger}}, &m))
+	s.id, s.room = m.ID, m.Room
+}
+
+// jibri starts a recorder that is gone at the end of the test.
+func (s *studio) jibri(name string, edit func(*jitsisim.JibriConfig)) *jitsisim.Jibri {
+	s.t.Helper()
+	if s.dirs[name] == "" {
+		s.dirs[name] = s.t.TempDir()
+		s.t.Cleanup(func() { endWorkers(s.t, filepath.Join(s.dirs[name], "spool")) })
+	}
+	all, _ := s.focus.Jibris()
+	j, err := s.startJibri(within(s.t), s.dirs[name], name, edit, asUsher+"=1", "GORACE=atexit_sleep_ms=0")
+	must(s.t, err)
+	s.t.Cleanup(j.Die)
+	s.until("the focus sees the recorder", func() bool { now, _ := s.focus.Jibris(); return now > all })
+	return j
+}
+
+// endWorkers waits until nothing is left to hand over from a spool.
+func endWorkers(t *testing.T, spool string) {
+	t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		busy := false
+		for _, folder := range []string{"new", "work"} {
+			notes, _ := os.ReadDir(filepath.Join(spool, folder))
+			busy = busy || len(notes) > 0
+		}
+		if !busy {
+			return
+		}
+	}
+	t.Errorf("something is left in %s", spool)
+}
+
+// enters lets somebody into the scene's meeting and waits until usher knows.
+func (s *studio) enters(name string) *jitsisim.Person {
+	s.t.Helper()
+	p := s.person(name, "")
+	must(s.t, p.Join(within(s.t)))
+	s.until(name+" is seen", func() bool { m := s.meeting(); return m != nil && m.Occupancy.Humans > 0 })
+	return p
+}
+
+// recordings returns those of the scene's meeting, the newest first.
+func (s *studio) list() []meeting.RecordingInfo {
+	var list struct{ Data []meeting.RecordingInfo }
+	if s.call(s.t.Context(), "GET", "/v1/meetings/"+s.id+"/recordings", nil, &list) != nil {
+		return nil
+	}
+	return list.Data
+}
+
+// newest waits until the meeting's newest recording is in the state.
+func (s *studio) newest(want meeting.RecordingState) (r meeting.RecordingInfo) {
+	s.t.Helper()
+	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
+		if list := s.list(); len(list) > 0 {
+			if r = list[0]; r.State == want {
+				return r
+			}
+		}
+	}
+	s.t.Fatalf("the newest recording is %+v, want it %s; all: %+v", r, want, s.list())
+	return r
+}
+
+func (s *studio) record() (r meeting.RecordingInfo) {
+	s.t.Helper()
+	must(s.t, s.call(s.t.Context(), "POST", "/v1/meetings/"+s.id+"/recordings", nil, &r))
+	return r
+}
+
+func (s *studio) stopRecording(id string) {
+	s.t.Helper()
+	must(s.t, s.call(s.t.Context(), "POST", "/v1/recordings/"+id+"/stop", nil, nil))
+}
+
+// download checks that the file of a recording can be had, whole.
+func (s *studio) download(r meeting.RecordingInfo, file string) {
+	s.t.Helper()
+	var link api.FileLink
+	must(s.t, s.call(s.t.Context(), "GET", "/v1/recordings/"+r.ID+"/download?file="+file, nil, &link))
+	resp, err := http.Get(link.URL)
+	must(s.t, err)
+	defer resp.Body.Close()
+	content, err := io.ReadAll(resp.Body)
+	must(s.t, err)
+	hash := sha256.Sum256(content)
+	if resp.StatusCode != http.StatusOK || hex.EncodeToString(hash[:]) != link.SHA256 || !strings.Contains(string(content), "simulated recording of "+s.room) {
+		s.t.Errorf("download: %s, %d bytes %.80q", resp.Status, len(content), content)
+	}
+}
+
+// told returns the types of the events about recordings.
+func (s *studio) told() string {
+	s.t.Helper()
+	var types []string
+	for _, n := range s.events() {
+		if kind, ok := strings.CutPrefix(string(n.Type), "recording."); ok {
+			types = append(types, kind)
+		}
+	}
+	return strings.Join(types, " ")
+}
+
+func (s *studio) wantTold(want string) {
+	s.t.Helper()
+	s.until("told of "+want, func() bool { return s.told() == want })
+}
+
+func TestRecordingByTrigger(t *testing.T) {
+	s := newStudio(t)
+	s.jibri("jibri-1", nil)
+	s.until("usher sees the recorder", func() bool { return s.metric(`usher_jibri_instances{state="idle"}`) == 1 })
+	s.meets("standup", "automatic-2nd-participant")
+	ada := s.enters("Ada")
+	must(t, ada.Reload(within(t))) // no second participant
+	s.counts(1)
+	if list := s.list(); len(list) > 0 {
+		t.Fatalf("one person is recorded: %+v", list)
+	}
+	bob := s.person("Bob", "")
+	must(t, bob.Join(within(t)))
+	r := s.newest(meeting.RecordingOn)
+	if r.RequestedBy != (meeting.RequesterInfo{Type: meeting.ByTrigger, Name: "automatic-2nd-participant"}) || r.JibriSessionID == "" {
+		t.Errorf("recording %+v", r)
+	}
+	s.until("the recorder is seen in the room", func() bool { return s.meeting().Occupancy.Recorders == 1 })
+	must(t, ada.Leave(within(t)))
+	must(t, bob.Leave(within(t)))
+	r = s.newest(meeting.RecordingAvailable)
+	if r.StopReason != meeting.StopEmpty || len(r.Files) != 1 || r.Recorder != "jibri-1" || !strings.HasPrefix(r.Files[0].Name, "standup-2") {
+		t.Errorf("recording %+v", r)
+	}
+	s.download(r, "0")
+	s.wantTold("requested starting started stopping stopped available")
+	must(t, s.focus.WaitLeft(within(t), s.room)) // usher has left as well
+}
+
+func TestRecordingOnRequest(t *testing.T) {
+	s := newStudio(t, "--brewery=elsewhere@internal-muc.meet.jitsi") // usher does not see the recorders
+	s.meets("standup", "none")
+	ada := s.enters("Ada")
+
+	first := s.record() // there is no recorder at all
+	if r := s.newest(meeting.RecordingQueued); r.QueueReason != meeting.ReasonNoRecorder {
+		t.Errorf("it waits because of %s", r.QueueReason)
+	}
+	s.jibri("jibri-1", nil)
+	s.newest(meeting.RecordingOn)
+	s.stopRecording(first.ID)
+	if r := s.newest(meeting.RecordingAvailable); r.StopReason != meeting.StopRequested {
+		t.Errorf("recording %+v", r)
+	}
+	// Not seeing the recorders, usher asked before it knew that there was none.
+	s.wantTold("requested starting queued starting started stopping stopped available")
+
+	second := s.record()
+	s.newest(meeting.RecordingOn)
+	must(t, ada.StopRecording(within(t))) // a moderator, in the client
+	if r := s.newest(meeting.RecordingAvailable); r.StopReason != meeting.StopParticipant || r.ID != second.ID {
+		t.Errorf("recording %+v", r)
+	}
+	if _, err := ada.StartRecording(within(t)); err != nil {
+		t.Fatal(err)
+	}
+	if r := s.newest(meeting.RecordingOn); r.RequestedBy.Type != meeting.ByParticipant || r.RequestedBy.Name == "" {
+		t.Errorf("a participant's recording %+v", r)
+	}
+	must(t, s.call(t.Context(), "POST", "/v1/meetings/"+s.id+"/end", nil, nil))
+	s.newest(meeting.RecordingAvailable)
+	if len(s.list()) != 3 {
+		t.Errorf("%d recordings, want 3", len(s.list()))
+	}
+}
+
+func TestRecordingQueue(t *testing.T) {
+	s := newStudio(t)
+	s.jibri("jibri-1", nil)
+	s.meets("first", "automatic")
+	s.enters("Ada")
+	r := s.newest(meeting.RecordingOn)
+	s.meets("second", "automatic")
+	s.enters("Bob")
+	if r := s.newest(meeting.RecordingQueued); r.QueueReason != meeting.ReasonBusy || r.QueueUntil == nil {
+		t.Errorf("recording %+v", r)
+	}
+	var queue struct{ Data []api.Queued }
+	must(t, s.call(t.Context(), "GET", "/v1/recording-queue", nil, &queue))
+	if len(queue.Data) != 1 || queue.Data[0].Recording.MeetingID != s.id {
+		t.Errorf("queue %+v", queue)
+	}
+	s.stopRecording(r.ID)
+	s.newest(meeting.RecordingOn)
+	s.wantTold("requested queued starting started")
+}
+
+func TestRecorderFailsWhileStarting(t *testing.T) {
+	s := newStudio(t)
+	s.focus.SetPendingTimeout(time.Second)
+	j := s.jibri("jibri-1", nil)
+	j.Behave(jitsisim.FailsLater)
+	s.meets("standup", "automatic")
+	s.enters("Ada")
+	s.until("it was tried and failed", func() bool { list := s.list(); return len(list) == 1 && list[0].Attempt >= 1 && j.Session() == "" })
+	j.Behave(jitsisim.NeverOn) // Jicofo says off without a reason at the pending timeout
+	s.until("it was tried again", func() bool { return s.list()[0].Attempt >= 2 && j.Session() != "" })
+	j.Behave(jitsisim.Works)
+	if r := s.newest(meeting.RecordingOn); r.Attempt != 3 {
+		t.Errorf("it took %d attempts, want 3", r.Attempt)
+	}
+}
+
+func TestRecorderNeverBegins(t *testing.T) {
+	s := newStudio(t)
+	s.jibri("jibri-1", nil).Behave(jitsisim.FailsLater)
+	s.meets("standup", "automatic")
+	s.enters("Ada")
+	if r := s.newest(meeting.RecordingFailed); r.Failure != meeting.FailRecorder || r.Attempt != 3 {
+		t.Errorf("recording %+v", r)
+	}
+	s.wantTold("requested starting starting starting failed") // one for each attempt
+}
+
+func TestRecorderDies(t *testing.T) {
+	s := newStudio(t)
+	first := s.jibri("jibri-1", nil)
+	s.meets("standup", "automatic")
+	s.enters("Ada")
+	r := s.newest(meeting.RecordingOn)
+	session := first.Session()
+	second := s.jibri("jibri-2", nil)
+	first.Die()
+	s.until("the other recorder goes on", func() bool { return second.Session() == session })
+	s.until("the other recorder is in", func() bool { return s.meeting().Occupancy.Recorders == 1 })
+	if now := s.newest(meeting.RecordingOn); now.ID != r.ID || len(s.list()) != 1 {
+		t.Errorf("now it is %+v, want the same recording", now)
+	}
+	s.stopRecording(r.ID)
+	s.newest(meeting.RecordingAvailable)
+	// What the dead host has is handed over by hand: one recording, two files.
+	finalize := exec.CommandContext(within(t), os.Args[0], "finalize", "--foreground", filepath.Join(s.dirs["jibri-1"], "jibri", session))
+	finalize.Env = []string{
+		asUsher + "=1", "USHER_URL=http://" + s.at.api, "USHER_RECORDER=jibri-1", "USHER_RECORDER_SECRET=" + s.recorderKeys["jibri-1"],
+		"USHER_SPOOL_DIR=" + filepath.Join(s.dirs["jibri-1"], "spool"), "USHER_HANDOVER=move", "USHER_TARGET_DIR=" + s.recordings,
+	}
+	if out, err := finalize.CombinedOutput(); err != nil {
+		t.Fatalf("finalize: %v %s", err, out)
+	}
+	s.until("two files", func() bool { return len(s.list()[0].Files) == 2 })
+	s.download(s.list()[0], "0")
+	s.download(s.list()[0], "1")
+}
+
+func TestRecorderDiesAndNoneIsFree(t *testing.T) {
+	s := newStudio(t)
+	first := s.jibri("jibri-1", nil)
+	s.meets("standup", "automatic")
+	s.enters("Ada")
+	r := s.newest(meeting.RecordingOn)
+	first.Die()
+	s.until("it goes on as another recording", func() bool { return len(s.list()) == 2 })
+	again := s.newest(meeting.RecordingQueued)
+	if again.RequestedBy != (meeting.RequesterInfo{Type: meeting.ByRestart, Name: r.ID}) {
+		t.Errorf("the second recording %+v", again)
+	}
+	if broken := s.list()[1]; broken.Failure != meeting.FailRecorder || broken.State != meeting.RecordingProcessing {
+		t.Errorf("the first recording %+v", broken)
+	}
+	s.jibri("jibri-2", nil)
+	s.newest(meeting.RecordingOn)
+}
+
+func TestRecorderStopsByItself(t *testing.T) {
+	s := newStudio(t)
+	j := s.jibri("jibri-1", nil)
+	s.meets("standup", "automatic")
+	s.enters("Ada")
+	s.newest(meeting.RecordingOn)
+	j.Finish()
+	if r := s.newest(meeting.RecordingAvailable); r.StopReason != meeting.StopRecorder {
+		t.Errorf("recording %+v", r)
+	}
+	if len(s.list()) != 1 {
+		t.Error("it was started anew")
+	}
+}
+
+func TestFocusRestartsWhileRecording(t *testing.T) {
+	s := newStudio(t)
+	j := s.jibri("jibri-1", func(c *jitsisim.JibriConfig) { c.EmptyPatience = time.Hour })
+	s.meets("standup", "automatic")
+	ada := s.enters("Ada")
+	r := s.newest(meeting.RecordingOn)
+	must(t, s.focus.Restart(within(t)))
+	must(t, ada.Reload(within(t)))
+	s.counts(1)
+	// The new focus knows nothing of it, but the recorder is in.
+	s.until("usher is told that the focus is back", func() bool { m := s.meeting(); return m.ActiveRecording != nil && m.Occupancy.Recorders == 1 })
+	if now := s.newest(meeting.RecordingOn); now.ID != r.ID {
+		t.Errorf("now it is %+v, want the same recording", now)
+	}
+	s.stopRecording(r.ID)
+	if r := s.newest(meeting.RecordingAvailable); len(r.Files) != 1 {
+		t.Errorf("recording %+v", r)
+	}
+	must(t, j.WaitIdle(within(t)))
+}
+
+func TestFocusAndRecorderAreLost(t *testing.T) {
+	s := newStudio(t)
+	j := s.jibri("jibri-1", nil)
+	s.meets("standup", "automatic")
+	ada := s.enters("Ada")
+	r := s.newest(meeting.RecordingOn)
+	must(t, s.focus.Restart(within(t)))
+	j.Die()
+	must(t, ada.Reload(within(t)))
+	// Nobody vouches for it: after half a minute it is over, and goes on anew.
+	s.until("it is taken for over", func() bool {
+		list := s.list()
+		return len(list) == 2 && list[1].ID == r.ID && list[1].Failure == meeting.FailFocusLost
+	})
+	s.newest(meeting.RecordingQueued)
+}
+
+func TestProsodyRestartsWhileRecording(t *testing.T) {
+	s := newStudio(t)
+	s.jibri("jibri-1", nil)
+	s.meets("standup", "automatic")
+	s.enters("Ada")
+	r := s.newest(meeting.RecordingOn)
+	must(t, s.prosody.Restart(t.Context()))
+	s.until("the file is there", func() bool {
+		list := s.list()
+		i := slices.IndexFunc(list, func(l meeting.RecordingInfo) bool { return l.ID == r.ID })
+		return i >= 0 && list[i].State == meeting.RecordingAvailable
+	})
+}
