@@ -20,7 +20,7 @@ type fakeWebhooks struct {
 	replayed string
 }
 
-var crm = Webhook{ID: "whk_crm", Name: "crm", URL: "https://crm.example/", Events: []string{"*"}, Enabled: true, Configured: true}
+var crm = Webhook{ID: "whk_crm", Name: "crm", URL: "https://crm.example/", Events: []string{"*"}, Dialect: "standard", HeaderNames: []string{}, Enabled: true, Configured: true}
 
 func (f *fakeWebhooks) CreateWebhook(_ context.Context, c WebhookChange) (Webhook, error) {
 	switch {
@@ -34,7 +34,7 @@ func (f *fakeWebhooks) CreateWebhook(_ context.Context, c WebhookChange) (Webhoo
 	}
 	w := Webhook{
 		ID: fmt.Sprint("whk_", len(f.made)+1), Name: *c.Name, URL: *c.URL, Events: append([]string{}, *c.Events...), MeetingID: *c.MeetingID,
-		Enabled: true, CreatedAt: &meeting.Time{Time: time.Now()},
+		Dialect: *c.Dialect, HeaderNames: append([]string{}, slices.Sorted(maps.Keys(*c.Headers))...), Enabled: true, CreatedAt: &meeting.Time{Time: time.Now()},
 	}
 	f.made[w.ID] = w
 	w.Secret = "whsec_of_" + w.ID
@@ -72,6 +72,12 @@ func (f *fakeWebhooks) ChangeWebhook(_ context.Context, id string, c WebhookChan
 	w := f.made[id]
 	if c.URL != nil {
 		w.URL = *c.URL
+	}
+	if c.Dialect != nil {
+		w.Dialect = *c.Dialect
+	}
+	if c.Headers != nil {
+		w.HeaderNames = append([]string{}, slices.Sorted(maps.Keys(*c.Headers))...)
 	}
 	if c.Enabled != nil {
 		w.Enabled, w.Disabled = *c.Enabled, nil
