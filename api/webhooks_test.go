@@ -150,6 +150,17 @@ func TestWebhooks(t *testing.T) {
 	}
 	path := "/v1/webhooks/" + w.ID
 	var shown Webhook
+	s.do("POST", "/v1/webhooks", `{"url":"https://c.example/","dialect":"whereby","headers":{"X-Key":"whsec_hidden"}}`).into(http.StatusCreated, &shown)
+	if shown.Dialect != "whereby" || !slices.Equal(shown.HeaderNames, []string{"X-Key"}) {
+		t.Errorf("made %+v", shown)
+	}
+	shown = Webhook{}
+	s.do("PATCH", "/v1/webhooks/whk_2", `{"dialect":"jitsi","headers":{}}`).into(http.StatusOK, &shown)
+	if shown.Dialect != "jitsi" || len(shown.HeaderNames) != 0 {
+		t.Errorf("changed %+v", shown)
+	}
+	s.do("DELETE", "/v1/webhooks/whk_2", "")
+	shown = Webhook{}
 	s.do("GET", path, "").into(http.StatusOK, &shown)
 	if shown.Secret != "" || shown.Backlog == nil || shown.Backlog.Events != 3 {
 		t.Errorf("shown %+v, want a backlog and no secret", shown)

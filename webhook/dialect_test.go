@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -401,18 +400,3 @@ func TestHeadersStayWithTheirHost(t *testing.T) {
 		t.Errorf("taken away: %v, %v", e.HeaderNames(), err)
 	}
 }
-
-// unavailable is a store that does not say what meetings are for a while.
-type unavailable struct {
-	*store.Memory
-	left int
-}
-
-func (s *unavailable) Load(ctx context.Context, id string) (meeting.Meeting, error) {
-	if s.left--; s.left >= 0 {
-		return meeting.Meeting{}, fmt.Errorf("gone fishing: %w", meeting.ErrUnavailable)
-	}
-	return s.Memory.Load(ctx, id)
-}
-
-var _ Store = (*unavailable)(nil)
