@@ -27,11 +27,11 @@ func TestWherebyIsMadeAnew(t *testing.T) {
 	var tries []reflector
 	synctest.Test(t, func(t *testing.T) {
 		memory := new(store.Memory)
-		up := false
+		var up atomic.Bool
 		s := newSiteOf(t, memory, memory, Endpoint{Dialect: Whereby, Secrets: []Secret{{Key: textSecret}}},
 			func(r *http.Request, body []byte) *http.Response {
 				tries = append(tries, reflector{string(textSecret), time.Now().Unix(), r.Header["Whereby-Signature"][0], string(body)})
-				if !up {
+				if !up.Load() {
 					return status(http.StatusBadGateway)
 				}
 				return status(http.StatusOK)
@@ -40,7 +40,7 @@ func TestWherebyIsMadeAnew(t *testing.T) {
 		s.lay(story.m.ID, story.apply(time.Second, meeting.Seen{Occupant: jose})...) // session.started stands before it
 		synctest.Wait()
 		story.apply(time.Second, meeting.Seen{Occupant: guest}) // of whom the endpoint is not told yet
-		up = true
+		up.Store(true)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 	})
@@ -64,12 +64,14 @@ func TestOldSecretStillVerifies(t *testing.T) {
 	for _, dialect := range []string{Whereby, Jitsi} {
 		t.Run(dialect, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				memory, known := new(store.Memory), textSecret
+				memory := new(store.Memory)
+				var known atomic.Value
+				known.Store(textSecret)
 				s := newSiteOf(t, memory, memory, Endpoint{Dialect: dialect, Secrets: []Secret{{Key: "the new one, long enough"}, {Key: textSecret}}},
 					func(r *http.Request, body []byte) *http.Response {
 						got := r.Header.Get("Whereby-Signature") + r.Header.Get("X-Jitsi-Signature")
 						h := http.Header{}
-						dialects[dialect].sign(h, [][]byte{[]byte(known)}, message{}, time.Now(), body)
+						dialects[dialect].sign(h, [][]byte{[]byte(known.Load().(config.Secret))}, message{}, time.Now(), body)
 						if got != h.Get("Whereby-Signature")+h.Get("X-Jitsi-Signature") {
 							return status(http.StatusUnauthorized)
 						}
@@ -77,8 +79,7 @@ func TestOldSecretStillVerifies(t *testing.T) {
 					})
 				s.put("mtg_a", 1, 1)
 				time.Sleep(20 * time.Second)
-				synctest.Wait()
-				known = "the new one, long enough"
+				known.Store(config.Secret("the new one, long enough"))
 				s.put("mtg_a", 2, 1)
 				time.Sleep(20 * time.Second)
 				synctest.Wait()
