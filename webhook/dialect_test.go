@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"flag"
@@ -102,6 +103,42 @@ func TestDialects(t *testing.T) {
 		}
 		if string(want) != text.String() {
 			t.Errorf("%s differs; what is sent now:\n%s", file, text)
+		}
+	}
+}
+
+// TestDocumentShowsTheDialects finds the examples of docs/webhooks.md in
+// testdata, one or more of each dialect, and the events that each has.
+func TestDocumentShowsTheDialects(t *testing.T) {
+	text, err := os.ReadFile("../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, d := range dialects {
+		if d.events == nil {
+			continue
+		}
+		_, section, found := strings.Cut(string(text), "\n### The dialect `"+name+"`\n")
+		golden, err := os.ReadFile(filepath.Join("testdata", name+".txt"))
+		if err != nil || !found {
+			t.Fatalf("docs/webhooks.md says nothing of %s (%v)", name, err)
+		}
+		section, _, _ = strings.Cut(section, "\n#")
+		blocks := strings.Split(section, "```json\n")
+		for _, block := range blocks[1:] {
+			block, _, _ = strings.Cut(block, "```")
+			var compact bytes.Buffer
+			if err := json.Compact(&compact, []byte(block)); err != nil || !bytes.Contains(golden, compact.Bytes()) {
+				t.Errorf("%s sends nothing like %s (%v)", name, block, err)
+			}
+		}
+		for event := range d.events {
+			if !strings.Contains(section, "`"+string(event)+"`") {
+				t.Errorf("docs/webhooks.md does not say what %s makes of %s", name, event)
+			}
+		}
+		if len(blocks) < 2 {
+			t.Errorf("docs/webhooks.md has no example of %s", name)
 		}
 	}
 }
