@@ -66,6 +66,7 @@ type Book struct {
 	muc     string
 	site    string
 	fixed   []Endpoint // from the configuration
+	rooms   rooms
 
 	refreshing sync.Mutex // held while reading the store
 	page       atomic.Pointer[page]

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"usher/meeting"
@@ -46,7 +47,7 @@ type telling func(ctx context.Context, a about) (path string, body Object, err e
 // about is what a dialect knows when it tells of a notice.
 type about struct {
 	notice  meeting.Notice
-	meeting meeting.Meeting // as it is now; the zero one when it is forgotten
+	meeting meeting.Meeting // as it is now; at most its room when it is forgotten
 	muc     string          // domain of the rooms
 	site    string
 	people  func(ctx context.Context, sessionID string) ([]meeting.Participant, error)
@@ -157,10 +158,17 @@ func (b *Book) tell(ctx context.Context, d dialect, m message) (path string, bod
 		return "", nil, errNotice
 	}
 	if m.MeetingID != "" {
-		if a.meeting, err = b.store.Load(ctx, m.MeetingID); errors.Is(err, meeting.ErrUnavailable) {
+		a.meeting, err = b.store.Load(ctx, m.MeetingID)
+		switch {
+		case err == nil:
+			b.rooms.learn(m.MeetingID, a.meeting.Room)
+		case errors.Is(err, meeting.ErrUnavailable):
 			return "", nil, err
-		} else if err != nil && !errors.Is(err, meeting.ErrNotFound) {
+		case !errors.Is(err, meeting.ErrNotFound):
 			b.log.Warn("cannot read the meeting that a webhook notice is about", "meeting_id", m.MeetingID, "err", err)
+		}
+		if err != nil {
+			a.meeting.Room = b.rooms.recall(m.MeetingID)
 		}
 	}
 	path, told, err := tell(ctx, a)
@@ -171,6 +179,33 @@ func (b *Book) tell(ctx context.Context, d dialect, m message) (path string, bod
 		return "", nil, err
 	}
 	return path, AppendPython(nil, told), nil
+}
+
+// maxRooms is how many rooms are remembered, in less than a megabyte: the
+// meetings of a large site's day.
+const maxRooms = 10_000
+
+// rooms remembers the rooms of meetings that something was told of. An app that
+// has a meeting forgotten gets its last notices when the store may know it no
+// more, and some receivers go by the room. Safe for concurrent use.
+type rooms struct {
+	mu        sync.Mutex
+	byMeeting map[string]string
+}
+
+func (r *rooms) learn(meetingID, room string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.byMeeting) >= maxRooms {
+		clear(r.byMeeting)
+	}
+	put(&r.byMeeting, meetingID, room)
+}
+
+func (r *rooms) recall(meetingID string) string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.byMeeting[meetingID]
 }
 
 // people returns everybody who was in a session, in the order in which they

@@ -314,6 +314,44 @@ func randomNotice(r *rand.Rand, known meeting.Meeting) meeting.Notice {
 	return n
 }
 
+// TestForgottenMeeting tells of a meeting that the store has forgotten by then.
+func TestForgottenMeeting(t *testing.T) {
+	st := new(store.Memory)
+	b := newDialects(t, st)
+	e, err := b.Get("whk_event-sync")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := newStory(t, st, time.Now())
+	for _, n := range s.apply(time.Second, meeting.Seen{Occupant: jose}) {
+		if _, err := rendered(t, b, e, n); err != nil {
+			t.Fatal(err)
+		}
+	}
+	last := s.apply(time.Second, meeting.Ended{Reason: meeting.EndRequested, Forget: true})
+	s.apply(time.Second, meeting.RoomGone{Reason: meeting.LeftDestroyed})
+	if err := st.Forget(t.Context(), s.m.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := st.Load(t.Context(), s.m.ID); !errors.Is(err, meeting.ErrNotFound) {
+		t.Fatalf("load = %v, want it forgotten", err)
+	}
+	for i, want := range []string{
+		`"active_occupants_count":0`, `"all_occupants":[]`, // of people nothing is kept
+	} {
+		p, err := rendered(t, b, e, last[i])
+		if err != nil || !bytes.Contains(p.body, []byte(`"room_jid":"standup-k3v7@muc.meet.jitsi"`)) || !bytes.Contains(p.body, []byte(want)) {
+			t.Errorf("%s, %v; want the room, and %s", p.body, err, want)
+		}
+	}
+	for i := range maxRooms {
+		b.rooms.learn(fmt.Sprint(i), "a")
+	}
+	if n := len(b.rooms.byMeeting); n > maxRooms || b.rooms.recall(fmt.Sprint(maxRooms-1)) != "a" {
+		t.Errorf("%d rooms are remembered", n)
+	}
+}
+
 // TestDialectKeys has what secrets each dialect takes.
 func TestDialectKeys(t *testing.T) {
 	for _, tt := range []struct {
