@@ -28,9 +28,9 @@ var (
 	ourPrefixes = []string{"Proxy-", "Webhook-", "Whereby-", "X-Jitsi-"}
 )
 
-// tokenSigns are the signs besides letters and digits that a header's name may
+// nameSigns are the signs besides letters and digits that a header's name may
 // have (RFC 9110 §5.6.2).
-const tokenSigns = "!#$%&'*+-.^_`|~"
+const nameSigns = "!#$%&'*+-.^_`|~"
 
 // prepareHeaders makes the names canonical and checks everything, or returns
 // [InvalidError], which quotes no value.
@@ -64,7 +64,7 @@ func (e *Endpoint) prepareHeaders() error {
 }
 
 func notToken(c rune) bool {
-	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune(tokenSigns, c)
+	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune(nameSigns, c)
 }
 
 func notText(c rune) bool { return c < ' ' || c > '~' }
