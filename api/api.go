@@ -65,6 +65,7 @@ type Store interface {
 	KeyStore
 	LinkStore
 	EventLog
+	RecordingReads
 }
 
 // Config configures the public handler.
@@ -92,6 +93,20 @@ type Config struct {
 	// ReservationOccupants passes a meeting's maximum of participants on with
 	// its reservation; the site must have that enabled.
 	ReservationOccupants bool
+	// SealSecret encrypts what apps bring along and makes links that can be shown
+	// again; empty: one that is forgotten with this process.
+	SealSecret string
+	// Destinations lets apps name buckets for their recordings; needs a SealSecret.
+	Destinations bool
+	// Recorders knows the site's Jibris; nil: there are none.
+	Recorders Recorders
+	// Files reads what they recorded; nil: usher does not reach it.
+	Files Files
+	// RecorderKeys are the secrets of the recorders' hosts by name; empty: none may
+	// hand a file over.
+	RecorderKeys map[string]string
+	// JibriHookSecret opens the subscriber of Jibri's webhooks; empty: there is none.
+	JibriHookSecret string
 	// Expect is called when people are let into a room that is about to be
 	// made, from many goroutines. It must not block; nil: nobody wants to know.
 	Expect  func(room string)
@@ -100,8 +115,8 @@ type Config struct {
 	Version string                // of usher, for the OpenAPI document
 }
 
-// New returns the public handler: /v1, /j, /reservations and /openapi.json. It
-// fails when a credential is missing, too short or used twice.
+// New returns the public handler: /v1, /whereby/v1, /j, /d, /reservations,
+// /internal/jibri and /openapi.json. It fails when a credential is missing, too short or used twice.
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
@@ -109,8 +124,14 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Expect == nil {
 		cfg.Expect = func(string) {}
 	}
-	if len(cfg.Keys) == 0 {
+	if cfg.Recorders == nil {
+		cfg.Recorders = noRecorders{}
+	}
+	switch {
+	case len(cfg.Keys) == 0:
 		return nil, errors.New("api: no API key configured")
+	case cfg.Destinations && cfg.SealSecret == "":
+		return nil, errors.New("api: no secret to seal destinations with")
 	}
 	keys, err := newCredentials(cfg.Keys...)
 	if err != nil {
@@ -129,7 +150,13 @@ func New(cfg Config) (http.Handler, error) {
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
 	ring := &keyring{configured: keys, store: cfg.Store}
+	seals := newSeals(cfg.SealSecret)
+	archive := &files{
+		store: cfg.Files, reads: cfg.Store, commands: cfg.Commands, seals: seals,
+		publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
+	}
 	v := &v1{
+		recordings: cfg.Store, recorders: cfg.Recorders, files: archive,
 		commands: cfg.Commands, rooms: cfg.Rooms, reads: cfg.Store, links: cfg.Store,
 		events: cfg.Store, feed: cfg.Feed, webhooks: cfg.Webhooks, keys: ring, publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
 	}
@@ -162,10 +189,30 @@ func New(cfg Config) (http.Handler, error) {
 		m.expect("/reservations/conference/{id}", http.MethodGet, http.StatusOK)
 		m.expect("/reservations/conference/{id}", http.MethodDelete, http.StatusNoContent)
 	}
-	repeats := &repeats{store: cfg.Store, next: knownOnly(mux), log: cfg.Log}
-	guard := &guard{
-		keys: ring, limits: &limiters{limit: cfg.KeyLimit}, reservation: reservation,
-		next: repeats, log: cfg.Log,
+	if cfg.Files != nil {
+		mux.Handle("GET "+filePath+"{ticket}", archive)
+		m.expect(filePath+"{ticket}", http.MethodGet, http.StatusOK)
 	}
-	return around(guard, m, cfg.Log), nil
+	if len(cfg.RecorderKeys) > 0 {
+		mux.Handle("POST /internal/jibri/recordings", &handovers{
+			commands: cfg.Commands, reads: cfg.Store, secrets: cfg.RecorderKeys, seals: seals,
+			count: newHandoverCount(cfg.Metrics), log: cfg.Log,
+		})
+		m.expect("/internal/jibri/recordings", http.MethodPost, http.StatusOK)
+	}
+	if cfg.JibriHookSecret != "" {
+		secret, err := newCredentials(cfg.JibriHookSecret)
+		if err != nil {
+			return nil, fmt.Errorf("jibri hook secret: %w", err)
+		}
+		h := &reports{secret, cfg.Recorders}
+		mux.Handle("POST /internal/jibri/{secret}/v1/status", h)
+		mux.Handle("POST /internal/jibri/{secret}/v1/session/status", h)
+		m.expect("/internal/jibri/{secret}/v1/status", http.MethodPost, http.StatusOK)
+	}
+	repeats := &repeats{store: cfg.Store, next: knownOnly(mux), log: cfg.Log}
+	limits := &limiters{limit: cfg.KeyLimit}
+	guard := &guard{keys: ring, limits: limits, reservation: reservation, next: repeats, log: cfg.Log}
+	whereby := newFacade(cfg, v, seals, limits, m)
+	return around(whereby.before(guard), m, cfg.Log), nil
 }

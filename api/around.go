@@ -36,22 +36,24 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 		}
 		ex := &exchange{requestID: id}
 		ctx := context.WithValue(r.Context(), exchangeKey{}, ex)
-		if path.Clean("/"+r.URL.Path) != streamPath {
+		asked := r.URL.Path
+		if clean := path.Clean("/" + asked); clean != streamPath && !strings.HasPrefix(clean, filePath) {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeoutCause(ctx, RequestTimeout, errTimeout)
 			defer cancel()
 		}
 
-		asked := r.URL.Path
-		if strings.HasPrefix(path.Clean("/"+asked), doorPath) {
-			asked = doorPath // the rest opens a meeting
+		for _, secret := range []string{doorPath, filePath, "/internal/jibri/"} {
+			if strings.HasPrefix(path.Clean("/"+asked), secret) {
+				asked = secret // the rest opens something
+			}
 		}
 		r = r.Clone(ctx)
 		// The mux would answer // and /./ with a redirect, which some clients
 		// do not follow and which turns others' POST into a GET.
 		r.URL.Path, r.URL.RawPath = path.Clean("/"+r.URL.Path), ""
 		rec := &recorder{ResponseWriter: w}
-		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+		r.Body = http.MaxBytesReader(w, r.Body, bodyLimit(r.URL.Path))
 		rec.Header().Set("X-Request-Id", id)
 		rec.Header().Set("X-Content-Type-Options", "nosniff")
 		rec.Header().Set("Cache-Control", "no-store")
@@ -62,7 +64,12 @@ func around(next http.Handler, m *metrics, log *slog.Logger) http.Handler {
 
 				log.Error("panic while answering a request", "request_id", id, "route", r.Pattern,
 					"panic", p, "stack", string(debug.Stack()))
-				if rec.status == 0 {
+				switch {
+				case rec.status != 0:
+				case isWhereby(r.URL.Path):
+					writeWhereby(rec, http.StatusInternalServerError, wherebyError{Error: "Internal error"})
+					p = nil
+				default:
 					writeProblem(rec, r, newProblem(http.StatusInternalServerError, ""))
 					p = nil
 				}

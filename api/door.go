@@ -88,6 +88,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if e.link.Query {
 		url = strings.Replace(url, "#jwt=", "?jwt=", 1)
+		url = strings.Replace(url, suggestRecording, "#"+suggestRecording[1:], 1)
 	}
 	if r.Method == http.MethodGet { // HEAD is a preview, not a person
 		d.tickets.invited(r.Context(), e.meeting.ID, e.link.User.ID)
@@ -164,7 +165,8 @@ body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 20vh au
 func showPage(w http.ResponseWriter, status int, p doorPage) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'")
+	// Any page may frame it: apps have links in an iframe, and there is nothing to click.
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
 	w.WriteHeader(status)
 	_ = doorTemplate.Execute(w, p) // the client's loss
 }

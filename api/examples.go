@@ -52,6 +52,7 @@ func examples() map[string]example {
 	past.EndedAt = ended.EndedAt
 	changed := live
 	changed.Version, changed.EndAt = 10, at("10:30:00")
+	usage := meeting.UsageOf([]meeting.Participant{ada, bob}, ended.EndedAt)
 	room := live.Info()
 	who := User{ID: "u1", Name: "Ada", Email: "ada@example.org"}
 	ticket := link{ID: "lnk_01JDB2X5T0C7R9D3F6H8J1K4M7", User: who.claims(), Host: true, TTL: 10 * time.Minute, Created: at("09:58:30")}
@@ -69,10 +70,42 @@ func examples() map[string]example {
 	people := []meeting.ParticipantInfo{ada.Info(), bob.Info()}
 	jwt := "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJyb29tIjoic3RhbmR1cC4uLiJ9.c2lnbmF0dXJl"
 
+	recording := meeting.Recording{
+		ID: "rec_01JDB3255K9E7M3R5SV2C8N6XJ", MeetingID: created.ID, SessionID: ada.SessionID, Room: created.Room,
+		Mode: meeting.ModeFile, State: meeting.RecordingRequested, By: meeting.Requester{Type: meeting.ByApp, Name: "key_01JDB2N4G8S6P3V5X7Z9B1D2F4"},
+		RequestedAt: at("10:01:00"), QueueUntil: at("10:31:00"),
+	}
+	waits := recording
+	waits.State, waits.Waits = meeting.RecordingQueued, meeting.ReasonBusy
+	stopping := recording
+	stopping.State, stopping.Stop, stopping.Attempts, stopping.StartedAt = meeting.RecordingStopping, meeting.StopRequested, 1, at("10:01:06")
+	stopping.JibriSession = "5e4a3c1f8d7b4f0e9a6c2b1d3e5f7a9b"
+	stored := stopping
+	stored.State, stored.StoppedAt, stored.SettledAt, stored.Recorder = meeting.RecordingAvailable, at("10:12:00"), at("10:12:20"), "jibri-1"
+	file := meeting.RecordingFile{
+		Name: created.Room + "_2026-11-22-10-01-06.mp4", Storage: meeting.StorageFile, Path: created.Room + "-2026-11-22T10:01:06Z.mp4",
+		Size: 48_611_904, SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Duration: 654 * time.Second, StoredAt: at("10:12:20"),
+	}
+	stored.Files = []meeting.RecordingFile{file}
+
 	all := map[string]example{
+		"start-recording":         {map[string]any{"priority": 5, "max_length_s": 7200}, recording.Info()},
+		"list-meeting-recordings": {nil, pageOf(stored.Info())},
+		"list-recordings":         {nil, pageOf(stored.Info())},
+		"get-recording":           {nil, stored.Info()},
+		"stop-recording":          {nil, stopping.Info()},
+		"delete-recording":        {},
+		"link-recording": {nil, FileLink{
+			URL: "https://usher.example.org/d/Q7n1…", Name: file.Path, Size: file.Size, SHA256: file.SHA256, ExpiresAt: meeting.Time{Time: at("11:15:00")},
+		}},
+		"list-recorders": {nil, RecorderList{Watching: true, Data: []Recorder{
+			{"jibri-1", "busy", meeting.Time{Time: at("10:01:02")}, "brewery"}, {"jibri-2", "idle", meeting.Time{Time: at("09:40:11")}, "brewery"},
+		}}},
+		"list-recording-queue": {nil, pageOf(Queued{1, waits.Info()})},
 		"create-meeting": {map[string]any{
 			"name_prefix": "standup", "external_id": created.ExternalID, "end_at": meeting.Time{Time: created.EndAt},
 			"max_duration_s": 3600, "empty_timeout_s": 1800, "max_participants": 50, "metadata": created.Metadata,
+			"recording": map[string]any{"trigger": "automatic", "max_length_s": 7200},
 		}, created.Info()},
 		"list-meetings": {nil, pageOf(live.Info())},
 		"get-meeting":   {nil, live.Info()},
@@ -83,8 +116,15 @@ func examples() map[string]example {
 		"list-rooms": {nil, pageOf(Room{
 			Room: room.Room, MeetingID: room.ID, ExternalID: room.ExternalID, Occupancy: room.Occupancy, Session: room.Session,
 		})},
-		"list-sessions":             {nil, pageOf(past.Info())},
-		"get-session":               {nil, past.Info()},
+		"list-sessions": {nil, pageOf(past.Info())},
+		"get-session":   {nil, past.Info()},
+		"list-session-insights": {nil, pageOf(SessionUsage{
+			MeetingID: ended.ID, Room: ended.Room, ExternalID: ended.ExternalID, Session: past.Info(), Usage: usage,
+		})},
+		"list-room-insights": {nil, pageOf(RoomUsage{
+			MeetingID: ended.ID, Room: ended.Room, ExternalID: ended.ExternalID, CreatedAt: meeting.Time{Time: ended.CreatedAt},
+			EndedAt: timeOrNull(ended.EndedAt), Sessions: 1, FirstSessionAt: timeOrNull(past.StartedAt), LastSessionAt: timeOrNull(past.StartedAt), Usage: usage,
+		})},
 		"list-meeting-participants": {nil, pageOf(people...)},
 		"list-session-participants": {nil, pageOf(people...)},
 		"get-participant":           {nil, ada.Info()},
@@ -127,6 +167,9 @@ func illustrate(doc *huma.OpenAPI) error {
 				content.Example = shown.answer
 			}
 			for status, response := range op.Responses {
+				if content := response.Content["application/json"]; content != nil && status < "300" {
+					content.Example = shown.answer // of any good answer
+				}
 				if content := response.Content[problemType]; content != nil {
 					code, _ := strconv.Atoi(status)
 					p := newProblem(code, "")

@@ -46,8 +46,11 @@ type link struct {
 // and a secret that nobody can guess. Only a hash of it is kept.
 
 // newCode returns a code for the meeting.
-func newCode(meetingID string) string {
-	return strings.TrimPrefix(meetingID, "mtg_") + "-" + token.Code()
+func newCode(meetingID string) string { return codeOf(meetingID, token.Code()) }
+
+// codeOf returns the code that such a secret makes for the meeting.
+func codeOf(meetingID, secret string) string {
+	return strings.TrimPrefix(meetingID, "mtg_") + "-" + secret
 }
 
 // meetingOf returns the meeting that a code belongs to, if it is one.

@@ -38,6 +38,7 @@ type newMeeting struct {
 	MaxDurationS      int64             `json:"max_duration_s,omitempty" minimum:"0" maximum:"2678400" doc:"The meeting ends this many seconds after its first session began; 0: no limit"`
 	EmptyTimeoutS     int64             `json:"empty_timeout_s,omitempty" minimum:"0" maximum:"2678400" doc:"The meeting ends after this many seconds without a session; 0: never"`
 	MaxParticipants   int               `json:"max_participants,omitempty" minimum:"0" maximum:"10000" doc:"How many people the room takes, where the site lets usher say so; 0: the site's own limit"`
+	Recording         newPolicy         `json:"recording,omitempty" doc:"What the meeting does about recording by itself"`
 	Metadata          map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB"`
 }
 
@@ -151,6 +152,7 @@ func (v *v1) registerMeetings(a huma.API) {
 func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (*createdMeeting, error) {
 	m, err := v.commands.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
+		Policy: in.Body.Recording.policy(),
 		Limits: meeting.Limits{
 			StartAt: instant(in.Body.StartAt), EndAt: instant(in.Body.EndAt),
 			MaxDuration:     duration(in.Body.MaxDurationS),

@@ -105,6 +105,7 @@ func (m *matching) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestAnswersMatchTheDocument uses every operation, well and badly.
 func TestAnswersMatchTheDocument(t *testing.T) {
 	s := newSite(t)
+	s.serve(func(c *Config) { c.Files = &fakeFiles{} })
 	doc := loadDocument(t, s)
 	doc.Servers = nil
 	router, err := legacy.NewRouter(doc)
@@ -129,12 +130,27 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	s.do("GET", path+"/sessions?limit=1", "").into(200, &sessions)
 	var l Link
 	s.do("POST", path+"/links", `{"user":{"id":"u1","name":"Ada","avatar":"https://example.org/a.png"},"jwt_in":"query"}`).into(201, &l)
+	var rec meeting.RecordingInfo
+	s.do("POST", path+"/recordings", `{"no_queue":true}`).into(202, &rec)
+	s.do("POST", path+"/recordings", "")
+	s.must(made.ID, meeting.RecordingTried{ID: rec.ID})
+	s.must(made.ID, meeting.RecordingAccepted{ID: rec.ID, JibriSession: "s1"})
+	stored, err := s.store.Recording(t.Context(), rec.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := meeting.RecordingFile{Name: "a.mp4", Dir: "s1", Storage: meeting.StorageS3, Path: "a.mp4", Size: 1}
+	s.must(made.ID, meeting.RecordingStored{Recording: stored, JibriSession: "s1", Files: []meeting.RecordingFile{file}})
 	key := s.makeKey("app", `"events:read"`)
 	for _, request := range append(webhookRequests, []string{
 		"GET /v1/meetings", "GET " + path, "GET /v1/rooms", "GET /v1/sessions/" + sessions.Data[0].ID,
 		"GET /v1/sessions/" + sessions.Data[0].ID + "/participants", "GET " + path + "/participants/" + people.Data[0].ID,
 		"DELETE " + path + "/participants/" + people.Data[0].ID + "?reason=enough",
 		`POST ` + path + `/tokens {"role":"host"}`, "GET " + path + "/links", "DELETE " + path + "/links/" + l.ID, "GET " + path + "/links",
+		"GET /v1/recordings", "GET " + path + "/recordings", "GET /v1/recordings/" + rec.ID, "GET /v1/recordings/" + rec.ID + "/download",
+		"POST /v1/recordings/" + rec.ID + "/stop", "DELETE /v1/recordings/" + rec.ID, "GET /v1/recorders", "GET /v1/recording-queue",
+		"POST /v1/meetings/none/recordings", "DELETE /v1/recordings/none",
+		"GET /v1/insights/sessions", "GET /v1/insights/sessions?room=none", "GET /v1/insights/rooms?limit=1",
 		"GET /v1/events?limit=100", "GET /v1/events?meeting_id=none", "GET /v1/api-keys", "DELETE /v1/api-keys/" + key.ID,
 		"POST " + path + "/end", "GET " + path, "GET /v1/meetings?state=ended", "DELETE " + path,
 		// And what goes wrong.

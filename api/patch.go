@@ -64,6 +64,7 @@ type meetingChanges struct {
 	EmptyTimeoutS     change[int64]             `json:"empty_timeout_s,omitempty" minimum:"0" maximum:"2678400" doc:"The meeting ends after this many seconds without a session; 0 or null: never"`
 	DepartureTimeoutS change[int64]             `json:"departure_timeout_s,omitempty" minimum:"1" maximum:"86400" doc:"Seconds that a session stays open after the last human has left; null: 60"`
 	MaxParticipants   change[int]               `json:"max_participants,omitempty" minimum:"0" maximum:"10000" doc:"How many people the room takes; 0 or null: the site's own limit. People who are in stay in"`
+	Recording         change[newPolicy]         `json:"recording,omitempty" doc:"Replaces what the meeting does about recording by itself; null: nothing"`
 	Metadata          change[map[string]string] `json:"metadata,omitempty" maxProperties:"50" doc:"Replaces all that was there; null: none"`
 }
 
@@ -82,7 +83,7 @@ func (b *meetingChanges) Resolve(_ huma.Context, body *huma.PathBuffer) []error 
 
 func (b *meetingChanges) empty() bool {
 	return !b.StartAt.given && !b.EndAt.given && !b.MaxDurationS.given && !b.EmptyTimeoutS.given &&
-		!b.DepartureTimeoutS.given && !b.MaxParticipants.given && !b.Metadata.given
+		!b.DepartureTimeoutS.given && !b.MaxParticipants.given && !b.Metadata.given && !b.Recording.given
 }
 
 func (v *v1) patchMeeting(ctx context.Context, in *struct {
@@ -109,6 +110,7 @@ func (v *v1) patchMeeting(ctx context.Context, in *struct {
 		EmptyTimeout:    changed(in.Body.EmptyTimeoutS, duration),
 		Linger:          changed(in.Body.DepartureTimeoutS, duration),
 		MaxParticipants: changed(in.Body.MaxParticipants, same),
+		Policy:          changed(in.Body.Recording, newPolicy.policy),
 		Metadata:        changed(in.Body.Metadata, func(m map[string]string) map[string]string { return m }),
 	})
 	if err != nil {

@@ -19,6 +19,10 @@ import (
 // having, but not worth keeping anybody out.
 const InviteTimeout = 250 * time.Millisecond
 
+// suggestRecording makes the web client ask whoever may record whether to, at
+// the beginning of the meeting (react/features/base/config/configWhitelist.ts).
+const suggestRecording = "&config.recordings.suggestRecording=true"
+
 // tickets makes the tokens that let people into rooms.
 type tickets struct {
 	issuer   *token.Issuer
@@ -42,6 +46,9 @@ func (t *tickets) make(m meeting.Meeting, who token.User, host bool, ttl time.Du
 	})
 	if err == nil {
 		url, err = token.URL(t.site, m.Room, text)
+	}
+	if host && m.Policy.Trigger == meeting.TriggerPrompt {
+		url += suggestRecording
 	}
 	if err != nil {
 		return "", "", time.Time{}, newProblem(http.StatusUnprocessableEntity, strings.TrimPrefix(err.Error(), "token: "))

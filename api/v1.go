@@ -17,16 +17,19 @@ import (
 
 // v1 has the operations of the meeting API.
 type v1 struct {
-	commands Commands
-	rooms    Rooms
-	reads    Reads
-	links    LinkStore
-	events   EventLog
-	feed     *Feed // nil: nobody can follow the log
-	keys     *keyring
-	tickets  *tickets // nil: usher makes no tokens
-	webhooks Webhooks
-	log      *slog.Logger
+	commands   Commands
+	rooms      Rooms
+	reads      Reads
+	links      LinkStore
+	recordings RecordingReads
+	recorders  Recorders
+	files      *files
+	events     EventLog
+	feed       *Feed // nil: nobody can follow the log
+	keys       *keyring
+	tickets    *tickets // nil: usher makes no tokens
+	webhooks   Webhooks
+	log        *slog.Logger
 
 	publicURL string // without a slash at its end
 }
@@ -73,6 +76,8 @@ func registerV1(adapter huma.Adapter, v *v1, version string) (spec, error) {
 	a.UseMiddleware(checkScope)
 	v.registerMeetings(a)
 	v.registerSessions(a)
+	v.registerInsights(a)
+	v.registerRecordings(a)
 	v.registerPeople(a)
 	v.registerTokens(a)
 	v.registerLinks(a)

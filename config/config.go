@@ -66,6 +66,7 @@ type Config struct {
 	WebhookAllow    []netip.Prefix   `name:"webhook-allow" help:"Networks of receivers that are not on the public internet; over http too."`
 
 	Recording
+	Whereby
 
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`
@@ -97,7 +98,7 @@ func (c *Config) AfterApply() error {
 			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
 		}
 	}
-	problems = append(problems, c.checkWebhooks(), c.Recording.check())
+	problems = append(problems, c.checkWebhooks(), c.Recording.check(), c.Whereby.check())
 	return errors.Join(problems...)
 }
 

@@ -11,17 +11,16 @@ type Recording struct {
 	RecorderKeys    []RecorderKey `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
 	JibriHookSecret Secret        `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8080/internal/jibri/SECRET."`
 	RecordingsDir   string        `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
-	LinkSecret      Secret        `help:"Signs links to files; without one they are good until usher restarts, and only at the process that made them."`
-	S3              S3            `embed:"" prefix:"s3-"`
+	S3              S3            `embed:"" prefix:"s3-"` // kong would call its variables USHER_S_3_
 }
 
 // S3 is object storage as usher itself reaches it, for links to what recorders
 // stored there, and to delete it.
 type S3 struct {
-	Endpoint  string `help:"Host and port of the S3 server, such as s3.eu-central-1.amazonaws.com; http:// in front of it for one without TLS."`
-	Region    string `help:"Its region."`
-	AccessKey string `help:"Access key with which usher reads and deletes recordings."`
-	SecretKey Secret `help:"Its secret."`
+	Endpoint  string `env:"USHER_S3_ENDPOINT" help:"Host and port of the S3 server, such as s3.eu-central-1.amazonaws.com; http:// in front of it for one without TLS."`
+	Region    string `env:"USHER_S3_REGION" help:"Its region."`
+	AccessKey string `env:"USHER_S3_ACCESS_KEY" help:"Access key for reading and deleting recordings; usher finalize needs one for storing."`
+	SecretKey Secret `env:"USHER_S3_SECRET_KEY" help:"Its secret."`
 }
 
 // RecorderKey is what a recorder signs with when it hands a file over.

@@ -195,7 +195,11 @@ func (d *draft) patch(f Patched) error {
 	}
 	d.m.Limits = limits
 	assign(&d.m.Metadata, f.Metadata)
-	assign(&d.m.Policy, f.Policy)
+	if f.Policy != nil {
+		policy := *f.Policy
+		policy.Destination = d.m.Policy.Destination // apps cannot see it, so they cannot give it back
+		d.m.Policy = policy
+	}
 	if end, _ := d.m.EndsAt(); end.IsZero() || d.at.Before(end.Add(-EndingNotice)) {
 		d.m.Warned = false
 	}

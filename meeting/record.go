@@ -134,7 +134,7 @@ func (d *draft) newRecording(by Requester) Recording {
 	return Recording{
 		ID: d.newID("rec_"), MeetingID: d.m.ID, SessionID: d.m.Session.ID, Room: d.m.Room,
 		Mode: ModeFile, By: by, RequestedAt: d.at,
-		Priority: d.m.Policy.Priority, MaxLength: d.m.Policy.MaxLength,
+		Priority: d.m.Policy.Priority, MaxLength: d.m.Policy.MaxLength, Destination: d.m.Policy.Destination,
 		QueueUntil: d.at.Add(cmp.Or(d.m.Policy.QueueTimeout, QueueTimeout)),
 	}
 }

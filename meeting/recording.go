@@ -124,6 +124,8 @@ type Recording struct {
 	// Recorder is the name of the Jibri that handed the file over.
 	Recorder string          `json:"recorder,omitempty"`
 	Files    []RecordingFile `json:"files,omitempty"`
+	// Destination is that of the policy under which it was asked for.
+	Destination string `json:"destination,omitempty"`
 	// Deleted is when an app deleted it; its files are gone, or are going.
 	Deleted time.Time `json:"deleted,omitzero"`
 }
@@ -188,6 +190,9 @@ type RecordingPolicy struct {
 	QueueTimeout time.Duration `json:"queue_timeout,omitempty"`
 	MaxLength    time.Duration `json:"max_length,omitempty"` // 0: no limit
 	Priority     int           `json:"priority,omitempty"`
+	// Destination is where an app wants its files, sealed by package api; empty:
+	// where the site puts all of them. No app or event ever sees it.
+	Destination string `json:"destination,omitempty"`
 }
 
 // humans returns from how many humans on the policy records by itself; 0: never.

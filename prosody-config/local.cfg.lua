@@ -80,11 +80,13 @@ VirtualHost "hidden.meet.jitsi"
     authentication = "internal_hashed"
     modules_enabled = { "smacks" }
 
--- Without muc_filter_access.
 Component "internal-muc.meet.jitsi" "muc"
     storage = "memory"
-    modules_enabled = { "muc_hide_all" }
+    modules_enabled = { "muc_hide_all"; "muc_filter_access" }
     restrict_room_creation = true
+    -- docker-jitsi-meet: auth.meet.jitsi alone. usher's domain is there too unless
+    -- told otherwise, as docs/recording.md has it.
+    muc_filter_whitelist = ENV_USHER_LOCAL_KEEP_POOL_OUT and { "auth.meet.jitsi" } or { "auth.meet.jitsi", "usher.meet.jitsi" }
     muc_room_locking = false
     muc_room_default_public_jids = true
     muc_room_cache_size = 1000

@@ -20,6 +20,7 @@ import (
 type cli struct {
 	Serve    serveCommand    `cmd:"" help:"Run usher."`
 	Demo     demoCommand     `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
+	Finalize finalizeCommand `cmd:"" help:"Hand a finished recording over: what Jibri's finalize script calls."`
 	Token    tokenCommand    `cmd:"" help:"Make and examine the tokens that let people into rooms."`
 	Webhooks webhooksCommand `cmd:"" help:"Receive webhooks here, or try a receiver."`
 	Events   eventsCommand   `cmd:"" help:"Follow the events of a running usher."`
@@ -72,7 +73,7 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 	}
 	command, err := parser.Parse(args)
 	if err != nil {
-		return err
+		return noteAnyway(args, lookup, err)
 	}
 	if err := command.Run(); !errors.Is(err, context.Canceled) {
 		return err

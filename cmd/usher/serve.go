@@ -18,6 +18,7 @@ import (
 	"usher/api"
 	"usher/config"
 	"usher/internal/stack"
+	"usher/jibri/archive"
 	"usher/meeting"
 	"usher/store"
 	"usher/token"
@@ -39,10 +40,10 @@ type backend interface {
 }
 
 // addresses are where a running usher can be reached.
-type addresses struct{ api, admin, redis string }
+type addresses struct{ api, admin, whereby, redis string }
 
 // serve runs usher until ctx ends and everything that it started has ended.
-// ready, which may be nil, is called once both listeners are open.
+// ready, which may be nil, is called once all listeners are open.
 func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(addresses)) error {
 	var tokens *token.Issuer
 	if cfg.MakesTokens() {
@@ -69,6 +70,16 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
 	}
+	recorders := map[string]string{}
+	for _, k := range cfg.RecorderKeys {
+		recorders[k.Name] = string(k.Key)
+	}
+	var files api.Files
+	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
+		if files, err = archive.New(cfg.Recording); err != nil {
+			return err
+		}
+	}
 	feed := api.NewFeed(st, log)
 	public, err := api.New(api.Config{
 		Commands: l, Rooms: l, Store: st, Webhooks: webhookAPI{book, deliverer}, Feed: feed, Keys: keys,
@@ -76,7 +87,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants,
-		Expect:               l.expect, Log: log, Metrics: reg, Version: version(),
+		SealSecret:           string(cfg.SealSecret), Destinations: cfg.AllowRecordingDestination,
+		Recorders: l, Files: files, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
+		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
 	})
 	if err != nil {
 		return err
@@ -97,6 +110,12 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	if err != nil {
 		return errors.Join(err, apiListener.Close())
 	}
+	var wherebyListener net.Listener
+	if cfg.WherebyAddr != "" {
+		if wherebyListener, err = net.Listen("tcp", cfg.WherebyAddr); err != nil {
+			return errors.Join(err, apiListener.Close(), adminListener.Close())
+		}
+	}
 	g, ctx := errgroup.WithContext(ctx)
 	if child != nil {
 		g.Go(func() error { return keepRedis(ctx, child, log) })
@@ -105,6 +124,9 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	g.Go(func() error { return deliverer.Run(ctx) })
 	g.Go(func() error { return serveHTTP(ctx, apiListener, public, log) })
 	g.Go(func() error { return serveHTTP(ctx, adminListener, admin, log) })
+	if wherebyListener != nil {
+		g.Go(func() error { return serveHTTP(ctx, wherebyListener, api.WherebyAtRoot(public), log) })
+	}
 	g.Go(func() error {
 		host, err := os.Hostname()
 		if err != nil {
@@ -120,7 +142,10 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		return st.Lead(ctx, host+":"+cfg.Listen, l.lead)
 	})
 	at := addresses{api: apiListener.Addr().String(), admin: adminListener.Addr().String(), redis: redisURL}
-	log.Info("listening", "api", at.api, "admin", at.admin)
+	if wherebyListener != nil {
+		at.whereby = wherebyListener.Addr().String()
+	}
+	log.Info("listening", "api", at.api, "admin", at.admin, "whereby", at.whereby)
 	if ready != nil {
 		ready(at)
 	}

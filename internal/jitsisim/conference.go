@@ -28,11 +28,14 @@ type conference struct {
 	members []*member           // by arrival, without ourselves
 	owner   *member             // whom AutoOwnerRoleManager takes for the owner
 	invited map[*member]bool
-	timer   *time.Timer // until somebody comes; nil once somebody has
+	created time.Time
+	session *session         // the recording that goes on, or is being started
+	status  *recordingStatus // what our presence says of recording; nil: nothing yet
+	timer   *time.Timer      // until somebody comes; nil once somebody has
 }
 
 func newConference(f *Focus, room string) *conference {
-	c := &conference{focus: f, room: room, inRoom: make(chan error, 1), invited: map[*member]bool{}}
+	c := &conference{focus: f, room: room, inRoom: make(chan error, 1), invited: map[*member]bool{}, created: time.Now()}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	c.timer = time.AfterFunc(f.cfg.StartTimeout, func() {
 		f.mu.Lock()
@@ -87,7 +90,7 @@ func (c *conference) enter(ctx context.Context) error {
 	if err := sender.IQ(ctx, c.room, "set", nonAnonymous, nil); err != nil {
 		return refusal("room configuration", err)
 	}
-	return sender.Send(ctx, "presence", self, "", focusPresence(time.Now())...)
+	return sender.Send(ctx, "presence", self, "", focusPresence(c.created)...)
 }
 
 func (c *conference) onOwnPresence(p *occupantPresence) {
@@ -178,6 +181,9 @@ func (c *conference) leave() {
 	if c.leaving || c.ctx.Err() != nil {
 		return
 	}
+	if c.session != nil {
+		c.stopRecording("") // JibriRecorder.shutdown
+	}
 	c.leaving = true
 	c.focus.effects.Go(func() {
 		ctx, cancel := context.WithTimeout(c.ctx, c.focus.cfg.ReplyTimeout)
@@ -194,6 +200,9 @@ func (c *conference) leave() {
 // forget ends the conference.
 func (c *conference) forget() {
 	c.end()
+	if c.session != nil {
+		c.session.end()
+	}
 	if c.timer != nil {
 		c.timer.Stop()
 	}

@@ -18,6 +18,8 @@ import (
 const (
 	startTimeout = 15 * time.Second // jicofo.conference.initial-timeout
 	replyTimeout = 15 * time.Second // jicofo.xmpp.client.reply-timeout
+
+	pendingTimeout = 90 * time.Second // jicofo.jibri.pending-timeout
 )
 
 // focusNick is the focus's nick in every room, and its account's name.
@@ -39,6 +41,14 @@ type FocusConfig struct {
 	// TrustedDomains are those where recorders and gateways are believed to be
 	// such. Default hidden.<domain>, docker-jitsi-meet's setting with recording.
 	TrustedDomains []string
+	// Brewery is the bare address of the room in which the Jibris wait; empty:
+	// the site records nothing.
+	Brewery string
+	// PendingTimeout is how long a Jibri may take from pending to on. Default 90 s.
+	PendingTimeout time.Duration
+	// NoModeratorChecks lets everybody record
+	// (jicofo.conference.enable-moderator-checks = false).
+	NoModeratorChecks bool
 }
 
 // Focus plays Jicofo: it logs in as focus@auth.<domain>/focus, and takes
@@ -55,6 +65,7 @@ type Focus struct {
 	roomsUp     bool
 	requestsUp  bool
 	closing     bool
+	brewery     brewery
 	conferences map[string]*conference   // by room address
 	invitations map[string][]*Invitation // by room address; the latest conference's
 	knownCaps   map[string]bool          // node#ver that has been asked for
@@ -68,11 +79,15 @@ func NewFocus(cfg FocusConfig) (*Focus, error) {
 	if cfg.ReplyTimeout == 0 {
 		cfg.ReplyTimeout = replyTimeout
 	}
+	if cfg.PendingTimeout == 0 {
+		cfg.PendingTimeout = pendingTimeout
+	}
 	if cfg.TrustedDomains == nil {
 		cfg.TrustedDomains = []string{cfg.Site.hiddenDomain()}
 	}
 	f := &Focus{
 		cfg:         cfg,
+		brewery:     brewery{address: cfg.Brewery, jibris: map[string]*instance{}},
 		conferences: map[string]*conference{},
 		invitations: map[string][]*Invitation{},
 		knownCaps:   map[string]bool{},
@@ -87,6 +102,7 @@ func NewFocus(cfg FocusConfig) (*Focus, error) {
 		Log:        cfg.Site.log(),
 		Handler: component.Handler{
 			Presence: f.onPresence,
+			IQ:       map[xml.Name]func(component.Request){{Space: nsJibri, Local: "jibri"}: f.onJibri},
 			Up:       func(string) { f.setUp(&f.roomsUp, true) },
 			Down:     f.onRoomsDown,
 		},
@@ -202,6 +218,9 @@ func (f *Focus) setUp(what *bool, up bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	*what = up
+	if what == &f.roomsUp && up {
+		f.enterBrewery()
+	}
 	f.changed.ring()
 }
 
@@ -218,6 +237,7 @@ func (f *Focus) dropConferences() {
 	for _, c := range f.conferences {
 		c.forget()
 	}
+	clear(f.brewery.jibris)
 }
 
 // onRequest answers a conference request as Jicofo's ConferenceIqHandler does:
@@ -279,6 +299,12 @@ func (f *Focus) readiness(room string, ready bool) conferenceRequest {
 }
 
 func (f *Focus) onPresence(d *xml.Decoder, start xml.StartElement) {
+	if f.isBrewery(start) {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.onBrewery(d, start)
+		return
+	}
 	var p occupantPresence
 	if err := d.DecodeElement(&p, &start); err != nil {
 		f.cfg.Site.log().Warn("undecodable presence", "err", err)

@@ -208,6 +208,51 @@ func (p *Person) Kick(ctx context.Context, nick, reason string) error {
 	return refusal("kick", s.link.As("").IQ(ctx, p.room, "set", query, nil))
 }
 
+// StartRecording asks the focus to record the room, as the client's button
+// does, and returns Jibri's id of the recording. It blocks for the answer; a no
+// is a [RefusedError].
+func (p *Person) StartRecording(ctx context.Context) (session string, err error) {
+	answer, err := p.askJibri(ctx, jibriIQ{Action: "start", Mode: "file", AppData: `{"file_recording_metadata":{"share":true}}`})
+	return answer.Session, err
+}
+
+// StopRecording asks the focus to end it.
+func (p *Person) StopRecording(ctx context.Context) error {
+	_, err := p.askJibri(ctx, jibriIQ{Action: "stop", Mode: "file"})
+	return err
+}
+
+func (p *Person) askJibri(ctx context.Context, q jibriIQ) (answer jibriIQ, err error) {
+	s := p.current()
+	if s == nil {
+		return jibriIQ{}, errOutside
+	}
+	err = s.link.As("").IQ(ctx, p.room+"/"+focusNick, "set", q, &answer)
+	return answer, refusal(q.Action+" recording", err)
+}
+
+// Recording is what the focus says of the room's recording to everybody in it.
+type Recording struct{ Status, Session, Failure, Initiator string }
+
+// Recording returns what the person last heard of it; the zero Recording when
+// nothing was said.
+func (p *Person) Recording() Recording {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.stay == nil {
+		return Recording{}
+	}
+	return p.stay.recording
+}
+
+// WaitRecording blocks until ok is true of what the focus says, or ctx ends.
+func (p *Person) WaitRecording(ctx context.Context, ok func(Recording) bool) error {
+	if err := p.changed.await(ctx, func() bool { return ok(p.Recording()) }); err != nil {
+		return fmt.Errorf("%s waits, hearing %+v: %w", p.name, p.Recording(), err)
+	}
+	return nil
+}
+
 // Leave says goodbye, waits until the room has confirmed it, and closes the
 // stream. Whoever is out already only closes the stream.
 func (p *Person) Leave(ctx context.Context) error {

@@ -16,6 +16,7 @@ const (
 	nsRoomConfig  = "http://jabber.org/protocol/muc#roomconfig" // XEP-0045 §15.5
 	nsJingle      = "urn:xmpp:jingle:1"                         // XEP-0166
 	nsFocus       = "http://jitsi.org/protocol/focus"           // Jitsi's conference request
+	nsJibri       = "http://jitsi.org/protocol/jibri"           // Jitsi's recordings
 	featureJibri  = "http://jitsi.org/protocol/jibri"           // of a recorder, in <features>
 	featureJigasi = "http://jitsi.org/protocol/jigasi"          // of a SIP gateway, in <features>
 )
@@ -50,7 +51,8 @@ type occupantPresence struct {
 	Features []struct {
 		Var string `xml:"var,attr"`
 	} `xml:"features>feature"`
-	Caps struct {
+	Recording *recordingStatus `xml:"http://jitsi.org/protocol/jibri jibri-recording-status"`
+	Caps      struct {
 		Node string `xml:"node,attr"`
 		Ver  string `xml:"ver,attr"`
 	} `xml:"http://jabber.org/protocol/caps c"`

@@ -32,6 +32,8 @@ type stayState struct {
 	in      bool          // the room has confirmed us
 	refused *RefusedError // why it did not
 	exit    *Exit         // how the stay ended
+
+	recording Recording
 }
 
 // newStay plugs in and starts the stream's goroutine; [stay.close] ends both.
@@ -167,6 +169,9 @@ func (s *stay) onPresence(d *xml.Decoder, start xml.StartElement) {
 		delete(s.seen, nick)
 	case nick != "":
 		s.seen[nick] = newOccupant(&pres)
+		if r := pres.Recording; nick == focusNick && r != nil {
+			s.recording = Recording{r.Status, r.Session, r.Failure, r.Initiator}
+		}
 		s.in = s.in || self && pres.status("110")
 	}
 	p.changed.ring()

@@ -25,6 +25,9 @@ type ProsodyConfig struct {
 	// ReservationURL is what mod_reservations puts /conference behind, with
 	// [ReservationToken] as bearer token. Empty: everybody may open a room.
 	ReservationURL string
+	// KeepPoolOut lets only the site's own services into the brewery, as
+	// docker-jitsi-meet does, and not usher.
+	KeepPoolOut bool
 	// LogLevel is Prosody's: debug, info (default), warn or error.
 	LogLevel string
 }
@@ -95,6 +98,9 @@ func environment(dir string, cfg ProsodyConfig, ports []int) []string {
 	}
 	if cfg.LogLevel != "" {
 		env = append(env, "LOG_LEVEL="+cfg.LogLevel)
+	}
+	if cfg.KeepPoolOut {
+		env = append(env, "USHER_LOCAL_KEEP_POOL_OUT=1")
 	}
 	if cfg.ReservationURL != "" {
 		env = append(env, "PROSODY_RESERVATION_REST_BASE_URL="+cfg.ReservationURL)

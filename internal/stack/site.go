@@ -13,6 +13,9 @@ const (
 	CrowdDomain       = "crowd.meet.jitsi"        // a component that plays many people at once
 )
 
+// Brewery is the room in which the local site's Jibris wait.
+const Brewery = "jibribrewery@" + InternalMUCDomain
+
 // What the local site's parts log in with. They protect nothing but tests and
 // a demo on loopback.
 const (

@@ -1,0 +1,205 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/meeting"
+	"usher/token"
+)
+
+// Limits of what a recorder's host says.
+const (
+	maxHandOver     = 256 << 10 // bytes: some hundred files
+	maxFiles        = 100       // of one call
+	maxRecorderName = 100       // bytes
+	maxFilePath     = 1024      // bytes, S3's limit for a key
+	maxLostDetail   = 2000      // bytes
+)
+
+var (
+	sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+	sha256Form  = regexp.MustCompile(`^[0-9a-f]{64}$`)
+)
+
+// handovers takes what the finalize hook of a Jibri says of a finished
+// recording: POST /internal/jibri/recordings, signed with the recorder's own
+// secret ([token.SignCallback]). Calls may be repeated.
+type handovers struct {
+	commands Commands
+	reads    RecordingReads
+	secrets  map[string]string // by recorder
+	seals    seals
+	count    *prometheus.CounterVec
+	log      *slog.Logger
+}
+
+func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
+	count := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "usher_recording_callbacks_total", Help: "Calls of recorders' hosts about finished recordings. mismatch: metadata.json names another recording than the focus did, which counts.",
+	}, []string{"phase", "result"})
+	for _, phase := range []meeting.HandOverPhase{meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost} {
+		for _, result := range []string{"ok", "mismatch", "unknown", "invalid", "unavailable"} {
+			count.WithLabelValues(string(phase), result)
+		}
+	}
+	count.WithLabelValues("none", "unsigned")
+	count.WithLabelValues("none", "invalid")
+	if reg != nil {
+		reg.MustRegister(count)
+	}
+	return count
+}
+
+func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandOver))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		h.refuse(w, r, "none", "invalid", newProblem(http.StatusRequestEntityTooLarge, ""))
+		return
+	} else if err != nil {
+		h.refuse(w, r, "none", "invalid", newProblem(http.StatusBadRequest, "the body does not arrive"))
+		return
+	}
+	recorder := r.Header.Get(token.CallbackRecorder)
+	// An unknown name is answered like a wrong secret, and takes as long.
+	err = token.VerifyCallback(h.secrets[recorder], recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
+	if err != nil {
+		h.refuse(w, r, "none", "unsigned", newProblem(http.StatusUnauthorized, err.Error()))
+		return
+	}
+	var said meeting.HandOver
+	if err := json.Unmarshal(body, &said); err != nil {
+		h.refuse(w, r, "none", "invalid", newProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over"))
+		return
+	}
+	phase := string(said.Phase)
+	switch said.Phase {
+	case meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost:
+	default:
+		h.refuse(w, r, "none", "invalid", newProblem(http.StatusUnprocessableEntity, "there is no such phase"))
+		return
+	}
+	if problem := wrongHandOver(said); problem != "" {
+		h.refuse(w, r, phase, "invalid", newProblem(http.StatusUnprocessableEntity, problem))
+		return
+	}
+	rec, result, err := h.find(r.Context(), said)
+	if err == nil {
+		err = h.tell(r.Context(), recorder, said, rec)
+	}
+	switch {
+	case errors.Is(err, meeting.ErrNotFound):
+		h.refuse(w, r, phase, "unknown", newProblem(http.StatusNotFound, "usher knows of no such recording"))
+		return
+	case err != nil:
+		h.log.Warn("a recorder's call has to wait", "request_id", requestID(r.Context()), "err", err)
+		h.refuse(w, r, phase, "unavailable", newProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
+		return
+	}
+	h.count.WithLabelValues(phase, result).Inc()
+	h.log.Info("recorder's call", "phase", phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
+	if said.Phase != meeting.HandOverClosed {
+		w.WriteHeader(http.StatusNoContent)
+		return
+	}
+	answer(w, http.StatusOK, h.answer(rec))
+}
+
+func (h *handovers) refuse(w http.ResponseWriter, r *http.Request, phase, result string, p *Problem) {
+	h.count.WithLabelValues(phase, result).Inc()
+	writeProblem(w, r, p)
+}
+
+// answer says what the files are to be named after.
+func (h *handovers) answer(rec meeting.Recording) meeting.HandOverAnswer {
+	began := rec.StartedAt
+	if began.IsZero() {
+		began = rec.RequestedAt
+	}
+	a := meeting.HandOverAnswer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
+	var err error
+	if a.Destination, err = h.seals.openDestination(rec.Destination); err != nil {
+		h.log.Error("the file goes to the site's own storage, because the app's cannot be read", "recording_id", rec.ID, "err", err)
+	}
+	return a
+}
+
+// find returns the recording that is spoken of. What the focus said of Jibri's
+// session is sure; metadata.json is not, and counts only where nothing else is
+// known and nothing contradicts it.
+func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meeting.Recording, result string, err error) {
+	rec, err = h.reads.RecordingOf(ctx, said.JibriSession)
+	switch {
+	case err == nil && said.RecordingID != "" && said.RecordingID != rec.ID:
+		h.log.Warn("metadata.json names another recording than the focus did",
+			"recording_id", rec.ID, "claimed", said.RecordingID, "jibri_session_id", said.JibriSession)
+		return rec, "mismatch", nil
+	case err == nil, !errors.Is(err, meeting.ErrNotFound):
+		return rec, "ok", err
+	case said.RecordingID == "":
+		return meeting.Recording{}, "", meeting.ErrNotFound
+	}
+	rec, err = h.reads.Recording(ctx, said.RecordingID)
+	if err == nil && (rec.MeetingID != said.MeetingID || rec.JibriSession != "") {
+		err = meeting.ErrNotFound
+	}
+	return rec, "ok", err
+}
+
+func (h *handovers) tell(ctx context.Context, recorder string, said meeting.HandOver, rec meeting.Recording) error {
+	var fact meeting.Fact
+	switch said.Phase {
+	case meeting.HandOverClosed:
+		fact = meeting.RecordingClosed{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder}
+	case meeting.HandOverStored:
+		for i := range said.Files {
+			said.Files[i].Recorder = recorder
+		}
+		fact = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
+	default:
+		fact = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
+	}
+	_, err := h.commands.Do(ctx, rec.MeetingID, fact)
+	return err
+}
+
+// wrongHandOver says what is wrong with a call, "" if nothing is.
+func wrongHandOver(said meeting.HandOver) string {
+	switch {
+	case !sessionForm.MatchString(said.JibriSession):
+		return "jibri_session_id is none"
+	case len(said.MeetingID) > 64 || len(said.RecordingID) > 64:
+		return "an id is too long"
+	case len(said.Detail) > maxLostDetail:
+		return "detail is too long"
+	case said.Phase == meeting.HandOverStored && len(said.Files) == 0:
+		return "there are no files"
+	case len(said.Files) > maxFiles:
+		return "there are too many files"
+	}
+	for _, f := range said.Files {
+		switch {
+		case f.Storage != meeting.StorageFile && f.Storage != meeting.StorageS3:
+			return "storage must be file or s3"
+		case len(f.Path) > maxFilePath || !fs.ValidPath(f.Path) || f.Path == ".":
+			return "path must be a plain relative path"
+		case f.Name == "" || len(f.Name) > 255 || len(f.Dir) > 255 || len(f.Bucket) > 255:
+			return "a name is missing or too long"
+		case f.Size <= 0 || f.Duration < 0:
+			return "size and duration must be positive"
+		case !sha256Form.MatchString(f.SHA256):
+			return "sha256 must be 64 hexadecimal digits"
+		}
+	}
+	return ""
+}

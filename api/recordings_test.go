@@ -1,0 +1,410 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"usher/meeting"
+	"usher/token"
+)
+
+// fakeFiles is a storage in memory.
+type fakeFiles struct {
+	content map[string]string
+	err     error
+}
+
+type seeker struct{ *strings.Reader }
+
+func (seeker) Close() error { return nil }
+
+func (f *fakeFiles) Open(_ context.Context, file meeting.RecordingFile) (io.ReadSeekCloser, error) {
+	text, ok := f.content[file.Path]
+	if !ok {
+		return nil, fs.ErrNotExist
+	}
+	return seeker{strings.NewReader(text)}, f.err
+}
+
+func (f *fakeFiles) Link(_ context.Context, file meeting.RecordingFile, valid time.Duration) (string, error) {
+	return "https://files.example.org/" + file.Path + "?a=1&b=<2>&valid=" + valid.String(), f.err
+}
+
+func (f *fakeFiles) Remove(_ context.Context, file meeting.RecordingFile) error {
+	if f.err == nil {
+		delete(f.content, file.Path)
+	}
+	return f.err
+}
+
+// fakeRecorders are two Jibris, and what they were told.
+type fakeRecorders struct {
+	noRecorders
+	queue    []meeting.Recording
+	reported []string
+}
+
+func (*fakeRecorders) Recorders() []meeting.Recorder {
+	return []meeting.Recorder{{Name: "j1", Status: meeting.RecorderIdle, Since: time.Unix(1, 0), Source: "brewery"}}
+}
+func (*fakeRecorders) Watching() (bool, string)     { return true, "" }
+func (f *fakeRecorders) Queue() []meeting.Recording { return f.queue }
+func (f *fakeRecorders) Report(name string, busy, healthy bool) {
+	f.reported = append(f.reported, fmt.Sprint(name, busy, healthy))
+}
+
+const (
+	recorderSecret = "secret-of-recorder-j1"
+	hookSecret     = "hook-0123456789abcdef"
+)
+
+// studio is a site that records.
+type studio struct {
+	*site
+	files     *fakeFiles
+	recorders *fakeRecorders
+	id        string // of its meeting, somebody in it
+}
+
+func newStudio(t testing.TB) *studio {
+	s := &studio{site: newSite(t), files: &fakeFiles{content: map[string]string{}}, recorders: &fakeRecorders{}}
+	s.serve(func(c *Config) {
+		c.Files, c.Recorders, c.JibriHookSecret = s.files, s.recorders, hookSecret
+		c.RecorderKeys = map[string]string{"j1": recorderSecret}
+	})
+	s.id = s.create(`{"room":"standup"}`)["id"].(string)
+	s.observe("standup", meeting.Seen{Occupant: human("ann")})
+	return s
+}
+
+// call is a signed call of the recorder j1.
+func (s *studio) call(body any) response {
+	s.t.Helper()
+	data, err := json.Marshal(body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.signed(data, "j1", recorderSecret, time.Now())
+}
+
+func (s *studio) signed(data []byte, recorder, secret string, at time.Time) response {
+	s.t.Helper()
+	timestamp, signature := token.SignCallback(secret, recorder, at, data)
+	r := httptest.NewRequest("POST", "/internal/jibri/recordings", bytes.NewReader(data))
+	r.Header.Set(token.CallbackRecorder, recorder)
+	r.Header.Set(token.CallbackTimestamp, timestamp)
+	r.Header.Set(token.CallbackSignature, signature)
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return response{w, s.t}
+}
+
+// get sends a request without a key.
+func (s *studio) get(method, url, ranges string) response {
+	s.t.Helper()
+	r := httptest.NewRequest(method, strings.TrimPrefix(url, "https://usher.example.org"), nil)
+	if ranges != "" {
+		r.Header.Set("Range", ranges)
+	}
+	w := httptest.NewRecorder()
+	s.handler.ServeHTTP(w, r)
+	return response{w, s.t}
+}
+
+// must applies a fact that the focus's side would tell.
+func (s *site) must(meetingID string, f meeting.Fact) {
+	s.t.Helper()
+	if _, err := s.tracker.Do(s.t.Context(), meetingID, f); err != nil {
+		s.t.Fatalf("%#v: %v", f, err)
+	}
+}
+
+var testFile = meeting.RecordingFile{
+	Name: "standup_x.mp4", Dir: "session-1", Storage: meeting.StorageFile, Path: "standup-2026.mp4", Size: 10,
+	SHA256: strings.Repeat("a", 64), Duration: 1500 * time.Millisecond,
+}
+
+func TestRecordingFromStartToFile(t *testing.T) {
+	s := newStudio(t)
+	path := "/v1/meetings/" + s.id + "/recordings"
+	var rec meeting.RecordingInfo
+	s.do("POST", path, `{"priority":3,"max_length_s":60}`).into(http.StatusAccepted, &rec)
+	if rec.State != meeting.RecordingRequested || rec.Priority != 3 || rec.RequestedBy.Type != meeting.ByApp || rec.RequestedBy.Name != configuredKey {
+		t.Errorf("recording = %+v", rec)
+	}
+	time.Sleep(2 * time.Millisecond) // the second request is made later
+	var again meeting.RecordingInfo
+	s.do("POST", path, "").into(http.StatusOK, &again)
+	if again.ID != rec.ID {
+		t.Errorf("a second request gives %s, want %s", again.ID, rec.ID)
+	}
+	s.do("DELETE", "/v1/recordings/"+rec.ID, "").problemCode(http.StatusConflict, "not_settled")
+	s.must(s.id, meeting.RecordingTried{ID: rec.ID})
+	s.must(s.id, meeting.RecordingAccepted{ID: rec.ID, JibriSession: "session-1"})
+	s.observe("standup", meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: "session-1", Status: "on"}})
+	s.do("POST", "/v1/recordings/"+rec.ID+"/stop", "").into(http.StatusOK, &again)
+	if again.State != meeting.RecordingStopping {
+		t.Errorf("stopped, it is %s", again.State)
+	}
+
+	var answer meeting.HandOverAnswer
+	s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1", RecordingID: rec.ID, MeetingID: s.id}).into(http.StatusOK, &answer)
+	if answer.RecordingID != rec.ID || answer.MeetingID != s.id || answer.Room != "standup" || answer.StartedAt.IsZero() || answer.Destination != nil {
+		t.Errorf("answer = %+v", answer)
+	}
+	for range 2 { // a repeated call changes nothing
+		if res := s.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1", Files: []meeting.RecordingFile{testFile}}); res.Code != http.StatusNoContent {
+			t.Fatalf("stored: %d %s", res.Code, res.Body)
+		}
+	}
+	var list struct{ Data []meeting.RecordingInfo }
+	for _, path := range []string{path, "/v1/recordings", "/v1/recordings?state=available&meeting_id=" + s.id} {
+		s.do("GET", path, "").into(http.StatusOK, &list)
+		if len(list.Data) != 1 || list.Data[0].State != meeting.RecordingAvailable || len(list.Data[0].Files) != 1 || list.Data[0].Recorder != "j1" {
+			t.Errorf("%s = %+v, want it available with one file", path, list.Data)
+		}
+	}
+	s.do("GET", "/v1/recordings?state=failed", "").into(http.StatusOK, &list)
+	if len(list.Data) != 0 {
+		t.Errorf("failed recordings: %+v", list.Data)
+	}
+
+	s.files.content[testFile.Path] = "0123456789"
+	var link FileLink
+	s.do("GET", "/v1/recordings/"+rec.ID+"/download?ttl_s=60", "").into(http.StatusOK, &link)
+	res := s.get("GET", link.URL, "")
+	if res.Code != http.StatusOK || res.Body.String() != "0123456789" || res.Header().Get("Content-Type") != "video/mp4" ||
+		res.Header().Get("Content-Disposition") != `attachment; filename=standup-2026.mp4` {
+		t.Errorf("download: %d %v %s", res.Code, res.Header(), res.Body)
+	}
+	if res := s.get("GET", link.URL, "bytes=2-4"); res.Code != http.StatusPartialContent || res.Body.String() != "234" {
+		t.Errorf("range: %d %s", res.Code, res.Body)
+	}
+	if res := s.get("HEAD", link.URL, ""); res.Code != http.StatusOK || res.Header().Get("Content-Length") != "10" || res.Body.Len() > 0 {
+		t.Errorf("HEAD: %d %v", res.Code, res.Header())
+	}
+	s.do("GET", "/v1/recordings/"+rec.ID+"/download?file=1", "").problem(http.StatusNotFound)
+	for _, wrong := range []string{link.URL + "x", link.URL[:len(link.URL)-2], "/d/x", "/d/..%2f..%2fetc"} {
+		if res := s.get("GET", wrong, ""); res.Code != http.StatusNotFound {
+			t.Errorf("%s: %d", wrong, res.Code)
+		}
+	}
+	if strings.Contains(s.log.String(), strings.TrimPrefix(link.URL, "https://usher.example.org/d/")) {
+		t.Error("a link is in the log")
+	}
+
+	s.files.err = errors.New("disk")
+	s.do("DELETE", "/v1/recordings/"+rec.ID, "").problem(http.StatusServiceUnavailable)
+	s.files.err = nil
+	for range 2 {
+		if res := s.do("DELETE", "/v1/recordings/"+rec.ID, ""); res.Code != http.StatusNoContent {
+			t.Errorf("delete: %d %s", res.Code, res.Body)
+		}
+	}
+	if len(s.files.content) != 0 {
+		t.Error("the file is still there")
+	}
+	s.get("GET", link.URL, "").problem(http.StatusNotFound)
+	s.do("GET", "/v1/recordings/"+rec.ID+"/download", "").problem(http.StatusNotFound)
+	s.do("GET", "/v1/recordings/"+rec.ID, "").into(http.StatusOK, &again)
+	if again.DeletedAt == nil {
+		t.Error("it does not say that it is deleted")
+	}
+	s.do("POST", "/v1/recordings/"+rec.ID+"/stop", "").into(http.StatusOK, &again) // over: given as it is
+}
+
+func TestRecordingIsRefused(t *testing.T) {
+	s := newStudio(t)
+	empty := "/v1/meetings/" + s.create(`{"room":"empty"}`)["id"].(string)
+	s.do("POST", empty+"/recordings", "").problemCode(http.StatusConflict, "not_live")
+	s.do("POST", empty+"/end", "").into(http.StatusOK, &anyMap{})
+	s.do("POST", empty+"/recordings", "").problemCode(http.StatusConflict, "ended")
+	s.do("POST", "/v1/meetings/mtg_none/recordings", "").problemCode(http.StatusNotFound, "not_found")
+	for _, path := range []string{"/v1/recordings/rec_none", "/v1/recordings/rec_none/download", "/v1/meetings/mtg_none/recordings"} {
+		s.do("GET", path, "").problemCode(http.StatusNotFound, "not_found")
+	}
+	s.do("POST", "/v1/recordings/rec_none/stop", "").problemCode(http.StatusNotFound, "not_found")
+	s.do("DELETE", "/v1/recordings/rec_none", "").problemCode(http.StatusNotFound, "not_found")
+	for _, body := range []string{`{"priority":1000}`, `{"queue_timeout_s":0}`, `{"max_length_s":-1}`, `{"quality":"4k"}`, `{"no_queue":"yes"}`} {
+		s.do("POST", "/v1/meetings/"+s.id+"/recordings", body).problem(http.StatusUnprocessableEntity)
+	}
+	for _, body := range []string{`{"recording":{"trigger":"always"}}`, `{"recording":{"queue_timeout_s":0}}`, `{"recording":{"tirgger":"none"}}`, `{"recording":7}`} {
+		s.do("POST", "/v1/meetings", body).problem(http.StatusUnprocessableEntity)
+		s.do("PATCH", "/v1/meetings/"+s.id, body).problem(http.StatusUnprocessableEntity)
+	}
+	s.serve(func(*Config) {}) // no files, no recorders, no secrets
+	s.do("GET", "/v1/recorders", "").into(http.StatusOK, &anyMap{})
+	if res := s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "x"}); res.Code != http.StatusNotFound {
+		t.Errorf("a hand-over without any recorder's key: %d", res.Code)
+	}
+}
+
+func TestRecordingPolicy(t *testing.T) {
+	s := newStudio(t)
+	m := s.create(`{"recording":{"trigger":"automatic","queue_timeout_s":60,"max_length_s":120,"priority":-5}}`)
+	want := meeting.PolicyInfo{Trigger: meeting.TriggerAutomatic, QueueTimeoutS: 60, MaxLengthS: 120, Priority: -5}
+	var got meeting.MeetingInfo
+	path := "/v1/meetings/" + m["id"].(string)
+	s.do("GET", path, "").into(http.StatusOK, &got)
+	if got.Recording != want {
+		t.Errorf("policy = %+v, want %+v", got.Recording, want)
+	}
+	s.do("PATCH", path, `{"recording":{"trigger":"prompt"}}`).into(http.StatusOK, &got)
+	if want := (meeting.PolicyInfo{Trigger: meeting.TriggerPrompt, QueueTimeoutS: 1800}); got.Recording != want {
+		t.Errorf("patched policy = %+v, want %+v", got.Recording, want)
+	}
+	s.do("PATCH", path, `{"recording":null}`).into(http.StatusOK, &got)
+	if got.Recording.Trigger != meeting.TriggerNone {
+		t.Errorf("policy taken away = %+v", got.Recording)
+	}
+}
+
+func TestRecordersAndQueue(t *testing.T) {
+	s := newStudio(t)
+	var list RecorderList
+	s.do("GET", "/v1/recorders", "").into(http.StatusOK, &list)
+	if !list.Watching || len(list.Data) != 1 || list.Data[0].Name != "j1" || list.Data[0].Status != "idle" {
+		t.Errorf("recorders = %+v", list)
+	}
+	s.recorders.queue = []meeting.Recording{{ID: "rec_1", State: meeting.RecordingQueued}, {ID: "rec_2", State: meeting.RecordingQueued}}
+	var queue struct{ Data []Queued }
+	s.do("GET", "/v1/recording-queue", "").into(http.StatusOK, &queue)
+	if len(queue.Data) != 2 || queue.Data[1].Position != 2 || queue.Data[1].Recording.ID != "rec_2" {
+		t.Errorf("queue = %+v", queue.Data)
+	}
+	post := func(path, body string) int {
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, httptest.NewRequest("POST", path, strings.NewReader(body)))
+		return w.Code
+	}
+	const good = "/internal/jibri/" + hookSecret + "/v1/status"
+	for _, c := range []struct {
+		path, body string
+		want       int
+	}{
+		{good, `{"jibriId":"j1","status":{"busyStatus":"BUSY","health":{"healthStatus":"HEALTHY","details":{}}}}`, 200},
+		{good, `{"jibriId":"j1","status":{"busyStatus":"IDLE","health":{"healthStatus":"UNHEALTHY"}}}`, 200},
+		{good, `{"jibriId":"j1","status":{"busyStatus":"EXPIRED","health":{"healthStatus":"HEALTHY"}}}`, 200},
+		{"/internal/jibri/" + hookSecret + "/v1/session/status", `{"jibriId":"j1","session":{"sessionId":"x","status":"ON"}}`, 200},
+		{"/internal/jibri/wrong/v1/status", `{"jibriId":"j1"}`, 404},
+		{good, `{"jibriId":""}`, 400}, {good, `[]`, 400}, {good, ``, 400},
+		{good, `{"jibriId":"` + strings.Repeat("x", 1000) + `"}`, 400},
+		{good, strings.Repeat(" ", maxReport+1), 400},
+	} {
+		if got := post(c.path, c.body); got != c.want {
+			t.Errorf("%s %.60s: %d, want %d", c.path, c.body, got, c.want)
+		}
+	}
+	if got := fmt.Sprint(s.recorders.reported); got != "[j1true true j1false false j1true true]" {
+		t.Errorf("reported %s", got)
+	}
+	if strings.Contains(s.log.String(), hookSecret) {
+		t.Error("the secret is in the log")
+	}
+}
+
+// TestHostileHandOvers gets calls that must change nothing, and be counted.
+func TestHostileHandOvers(t *testing.T) {
+	s := newStudio(t)
+	var rec meeting.RecordingInfo
+	s.do("POST", "/v1/meetings/"+s.id+"/recordings", "").into(http.StatusAccepted, &rec)
+	s.must(s.id, meeting.RecordingTried{ID: rec.ID})
+	s.must(s.id, meeting.RecordingAccepted{ID: rec.ID, JibriSession: "session-1"})
+	before := s.do("GET", "/v1/recordings/"+rec.ID, "").Body.String()
+	stored := func(edit func(*meeting.RecordingFile)) meeting.HandOver {
+		f := testFile
+		edit(&f)
+		return meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1", Files: []meeting.RecordingFile{f}}
+	}
+	for name, c := range map[string]struct {
+		body any
+		want int
+	}{
+		"unknown session":         {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2"}, 404},
+		"unknown recording":       {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2", RecordingID: "rec_x", MeetingID: s.id}, 404},
+		"another's recording":     {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2", RecordingID: rec.ID, MeetingID: s.id}, 404},
+		"lies about the meeting":  {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2", RecordingID: rec.ID, MeetingID: "mtg_x"}, 404},
+		"session climbs":          {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "../session-1"}, 422},
+		"session with NUL":        {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1\x00"}, 422},
+		"no session":              {meeting.HandOver{Phase: meeting.HandOverClosed}, 422},
+		"no such phase":           {meeting.HandOver{Phase: "check", JibriSession: "session-1"}, 422},
+		"no JSON":                 {"x", 422},
+		"no files":                {meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1"}, 422},
+		"too many files":          {meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1", Files: make([]meeting.RecordingFile, maxFiles+1)}, 422},
+		"path climbs":             {stored(func(f *meeting.RecordingFile) { f.Path = "../../etc/shadow" }), 422},
+		"absolute path":           {stored(func(f *meeting.RecordingFile) { f.Path = "/etc/shadow" }), 422},
+		"empty file":              {stored(func(f *meeting.RecordingFile) { f.Size = 0 }), 422},
+		"no hash":                 {stored(func(f *meeting.RecordingFile) { f.SHA256 = "" }), 422},
+		"unknown storage":         {stored(func(f *meeting.RecordingFile) { f.Storage = "ftp" }), 422},
+		"huge":                    {meeting.HandOver{Phase: meeting.HandOverLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxHandOver)}, 413},
+		"detail that is too long": {meeting.HandOver{Phase: meeting.HandOverLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxLostDetail+1)}, 422},
+	} {
+		if res := s.call(c.body); res.Code != c.want {
+			t.Errorf("%s: %d %s, want %d", name, res.Code, res.Body, c.want)
+		}
+	}
+	good, _ := json.Marshal(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1"}) // strings
+	for name, res := range map[string]response{
+		"wrong secret":     s.signed(good, "j1", "another-secret-of-16", time.Now()),
+		"unknown recorder": s.signed(good, "j2", recorderSecret, time.Now()),
+		"no secret":        s.signed(good, "j2", "", time.Now()),
+		"an hour old":      s.signed(good, "j1", recorderSecret, time.Now().Add(-time.Hour)),
+	} {
+		if res.Code != http.StatusUnauthorized {
+			t.Errorf("%s: %d, want 401", name, res.Code)
+		}
+	}
+	if after := s.do("GET", "/v1/recordings/"+rec.ID, "").Body.String(); after != before {
+		t.Errorf("the recording was %s, is %s", before, after)
+	}
+	counts := map[string]float64{}
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range families {
+		if f.GetName() == "usher_recording_callbacks_total" {
+			for _, m := range f.GetMetric() {
+				counts[m.GetLabel()[0].GetValue()+" "+m.GetLabel()[1].GetValue()] = m.GetCounter().GetValue()
+			}
+		}
+	}
+	if counts["none unsigned"] != 4 || counts["closed unknown"] != 4 || counts["closed invalid"] != 3 || counts["none invalid"] != 3 {
+		t.Errorf("counted %v", counts)
+	}
+	// What the focus said counts more than what metadata.json claims.
+	var answer meeting.HandOverAnswer
+	s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1", RecordingID: "rec_of_somebody", MeetingID: "mtg_else"}).into(http.StatusOK, &answer)
+	if answer.RecordingID != rec.ID {
+		t.Errorf("the file goes to %s, want %s", answer.RecordingID, rec.ID)
+	}
+}
+
+func FuzzHandOver(f *testing.F) {
+	f.Add([]byte(`{"phase":"stored","jibri_session_id":"s","files":[{"path":"a","size":1}]}`))
+	f.Add([]byte(`{"phase":"closed","jibri_session_id":"..","recording_id":"rec_x"}`))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var said meeting.HandOver
+		if json.Unmarshal(data, &said) != nil || wrongHandOver(said) != "" {
+			return
+		}
+		if strings.ContainsAny(said.JibriSession, "/\\\x00") || strings.HasPrefix(said.JibriSession, ".") {
+			t.Errorf("session %q was let through", said.JibriSession)
+		}
+		for _, file := range said.Files {
+			if !fs.ValidPath(file.Path) || file.Size <= 0 {
+				t.Errorf("file %+v was let through", file)
+			}
+		}
+	})
+}

@@ -1,0 +1,635 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"mime/multipart"
+	"net/http"
+	"net/http/httptest"
+	"net/textproto"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"usher/meeting"
+)
+
+// wherebySite is a site and how Reflector uses it: whereby.py of its
+// video_platforms, over a real connection, with no redirect followed.
+type wherebySite struct {
+	*site
+	base string
+}
+
+func newWherebySite(t *testing.T, change func(*Config)) *wherebySite {
+	t.Helper()
+	s := newSite(t)
+	if change != nil {
+		s.serve(change)
+	}
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.handler.ServeHTTP(w, r) }))
+	t.Cleanup(srv.Close)
+	return &wherebySite{s, srv.URL + "/whereby/v1"}
+}
+
+var wherebyClient = &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+
+// call sends a request to a URL that is not tidied up, and returns status,
+// headers and body.
+func (s *wherebySite) call(method, url, contentType string, body []byte) (int, http.Header, string) {
+	s.t.Helper()
+	r, err := http.NewRequestWithContext(s.t.Context(), method, url, bytes.NewReader(body))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	r.Header.Set("Authorization", "Bearer "+testKey)
+	if contentType != "" {
+		r.Header.Set("Content-Type", contentType)
+	}
+	res, err := wherebyClient.Do(r)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	var b bytes.Buffer
+	if _, err := b.ReadFrom(res.Body); err != nil {
+		s.t.Fatal(err)
+	}
+	return res.StatusCode, res.Header, b.String()
+}
+
+// get decodes an answer that must be a 200.
+func (s *wherebySite) get(path string, v any) {
+	s.t.Helper()
+	status, _, body := s.call("GET", s.base+path, "", nil)
+	if status != http.StatusOK {
+		s.t.Fatalf("GET %s: %d %s", path, status, body)
+	}
+	if err := json.Unmarshal([]byte(body), v); err != nil {
+		s.t.Fatalf("GET %s: %s: %v", path, body, err)
+	}
+}
+
+// refused sends a request and returns the message of the error, which must be
+// in Whereby's shape.
+func (s *wherebySite) refused(method, path, contentType, body string, want int) string {
+	s.t.Helper()
+	status, h, text := s.call(method, s.base+path, contentType, []byte(body))
+	var e map[string]any
+	if err := json.Unmarshal([]byte(text), &e); err != nil || status != want {
+		s.t.Fatalf("%s %s: %d %s, want %d", method, path, status, text, want)
+	}
+	message, _ := e["error"].(string)
+	if message == "" || len(e) > 1 || !strings.HasPrefix(h.Get("Content-Type"), "application/json") {
+		s.t.Errorf("%s %s: %s as %s, want {\"error\":…} as JSON", method, path, text, h.Get("Content-Type"))
+	}
+	return message
+}
+
+type madeMeeting struct {
+	ID, Room, URL, HostURL string
+	header                 http.Header
+}
+
+// createMeeting makes a meeting, the body's rest being more fields of it.
+func (s *wherebySite) createMeeting(rest string) madeMeeting {
+	s.t.Helper()
+	status, h, body := s.call("POST", s.base+"/meetings", "application/json; charset=utf-8",
+		[]byte(`{"endDate":"2099-02-20T20:09:39.123456+00:00","fields":["hostRoomUrl"]`+rest+`}`))
+	var m map[string]string
+	if err := json.Unmarshal([]byte(body), &m); err != nil || status != http.StatusCreated {
+		s.t.Fatalf("create with %s: %d %s", rest, status, body)
+	}
+	s.nextMillisecond()
+	return madeMeeting{m["meetingId"], strings.TrimPrefix(m["roomName"], "/"), m["roomUrl"], m["hostRoomUrl"], h}
+}
+
+// nextMillisecond makes what comes next later than what was: ids and times order
+// by milliseconds.
+func (s *wherebySite) nextMillisecond() {
+	now := time.Now().UnixMilli()
+	s.until(func() bool { return time.Now().UnixMilli() > now })
+}
+
+// person lets the tracker see somebody come or go.
+func (s *wherebySite) person(m madeMeeting, f meeting.Fact) { s.t.Helper(); s.observe(m.Room, f) }
+
+func form(t *testing.T, part, name, contentType string, data []byte) (string, []byte) {
+	t.Helper()
+	var b bytes.Buffer
+	w := multipart.NewWriter(&b)
+	h := textproto.MIMEHeader{"Content-Disposition": {fmt.Sprintf(`form-data; name="%s"; filename="%s"`, part, name)}}
+	if contentType != "" {
+		h.Set("Content-Type", contentType)
+	}
+	p, err := w.CreatePart(h)
+	if err == nil {
+		_, err = p.Write(data)
+	}
+	if err == nil {
+		err = w.Close()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.FormDataContentType(), b.Bytes()
+}
+
+var png = []byte("\x89PNG\r\n\x1a\n0000")
+
+// TestReflector plays what Reflector sends to Whereby, to the byte.
+func TestReflector(t *testing.T) {
+	s := newWherebySite(t, nil)
+	status, h, body := s.call("POST", s.base+"/meetings", "application/json; charset=utf-8", []byte(
+		`{"isLocked":false,"roomNamePrefix":"standup-","roomNamePattern":"uuid","roomMode":"normal",`+
+			`"endDate":"2099-02-20T20:09:39.123456+00:00","fields":["hostRoomUrl"],`+
+			`"recording":{"type":"cloud","destination":{"provider":"s3","bucket":"B","accessKeyId":"AK","accessKeySecret":"SK","fileFormat":"mp4"},"startTrigger":"automatic-2nd-participant"}}`))
+	const ms = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`
+	const ulid = `[0-9A-HJKMNP-TV-Z]{26}`
+	exact := regexp.MustCompile(`^\{"meetingId":"(mtg_` + ulid + `)","roomName":"(/standup-[a-z0-9]{26})",` +
+		`"roomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+","startDate":"` + ms + `","endDate":"2099-02-20T20:09:39\.123Z",` +
+		`"hostRoomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+"\}\n$`)
+	parts := exact.FindStringSubmatch(body)
+	if status != http.StatusCreated || parts == nil {
+		t.Fatalf("create: %d %s", status, body)
+	}
+	if got := h.Get(ignoredHeader); got != "recording.destination" {
+		t.Errorf("%s = %q, want the destination, which this site does not allow", ignoredHeader, got)
+	}
+	id, room := parts[1], parts[2]
+	stored, err := s.store.Load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := stored.EndAt.Format(time.RFC3339Nano); got != "2099-02-20T21:09:39.123Z" {
+		t.Errorf("the meeting ends at %s, want an hour after its endDate", got)
+	}
+	if stored.Policy != (meeting.RecordingPolicy{Trigger: meeting.TriggerSecond}) {
+		t.Errorf("policy = %+v, want the trigger alone", stored.Policy)
+	}
+
+	// The logo follows each create; the room's name brings a second slash along.
+	kind, logo := form(t, "image", "logo.png", "image/png", png)
+	status, _, body = s.call("PUT", s.base+"/rooms/"+room+"/theme/logo", kind, logo)
+	if status != http.StatusNoContent || body != "" {
+		t.Errorf("logo: %d %s, want 204 and no body", status, body)
+	}
+
+	sessions := s.base + "/insights/room-sessions?roomName=" + room
+	if status, _, body = s.call("GET", sessions, "", nil); status != 200 || body != `{"cursor":null,"results":[]}`+"\n" {
+		t.Errorf("sessions of an empty room: %d %s", status, body)
+	}
+	bare := room[1:]
+	s.observe(bare, meeting.Seen{Occupant: human("ann")})
+	status, _, body = s.call("GET", sessions, "", nil)
+	open := regexp.MustCompile(`^\{"cursor":null,"results":\[\{"roomSessionId":"ses_` + ulid + `","roomName":"` + room + `","startedAt":"` + ms + `","endedAt":null,` +
+		`"totalParticipantMinutes":\d+,"totalRecorderMinutes":0,"totalStreamerMinutes":0,"totalUniqueParticipants":1,"totalUniqueRecorders":0,"totalUniqueStreamers":0,` +
+		`"rating":null,"totalRatings":0\}\]\}\n$`)
+	if status != 200 || !open.MatchString(body) {
+		t.Errorf("sessions with one person in: %d %s", status, body)
+	}
+	// A reload: nobody is in for a moment.
+	s.observe(bare, meeting.Gone{Nick: "ann", Reason: meeting.LeftByChoice})
+	if _, _, body = s.call("GET", sessions, "", nil); !open.MatchString(body) {
+		t.Errorf("sessions while it lingers: %s, want it still open", body)
+	}
+}
+
+// TestWherebyPaths proves that whatever clients make of a path reaches its route
+// at once.
+func TestWherebyPaths(t *testing.T) {
+	s := newWherebySite(t, nil)
+	m := s.createMeeting(`,"roomNamePrefix":"Stand Up"`)
+	kind, logo := form(t, "image", "l.png", "", png)
+	for _, path := range []string{
+		"/rooms//" + m.Room + "/theme/logo", "/rooms/" + m.Room + "/theme/logo", "/rooms/%2F" + m.Room + "/theme/logo",
+		"//rooms/" + m.Room + "/theme/logo", "/rooms/" + strings.ToUpper(m.Room) + "/theme/logo/", "/Rooms/" + m.Room + "/Theme/LOGO",
+		"/rooms/%2f" + m.Room + "//theme//logo", "/./rooms/" + m.Room + "/theme/logo",
+	} {
+		if status, h, body := s.call("PUT", s.base+path, kind, logo); status != http.StatusNoContent {
+			t.Errorf("PUT %s: %d to %s %s", path, status, h.Get("Location"), body)
+		}
+	}
+	root := strings.TrimSuffix(s.base, "/whereby/v1")
+	for _, url := range []string{
+		s.base + "/meetings/" + m.ID, s.base + "//meetings//" + m.ID, s.base + "/meetings/" + m.ID + "/", root + "//whereby//v1/meetings/" + m.ID,
+		root + "/Whereby/V1/Meetings/" + m.ID, root + "/x/../whereby/v1/meetings/" + m.ID,
+	} {
+		if status, _, body := s.call("GET", url, "", nil); status != 200 || !strings.Contains(body, m.ID) {
+			t.Errorf("GET %s: %d %s", url, status, body)
+		}
+	}
+	s.person(m, meeting.Seen{Occupant: human("ann")})
+	for _, query := range []string{
+		"roomName=/" + m.Room, "roomName=" + m.Room, "roomName=%2F" + m.Room, "roomName=//" + m.Room + "/",
+		"roomName=/" + strings.ToUpper(m.Room), "roomName[exact]=/" + m.Room, "roomName%5Bexact%5D=%2F" + m.Room, "roomName=/" + m.Room + "&unknown=1",
+	} {
+		var list struct{ Results []anyMap }
+		if s.get("/insights/room-sessions?"+query, &list); len(list.Results) != 1 {
+			t.Errorf("?%s: %d sessions, want one", query, len(list.Results))
+		}
+	}
+}
+
+func TestWherebyRoomNames(t *testing.T) {
+	s := newWherebySite(t, nil)
+	for prefix, want := range map[string]string{
+		"standup-":                "standup-",
+		"Stand Up":                "standup-",
+		"UPPER_Case.Name-":        "upper-case-name-",
+		"José <b>&😀-":             "jos-b-",
+		strings.Repeat("a", 60):   strings.Repeat("a", 40) + "-",
+		"":                        "",
+		"---":                     "",
+		strings.Repeat("é", 90):   "",
+		"trailing space ":         "trailingspace-",
+		"a\u0000b":                "a-b-",
+		strings.Repeat("Ab ", 60): strings.Repeat("ab", 20) + "-",
+	} {
+		text, _ := json.Marshal(prefix)
+		m := s.createMeeting(`,"roomNamePrefix":` + string(text))
+		random, found := strings.CutPrefix(m.Room, want)
+		if !found || !regexp.MustCompile(`^[a-z0-9]{26}$`).MatchString(random) {
+			t.Errorf("%q makes the room %s, want %s and something random", prefix, m.Room, want)
+		}
+	}
+	for _, rest := range []string{
+		``, `,"roomNamePrefix":null,"isLocked":null,"recording":null`, `,"isLocked":"yes","roomMode":7,"roomNamePattern":"human-short","new":{"a":[1]}`,
+		`,"startDate":"1999-01-01","fields":"hostRoomUrl,viewerRoomUrl"`, `,"recording":{"type":"none","startTrigger":null,"destination":null}`,
+	} {
+		s.createMeeting(rest)
+	}
+	m := s.createMeeting(`,"isLocked":true,"streaming":{"startTrigger":"none"},"liveTranscription":null,"templateType":"viewerMode"`)
+	if got := m.header.Get(ignoredHeader); got != "isLocked, streaming, templateType" {
+		t.Errorf("%s = %q", ignoredHeader, got)
+	}
+}
+
+func TestWherebyEndDates(t *testing.T) {
+	s := newWherebySite(t, nil)
+	for given, want := range map[string]string{
+		"2099-02-20T20:09:39.123456+00:00": "2099-02-20T20:09:39.123Z",
+		"2099-02-20T20:09:39Z":             "2099-02-20T20:09:39.000Z",
+		"2099-02-20T20:09:39-05:00":        "2099-02-21T01:09:39.000Z",
+		"2099-02-20T20:09:39.5+0530":       "2099-02-20T14:39:39.500Z",
+		"2099-02-20T20:09:39.123456":       "2099-02-20T20:09:39.123Z",
+		"2099-02-20 20:09:39+00:00":        "2099-02-20T20:09:39.000Z",
+		"2099-02-20T20:09Z":                "2099-02-20T20:09:00.000Z",
+	} {
+		status, _, body := s.call("POST", s.base+"/meetings", "application/json", []byte(`{"endDate":"`+given+`"}`))
+		if status != 201 || !strings.Contains(body, `"endDate":"`+want+`"`) {
+			t.Errorf("endDate %s: %d %s, want %s", given, status, body, want)
+		}
+	}
+	m := s.createMeeting("")
+	s.do("PATCH", "/v1/meetings/"+m.ID, `{"end_at":"2098-01-01T00:00:00Z"}`).into(200, &anyMap{})
+	var one anyMap
+	if s.get("/meetings/"+m.ID, &one); one["endDate"] != "2098-01-01T00:00:00.000Z" {
+		t.Errorf("endDate = %v once another end was set, want that", one["endDate"])
+	}
+	native := s.create(`{}`)["id"].(string)
+	if s.get("/meetings/"+native, &one); one["endDate"] != nil {
+		t.Errorf("endDate = %v of a meeting without an end, want null", one["endDate"])
+	}
+}
+
+func TestWherebyRefusals(t *testing.T) {
+	s := newWherebySite(t, nil)
+	const soon = `"endDate":"2099-01-01T00:00:00Z"`
+	for _, tt := range []struct {
+		request, body string
+		status        int
+		says          string
+	}{
+		{"POST /meetings", `{}`, 400, "endDate is required"},
+		{"POST /meetings", `{"endDate":null}`, 400, "endDate is required"},
+		{"POST /meetings", `{"endDate":"2020-01-01T00:00:00Z"}`, 400, "in the future"},
+		{"POST /meetings", `{"endDate":"tomorrow <b>"}`, 400, "a date such as"},
+		{"POST /meetings", `{"endDate":4102444800}`, 400, "wrong type"},
+		{"POST /meetings", `{"endDate":"9999-12-31T23:59:59Z"}`, 400, "too far"},
+		{"POST /meetings", `{` + soon, 400, "not JSON"},
+		{"POST /meetings", ``, 400, "not JSON"},
+		{"POST /meetings", `[]`, 400, "wrong type"},
+		{"POST /meetings", `{` + soon + `,"roomNamePrefix":"` + strings.Repeat("x", 5000) + `"}`, 400, "too long"},
+		{"POST /meetings", `{` + soon + `,"roomNamePrefix":{}}`, 400, "wrong type"},
+		{"POST /meetings", `{` + soon + `,"recording":{"type":"tape"}}`, 400, "recording.type"},
+		{"POST /meetings", `{` + soon + `,"recording":{"type":"cloud","startTrigger":"maybe"}}`, 400, "startTrigger"},
+		{"POST /meetings", `{` + soon + `,"x":"` + strings.Repeat("x", MaxBody) + `"}`, 413, "larger"},
+		{"GET /meetings/none", ``, 404, "Not Found"},
+		{"GET /meetings?limit=0", ``, 400, "limit"},
+		{"GET /meetings?limit=101", ``, 400, "limit"},
+		{"GET /insights/room-sessions?limit=ten", ``, 400, "limit"},
+		{"GET /meetings?cursor=" + strings.Repeat("c", 300), ``, 400, "cursor"},
+		{"GET /insights/participants", ``, 400, "roomSessionId"},
+		{"GET /insights/participant?roomSessionId=none&participantId=none", ``, 404, "Not Found"},
+		{"GET /recordings/none", ``, 404, "Not Found"},
+		{"GET /recordings/none/access-link", ``, 404, "Not Found"},
+		{"GET /recordings/none/access-link?validForSeconds=43201", ``, 400, "validForSeconds"},
+		{"POST /recordings/bulk-delete", `{"recordingIds":"all"}`, 400, "wrong type"},
+		{"POST /recordings/bulk-delete", `{"recordingIds":["` + strings.Repeat(`a","`, 200) + `"]}`, 400, "more than"},
+		{"GET /none", ``, 404, "Not found"},
+		{"GET /meetings/a/b", ``, 404, "Not found"},
+		{"POST /transcriptions", `{"recordingId":"1"}`, 405, "Method"},
+		{"PATCH /meetings", `{}`, 405, "Method"},
+	} {
+		method, path, _ := strings.Cut(tt.request, " ")
+		if got := s.refused(method, path, "application/json", tt.body, tt.status); !strings.Contains(got, tt.says) || strings.Contains(got, "<b>") {
+			t.Errorf("%s %.80s: %q, want %q in it", tt.request, tt.body, got, tt.says)
+		}
+	}
+	for _, authorization := range []string{"", "Bearer", "Bearer wrong-key-0123456789", "Basic " + testKey, testKey} {
+		res := s.send("GET", "/whereby/v1/meetings", "", authorization, "")
+		if res.Code != 401 || res.Body.String() != `{"error":"Access token is missing or invalid"}`+"\n" || res.Header().Get("WWW-Authenticate") == "" {
+			t.Errorf("with %q: %d %s", authorization, res.Code, res.Body)
+		}
+	}
+	res := s.as(s.makeKey("reader", `"meetings:read"`).Key, "GET", "/whereby/v1/meetings", "")
+	if res.Code != 403 || !strings.Contains(res.Body.String(), `{"error":`) {
+		t.Errorf("a key that may not make links sees them: %d %s", res.Code, res.Body)
+	}
+	s.serve(func(c *Config) { c.Tokens = nil })
+	s.refused("POST", "/meetings", "application/json", `{`+soon+`}`, 501)
+	s.serve(func(c *Config) { c.Store = panicky{s.store} })
+	if message := s.refused("GET", "/meetings/m", "", "", 500); strings.Contains(message, "bug") {
+		t.Errorf("the answer tells of the panic: %s", message)
+	}
+}
+
+func TestWherebyRateLimit(t *testing.T) {
+	s := newWherebySite(t, func(c *Config) { c.KeyLimit = Limit{PerSecond: 0.1, Burst: 2} })
+	_, h, _ := s.call("GET", s.base+"/meetings", "", nil)
+	if h.Get("X-RateLimit-Limit") != "2" || h.Get("X-RateLimit-Remaining") != "1" {
+		t.Errorf("headers = %v", h)
+	}
+	if reset, err := http.ParseTime(h.Get("X-RateLimit-Reset")); err != nil || time.Until(reset) > time.Minute {
+		t.Errorf("X-RateLimit-Reset = %q", h.Get("X-RateLimit-Reset"))
+	}
+	s.do("GET", "/v1/meetings", "") // the native API draws on the same
+	status, h, body := s.call("GET", s.base+"/meetings", "", nil)
+	if status != 429 || body != `{"error":"Rate limit active for throttle key: configured","data":{"msLeft":10000}}`+"\n" || h.Get("Retry-After") != "10" {
+		t.Errorf("%d %s, Retry-After %q", status, body, h.Get("Retry-After"))
+	}
+}
+
+// TestWherebyMeetingsLive proves what keeps an app from ending meetings that go on.
+func TestWherebyMeetingsLive(t *testing.T) {
+	s := newWherebySite(t, nil)
+	m := s.createMeeting("")
+	type session struct {
+		ID      string `json:"roomSessionId"`
+		EndedAt *string
+	}
+	sessions := func(query string) (list []session, cursor string) {
+		t.Helper()
+		var page struct {
+			Results []session
+			Cursor  string
+		}
+		s.get("/insights/room-sessions?roomName=/"+m.Room+query, &page)
+		return page.Results, page.Cursor
+	}
+	endIn := func(room, nick string) { // long enough ago for the session to be over
+		t.Helper()
+		s.tracker.Observe(room, time.Now().Add(-time.Hour), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
+		s.until(func() bool { now, _ := s.tracker.Room(room); return now.Session.ID == "" })
+	}
+	end := func(nick string) { t.Helper(); endIn(m.Room, nick) }
+	for i := range 12 {
+		s.person(m, meeting.Seen{Occupant: human(fmt.Sprint("p", i))})
+		if i < 11 {
+			end(fmt.Sprint("p", i))
+		}
+	}
+	list, cursor := sessions("")
+	if len(list) != 10 || list[0].EndedAt != nil || cursor == "" || slices.ContainsFunc(list[1:], func(s session) bool { return s.EndedAt == nil }) {
+		t.Fatalf("first page = %+v, cursor %q: want ten, the open one first", list, cursor)
+	}
+	rest, last := sessions("&cursor=" + cursor)
+	if len(rest) != 2 || last != "" || rest[0].ID == list[9].ID {
+		t.Errorf("second page = %+v, cursor %q, want the other two", rest, last)
+	}
+	if all, _ := sessions("&limit=100&sortBy=startedAt:asc"); len(all) != 12 || all[11].ID != list[0].ID {
+		t.Errorf("oldest first: %d sessions, want all, and the open one last", len(all))
+	}
+	if one, _ := sessions("&roomSessionId=" + rest[0].ID); len(one) != 1 || one[0].ID != rest[0].ID {
+		t.Errorf("one session = %+v", one)
+	}
+	if other, _ := sessions("x&roomSessionId=" + rest[0].ID); len(other) != 0 {
+		t.Errorf("a session of another room = %+v, want none", other)
+	}
+	// A later meeting whose session is over comes after the one that goes on.
+	later := s.createMeeting("")
+	s.person(later, meeting.Seen{Occupant: human("eve")})
+	endIn(later.Room, "eve")
+	var all struct{ Results []session }
+	if s.get("/insights/room-sessions?limit=100", &all); len(all.Results) != 13 || all.Results[0].ID != list[0].ID {
+		t.Errorf("of all rooms: %d sessions, %+v first, want the open one", len(all.Results), all.Results[0])
+	}
+
+	end("p11")
+	if list, _ = sessions(""); list[0].EndedAt == nil {
+		t.Fatal("the session is over, and is not shown so")
+	}
+	// Somebody clicks on a link: they are on the way, and not in yet.
+	if res := s.send("GET", strings.TrimPrefix(m.URL, "https://usher.example.org"), "", "", ""); res.Code != http.StatusFound {
+		t.Fatalf("the link answers %d", res.Code)
+	}
+	if list, _ = sessions(""); list[0].EndedAt != nil || list[1].EndedAt == nil {
+		t.Errorf("sessions while somebody is on the way = %+v, want the latest open", list)
+	}
+	s.call("DELETE", s.base+"/meetings/"+m.ID, "", nil)
+	if list, _ = sessions(""); list[0].EndedAt == nil {
+		t.Error("a session of a meeting that was deleted is open")
+	}
+}
+
+// TestWherebyDoesNotGuess proves that usher says so when it does not see a room.
+func TestWherebyDoesNotGuess(t *testing.T) {
+	s := newWherebySite(t, nil)
+	m := s.createMeeting("")
+	path := "/insights/room-sessions?roomName=/" + m.Room
+	s.person(m, meeting.Seen{Occupant: human("ann")})
+	s.person(m, meeting.SightLost{})
+	s.refused("GET", path, "", "", 503)
+	var list struct{ Results []anyMap }
+	if s.get("/insights/room-sessions?roomName=/another", &list); len(list.Results) != 0 {
+		t.Errorf("an unknown room has %d sessions", len(list.Results))
+	}
+	s.person(m, meeting.Roster{Occupants: []meeting.Occupant{human("ann")}})
+	if s.get(path, &list); len(list.Results) != 1 {
+		t.Errorf("%d sessions once it sees the room again, want one", len(list.Results))
+	}
+
+	s.store.fail(meeting.ErrUnavailable)
+	s.refused("GET", path, "", "", 503)
+	s.store.fail(nil)
+	standby := newStandby(t)
+	for _, path := range []string{path, "/insights/rooms", "/insights/participants?roomSessionId=x"} {
+		res := standby.send("GET", "/whereby/v1"+path, "", "Bearer "+testKey, "")
+		if res.Code != 503 || res.Header().Get("Retry-After") == "" || !strings.HasPrefix(res.Body.String(), `{"error":"usher does not see`) {
+			t.Errorf("before the meetings are loaded, %s: %d %s", path, res.Code, res.Body)
+		}
+	}
+}
+
+func TestWherebyMeetings(t *testing.T) {
+	s := newWherebySite(t, func(c *Config) { c.SealSecret = "a-secret-that-stays" })
+	m := s.createMeeting("")
+	var one anyMap
+	s.get("/meetings/"+m.ID+"?fields=hostRoomUrl,viewerRoomUrl", &one)
+	if one["roomUrl"] != m.URL || one["hostRoomUrl"] != m.HostURL || one["viewerRoomUrl"] != m.URL || m.URL == m.HostURL {
+		t.Errorf("meeting = %v, want the links it was made with", one)
+	}
+	one = nil
+	if s.get("/meetings/"+m.ID, &one); one["endDate"] != "2099-02-20T20:09:39.123Z" || one["hostRoomUrl"] != nil {
+		t.Errorf("meeting = %v, want no link for hosts unless asked", one)
+	}
+	s.serve(func(c *Config) { c.SealSecret = "a-secret-that-stays" })
+	if s.get("/meetings/"+m.ID, &one); one["roomUrl"] != m.URL {
+		t.Errorf("roomUrl = %v after a restart, want %s", one["roomUrl"], m.URL)
+	}
+	if links, _ := s.store.Links(t.Context(), m.ID); len(links) != 2 {
+		t.Errorf("the meeting has %d links, want one for hosts and one for guests", len(links))
+	}
+	s.serve(func(*Config) {})
+	s.get("/meetings/"+m.ID, &one)
+	for _, url := range []string{m.URL, one["roomUrl"].(string)} {
+		if res := s.send("GET", strings.TrimPrefix(url, "https://usher.example.org"), "", "", ""); res.Code != http.StatusFound {
+			t.Errorf("%s answers %d, want it to let people in", url, res.Code)
+		}
+	}
+
+	for range 3 {
+		s.createMeeting("")
+	}
+	seen := map[string]bool{}
+	for cursor, pages := "", 0; cursor != "" || pages == 0; pages++ {
+		var list struct {
+			Results []anyMap
+			Cursor  *string
+		}
+		s.get("/meetings?limit=3&cursor="+cursor, &list)
+		for _, m := range list.Results {
+			seen[m["meetingId"].(string)] = true
+		}
+		cursor = ""
+		if list.Cursor != nil {
+			cursor = *list.Cursor
+		}
+	}
+	if len(seen) != 4 || !seen[m.ID] {
+		t.Errorf("listed %v, want four meetings", seen)
+	}
+	for range 2 {
+		if status, _, body := s.call("DELETE", s.base+"/meetings/"+m.ID, "", nil); status != 204 || body != "" {
+			t.Errorf("delete: %d %s, want 204 each time", status, body)
+		}
+	}
+	if status, _, _ := s.call("DELETE", s.base+"/meetings/none", "", nil); status != 204 {
+		t.Errorf("deleting what there is not: %d, want 204", status)
+	}
+	s.refused("GET", "/meetings/"+m.ID, "", "", 404)
+	var list struct{ Results []anyMap }
+	if s.get("/meetings", &list); len(list.Results) != 3 {
+		t.Errorf("%d meetings are listed, want those not deleted", len(list.Results))
+	}
+}
+
+func TestWherebyTheme(t *testing.T) {
+	s := newWherebySite(t, nil)
+	put := func(what, kind string, body []byte, want int) {
+		t.Helper()
+		status, h, text := s.call("PUT", s.base+"/rooms//any-room/theme/"+what, kind, body)
+		if status != want || want == 204 && (text != "" || h.Get(ignoredHeader) != "theme") || want > 204 && !strings.HasPrefix(text, `{"error":"`) {
+			t.Errorf("%s as %.40s: %d %s, want %d", what, kind, status, text, want)
+		}
+	}
+	upload := func(what, part string, data []byte, want int) {
+		t.Helper()
+		kind, body := form(t, part, "José <b>&😀.png", "application/octet-stream", data)
+		put(what, kind, body, want)
+	}
+	large := append(bytes.Clone(png), make([]byte, 3<<20)...)
+	upload("logo", "image", png, 204)
+	upload("logo", "image", []byte(`<?xml version="1.0"?><SVG xmlns="http://www.w3.org/2000/svg"/>`), 204)
+	upload("room-background", "image", large, 204)
+	upload("room-knock-page-background", "image", png, 204)
+	upload("logo", "image", append(large, large...), 413)
+	upload("logo", "image", []byte("#!/bin/sh\nexit"), 400)
+	upload("logo", "image", nil, 400)
+	upload("logo", "file", png, 400)
+	upload("tokens", "image", png, 400)
+	upload("other", "image", png, 404)
+	put("logo", "multipart/form-data", png, 400)
+	put("logo", "multipart/form-data; boundary=x", []byte("--x\r\n"), 400)
+	put("logo", "image/png", png, 400)
+	put("logo", "", png, 400)
+	put("logo", "application/json", []byte(`{"theme":"default"}`), 204)
+	put("tokens", "application/json; charset=utf-8", []byte(`{"tokens":{"colors":{"primary":"#ffffff"}}}`), 204)
+	put("tokens", "application/json", []byte(`{"tokens":`), 400)
+	put("tokens", "application/json", []byte(`"x"`), 400)
+}
+
+func TestWherebyAtRoot(t *testing.T) {
+	s := newWherebySite(t, nil)
+	srv := httptest.NewServer(WherebyAtRoot(s.handler))
+	defer srv.Close()
+	m := s.createMeeting("")
+	door := strings.TrimPrefix(m.URL, "https://usher.example.org")
+	for path, want := range map[string]int{
+		"/v1/meetings": 200, "//v1//meetings/" + m.ID: 200, "/V1/Meetings": 200, "/v1/rooms/%2Fx/theme/logo": 405,
+		"/v1/rooms": 404, "/v1/webhooks": 404, "/../v1/api-keys": 404, "/%2e%2e/v1/api-keys": 404, "/..%2fv1/rooms": 404,
+		"/openapi.json": 404, door: 404, "/": 404, "/whereby/v1/meetings": 404, "/../../whereby/../v1/api-keys": 404,
+	} {
+		status, _, body := s.call("GET", srv.URL+path, "", nil)
+		if status != want || want != 200 && !strings.HasPrefix(body, `{"error":`) {
+			t.Errorf("GET %s: %d %s, want %d", path, status, body, want)
+		}
+	}
+}
+
+// TestWherebyMetrics proves that requests are counted by route.
+func TestWherebyMetrics(t *testing.T) {
+	s := newWherebySite(t, nil)
+	s.createMeeting("")
+	s.call("GET", s.base+"/meetings/x", "", nil)
+	families, err := s.metrics.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for _, m := range families[0].GetMetric() {
+		for _, l := range m.GetLabel() {
+			if strings.HasPrefix(l.GetValue(), "/whereby/v1/meetings") && m.GetHistogram().GetSampleCount() == 1 {
+				found++
+			}
+		}
+	}
+	if found != 2 {
+		t.Errorf("%d series count one request, want 2", found)
+	}
+}
+
+// TestWherebyGuide compares the table of docs/whereby.md with what is served.
+func TestWherebyGuide(t *testing.T) {
+	text, err := os.ReadFile("../docs/whereby.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var served, told []string
+	for _, route := range wherebyRoutes {
+		served = append(served, fmt.Sprintf("%s %s %s", route.method, route.pattern, route.scope))
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /v1/[^`]*)` \\| `([^`]*)` \\|").FindAllStringSubmatch(string(text), -1) {
+		told = append(told, row[1]+" "+row[2])
+	}
+	slices.Sort(served)
+	slices.Sort(told)
+	if !slices.Equal(served, told) {
+		t.Errorf("docs/whereby.md lists\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(served, "\n"))
+	}
+}

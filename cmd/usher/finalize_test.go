@@ -1,0 +1,422 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"usher/meeting"
+	"usher/token"
+)
+
+const (
+	recorderSecret = "a-secret-of-some-length"
+	// hookTime is how long a hook may keep Jibri waiting.
+	hookTime = 2 * time.Second
+	// handOverTime is the patience with a detached worker.
+	handOverTime = 30 * time.Second
+)
+
+// jibriHost is a recorder's host: directories, and the real program as a hook.
+type jibriHost struct {
+	t                         *testing.T
+	spool, recordings, target string
+	config, secret            string
+	env                       []string
+
+	mu      sync.Mutex
+	told    []meeting.HandOver
+	changed chan struct{}
+	// hang, if not nil, keeps usher from answering until it is closed.
+	hang   chan struct{}
+	status func(meeting.HandOver) int // nil: 200
+	server *httptest.Server
+}
+
+func newJibriHost(t *testing.T, how string) *jibriHost {
+	base := t.TempDir()
+	h := &jibriHost{
+		t: t, spool: filepath.Join(base, "spool"), recordings: filepath.Join(base, "recordings"), target: filepath.Join(base, "target"),
+		config: filepath.Join(base, "finalize.json"), secret: recorderSecret, changed: make(chan struct{}, 1),
+		env: []string{
+			// The race detector would have each process wait a second before it ends.
+			asUsher + "=1", "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0",
+			"USHER_RECORDER_SECRET=" + recorderSecret, // the last one: a test takes it away
+		},
+	}
+	for _, dir := range []string{h.recordings, h.target} {
+		must(t, os.Mkdir(dir, 0o700))
+	}
+	h.server = httptest.NewServer(h)
+	t.Cleanup(h.server.Close)
+	t.Cleanup(h.endWorker)
+	h.configure(map[string]any{
+		"url": h.server.URL, "recorder": "jibri-1", "spool_dir": h.spool, "recordings_dir": h.recordings,
+		"handover": how, "target_dir": h.target,
+	})
+	return h
+}
+
+func (h *jibriHost) configure(settings map[string]any) {
+	text, err := json.Marshal(settings)
+	must(h.t, err)
+	must(h.t, os.WriteFile(h.config, text, 0o600))
+}
+
+// ServeHTTP is usher.
+func (h *jibriHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h.mu.Lock()
+	hang := h.hang
+	h.mu.Unlock()
+	if hang != nil {
+		select {
+		case <-hang:
+		case <-r.Context().Done():
+			return
+		}
+	}
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = token.VerifyCallback(h.secret, r.Header.Get(token.CallbackRecorder),
+			r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusUnauthorized)
+		return
+	}
+	var what meeting.HandOver
+	if err := json.Unmarshal(body, &what); err != nil || what.Phase == "check" {
+		http.Error(w, "which phase?", http.StatusUnprocessableEntity)
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.status != nil {
+		if status := h.status(what); status != http.StatusOK {
+			w.WriteHeader(status)
+			return
+		}
+	}
+	h.told = append(h.told, what)
+	select {
+	case h.changed <- struct{}{}:
+	default:
+	}
+	if what.Phase == meeting.HandOverClosed {
+		_ = json.NewEncoder(w).Encode(meeting.HandOverAnswer{
+			RecordingID: "rec_1", MeetingID: "mtg_1", Room: what.JibriSession, StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
+		})
+	}
+}
+
+// record makes a session directory with one file.
+func (h *jibriHost) record(session string, content string) string {
+	dir := filepath.Join(h.recordings, session)
+	must(h.t, os.MkdirAll(dir, 0o700))
+	must(h.t, os.WriteFile(filepath.Join(dir, "a.mp4"), []byte(content), 0o600))
+	return dir
+}
+
+// finalize runs the hook as Jibri does, and waits until everything it was given
+// is closed.
+func (h *jibriHost) finalize(args ...string) (output string, took time.Duration, err error) {
+	h.t.Helper()
+	cmd := exec.Command(os.Args[0], append([]string{"finalize", "--config", h.config}, args...)...)
+	cmd.Env = h.env
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	inherited, given, err := os.Pipe() // something that whoever called left open
+	must(h.t, err)
+	defer inherited.Close()
+	cmd.ExtraFiles = []*os.File{given}
+	start := time.Now()
+	err = cmd.Start()
+	given.Close()
+	must(h.t, err)
+	err = cmd.Wait() // which reads until stdout and stderr are closed
+	_, err2 := io.ReadAll(inherited)
+	must(h.t, err2)
+	return out.String(), time.Since(start), err
+}
+
+// hook runs the hook, which must answer in time.
+func (h *jibriHost) hook(args ...string) {
+	h.t.Helper()
+	out, took, err := h.finalize(args...)
+	if err != nil || out != "" || took > hookTime {
+		h.t.Fatalf("finalize %q: %v after %v: %s", args, err, took, out)
+	}
+}
+
+// until waits for usher to have been told something.
+func (h *jibriHost) until(what string, ok func(told []meeting.HandOver) bool) {
+	h.t.Helper()
+	giveUp := time.After(handOverTime)
+	for {
+		h.mu.Lock()
+		told := slices.Clone(h.told)
+		h.mu.Unlock()
+		if ok(told) {
+			return
+		}
+		select {
+		case <-h.changed:
+		case <-giveUp:
+			log, _ := os.ReadFile(filepath.Join(h.spool, "finalize.log"))
+			h.t.Fatalf("not within %v: %s; usher was told %+v\n%s", handOverTime, what, told, log)
+		}
+	}
+}
+
+// stored waits for the files of sessions to be handed over.
+func (h *jibriHost) stored(sessions ...string) {
+	h.t.Helper()
+	h.until(fmt.Sprint("stored ", sessions), func(told []meeting.HandOver) bool {
+		return !slices.ContainsFunc(sessions, func(s string) bool {
+			return !slices.ContainsFunc(told, func(w meeting.HandOver) bool {
+				return w.JibriSession == s && w.Phase == meeting.HandOverStored && len(w.Files) == 1
+			})
+		})
+	})
+}
+
+// worker returns the process that has locked the spool, 0 if none has. It looks
+// at the kernel's list (proc_locks(5)), because trying the lock would keep it
+// from a worker that just starts.
+func (h *jibriHost) worker() int {
+	info, err := os.Stat(filepath.Join(h.spool, "lock"))
+	if err != nil {
+		return 0
+	}
+	inode := fmt.Sprintf(":%d", info.Sys().(*syscall.Stat_t).Ino)
+	locks, err := os.ReadFile("/proc/locks")
+	must(h.t, err)
+	for line := range strings.Lines(string(locks)) {
+		if f := strings.Fields(line); len(f) > 5 && f[1] == "FLOCK" && strings.HasSuffix(f[5], inode) {
+			pid, err := strconv.Atoi(f[4])
+			must(h.t, err)
+			return pid
+		}
+	}
+	return 0
+}
+
+// kill ends the worker as kill -9 does, and waits until it is gone.
+func (h *jibriHost) kill() bool {
+	pid := h.worker()
+	if pid == 0 {
+		return false
+	}
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+	h.await("the worker is gone", func() bool { return h.worker() != pid })
+	return true
+}
+
+func (h *jibriHost) endWorker() { h.kill() }
+
+func (h *jibriHost) await(what string, ok func() bool) {
+	h.t.Helper()
+	giveUp := time.After(handOverTime)
+	poll := time.NewTicker(5 * time.Millisecond)
+	defer poll.Stop()
+	for !ok() {
+		select {
+		case <-poll.C:
+		case <-giveUp:
+			h.t.Fatalf("not within %v: %s", handOverTime, what)
+		}
+	}
+}
+
+// noted returns how many directories are still to be worked off.
+func (h *jibriHost) noted() int {
+	n := 0
+	for _, folder := range []string{"new", "work"} {
+		found, err := filepath.Glob(filepath.Join(h.spool, folder, "*.json"))
+		must(h.t, err)
+		n += len(found)
+	}
+	return n
+}
+
+// TestFinalizeAnswersAtOnce proves that Jibri does not wait for usher, even
+// when usher says nothing at all, and that a detached process goes on.
+func TestFinalizeAnswersAtOnce(t *testing.T) {
+	h := newJibriHost(t, "shared")
+	h.hang = make(chan struct{})
+	one, two := h.record("one", "1"), h.record("two", "2")
+	h.hook(one)
+	h.await("a worker", func() bool { return h.worker() != 0 })
+	pid := h.worker()
+	if sid, err := getsid(pid); err != nil || sid != pid {
+		t.Errorf("the worker %d is in session %d, want its own (%v)", pid, sid, err)
+	}
+	h.hook(two) // while that one works
+	if h.noted() != 2 {
+		t.Errorf("%d noted, want 2", h.noted())
+	}
+	close(h.hang)
+	h.stored("one", "two")
+	h.await("the worker ends", func() bool { return h.worker() == 0 })
+	h.hook(one) // once more
+	h.until("told again", func(told []meeting.HandOver) bool { return len(told) >= 6 })
+	h.await("all done", func() bool { return h.noted() == 0 })
+}
+
+// TestFinalizeWhileUsherIsDown proves that the call is made up for.
+func TestFinalizeWhileUsherIsDown(t *testing.T) {
+	h := newJibriHost(t, "move")
+	addr := h.server.Listener.Addr().String()
+	h.server.Close()
+	h.hook(h.record("one", "1"))
+	h.await("a failed try", func() bool {
+		log, _ := os.ReadFile(filepath.Join(h.spool, "finalize.log"))
+		return strings.Contains(string(log), "connection refused")
+	})
+	ln, err := net.Listen("tcp", addr)
+	must(t, err)
+	h.server = &httptest.Server{Listener: ln, Config: &http.Server{Handler: h}}
+	h.server.Start()
+	t.Cleanup(h.server.Close)
+	h.stored("one")
+	log, err := os.ReadFile(filepath.Join(h.spool, "finalize.log"))
+	must(t, err)
+	if strings.Contains(string(log), recorderSecret) {
+		t.Error("the log holds the secret")
+	}
+}
+
+// TestFinalizeKilled proves that kill -9 of the worker at whatever instant loses
+// nothing, stores nothing twice and leaves nothing half done.
+func TestFinalizeKilled(t *testing.T) {
+	h := newJibriHost(t, "move")
+	const sessions = 12
+	// killWithin is the time after a worker was seen within which it is killed: a
+	// directory takes it a second.
+	const killWithin = 1300 * time.Millisecond
+	var names []string
+	killed := 0
+	for i := range sessions {
+		name := fmt.Sprintf("session%d", i)
+		names = append(names, name)
+		h.hook(h.record(name, strings.Repeat(name, 1000)))
+		h.await("a worker, or nothing to do", func() bool { return h.worker() != 0 || h.noted() == 0 })
+		time.Sleep(rand.N(killWithin))
+		if h.kill() {
+			killed++
+		}
+	}
+	h.hook("--resume")
+	h.stored(names...)
+	h.await("all done", func() bool { return h.noted() == 0 })
+	if killed < sessions/4 {
+		t.Errorf("killed %d times only", killed)
+	}
+	found, err := os.ReadDir(h.target)
+	must(t, err)
+	if len(found) != sessions {
+		t.Errorf("%d files in the target, want %d: %v", len(found), sessions, found)
+	}
+	for _, name := range names {
+		text, err := os.ReadFile(filepath.Join(h.target, name+"-2026-01-02T03:04:05Z.mp4"))
+		if err != nil || string(text) != strings.Repeat(name, 1000) {
+			t.Errorf("%s: %d bytes, %v", name, len(text), err)
+		}
+	}
+}
+
+// TestFinalizeWithWrongSettings proves that they are said, and that the
+// directory is handed over once they are right: Jibri calls once.
+func TestFinalizeWithWrongSettings(t *testing.T) {
+	for what, tt := range map[string]struct {
+		spoil func(*jibriHost)
+		want  string
+	}{
+		"a value": {func(h *jibriHost) {
+			h.configure(map[string]any{"url": h.server.URL, "handover": "ftp", "spool_dir": h.spool})
+		}, "handover must be"},
+		"no secret":          {func(h *jibriHost) { h.env = h.env[:3] }, "recorder-secret is missing"},
+		"no file of secrets": {func(h *jibriHost) { h.env = append(h.env[:3:3], "USHER_RECORDER_SECRET_FILE=/nowhere") }, "USHER_RECORDER_SECRET_FILE"},
+		"a broken file":      {func(h *jibriHost) { must(h.t, os.WriteFile(h.config, []byte("{"), 0o600)) }, "unexpected EOF"},
+		"no file":            {func(h *jibriHost) { must(h.t, os.Remove(h.config)) }, "no such file"},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newJibriHost(t, "shared")
+			text, err := os.ReadFile(h.config)
+			must(t, err)
+			env := slices.Clone(h.env)
+			tt.spoil(h)
+			h.env = append(h.env, "USHER_SPOOL_DIR="+h.spool) // for where the file is what is wrong
+			out, took, err := h.finalize(h.record("one", "1"))
+			if err == nil || !strings.Contains(out, tt.want) || !strings.Contains(out, h.spool) || took > hookTime {
+				t.Errorf("%v after %v: %s; want %q", err, took, out, tt.want)
+			}
+			if strings.Contains(out, recorderSecret) {
+				t.Errorf("the secret shows in %s", out)
+			}
+			if h.noted() != 1 {
+				t.Errorf("%d noted, want the directory", h.noted())
+			}
+			must(t, os.WriteFile(h.config, text, 0o600))
+			h.env = env
+			h.hook("--resume")
+			h.stored("one")
+		})
+	}
+}
+
+// TestFinalizeRefusesNames proves that nothing but a session directory is
+// noted.
+func TestFinalizeRefusesNames(t *testing.T) {
+	h := newJibriHost(t, "shared")
+	for _, args := range [][]string{{h.recordings + "/../etc"}, {h.recordings + "/a b"}, {"/"}, {}, {""}} {
+		if out, _, err := h.finalize(args...); err == nil || out == "" {
+			t.Errorf("finalize %q: %v %s", args, err, out)
+		}
+	}
+	if h.noted() != 0 {
+		t.Errorf("%d noted", h.noted())
+	}
+	h.hook("--resume") // nothing to do
+	if h.worker() != 0 {
+		t.Error("a worker without work")
+	}
+}
+
+func TestFinalizeCheck(t *testing.T) {
+	h := newJibriHost(t, "shared")
+	if out, _, err := h.finalize("--check"); err != nil || !strings.Contains(out, "takes what jibri-1 hands over") {
+		t.Errorf("check: %v %s", err, out)
+	}
+	if out, _, err := h.finalize("--check", "--recorder-secret=another-of-some-length"); err == nil || !strings.Contains(out, "signature") {
+		t.Errorf("check with a wrong secret: %v %s", err, out)
+	}
+	if out, _, err := h.finalize("--check", "--url=http://127.0.0.1:1"); err == nil || !strings.Contains(out, "refused") {
+		t.Errorf("check of nobody: %v %s", err, out)
+	}
+}
+
+// getsid returns the session of a process: the sixth field of its stat, behind
+// the name, which is in parentheses (proc_pid_stat(5)).
+func getsid(pid int) (int, error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		return 0, err
+	}
+	return strconv.Atoi(strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))[3])
+}

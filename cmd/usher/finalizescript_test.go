@@ -1,0 +1,177 @@
+package main
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"fmt"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"usher/meeting"
+)
+
+// scriptTools is what finalize.sh may use besides curl or wget.
+var scriptTools = []string{
+	"sh", "openssl", "cat", "date", "od", "cut", "sed", "tail", "wc", "mktemp", "cmp", "mv", "rm", "sleep", "dirname", "uname", "awk", "setsid",
+}
+
+// script runs prosody-config/finalize.sh with those tools alone, and waits until
+// everything it was given is closed.
+func (h *jibriHost) script(client string, env []string, args ...string) (output string, took time.Duration, err error) {
+	h.t.Helper()
+	bin := h.t.TempDir()
+	for _, tool := range append(scriptTools, client) {
+		path, err := exec.LookPath(tool)
+		must(h.t, err) // make test installs what is not there
+		must(h.t, os.Symlink(path, filepath.Join(bin, tool)))
+	}
+	path, err := filepath.Abs("../../prosody-config/finalize.sh")
+	must(h.t, err)
+	cmd := exec.Command("/bin/sh", append([]string{path}, args...)...)
+	cmd.Env = append([]string{
+		"PATH=" + bin, "TMPDIR=" + h.t.TempDir(), "USHER_URL=" + h.server.URL + "/", "USHER_RECORDER=jibri-1",
+		"USHER_RECORDER_SECRET=" + recorderSecret, "USHER_FINALIZE_LOG=" + h.scriptLog(),
+	}, env...)
+	var out bytes.Buffer
+	cmd.Stdout, cmd.Stderr = &out, &out
+	start := time.Now()
+	err = cmd.Run()
+	return out.String(), time.Since(start), err
+}
+
+func (h *jibriHost) scriptLog() string { return filepath.Join(h.target, "script.log") }
+
+func (h *jibriHost) readScriptLog() string {
+	text, _ := os.ReadFile(h.scriptLog()) // not there yet
+	return string(text)
+}
+
+// begun finds the processes of scripts in the log; each leads a group.
+var begun = regexp.MustCompile(`begun by process (\d+)`)
+
+// endScripts ends those that a failed test would leave behind, for a day.
+func (h *jibriHost) endScripts() {
+	for _, m := range begun.FindAllStringSubmatch(h.readScriptLog(), -1) {
+		if pid, err := strconv.Atoi(m[1]); err == nil && h.t.Failed() {
+			_ = syscall.Kill(-pid, syscall.SIGTERM)
+		}
+	}
+}
+
+// TestFinalizeScript proves that the script hands over as usher finalize does
+// where files are shared, with either program for HTTP, and does not keep Jibri
+// waiting.
+func TestFinalizeScript(t *testing.T) {
+	for _, client := range []string{"curl", "wget"} {
+		t.Run(client, func(t *testing.T) {
+			h := newJibriHost(t, "shared")
+			t.Cleanup(h.endScripts)
+			const odd = `a "quoted" $(touch x) \ 'name'; été.mp4`
+			dir := h.record("one", "first")
+			must(t, os.WriteFile(filepath.Join(dir, odd), []byte("second one"), 0o600))
+			must(t, os.WriteFile(filepath.Join(dir, "empty.mp4"), nil, 0o600))
+			must(t, os.WriteFile(filepath.Join(dir, "line\nfeed.mp4"), []byte("x"), 0o600))
+			must(t, os.Symlink("/etc/passwd", filepath.Join(dir, "link.mp4")))
+			tries := 0
+			h.status = func(meeting.HandOver) int { // each call is made twice
+				if tries++; tries%2 == 1 {
+					return http.StatusServiceUnavailable
+				}
+				return http.StatusOK
+			}
+			h.hang = make(chan struct{})
+			out, took, err := h.script(client, nil, dir)
+			if err != nil || out != "" || took > hookTime {
+				t.Fatalf("%v after %v: %s", err, took, out)
+			}
+			close(h.hang)
+			h.until("closed and stored", func(told []meeting.HandOver) bool { return len(told) == 2 })
+			if closed := h.told[0]; closed.Phase != meeting.HandOverClosed || closed.JibriSession != "one" {
+				t.Errorf("told %+v", closed)
+			}
+			stored := h.told[1]
+			if stored.Phase != meeting.HandOverStored || len(stored.Files) != 2 {
+				t.Fatalf("told %+v", stored)
+			}
+			got := stored.Files[slices.IndexFunc(stored.Files, func(f meeting.RecordingFile) bool { return f.Name == odd })]
+			want := meeting.RecordingFile{
+				Name: odd, Dir: "one", Storage: meeting.StorageFile, Path: "one/" + odd, Size: int64(len("second one")),
+				SHA256: fmt.Sprintf("%x", sha256.Sum256([]byte("second one"))), Recorder: "jibri-1", StoredAt: got.StoredAt,
+			}
+			if got != want || time.Since(got.StoredAt).Abs() > time.Minute {
+				t.Errorf("file = %+v, want %+v", got, want)
+			}
+			h.await("the script says so", func() bool { return strings.Contains(h.readScriptLog(), "handed over") })
+			if log := h.readScriptLog(); strings.Contains(log, recorderSecret) || !strings.Contains(log, "status 503, will try again") {
+				t.Errorf("log = %s", log)
+			}
+		})
+	}
+}
+
+// TestFinalizeScriptSigns has keys that are hard to make a signature with in a
+// shell; it ends with a refusal, which is final.
+func TestFinalizeScriptSigns(t *testing.T) {
+	for what, secret := range map[string]string{
+		"bytes that cancel out": `6666\\\\6666\\\\%s%d$(x)"'`,
+		"a block exactly":       strings.Repeat("k", 64),
+		"more than a block":     strings.Repeat("key", 50),
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newJibriHost(t, "shared")
+			t.Cleanup(h.endScripts)
+			h.secret = secret
+			var got []meeting.HandOverPhase
+			h.status = func(w meeting.HandOver) int {
+				got = append(got, w.Phase)
+				return http.StatusGone
+			}
+			file := filepath.Join(t.TempDir(), "secret")
+			must(t, os.WriteFile(file, []byte(secret+"\n"), 0o600))
+			if out, _, err := h.script("curl", []string{"USHER_RECORDER_SECRET=", "USHER_RECORDER_SECRET_FILE=" + file}, h.record("one", "1")); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			h.await("the refusal", func() bool { return strings.Contains(h.readScriptLog(), "usher does not want it: status 410") })
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			if len(got) != 1 || got[0] != meeting.HandOverClosed {
+				t.Errorf("usher got %q", got)
+			}
+		})
+	}
+}
+
+func TestFinalizeScriptRefuses(t *testing.T) {
+	h := newJibriHost(t, "shared")
+	t.Cleanup(h.endScripts)
+	for what, tt := range map[string]struct {
+		env, args []string
+		want      string
+	}{
+		"no directory":    {nil, nil, "needs a session directory"},
+		"two":             {nil, []string{"/a", "/b"}, "needs a session directory"},
+		"dots":            {nil, []string{"/srv/.."}, "no session directory"},
+		"a quote":         {nil, []string{`/srv/a"b`}, "no session directory"},
+		"a line feed":     {nil, []string{"/srv/a\nb"}, "no session directory"},
+		"root":            {nil, []string{"/"}, "no session directory"},
+		"no secret":       {[]string{"USHER_RECORDER_SECRET="}, []string{"/srv/abc"}, "USHER_RECORDER_SECRET is missing"},
+		"no url":          {[]string{"USHER_URL="}, []string{"/srv/abc"}, "USHER_URL is missing"},
+		"recorder's name": {[]string{"USHER_RECORDER=a\nb"}, []string{"/srv/abc"}, "USHER_RECORDER may have"},
+	} {
+		if out, _, err := h.script("curl", tt.env, tt.args...); err == nil || !strings.Contains(out, tt.want) {
+			t.Errorf("%s: %v %s; want %q", what, err, out, tt.want)
+		}
+	}
+	if log := h.readScriptLog(); log != "" {
+		t.Errorf("begun: %s", log)
+	}
+}

@@ -1,0 +1,26 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Whereby is what the API that is compatible with Whereby's may be told besides;
+// it is always there, under /whereby/v1 of the API's listener.
+type Whereby struct {
+	WherebyAddr               string `placeholder:"HOST:PORT" help:"Second address on which that API is served under /v1, for apps that cannot have a path of their own in their base URL."`
+	SealSecret                Secret `help:"Encrypts what usher must be able to read again, such as bucket credentials that apps bring along, makes the links of Whereby meetings the same each time they are shown, and signs links to files of recordings. Without one they are good until usher restarts."`
+	AllowRecordingDestination bool   `help:"Store recordings in the buckets that apps name, with the credentials that they bring along (recording.destination); needs a seal-secret."`
+}
+
+// check reports what cannot work.
+func (w *Whereby) check() error {
+	var problems []error
+	if w.SealSecret != "" && len(w.SealSecret) < minKey {
+		problems = append(problems, fmt.Errorf("seal-secret has %d characters, at least %d are needed", len(w.SealSecret), minKey))
+	}
+	if w.AllowRecordingDestination && w.SealSecret == "" {
+		problems = append(problems, errors.New("allow-recording-destination needs a seal-secret: credentials are not kept in clear"))
+	}
+	return errors.Join(problems...)
+}

@@ -1,0 +1,172 @@
+package handover
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/minio/minio-go/v7"
+
+	"usher/config"
+	"usher/internal/s3test"
+	"usher/jibri/archive"
+	"usher/meeting"
+)
+
+// bigger is more than goes into one request (16 MiB), so that it goes in parts.
+const bigger = 40 << 20
+
+// onS3 has the site hand over to an S3 server.
+func onS3(t *testing.T) (*site, s3test.Server) {
+	server := s3test.Start(t)
+	s := newSite(t, Shared)
+	s.cfg.HandOver = S3
+	s.cfg.S3 = Bucket{Bucket: server.Bucket, S3: config.S3{
+		Endpoint: server.Endpoint, Region: "us-east-1", AccessKey: server.AccessKey, SecretKey: config.Secret(server.SecretKey),
+	}}
+	must(t, s.cfg.Check())
+	return s, server
+}
+
+// inBucket lists the names and sizes of what is there.
+func inBucket(t *testing.T, server s3test.Server) map[string]int64 {
+	t.Helper()
+	found := map[string]int64{}
+	for o := range server.Client(t).ListObjects(t.Context(), server.Bucket, minio.ListObjectsOptions{}) {
+		must(t, o.Err)
+		found[o.Key] = o.Size
+	}
+	return found
+}
+
+func TestFilesGoToS3(t *testing.T) {
+	s, server := onS3(t)
+	content := strings.Repeat("0123456789abcdef", bigger/16)
+	one, two := s.record("one", "a.mp4", content, "metadata.json", "{}"), s.record("two", "b.mp4", pictures)
+	s.hook(one)
+	s.work()
+	s.hook(two)
+	s.work()
+	s.told("one closed, one stored, two closed, two stored")
+	has(t, s.recordings)
+	found := inBucket(t, server)
+	if len(found) != 2 || found[name+".mp4"] != bigger || found[name+"-2.mp4"] != int64(len(pictures)) {
+		t.Errorf("in the bucket: %v", found)
+	}
+	stored := s.calls[1].Files
+	if len(stored) != 1 || stored[0].Storage != meeting.StorageS3 || stored[0].Bucket != server.Bucket || stored[0].Path != name+".mp4" {
+		t.Fatalf("files = %+v", stored)
+	}
+
+	// usher finds it there, and it is what was recorded.
+	a, err := archive.New(config.Recording{S3: s.cfg.S3.S3})
+	must(t, err)
+	got, err := a.Open(t.Context(), stored[0])
+	must(t, err)
+	defer got.Close()
+	copied := filepath.Join(t.TempDir(), "copy")
+	file, err := os.Create(copied)
+	must(t, err)
+	defer file.Close()
+	_, err = file.ReadFrom(got)
+	must(t, err)
+	if sum, err := checksum(file); err != nil || sum != stored[0].SHA256 {
+		t.Errorf("checksum of what is there: %s, %v; want %s", sum, err, stored[0].SHA256)
+	}
+
+	// The same again, as after a worker was killed: nothing new.
+	s.record("two", "b.mp4", pictures)
+	s.hook(two)
+	s.work()
+	if again := inBucket(t, server); len(again) != 2 {
+		t.Errorf("in the bucket: %v", again)
+	}
+	has(t, s.recordings)
+}
+
+// TestFilesGoWhereTheAppWants proves that a destination of usher's counts more
+// than the host's settings.
+func TestFilesGoWhereTheAppWants(t *testing.T) {
+	s, server := onS3(t)
+	s.cfg.HandOver = Shared
+	s.answer.Destination = &meeting.Destination{
+		Endpoint: server.Endpoint, Region: "us-east-1", Bucket: server.Bucket, AccessKey: server.AccessKey, SecretKey: server.SecretKey,
+	}
+	s.hook(s.record("one", "a.mp4", pictures))
+	s.work()
+	s.told("one closed, one stored")
+	if found := inBucket(t, server); len(found) != 1 || found[name+".mp4"] == 0 {
+		t.Errorf("in the bucket: %v", found)
+	}
+	has(t, s.recordings)
+	err := filepath.WalkDir(s.cfg.SpoolDir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if strings.Contains(string(text), server.SecretKey) {
+			t.Errorf("%s holds the app's key", path)
+		}
+		return err
+	})
+	must(t, err)
+}
+
+// TestS3Refuses proves that the file stays where it is.
+func TestS3Refuses(t *testing.T) {
+	s, server := onS3(t)
+	dir := s.record("one", "a.mp4", pictures)
+	for what, change := range map[string]func(*Bucket){
+		"wrong key":    func(b *Bucket) { b.SecretKey = "another" },
+		"no such user": func(b *Bucket) { b.AccessKey = "another" },
+		"no bucket":    func(b *Bucket) { b.Bucket = "another" },
+		"nobody there": func(b *Bucket) { b.Endpoint = "http://127.0.0.1:1" },
+	} {
+		cfg := s.cfg
+		change(&cfg.S3)
+		to, err := newShelf(cfg, nil)
+		must(t, err)
+		f, err := openFolder(dir, s.recordings)
+		must(t, err)
+		defer f.root.Close()
+		c := &course{Worker: s.worker(), entry: entry{Dir: dir}}
+		err = c.storeOne(t.Context(), f, to, "a.mp4", s.answer)
+		if err == nil || strings.Contains(err.Error(), "another-secret") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if patience(&storeError{err}) != storePatience {
+			t.Errorf("%s is tried for %v", what, patience(&storeError{err}))
+		}
+		has(t, dir, "a.mp4")
+		if len(c.Files) != 0 {
+			t.Errorf("%s: files = %+v", what, c.Files)
+		}
+	}
+	if found := inBucket(t, server); len(found) != 0 {
+		t.Errorf("in the bucket: %v", found)
+	}
+}
+
+// TestSomebodyElseIsFaster proves that of two recorders that store under the
+// same name at the same time neither overwrites the other.
+func TestSomebodyElseIsFaster(t *testing.T) {
+	s, server := onS3(t)
+	to, err := newBucket(s.cfg.S3)
+	must(t, err)
+	f, err := openFolder(s.record("one", "a.mp4", pictures), "")
+	must(t, err)
+	defer f.root.Close()
+	file, err := f.openMedia("a.mp4")
+	must(t, err)
+	defer file.Close()
+	_, err = server.Client(t).PutObject(t.Context(), server.Bucket, "x.mp4", strings.NewReader("theirs"), 6, minio.PutObjectOptions{})
+	must(t, err)
+	if err := to.upload(t.Context(), file, "x.mp4"); !conditionFailed(err) {
+		t.Errorf("stored over another file: %v", err)
+	}
+	at, err := to.place(t.Context(), file, "x")
+	if err != nil || at.Path != "x-2.mp4" {
+		t.Errorf("stored as %q, %v", at.Path, err)
+	}
+}

@@ -1,0 +1,68 @@
+package meeting
+
+import "time"
+
+// Usage is what one session, or several, came to.
+type Usage struct {
+	// Minutes present, those begun counted whole for each person and session.
+	HumanMinutes    int64 `json:"human_minutes" doc:"Minutes that humans were present, each one's rounded up"`
+	RecorderMinutes int64 `json:"recorder_minutes" doc:"The same for recorders"`
+	StreamerMinutes int64 `json:"streamer_minutes" doc:"The same for streamers"`
+	Humans          int   `json:"humans" doc:"Different humans: users of tokens, and guests, who are others in each session"`
+	Recorders       int   `json:"recorders" doc:"Recorders that came in; one that comes back counts again"`
+	Streamers       int   `json:"streamers" doc:"The same for streamers"`
+}
+
+// UsageOf adds up the people of one session, or of several, as of the given
+// time. A user of a token who was in several sessions is one human.
+func UsageOf(people []Participant, at time.Time) Usage {
+	var u Usage
+	users := map[string]bool{}
+	for i := range people {
+		p := &people[i]
+		minutes := int64((p.PresentFor(at) + time.Minute - 1) / time.Minute)
+		switch p.Kind {
+		case KindHuman:
+			u.HumanMinutes += minutes
+			if p.UserID == "" || !users[p.UserID] {
+				u.Humans++
+			}
+			users[p.UserID] = true
+		case KindRecorder:
+			u.RecorderMinutes += minutes
+			u.Recorders++
+		case KindStreamer:
+			u.StreamerMinutes += minutes
+			u.Streamers++
+		}
+	}
+	return u
+}
+
+// PresentFor returns how long the person was in by the given time: in all
+// visits of the session, without the time between them.
+func (p *Participant) PresentFor(at time.Time) time.Duration {
+	if !p.Present() {
+		return p.Stayed
+	}
+	return p.Stayed + max(0, at.Sub(p.ArrivedAt))
+}
+
+// KnownAt returns as of when usher knows the room: now, or when it lost sight.
+func (m Meeting) KnownAt(now time.Time) time.Time {
+	if !m.StaleSince.IsZero() {
+		return m.StaleSince
+	}
+	return now
+}
+
+// Expected reports whether somebody who was handed a token or a link is on the
+// way at the given time.
+func (m Meeting) Expected(now time.Time) bool {
+	for _, p := range m.Pending {
+		if now.Before(p.Until) {
+			return true
+		}
+	}
+	return false
+}
