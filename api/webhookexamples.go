@@ -14,7 +14,7 @@ func webhookExamples() map[string]example {
 	}
 	crm := Webhook{
 		ID: "whk_01JDB2P4G8S6P3V5X7Z9B1D2F4", Name: "crm", URL: "https://crm.example.org/hooks/usher",
-		Events: []string{"session.*", "participant.*"}, Enabled: true, CreatedAt: at("09:30:00"),
+		Events: []string{"session.*", "participant.*"}, Dialect: "standard", HeaderNames: []string{}, Enabled: true, CreatedAt: at("09:30:00"),
 	}
 	made, one, off := crm, crm, crm
 	made.Secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"

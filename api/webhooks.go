@@ -38,24 +38,27 @@ var (
 
 // WebhookChange is what is to be different about an endpoint; nil: nothing.
 type WebhookChange struct {
-	Name, URL, MeetingID *string
-	Events               *[]string
-	Enabled              *bool
+	Name, URL, MeetingID, Dialect *string
+	Events                        *[]string
+	Headers                       *map[string]string // replaces all
+	Enabled                       *bool
 }
 
 // Webhook is a webhook endpoint as apps see it.
 type Webhook struct {
-	ID         string           `json:"id"`
-	Name       string           `json:"name" doc:"For people"`
-	URL        string           `json:"url"`
-	Events     []string         `json:"events" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *"`
-	MeetingID  string           `json:"meeting_id,omitempty" doc:"Only events of this meeting; missing: of all"`
-	Enabled    bool             `json:"enabled"`
-	Disabled   *WebhookDisabled `json:"disabled,omitempty" doc:"While it is not enabled: why, and since when"`
-	Configured bool             `json:"configured" doc:"It comes from usher's configuration: it can be disabled and enabled, not changed"`
-	CreatedAt  *meeting.Time    `json:"created_at,omitempty" doc:"Missing for those of the configuration"`
-	Secret     string           `json:"secret,omitempty" doc:"What signs deliveries (Standard Webhooks), shown this once"`
-	Backlog    *WebhookBacklog  `json:"backlog,omitempty" doc:"What waits, where one endpoint is asked for"`
+	ID          string           `json:"id"`
+	Name        string           `json:"name" doc:"For people"`
+	URL         string           `json:"url"`
+	Events      []string         `json:"events" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *"`
+	MeetingID   string           `json:"meeting_id,omitempty" doc:"Only events of this meeting; missing: of all"`
+	Dialect     string           `json:"dialect" doc:"Shape of what is sent: standard, whereby, jitsi or event_sync"`
+	HeaderNames []string         `json:"header_names" nullable:"false" doc:"Names of the headers that requests carry besides; nobody is shown their values"`
+	Enabled     bool             `json:"enabled"`
+	Disabled    *WebhookDisabled `json:"disabled,omitempty" doc:"While it is not enabled: why, and since when"`
+	Configured  bool             `json:"configured" doc:"It comes from usher's configuration: it can be disabled and enabled, not changed"`
+	CreatedAt   *meeting.Time    `json:"created_at,omitempty" doc:"Missing for those of the configuration"`
+	Secret      string           `json:"secret,omitempty" doc:"What signs deliveries (Standard Webhooks), shown this once"`
+	Backlog     *WebhookBacklog  `json:"backlog,omitempty" doc:"What waits, where one endpoint is asked for"`
 }
 
 // WebhookDisabled says why nothing is sent to an endpoint, and since when.
@@ -74,19 +77,23 @@ type WebhookBacklog struct {
 
 // newWebhook is the body that makes an endpoint.
 type newWebhook struct {
-	_         struct{} `json:"-" additionalProperties:"false"`
-	URL       string   `json:"url" minLength:"1" maxLength:"2048" doc:"https, or http to an address that this site allows"`
-	Events    []string `json:"events,omitempty" maxItems:"64" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *; missing: all"`
-	MeetingID string   `json:"meeting_id,omitempty" maxLength:"64" doc:"Only events of this meeting"`
-	Name      string   `json:"name,omitempty" maxLength:"128" doc:"For people"`
+	_         struct{}          `json:"-" additionalProperties:"false"`
+	URL       string            `json:"url" minLength:"1" maxLength:"2048" doc:"https, or http to an address that this site allows"`
+	Events    []string          `json:"events,omitempty" maxItems:"64" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *; missing: all"`
+	MeetingID string            `json:"meeting_id,omitempty" maxLength:"64" doc:"Only events of this meeting"`
+	Name      string            `json:"name,omitempty" maxLength:"128" doc:"For people"`
+	Dialect   string            `json:"dialect,omitempty" maxLength:"32" doc:"Shape of what is sent: standard, whereby, jitsi or event_sync; missing: standard"`
+	Headers   map[string]string `json:"headers,omitempty" doc:"Headers that requests carry besides, such as Authorization"`
 }
 
 // webhookChanges is the body that changes an endpoint.
 type webhookChanges struct {
-	_       struct{}  `json:"-" additionalProperties:"false"`
-	URL     *string   `json:"url,omitempty" minLength:"1" maxLength:"2048"`
-	Events  *[]string `json:"events,omitempty" minItems:"1" maxItems:"64" nullable:"false"`
-	Enabled *bool     `json:"enabled,omitempty" doc:"Events that happen while it is not enabled are not sent later, unless they are replayed"`
+	_       struct{}           `json:"-" additionalProperties:"false"`
+	URL     *string            `json:"url,omitempty" minLength:"1" maxLength:"2048"`
+	Events  *[]string          `json:"events,omitempty" minItems:"1" maxItems:"64" nullable:"false"`
+	Dialect *string            `json:"dialect,omitempty" minLength:"1" maxLength:"32"`
+	Headers *map[string]string `json:"headers,omitempty" doc:"Replace all that there were; needed together with a URL of another host when there are any"`
+	Enabled *bool              `json:"enabled,omitempty" doc:"Events that happen while it is not enabled are not sent later, unless they are replayed"`
 }
 
 // oneWebhook is an output of huma's.
@@ -131,7 +138,7 @@ func (v *v1) failWebhook(ctx context.Context, err error) error {
 }
 
 func (v *v1) createWebhook(ctx context.Context, in *struct{ Body newWebhook }) (*oneWebhook, error) {
-	c := WebhookChange{URL: &in.Body.URL, Events: &in.Body.Events, MeetingID: &in.Body.MeetingID, Name: &in.Body.Name}
+	c := WebhookChange{URL: &in.Body.URL, Events: &in.Body.Events, MeetingID: &in.Body.MeetingID, Name: &in.Body.Name, Dialect: &in.Body.Dialect, Headers: &in.Body.Headers}
 	if in.Body.MeetingID != "" {
 		if _, err := v.load(ctx, in.Body.MeetingID); errors.Is(err, meeting.ErrNotFound) {
 			return nil, v.fail(ctx, &meeting.InvalidError{Field: "meeting_id", Detail: "there is no such meeting"})
@@ -164,7 +171,7 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 	ByID
 	Body webhookChanges
 }) (*oneWebhook, error) {
-	c := WebhookChange{URL: in.Body.URL, Events: in.Body.Events, Enabled: in.Body.Enabled}
+	c := WebhookChange{URL: in.Body.URL, Events: in.Body.Events, Dialect: in.Body.Dialect, Headers: in.Body.Headers, Enabled: in.Body.Enabled}
 	if c == (WebhookChange{}) {
 		return nil, newProblem(http.StatusUnprocessableEntity, "nothing to change")
 	}

@@ -20,7 +20,7 @@ type fakeWebhooks struct {
 	replayed string
 }
 
-var crm = Webhook{ID: "whk_crm", Name: "crm", URL: "https://crm.example/", Events: []string{"*"}, Enabled: true, Configured: true}
+var crm = Webhook{ID: "whk_crm", Name: "crm", URL: "https://crm.example/", Events: []string{"*"}, Dialect: "standard", HeaderNames: []string{}, Enabled: true, Configured: true}
 
 func (f *fakeWebhooks) CreateWebhook(_ context.Context, c WebhookChange) (Webhook, error) {
 	switch {
@@ -34,7 +34,7 @@ func (f *fakeWebhooks) CreateWebhook(_ context.Context, c WebhookChange) (Webhoo
 	}
 	w := Webhook{
 		ID: fmt.Sprint("whk_", len(f.made)+1), Name: *c.Name, URL: *c.URL, Events: append([]string{}, *c.Events...), MeetingID: *c.MeetingID,
-		Enabled: true, CreatedAt: &meeting.Time{Time: time.Now()},
+		Dialect: *c.Dialect, HeaderNames: append([]string{}, slices.Sorted(maps.Keys(*c.Headers))...), Enabled: true, CreatedAt: &meeting.Time{Time: time.Now()},
 	}
 	f.made[w.ID] = w
 	w.Secret = "whsec_of_" + w.ID
@@ -72,6 +72,12 @@ func (f *fakeWebhooks) ChangeWebhook(_ context.Context, id string, c WebhookChan
 	w := f.made[id]
 	if c.URL != nil {
 		w.URL = *c.URL
+	}
+	if c.Dialect != nil {
+		w.Dialect = *c.Dialect
+	}
+	if c.Headers != nil {
+		w.HeaderNames = append([]string{}, slices.Sorted(maps.Keys(*c.Headers))...)
 	}
 	if c.Enabled != nil {
 		w.Enabled, w.Disabled = *c.Enabled, nil
@@ -144,6 +150,17 @@ func TestWebhooks(t *testing.T) {
 	}
 	path := "/v1/webhooks/" + w.ID
 	var shown Webhook
+	s.do("POST", "/v1/webhooks", `{"url":"https://c.example/","dialect":"whereby","headers":{"X-Key":"whsec_hidden"}}`).into(http.StatusCreated, &shown)
+	if shown.Dialect != "whereby" || !slices.Equal(shown.HeaderNames, []string{"X-Key"}) {
+		t.Errorf("made %+v", shown)
+	}
+	shown = Webhook{}
+	s.do("PATCH", "/v1/webhooks/whk_2", `{"dialect":"jitsi","headers":{}}`).into(http.StatusOK, &shown)
+	if shown.Dialect != "jitsi" || len(shown.HeaderNames) != 0 {
+		t.Errorf("changed %+v", shown)
+	}
+	s.do("DELETE", "/v1/webhooks/whk_2", "")
+	shown = Webhook{}
 	s.do("GET", path, "").into(http.StatusOK, &shown)
 	if shown.Secret != "" || shown.Backlog == nil || shown.Backlog.Events != 3 {
 		t.Errorf("shown %+v, want a backlog and no secret", shown)

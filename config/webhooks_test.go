@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"usher/config"
 )
 
 func TestWebhooks(t *testing.T) {
@@ -14,9 +16,19 @@ func TestWebhooks(t *testing.T) {
 		t.Fatal(err)
 	}
 	c, err := parse(t, map[string]string{"USHER_WEBHOOK_SECRET_FILE": file, "USHER_WEBHOOK": "crm=https://a.example/x?y=z,erp=https://b.example"},
-		"--component-secret=s", "--api-key="+key, "--webhook-allow=10.0.0.0/8")
+		"--component-secret=s", "--api-key="+key, "--webhook-allow=10.0.0.0/8", "--webhook-dialect=erp=event_sync",
+		`--webhook-header=erp=Authorization: Bearer h1dden==\, a:b`, "--webhook-header=erp=X-Tenant:7,crm=x-tenant: 8")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if got, want := fmt.Sprint(c.WebhookDialects, c.WebhookHeaders), "[{erp event_sync}] "+
+		"[{erp Authorization [redacted]} {erp X-Tenant [redacted]} {crm x-tenant [redacted]}]"; got != want {
+		t.Errorf("dialects and headers = %s, want %s", got, want)
+	}
+	for i, want := range []config.Secret{"Bearer h1dden==, a:b", "7", "8"} {
+		if got := c.WebhookHeaders[i].Value; got != want {
+			t.Errorf("header %d = %q, want %q", i, string(got), string(want))
+		}
 	}
 	if got, want := fmt.Sprint(c.Webhooks, c.WebhookAllow), "[{crm https://a.example/x?y=z} {erp https://b.example}] [10.0.0.0/8]"; got != want {
 		t.Errorf("webhooks = %s, want %s", got, want)
@@ -40,6 +52,12 @@ func TestWrongWebhooks(t *testing.T) {
 		{"--webhook-secret=crm=whsec_h1dden", "a webhook that there is not"},
 		{"--webhook-secret=whsec_h1dden==", "NAME=SECRET"},
 		{"--webhook-secret=h1dden", "NAME=SECRET"},
+		{"--webhook-header=Authorization: h1dden=", "NAME=HEADER: VALUE"},
+		{"--webhook-header=crm=h1dden", "NAME=HEADER: VALUE"},
+		{"--webhook-header=crm=Authorization: h1dden", "webhook-header names a webhook that there is not"},
+		{"--webhook-dialect=whereby", "NAME=DIALECT"},
+		{"--webhook-dialect=crm=whereby,crm=jitsi", "webhook crm has two dialects"},
+		{"--webhook-dialect=crm=whereby", "webhook-dialect names a webhook that there is not"},
 	} {
 		_, err := parse(t, nil, "--component-secret=s", "--api-key="+key, tt.flags)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "h1dden") {

@@ -32,6 +32,7 @@ const (
 	Failed    Verdict = "failed"    // it stays the head and waits
 	GivenUp   Verdict = "given_up"  // it leaves the lane for the dead letters, and the next one says so
 	Released  Verdict = "released"  // it was not tried and is due at once
+	Skipped   Verdict = "skipped"   // it leaves the lane and says nothing about the endpoint: there was nothing to send
 )
 
 // Settlement is the end of a claim.

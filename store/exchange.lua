@@ -135,6 +135,8 @@ for _, s in ipairs(settlements) do
       if failing then
         failing, recovered, pause = false, true, 0
       end
+    elseif s.verdict == 'skipped' then
+      head = pop(meeting)
     elseif s.verdict == 'given_up' then
       head = pop(meeting)
       redis.call('XADD', dead, 'MINID', '~', ms(now - retention), '*', 'record', s.record, 'notice', head or '')
@@ -165,7 +167,8 @@ for _, s in ipairs(settlements) do
       pause = math.max(pause, now + s.ask)
     end
     if failing then
-      pause = now + math.max(probe, s.ask)
+      -- A probe that was no request is followed by another at once.
+      pause = s.verdict == 'skipped' and now or now + math.max(probe, s.ask)
     end
   end
 end

@@ -39,6 +39,7 @@ func TestLanes(t *testing.T) {
 		{"a failure waits and keeps the count", testFailure},
 		{"a try that does not count leaves the wait as it is", testUncounted},
 		{"a notice that is given up leaves a gap", testGivenUp},
+		{"one of which there is nothing to send says nothing", testSkipped},
 		{"failures in a row stop all but probes, a success ends it", testFailing},
 		{"who asks for it is left alone", testAsk},
 		{"what was not tried is due at once", testReleased},
@@ -269,6 +270,30 @@ func testGivenUp(t *testing.T, l *lanes) {
 	}
 	if c = l.one(ended(c, meeting.Delivered)); c.Gap {
 		t.Errorf("claim = %+v, want no gap after it was told", c)
+	}
+}
+
+func testSkipped(t *testing.T, l *lanes) {
+	_, notices := l.open("a", 2)
+	c := l.one(ended(l.one(), meeting.GivenUp))
+	c = l.one(ended(c, meeting.Skipped))
+	if string(c.Notice) != notices[2] || !c.Gap {
+		t.Errorf("claim = %+v, want the third notice, with the gap that was not told yet", c)
+	}
+	if dead := must(l.st.Attempts(t.Context(), "crm", true, "", 10))(t); len(dead) != 1 {
+		t.Errorf("%d dead letters, want the one that was given up", len(dead))
+	}
+	for i := range failingAfter {
+		l.open(fmt.Sprint("room", i), 0)
+	}
+	var settled []meeting.Settlement
+	for _, claim := range l.exchange(failingAfter).Claims {
+		settled = append(settled, faulty(claim, lease))
+	}
+	l.none(settled...)
+	x := l.exchange(10, ended(c, meeting.Skipped))
+	if len(x.Claims) != 1 || x.FailingSince.IsZero() {
+		t.Errorf("exchange = %+v, want the endpoint to fail still, and a probe", x)
 	}
 }
 

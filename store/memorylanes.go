@@ -108,6 +108,8 @@ func (s *Memory) settle(x meeting.Exchange, settled meeting.Settlement, now time
 		if e.failing {
 			e.failing, e.pause, recovered = false, time.Time{}, true
 		}
+	case meeting.Skipped:
+		pop()
 	case meeting.GivenUp:
 		pop()
 		e.dead = entry(e.dead)
@@ -140,7 +142,11 @@ func (s *Memory) settle(x meeting.Exchange, settled meeting.Settlement, now time
 			e.pause = asked
 		}
 	}
-	if e.failing {
+	switch {
+	case !e.failing:
+	case settled.Verdict == meeting.Skipped: // a probe that was no request is followed by another at once
+		e.pause = now
+	default:
 		e.pause = now.Add(max(x.Probe, settled.Ask))
 	}
 	return recovered

@@ -48,6 +48,9 @@ type Config struct {
 	// AllowCIDRs are addresses that endpoints may have although they are not on
 	// the public internet, and that may be reached over http.
 	AllowCIDRs []netip.Prefix
+	// MUC is the domain of the rooms, and Site the name of the site: some
+	// dialects tell them.
+	MUC, Site  string
 	Log        *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: nobody gets the metrics
 }
@@ -60,7 +63,10 @@ type Book struct {
 	guard   *guard
 	log     *slog.Logger
 	metrics *metrics
+	muc     string
+	site    string
 	fixed   []Endpoint // from the configuration
+	rooms   rooms
 
 	refreshing sync.Mutex // held while reading the store
 	page       atomic.Pointer[page]
@@ -85,6 +91,7 @@ func NewBook(c Config) (*Book, error) {
 	}
 	b := &Book{
 		store: c.Store, guard: &guard{allowed: c.AllowCIDRs}, log: c.Log,
+		muc: c.MUC, site: c.Site,
 		changed: make(chan struct{}, 1),
 	}
 	labels := []string{apiLabel}
@@ -247,7 +254,8 @@ func (b *Book) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
 }
 
 // Update changes an endpoint by applying f to it, more than once when somebody
-// else changes it at the same time; id and time of creation stay. Errors:
+// else changes it at the same time; id and time of creation stay. f does not see
+// the headers: when it sets none, not even an empty map, they stay. Errors:
 // [ErrNotFound], [ErrConfigured], [InvalidError], [meeting.ErrUnavailable], and
 // what f returns.
 func (b *Book) Update(ctx context.Context, id string, f func(*Endpoint) error) (Endpoint, error) {
@@ -263,13 +271,21 @@ func (b *Book) Update(ctx context.Context, id string, f func(*Endpoint) error) (
 			return Endpoint{}, ErrConfigured
 		}
 		e := was
-		e.Secrets, e.Events = slices.Clone(was.Secrets), slices.Clone(was.Events)
+		e.Secrets, e.Events, e.Headers = slices.Clone(was.Secrets), slices.Clone(was.Events), nil
 		if err := f(&e); err != nil {
 			return Endpoint{}, err
+		}
+		kept := e.Headers == nil
+		if kept {
+			e.Headers = was.Headers
 		}
 		e.ID, e.CreatedAt, e.Configured, e.Disabled = was.ID, was.CreatedAt, false, was.Disabled
 		if err := e.prepare(b.guard); err != nil {
 			return Endpoint{}, err
+		}
+		if kept && len(e.Headers) > 0 && e.Origin() != was.Origin() {
+			// Or whoever may change an endpoint could have them sent to himself.
+			return Endpoint{}, &InvalidError{"headers", "must be given again, or taken away, together with another host"}
 		}
 		e.document = e.encode()
 		done, err := b.store.PutEndpoint(ctx, id, was.document, e.document)

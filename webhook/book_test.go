@@ -298,28 +298,26 @@ func TestMetrics(t *testing.T) {
 				t.Error(err)
 			}
 		}
-		series := func(class string, crm int) string {
-			result := "failed"
-			if class == "2xx" {
-				result = "delivered"
-			}
+		series := func(class, result string, crm int) string {
 			return fmt.Sprintf("usher_webhook_deliveries_total{code_class=%q,endpoint=\"api\",result=%q} 0\n"+
 				"usher_webhook_deliveries_total{code_class=%q,endpoint=\"crm\",result=%q} %d\n", class, result, class, result, crm)
 		}
-		head := "# HELP usher_webhook_deliveries_total Tries to deliver a notice, by what came of them and the class of the answer's status.\n# TYPE usher_webhook_deliveries_total counter\n"
+		head := "# HELP usher_webhook_deliveries_total Tries to deliver a notice, by what came of them and the class of the answer's status; skipped: the endpoint's dialect has nothing to say of it.\n# TYPE usher_webhook_deliveries_total counter\n"
 		zero := head
-		for _, class := range classes {
-			zero += series(class, 0)
+		results := map[string]string{"none": "failed", "1xx": "failed", "2xx": "delivered", "3xx": "failed", "4xx": "failed", "5xx": "failed"}
+		for class, result := range results {
+			zero += series(class, result, 0)
 		}
+		zero += series("none", "skipped", 0)
 		want("usher_webhook_deliveries_total", zero)
 
 		s.put("mtg_good", 1, 3)
 		time.Sleep(time.Second)
 		s.put("mtg_bad", 1, 1)
 		time.Sleep(30 * time.Second)
-		text := head
-		for _, class := range classes {
-			text += series(class, map[string]int{"2xx": 3, "5xx": 3}[class]) // at 0, 5 and 20 s
+		text := head + series("none", "skipped", 0)
+		for class, result := range results {
+			text += series(class, result, map[string]int{"2xx": 3, "5xx": 3}[class]) // at 0, 5 and 20 s
 		}
 		want("usher_webhook_deliveries_total", text)
 		want("usher_webhook_backlog", `# HELP usher_webhook_backlog Notices that wait for an endpoint; estimated when they are of more than a thousand meetings.

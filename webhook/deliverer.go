@@ -163,12 +163,16 @@ func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
 
 // try renders and posts a message once.
 func (d *Deliverer) try(ctx context.Context, e Endpoint, m message) outcome {
-	now := time.Now()
-	body, header, err := dialects[e.Dialect](m, e.live(now), now)
-	if err != nil {
+	p, err := d.book.render(ctx, e, m, time.Now())
+	switch {
+	case errors.Is(err, errNothing):
+		return outcome{reason: reasonNothing}
+	case errors.Is(err, meeting.ErrUnavailable):
+		return outcome{reason: reasonStore, err: err}
+	case err != nil:
 		return outcome{reason: reasonNotice, err: err}
 	}
-	return d.sender.post(ctx, e, body, header)
+	return d.sender.post(ctx, e, p)
 }
 
 // measure keeps the gauges of what waits up to date until ctx ends.

@@ -42,6 +42,9 @@ type Endpoint struct {
 	Events    []string
 	MeetingID string // only notices of this meeting; empty: of all
 	Dialect   string // shape of what is sent; "standard" when empty
+	// Headers are added to each request, by their name in canonical form. They
+	// may be credentials, so nobody is shown their values.
+	Headers   map[string]config.Secret
 	CreatedAt time.Time
 	// Configured says that it comes from the configuration: it can be disabled
 	// and enabled but not changed.
@@ -78,9 +81,9 @@ func (e Endpoint) Origin() string {
 }
 
 // Wants reports whether the endpoint is to get notices of this type about this
-// meeting.
+// meeting. Those of which its dialect has nothing to say it never gets.
 func (e Endpoint) Wants(t meeting.NoticeType, meetingID string) bool {
-	return (e.MeetingID == "" || e.MeetingID == meetingID) &&
+	return (e.MeetingID == "" || e.MeetingID == meetingID) && dialects[e.Dialect].speaks(t) &&
 		slices.ContainsFunc(e.Events, func(pattern string) bool {
 			prefix, open := strings.CutSuffix(pattern, "*")
 			return open && strings.HasPrefix(string(t), prefix) || pattern == string(t)
@@ -96,7 +99,7 @@ func (e Endpoint) live(now time.Time) []Secret {
 
 // InvalidError says which field of an endpoint cannot be taken, and why.
 type InvalidError struct {
-	Field   string // url, name, events, secret, dialect
+	Field   string // url, name, events, secret, dialect, headers
 	Problem string
 }
 
@@ -110,7 +113,8 @@ func (e *Endpoint) prepare(g *guard) error {
 	if e.Dialect == "" {
 		e.Dialect = Standard
 	}
-	if _, ok := dialects[e.Dialect]; !ok {
+	d, ok := dialects[e.Dialect]
+	if !ok {
 		return &InvalidError{"dialect", "is none of " + strings.Join(Dialects(), ", ")}
 	}
 	if len(e.Events) == 0 {
@@ -127,7 +131,10 @@ func (e *Endpoint) prepare(g *guard) error {
 	if len(e.Name) > maxName {
 		return &InvalidError{"name", "is longer than " + strconv.Itoa(maxName) + " bytes"}
 	}
-	if err := checkSecrets(e.Secrets); err != nil {
+	if err := d.checkSecrets(e.Secrets); err != nil {
+		return err
+	}
+	if err := e.prepareHeaders(); err != nil {
 		return err
 	}
 	u, err := parseTarget(e.URL, g)
@@ -136,12 +143,15 @@ func (e *Endpoint) prepare(g *guard) error {
 }
 
 // checkSecrets returns why these secrets cannot sign, or nil.
-func checkSecrets(secrets []Secret) error {
+func (d dialect) checkSecrets(secrets []Secret) error {
+	if d.key == nil {
+		return nil
+	}
 	if len(secrets) == 0 || !secrets[0].ExpiresAt.IsZero() {
 		return &InvalidError{"secret", "that never expires is missing"}
 	}
 	for _, s := range secrets {
-		if _, err := s.bytes(); err != nil {
+		if _, err := d.key(s); err != nil {
 			return &InvalidError{"secret", err.Error()}
 		}
 	}
@@ -187,13 +197,14 @@ func portOf(u *url.URL) string {
 
 // stored is the document of an endpoint that was made over the API.
 type stored struct {
-	Name      string         `json:"name"`
-	URL       string         `json:"url"`
-	Secrets   []storedSecret `json:"secrets"`
-	Events    []string       `json:"events"`
-	MeetingID string         `json:"meeting_id,omitempty"`
-	Dialect   string         `json:"dialect"`
-	CreatedAt time.Time      `json:"created_at"`
+	Name      string            `json:"name"`
+	URL       string            `json:"url"`
+	Secrets   []storedSecret    `json:"secrets"`
+	Events    []string          `json:"events"`
+	MeetingID string            `json:"meeting_id,omitempty"`
+	Dialect   string            `json:"dialect"`
+	Headers   map[string]string `json:"headers,omitempty"`
+	CreatedAt time.Time         `json:"created_at"`
 }
 
 type storedSecret struct {
@@ -201,7 +212,7 @@ type storedSecret struct {
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 }
 
-// encode returns the document of an endpoint, secrets in the clear.
+// encode returns the document of an endpoint, secrets and headers in the clear.
 func (e Endpoint) encode() json.RawMessage {
 	d := stored{
 		Name: e.Name, URL: e.URL, Events: e.Events, MeetingID: e.MeetingID,
@@ -209,6 +220,9 @@ func (e Endpoint) encode() json.RawMessage {
 	}
 	for _, s := range e.Secrets {
 		d.Secrets = append(d.Secrets, storedSecret{string(s.Key), s.ExpiresAt})
+	}
+	for name, value := range e.Headers {
+		put(&d.Headers, name, string(value))
 	}
 	document, _ := json.Marshal(d) // strings and times always encode
 	return document
@@ -228,10 +242,14 @@ func decode(from meeting.StoredEndpoint) (Endpoint, error) {
 	for _, s := range d.Secrets {
 		e.Secrets = append(e.Secrets, Secret{config.Secret(s.Key), s.ExpiresAt})
 	}
-	if dialects[e.Dialect] == nil {
+	for name, value := range d.Headers {
+		put(&e.Headers, name, config.Secret(value))
+	}
+	known, ok := dialects[e.Dialect]
+	if !ok {
 		return Endpoint{}, &InvalidError{"dialect", "is not known"}
 	}
-	err := checkSecrets(e.Secrets)
+	err := known.checkSecrets(e.Secrets)
 	if err != nil {
 		return Endpoint{}, err
 	}

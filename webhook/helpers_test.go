@@ -76,6 +76,7 @@ type site struct {
 // request is one try as the receiver saw it.
 type request struct {
 	at     time.Duration // since the site was made
+	path   string
 	id     string
 	body   string
 	header http.Header
@@ -98,6 +99,10 @@ func (b *lockedBuffer) String() string {
 	return b.Buffer.String()
 }
 
+func logTo(b *lockedBuffer) *slog.Logger {
+	return slog.New(slog.NewTextHandler(b, &slog.HandlerOptions{Level: slog.LevelDebug}))
+}
+
 // status returns an answer; headers come in pairs.
 func status(code int, headers ...string) *http.Response {
 	r := &http.Response{StatusCode: code, Header: http.Header{}, Body: http.NoBody}
@@ -114,12 +119,21 @@ const hiddenPart = "s3cr3t-in-the-path"
 // test ends.
 func newSite(t *testing.T, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
 	t.Helper()
-	s := &site{t: t, st: new(store.Memory), reg: prometheus.NewRegistry(), logs: new(lockedBuffer), answer: answer}
+	st := new(store.Memory)
+	return newSiteOf(t, st, st, Endpoint{Secrets: []Secret{NewSecret()}}, answer, change...)
+}
+
+// newSiteOf is newSite for what an endpoint is besides its name and URL, over a
+// store that stands before the one in memory.
+func newSiteOf(t *testing.T, memory *store.Memory, st Store, e Endpoint, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
+	t.Helper()
+	e.Name, e.URL = "crm", "https://crm.example/"+hiddenPart
+	s := &site{t: t, st: memory, reg: prometheus.NewRegistry(), logs: new(lockedBuffer), answer: answer}
 	var err error
 	s.book, err = NewBook(Config{
-		Store: s.st, Registerer: s.reg,
-		Log:       slog.New(slog.NewTextHandler(s.logs, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Endpoints: []Endpoint{{Name: "crm", URL: "https://crm.example/" + hiddenPart, Secrets: []Secret{NewSecret()}}},
+		Store: st, Registerer: s.reg, MUC: "muc.meet.jitsi", Site: "meet",
+		Log:       logTo(s.logs),
+		Endpoints: []Endpoint{e},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +146,7 @@ func newSite(t *testing.T, answer func(r *http.Request, body []byte) *http.Respo
 	s.d.sender.secure = roundTripper(func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
 		s.mu.Lock()
-		s.seen = append(s.seen, request{time.Since(start), r.Header.Get("webhook-id"), string(body), r.Header})
+		s.seen = append(s.seen, request{time.Since(start), r.URL.Path, r.Header.Get("webhook-id"), string(body), r.Header})
 		s.mu.Unlock()
 		return s.answer(r, body), r.Context().Err()
 	})
@@ -160,7 +174,15 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func (s *site) put(mtg string, first, n int) {
 	s.t.Helper()
 	for seq := first; seq < first+n; seq++ {
-		if err := s.st.Requeue(context.Background(), "whk_crm", []string{mtg}, []json.RawMessage{notice(mtg, seq)}); err != nil {
+		s.lay(mtg, notice(mtg, seq))
+	}
+}
+
+// lay puts notices into the lane of a meeting.
+func (s *site) lay(mtg string, notices ...json.RawMessage) {
+	s.t.Helper()
+	for _, n := range notices {
+		if err := s.st.Requeue(context.Background(), "whk_crm", []string{mtg}, []json.RawMessage{n}); err != nil {
 			s.t.Fatal(err)
 		}
 	}

@@ -33,7 +33,7 @@ func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
 	m := &metrics{
 		deliveries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_webhook_deliveries_total",
-			Help: "Tries to deliver a notice, by what came of them and the class of the answer's status.",
+			Help: "Tries to deliver a notice, by what came of them and the class of the answer's status; skipped: the endpoint's dialect has nothing to say of it.",
 		}, []string{"endpoint", "result", "code_class"}),
 		latency: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "usher_webhook_latency_seconds",
@@ -74,6 +74,7 @@ func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
 			}
 			m.deliveries.WithLabelValues(label, string(result), class)
 		}
+		m.deliveries.WithLabelValues(label, string(meeting.Skipped), classes[0])
 		m.latency.WithLabelValues(label)
 		m.backlog.WithLabelValues(label)
 		m.oldest.WithLabelValues(label)
@@ -103,6 +104,11 @@ func (m *metrics) tried(label string, message message, verdict meeting.Verdict, 
 	if verdict == meeting.GivenUp {
 		m.dead.WithLabelValues(label).Inc()
 	}
+}
+
+// skipped counts a notice of which nothing was sent.
+func (m *metrics) skipped(label string) {
+	m.deliveries.WithLabelValues(label, string(meeting.Skipped), classes[0]).Inc()
 }
 
 // waits sets the gauges of one label.

@@ -154,9 +154,17 @@ func (r *runner) deliver(ctx context.Context, c meeting.Claim) meeting.Settlemen
 	if err != nil {
 		o = outcome{reason: reasonNotice, err: err}
 	} else {
+		m.refusals = c.Refusals
 		o = r.d.try(ctx, e, m)
 	}
 	s := r.d.timing.settle(c, o)
+	switch o.reason {
+	case reasonNothing:
+		r.d.book.metrics.skipped(e.label())
+		return s
+	case reasonStore: // it is measured elsewhere
+		return s
+	}
 	a := newAttempt(m, c.MeetingID, c.Failures+c.Refusals+1, s.Verdict, o)
 	s.Record, _ = json.Marshal(a) // always encodes
 	r.d.book.metrics.tried(e.label(), m, s.Verdict, o)

@@ -50,6 +50,12 @@ const (
 	reasonNotice  = "notice"  // nothing to send: the notice or the secret is unreadable
 )
 
+// Reasons why a try was not made at all; they are in no log.
+const (
+	reasonNothing = "nothing" // the dialect has nothing to say of the notice
+	reasonStore   = "store"   // the store did not say what the dialect asks it
+)
+
 // outcome is what came of a try.
 type outcome struct {
 	status int           // of the answer, 0 without one
@@ -102,9 +108,16 @@ func (s *sender) close() {
 }
 
 // post makes one try and blocks for Timeout at most.
-func (s *sender) post(ctx context.Context, e Endpoint, body []byte, header http.Header) outcome {
+func (s *sender) post(ctx context.Context, e Endpoint, p parcel) outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
+	target, body, header := e.target, p.body, p.header
+	if p.path != "" {
+		target = target.JoinPath(p.path)
+	}
+	for name, value := range e.Headers {
+		header[name] = []string{string(value)}
+	}
 	header["User-Agent"] = []string{UserAgent}
 	// This marks the request as one that may be sent again on a new connection
 	// when the server closes the old one just then; it is not itself sent
@@ -113,12 +126,12 @@ func (s *sender) post(ctx context.Context, e Endpoint, body []byte, header http.
 	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
 	reader, _ := open()
 	request := (&http.Request{
-		Method: http.MethodPost, URL: e.target, Host: e.target.Host, Header: header,
+		Method: http.MethodPost, URL: target, Host: target.Host, Header: header,
 		Body: reader, GetBody: open, ContentLength: int64(len(body)),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	rt := s.secure
-	if e.target.Scheme == "http" {
+	if target.Scheme == "http" {
 		rt = s.plain
 	}
 	start := time.Now()

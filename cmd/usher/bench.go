@@ -125,6 +125,9 @@ var measurements = []measurement{
 		{name: "webhook_deliveries", unit: "deliveries/s/core", limit: 8000, atLeast: true},
 		{name: "webhook_drain", unit: "s", limit: 120},
 	}, (*bench).deliveries},
+	{"a webhook's body as Python writes it", []budget{
+		{name: "python_json_us_per_kb", unit: "µs/kB", limit: 5},
+	}, (*bench).pythonJSON},
 	{"asking for recordings", []budget{
 		{name: "recording_request_p50", unit: "ms", limit: 5},
 		{name: "recording_request_p99", unit: "ms", limit: 5},

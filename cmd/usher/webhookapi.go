@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"usher/api"
+	"usher/config"
 	"usher/meeting"
 	"usher/webhook"
 )
@@ -40,6 +41,7 @@ func webhookError(err error) error {
 func shownWebhook(e webhook.Endpoint) api.Webhook {
 	w := api.Webhook{
 		ID: e.ID, Name: e.Name, URL: e.URL, Events: slices.Clone(e.Events), MeetingID: e.MeetingID,
+		Dialect: e.Dialect, HeaderNames: e.HeaderNames(),
 		Enabled: e.Disabled == nil, Configured: e.Configured, CreatedAt: timeOrNil(e.CreatedAt),
 	}
 	if e.Disabled != nil {
@@ -103,8 +105,15 @@ func applyWebhook(c api.WebhookChange, e *webhook.Endpoint) {
 	set(&e.Name, c.Name)
 	set(&e.URL, c.URL)
 	set(&e.MeetingID, c.MeetingID)
+	set(&e.Dialect, c.Dialect)
 	if c.Events != nil {
 		e.Events = *c.Events
+	}
+	if c.Headers != nil {
+		e.Headers = map[string]config.Secret{}
+		for name, value := range *c.Headers {
+			e.Headers[name] = config.Secret(value)
+		}
 	}
 }
 

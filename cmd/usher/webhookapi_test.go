@@ -24,9 +24,11 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	const key = "key-of-some-length"
 	st := &store.Memory{}
 	cfg := config.Config{
-		Webhooks:       []config.Webhook{{Name: "crm", URL: "https://crm.example/"}},
-		WebhookSecrets: []config.WebhookSecret{{Name: "crm", Key: webhook.NewSecret().Key}},
-		WebhookAllow:   []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Webhooks:        []config.Webhook{{Name: "crm", URL: "https://crm.example/"}, {Name: "sync", URL: "https://sync.example/"}},
+		WebhookSecrets:  []config.WebhookSecret{{Name: "crm", Key: webhook.NewSecret().Key}},
+		WebhookDialects: []config.WebhookDialect{{Name: "sync", Dialect: webhook.EventSync}},
+		WebhookHeaders:  []config.WebhookHeader{{Name: "sync", Header: "authorization", Value: "h1dden"}},
+		WebhookAllow:    []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 	book, err := newBook(cfg, st, slog.New(slog.DiscardHandler), nil)
 	must(t, err)
@@ -96,12 +98,33 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	do("POST", path+"/replay", `{"after":"2026-01-01T00:00:00Z"}`, 200, nil)
 	var p api.Problem
 	for _, tt := range [][2]string{
+		{`{"url":"https://a.example/","dialect":"klingon"}`, "/dialect"}, {`{"url":"https://a.example/","headers":{"Host":"h1dden"}}`, "/headers"},
+		{`{"url":"https://a.example/","headers":{"X-Key":["h1dden"]}}`, "/headers/X-Key"},
 		{`{"url":"http://10.1.2.3/"}`, "/url"}, {`{"url":"https://a.example/","events":["Odd!"]}`, "/events"}, {`{"url":"ftp://a.example/"}`, "/url"},
 	} {
 		do("POST", "/v1/webhooks", tt[0], 422, &p)
 		if len(p.Errors) != 1 || p.Errors[0].Pointer != tt[1] {
 			t.Errorf("%s: %+v, want %s named", tt[0], p.Errors, tt[1])
 		}
+		if text := fmt.Sprint(p); strings.Contains(text, "h1dden") {
+			t.Errorf("a header's value is in the answer: %s", text)
+		}
+	}
+	do("GET", "/v1/webhooks/whk_sync", "", 200, &got)
+	if got.Dialect != webhook.EventSync || fmt.Sprint(got.HeaderNames) != "[Authorization]" {
+		t.Errorf("configured %+v, want dialect and names of headers", got)
+	}
+	do("PATCH", path, `{"dialect":"whereby","headers":{"x-key":"h1dden"}}`, 200, &got)
+	if got.Dialect != webhook.Whereby || fmt.Sprint(got.HeaderNames) != "[X-Key]" {
+		t.Errorf("changed %+v, want dialect and names of headers", got)
+	}
+	do("PATCH", path, `{"url":"https://b.example/"}`, 422, &p)
+	if len(p.Errors) != 1 || p.Errors[0].Pointer != "/headers" {
+		t.Errorf("another host without the headers: %+v", p.Errors)
+	}
+	do("PATCH", path, `{"url":"https://b.example/","headers":{}}`, 200, &got)
+	if len(got.HeaderNames) != 0 {
+		t.Errorf("headers taken away: %+v", got)
 	}
 	do("DELETE", "/v1/webhooks/whk_crm", "", 409, nil)
 	do("PATCH", "/v1/webhooks/whk_crm", `{"url":"https://b.example/"}`, 409, nil)
@@ -110,7 +133,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 		t.Errorf("configured %+v, want it disabled", got)
 	}
 	text, err := webhooksCheck(book, hooks.deliverer).Run(t.Context())
-	if want := "endpoints: 2; 1 disabled: whk_crm"; text != want || err != nil {
+	if want := "endpoints: 3; 1 disabled: whk_crm"; text != want || err != nil {
 		t.Errorf("/readyz says %q, %v; want %q", text, err, want)
 	}
 	do("DELETE", path, "", 204, nil)

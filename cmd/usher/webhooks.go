@@ -23,10 +23,24 @@ func newBook(cfg config.Config, st webhook.Store, log *slog.Logger, reg promethe
 				e.Secrets = append(e.Secrets, webhook.Secret{Key: s.Key})
 			}
 		}
+		for _, d := range cfg.WebhookDialects {
+			if d.Name == w.Name {
+				e.Dialect = d.Dialect
+			}
+		}
+		for _, h := range cfg.WebhookHeaders {
+			if h.Name != w.Name {
+				continue
+			}
+			if e.Headers == nil {
+				e.Headers = map[string]config.Secret{}
+			}
+			e.Headers[h.Header] = h.Value
+		}
 		endpoints = append(endpoints, e)
 	}
 	return webhook.NewBook(webhook.Config{
-		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, Log: log, Registerer: reg,
+		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, MUC: cfg.MUC, Site: cfg.Site, Log: log, Registerer: reg,
 	})
 }
 

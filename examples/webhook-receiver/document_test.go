@@ -71,6 +71,9 @@ func TestDocumentShowsTheEvents(t *testing.T) {
 		meeting.MeetingCreated, meeting.MeetingUpdated, meeting.MeetingEnding, meeting.MeetingEnded,
 		meeting.SessionStarted, meeting.SessionEnded,
 		meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,
+		meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
+		meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
+		meeting.RecordingWasAborted, meeting.RecordingWasDeleted,
 	}
 	slices.Sort(shown)
 	slices.Sort(want)

@@ -1,0 +1,253 @@
+package webhook
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"usher/config"
+	"usher/meeting"
+	"usher/store"
+)
+
+// TestWherebyIsMadeAnew proves that what a try says is as of the try: the
+// signature of its time, and how many are in by then.
+func TestWherebyIsMadeAnew(t *testing.T) {
+	var tries []reflector
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(store.Memory)
+		var up atomic.Bool
+		s := newSiteOf(t, memory, memory, Endpoint{Dialect: Whereby, Secrets: []Secret{{Key: textSecret}}},
+			func(r *http.Request, body []byte) *http.Response {
+				tries = append(tries, reflector{string(textSecret), time.Now().Unix(), r.Header["Whereby-Signature"][0], string(body)})
+				if !up.Load() {
+					return status(http.StatusBadGateway)
+				}
+				return status(http.StatusOK)
+			})
+		story := newStory(t, memory, time.Now())
+		s.lay(story.m.ID, story.apply(time.Second, meeting.Seen{Occupant: jose})...) // session.started stands before it
+		synctest.Wait()
+		story.apply(time.Second, meeting.Seen{Occupant: guest}) // of whom the endpoint is not told yet
+		up.Store(true)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+	})
+	p := startPython(t, "testdata/reflector.py")
+	var got, headers []string
+	for _, r := range tries {
+		got, headers = append(got, p.judge(t, r)), append(headers, r.Header)
+	}
+	// The first try of session.started fails, and five seconds later it passes.
+	if want := []string{"200", "200", "200 2"}; !slices.Equal(got, want) {
+		t.Errorf("judged %v, want %v", got, want)
+	}
+	if len(headers) == 3 && (headers[0] == headers[1] || tries[0].Body != tries[1].Body) {
+		t.Error("the second try has the signature of the first, or another body")
+	}
+}
+
+// TestOldSecretStillVerifies changes the secret of an endpoint whose requests
+// carry one signature: while its receiver knows the old one, the second try does.
+func TestOldSecretStillVerifies(t *testing.T) {
+	for _, dialect := range []string{Whereby, Jitsi} {
+		t.Run(dialect, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				memory := new(store.Memory)
+				var known atomic.Value
+				known.Store(textSecret)
+				s := newSiteOf(t, memory, memory, Endpoint{Dialect: dialect, Secrets: []Secret{{Key: "the new one, long enough"}, {Key: textSecret}}},
+					func(r *http.Request, body []byte) *http.Response {
+						got := r.Header.Get("Whereby-Signature") + r.Header.Get("X-Jitsi-Signature")
+						h := http.Header{}
+						dialects[dialect].sign(h, [][]byte{[]byte(known.Load().(config.Secret))}, message{}, time.Now(), body)
+						if got != h.Get("Whereby-Signature")+h.Get("X-Jitsi-Signature") {
+							return status(http.StatusUnauthorized)
+						}
+						return status(http.StatusOK)
+					})
+				s.put("mtg_a", 1, 1)
+				time.Sleep(20 * time.Second)
+				known.Store(config.Secret("the new one, long enough"))
+				s.put("mtg_a", 2, 1)
+				time.Sleep(20 * time.Second)
+				synctest.Wait()
+				var got []string
+				for _, a := range s.attempts(false) {
+					got = append(got, fmt.Sprint(a.EventID, " ", a.Status))
+				}
+				if want := []string{"evt_mtg_a_000001 401", "evt_mtg_a_000001 200", "evt_mtg_a_000002 200"}; !slices.Equal(got, want) {
+					t.Errorf("tries %v, want %v", got, want)
+				}
+			})
+		})
+	}
+}
+
+// TestNothingToTell lets a lane hold notices of which the dialect has nothing to
+// say, by type and by what they are about.
+func TestNothingToTell(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		memory := new(store.Memory)
+		s := newSiteOf(t, memory, memory, Endpoint{Dialect: EventSync}, func(*http.Request, []byte) *http.Response { return status(http.StatusOK) })
+		story := newStory(t, memory, time.Now())
+		notices := story.apply(time.Second, meeting.Seen{Occupant: jose})
+		notices = append(notices, story.apply(time.Second, meeting.Seen{Occupant: jibri})...)
+		notices = append(notices, story.apply(time.Second, meeting.Patched{MaxParticipants: new(int)})...)
+		notices = append(notices, story.apply(time.Second, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftKicked})...)
+		s.lay(story.m.ID, notices...)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		var paths []string
+		for _, r := range s.requests() {
+			paths = append(paths, strings.TrimPrefix(r.path, "/"+hiddenPart))
+		}
+		if want := []string{"/events/room/created", "/events/occupant/joined", "/events/occupant/left"}; !slices.Equal(paths, want) {
+			t.Errorf("posted to %v, want %v", paths, want)
+		}
+		if log := s.attempts(false); len(log) != 3 {
+			t.Errorf("%d tries in the log, want the three that were made", len(log))
+		}
+		if n := testutil.ToFloat64(s.book.metrics.deliveries.WithLabelValues("crm", "skipped", "none")); n != 2 {
+			t.Errorf("%v notices are counted as skipped, want 2", n)
+		}
+		if b, err := s.book.Backlog(context.Background(), "whk_crm"); err != nil || b.Notices != 0 {
+			t.Errorf("backlog = %+v, %v; want nothing", b, err)
+		}
+		// What is committed from now on does not get that far.
+		if ids := s.book.Route(meeting.Notice{Type: meeting.MeetingUpdated}); len(ids) != 0 {
+			t.Errorf("meeting.updated goes to %v", ids)
+		}
+		if ids := s.book.Route(meeting.Notice{Type: meeting.SessionEnded}); !slices.Equal(ids, []string{"whk_crm"}) {
+			t.Errorf("session.ended goes to %v", ids)
+		}
+	})
+}
+
+// silent is a store that does not say what meetings are for a while.
+type silent struct {
+	*store.Memory
+	left atomic.Int32
+}
+
+func (s *silent) Load(ctx context.Context, id string) (meeting.Meeting, error) {
+	if s.left.Add(-1) >= 0 {
+		return meeting.Meeting{}, fmt.Errorf("silent: %w", meeting.ErrUnavailable)
+	}
+	return s.Memory.Load(ctx, id)
+}
+
+// TestStoreIsSilent waits for the store, at nobody's cost.
+func TestStoreIsSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		st := &silent{Memory: new(store.Memory)}
+		st.left.Store(20)
+		s := newSiteOf(t, st.Memory, st, Endpoint{Dialect: Whereby, Secrets: []Secret{{Key: textSecret}}},
+			func(*http.Request, []byte) *http.Response { return status(http.StatusOK) })
+		story := newStory(t, st.Memory, time.Now())
+		s.lay(story.m.ID, story.apply(time.Second, meeting.Seen{Occupant: jose})...)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		requests, log := s.requests(), s.attempts(false)
+		if len(requests) != 2 || len(log) != 2 || log[0].Number != 1 || log[1].Number != 1 {
+			t.Errorf("%d requests, log %+v; want both notices at their first try", len(requests), log)
+		}
+		if len(requests) > 0 && (requests[0].at < 20*storeRetry || requests[0].at > 21*pollInterval) {
+			t.Errorf("first request after %v, want it after 20 looks at the store", requests[0].at)
+		}
+		if failing := s.d.Failing(); len(failing) != 0 {
+			t.Errorf("failing are %v, want none", failing)
+		}
+	})
+}
+
+// TestDialectsOverHTTP delivers to servers, below the path and with the query of
+// their URL.
+func TestDialectsOverHTTP(t *testing.T) {
+	type delivery struct {
+		url    string
+		header http.Header
+		body   string
+	}
+	for _, tt := range []struct {
+		dialect, path string
+		signed        string // header
+	}{
+		{Standard, "/base?x=1", "Webhook-Signature"},
+		{Whereby, "/base?x=1", "Whereby-Signature"},
+		{Jitsi, "/base/jitsi/events?x=1", "X-Jitsi-Signature"},
+		{EventSync, "/base/events/room/created?x=1", ""},
+	} {
+		t.Run(tt.dialect, func(t *testing.T) {
+			t.Parallel()
+			got := make(chan delivery, 10)
+			srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				body, _ := io.ReadAll(r.Body)
+				got <- delivery{r.URL.String(), r.Header, string(body)}
+			}))
+			defer srv.Close()
+			st := new(store.Memory)
+			logs := new(lockedBuffer)
+			b, err := NewBook(Config{Store: st, AllowCIDRs: loopback, MUC: "muc.meet.jitsi", Log: logTo(logs)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			e, err := b.Create(t.Context(), Endpoint{
+				URL: srv.URL + "/base?x=1", Dialect: tt.dialect, Headers: map[string]config.Secret{"authorization": "Bearer " + hiddenPart},
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ctx, cancel := context.WithCancel(t.Context())
+			d := NewDeliverer(b)
+			done := make(chan error, 1)
+			go func() { done <- d.Run(ctx) }()
+			defer func() {
+				cancel()
+				<-done
+			}()
+			story := newStory(t, st, time.Now())
+			started := story.apply(time.Second, meeting.Seen{Occupant: jose})[:1]
+			if err := st.Requeue(ctx, e.ID, []string{story.m.ID}, started); err != nil {
+				t.Fatal(err)
+			}
+			d.Wake(e.ID)
+			var x delivery
+			select {
+			case x = <-got:
+			case <-time.After(patience):
+				t.Fatal("nothing was delivered")
+			}
+			if x.url != tt.path || x.header.Get("Authorization") != "Bearer "+hiddenPart || x.header.Get("Content-Type") != "application/json" {
+				t.Errorf("posted to %s with %v", x.url, x.header)
+			}
+			if tt.signed != "" && x.header.Get(tt.signed) == "" {
+				t.Errorf("no %s in %v", tt.signed, x.header)
+			}
+			if !json.Valid([]byte(x.body)) || !strings.Contains(x.body, story.m.Room) && tt.dialect != Standard {
+				t.Errorf("body = %s", x.body)
+			}
+			a, err := d.Test(ctx, e.ID)
+			if err != nil || a.Status != http.StatusOK {
+				t.Errorf("test = %+v, %v; want 200", a, err)
+			}
+			if x = <-got; !strings.Contains(x.body, "test") || !json.Valid([]byte(x.body)) {
+				t.Errorf("test posts %s", x.body)
+			}
+			if text := logs.String() + fmt.Sprintf("%+v %v", a, e); strings.Contains(text, hiddenPart) {
+				t.Errorf("a header shows in %s", text)
+			}
+		})
+	}
+}

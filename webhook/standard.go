@@ -1,0 +1,52 @@
+package webhook
+
+import (
+	"bytes"
+	"crypto/rand"
+	"encoding/json"
+	"net/http"
+	"slices"
+	"strconv"
+	"time"
+
+	"usher/meeting"
+)
+
+// Standard is the dialect of Standard Webhooks 1.0.0: the notice itself, byte
+// for byte as it was committed, at every try. A notice that follows one that
+// was given up has "gap":true as its last field.
+const Standard = "standard"
+
+var standardDialect = dialect{
+	key: Secret.bytes,
+	sign: func(h http.Header, keys [][]byte, m message, at time.Time, body []byte) {
+		h["Webhook-Timestamp"] = []string{strconv.FormatInt(at.Unix(), 10)}
+		h["Webhook-Signature"] = []string{signature(keys, m.ID, at, body)}
+	},
+}
+
+// standard returns the body.
+func (m message) standard() []byte {
+	if !m.gap {
+		return m.notice
+	}
+	end := bytes.LastIndexByte(m.notice, '}')
+	return slices.Concat(m.notice[:end], []byte(`,"gap":true}`))
+}
+
+// TypeTest is the type of the notice that [Deliverer.Test] sends.
+const TypeTest meeting.NoticeType = "webhook.test"
+
+// testNotice returns a notice that is about nothing.
+func testNotice(now time.Time) json.RawMessage {
+	var seed meeting.Seed
+	_, _ = rand.Read(seed[:])          // never fails (crypto/rand)
+	notice, _ := json.Marshal(struct { // always encodes
+		ID         string             `json:"id"`
+		Type       meeting.NoticeType `json:"type"`
+		Timestamp  meeting.Time       `json:"timestamp"`
+		APIVersion string             `json:"api_version"`
+		Data       struct{}           `json:"data"`
+	}{ID: meeting.NewID("evt_", now, seed, 0), Type: TypeTest, Timestamp: meeting.Time{Time: now}, APIVersion: meeting.APIVersion})
+	return notice
+}

@@ -1,0 +1,110 @@
+package webhook
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"testing"
+	"time"
+
+	"usher/meeting"
+	"usher/store"
+)
+
+// story is a meeting that facts happen to, each committed to a store in memory.
+type story struct {
+	t   testing.TB
+	st  *store.Memory
+	m   meeting.Meeting
+	now time.Time
+	n   uint64
+}
+
+func newStory(t testing.TB, st *store.Memory, begin time.Time) *story {
+	s := &story{t: t, st: st, now: begin.UTC().Truncate(time.Millisecond)}
+	s.apply(0, meeting.Created{Room: "standup-k3v7", ExternalID: "crm-4711"})
+	return s
+}
+
+// apply lets time pass, commits what the fact leads to, and returns the notices.
+func (s *story) apply(later time.Duration, f meeting.Fact) []json.RawMessage {
+	s.t.Helper()
+	s.now = s.now.Add(later)
+	s.n++
+	ev := meeting.Event{At: s.now, Fact: f}
+	binary.BigEndian.PutUint64(ev.Seed[:], s.n)
+	next, fx, err := meeting.Apply(s.m, ev)
+	if err != nil {
+		s.t.Fatalf("%T: %v", f, err)
+	}
+	c := meeting.Commit{Op: meeting.NewID("op_", ev.At, ev.Seed, 0), From: s.m.Version, Meeting: next, Effects: fx, Routes: make([][]string, len(fx.Notices))}
+	if err := s.st.Commit(context.Background(), c); err != nil {
+		s.t.Fatal(err)
+	}
+	s.m = next
+	var notices []json.RawMessage
+	for _, n := range fx.Notices {
+		text, err := json.Marshal(n)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		notices = append(notices, text)
+	}
+	return notices
+}
+
+// Who comes and goes in stories.
+var (
+	jose = meeting.Occupant{
+		Nick: "a1b2c3d4", JID: "x1@meet.jitsi/web", Kind: meeting.KindHuman, Role: meeting.RoleModerator,
+		UserID: "u1", Name: "José <b>&😀", Email: "jose@example.org", Audio: meeting.MediaOff,
+	}
+	guest = meeting.Occupant{Nick: "e5f6a7b8", JID: "x2@guest.meet.jitsi/web", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
+	jibri = meeting.Occupant{Nick: "c9d0", JID: "recorder@hidden.meet.jitsi/jibri", Kind: meeting.KindRecorder, Role: meeting.RoleParticipant}
+	phone = meeting.Occupant{Nick: "aa00", JID: "x3@meet.jitsi/jigasi", Kind: meeting.KindSIP, Role: meeting.RoleParticipant, Name: "+49 30 1234"}
+)
+
+// tellStory plays a meeting from its creation to its end and calls f with each
+// notice right after its commit.
+func tellStory(t testing.TB, st *store.Memory, f func(notice json.RawMessage)) *story {
+	t.Helper()
+	s := newStory(t, st, time.Date(2026, 11, 22, 9, 58, 0, 0, time.UTC))
+	do := func(later time.Duration, fact meeting.Fact) {
+		t.Helper()
+		for _, n := range s.apply(later, fact) {
+			f(n)
+		}
+	}
+	focus := func(session, status string) meeting.FocusSaid {
+		return meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: session, Status: status}}
+	}
+	recording := func() string { return s.m.Recordings[0].ID }
+	file := func(name string, size int64) meeting.RecordingStored {
+		return meeting.RecordingStored{Recording: s.m.Recordings[0], JibriSession: "jxq3", Recorder: "jibri1", Files: []meeting.RecordingFile{
+			{Name: name, Dir: "xq3", Storage: meeting.StorageFile, Path: name, Size: size, SHA256: "ab", Recorder: "jibri1", StoredAt: s.now},
+		}}
+	}
+	do(2*time.Minute, focus("", ""))
+	do(3*time.Second, meeting.Seen{Occupant: jose})
+	do(30*time.Second, meeting.Seen{Occupant: guest})
+	do(time.Second, meeting.Seen{Occupant: phone})
+	do(time.Second, meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp, Name: "key_1"}})
+	do(time.Second, meeting.RecordingTried{ID: recording()})
+	do(time.Second, meeting.RecordingAccepted{ID: recording(), JibriSession: "jxq3"})
+	do(time.Second, meeting.Seen{Occupant: jibri})
+	do(time.Second, focus("jxq3", "on"))
+	unmuted := jose
+	unmuted.Audio = meeting.MediaOn
+	do(time.Second, meeting.Seen{Occupant: unmuted})
+	do(10*time.Minute, meeting.RecordingStop{ID: recording(), Reason: meeting.StopRequested})
+	do(time.Second, focus("jxq3", "off"))
+	do(time.Second, meeting.Gone{Nick: jibri.Nick, Reason: meeting.LeftByChoice})
+	stored := file("standup-k3v7-2026-11-22T10:00:38Z.mp4", 7)
+	do(time.Second, stored)
+	do(time.Second, meeting.Gone{Nick: phone.Nick, Reason: meeting.LeftByChoice})
+	do(time.Second, meeting.Gone{Nick: guest.Nick, Reason: meeting.LeftDisconnected})
+	do(time.Minute, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftByChoice})
+	do(meeting.SessionLinger, meeting.Tick{})
+	do(time.Second, meeting.Ended{Reason: meeting.EndRequested})
+	return s
+}
