@@ -154,6 +154,7 @@ func New(cfg Config) (http.Handler, error) {
 	archive := &files{
 		store: cfg.Files, reads: cfg.Store, commands: cfg.Commands, seals: seals,
 		publicURL: strings.TrimRight(cfg.PublicURL, "/"), log: cfg.Log,
+		limits: &limiters{limit: Limit{PerSecond: DoorRate, Burst: DoorBurst}}, clients: clients{cfg.Proxies},
 	}
 	v := &v1{
 		recordings: cfg.Store, recorders: cfg.Recorders, files: archive,

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,19 +22,39 @@ import (
 // fakeFiles is a storage in memory.
 type fakeFiles struct {
 	content map[string]string
-	err     error
+	err     error        // answers everything while set
+	open    atomic.Int64 // files that were opened and not closed
 }
 
-type seeker struct{ *strings.Reader }
+// seeker is an open file, of which reading ends with ctx.
+type seeker struct {
+	io.ReadSeeker
+	ctx context.Context
+	of  *fakeFiles
+}
 
-func (seeker) Close() error { return nil }
-
-func (f *fakeFiles) Open(_ context.Context, file meeting.RecordingFile) (io.ReadSeekCloser, error) {
-	text, ok := f.content[file.Path]
-	if !ok {
-		return nil, fs.ErrNotExist
+func (s seeker) Read(p []byte) (int, error) {
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
 	}
-	return seeker{strings.NewReader(text)}, f.err
+	return s.ReadSeeker.Read(p)
+}
+
+func (s seeker) Close() error {
+	s.of.open.Add(-1)
+	return nil
+}
+
+func (f *fakeFiles) Open(ctx context.Context, file meeting.RecordingFile) (io.ReadSeekCloser, error) {
+	text, ok := f.content[file.Path]
+	switch {
+	case f.err != nil:
+		return nil, f.err
+	case !ok:
+		return nil, fmt.Errorf("open /srv/secret: %w", fs.ErrNotExist)
+	}
+	f.open.Add(1)
+	return seeker{strings.NewReader(text), ctx, f}, nil
 }
 
 func (f *fakeFiles) Link(_ context.Context, file meeting.RecordingFile, valid time.Duration) (string, error) {
@@ -179,12 +200,13 @@ func TestRecordingFromStartToFile(t *testing.T) {
 		t.Errorf("failed recordings: %+v", list.Data)
 	}
 
+	s.do("GET", "/v1/recordings/"+rec.ID+"/download", "").problemCode(http.StatusGone, "file_missing")
 	s.files.content[testFile.Path] = "0123456789"
 	var link FileLink
 	s.do("GET", "/v1/recordings/"+rec.ID+"/download?ttl_s=60", "").into(http.StatusOK, &link)
 	res := s.get("GET", link.URL, "")
 	if res.Code != http.StatusOK || res.Body.String() != "0123456789" || res.Header().Get("Content-Type") != "video/mp4" ||
-		res.Header().Get("Content-Disposition") != `attachment; filename=standup-2026.mp4` {
+		res.Header().Get("Content-Disposition") != `attachment; filename="standup-2026.mp4"; filename*=UTF-8''standup-2026.mp4` {
 		t.Errorf("download: %d %v %s", res.Code, res.Header(), res.Body)
 	}
 	if res := s.get("GET", link.URL, "bytes=2-4"); res.Code != http.StatusPartialContent || res.Body.String() != "234" {

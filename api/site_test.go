@@ -87,6 +87,21 @@ func (s *faultyStore) Link(ctx context.Context, meetingID, hash string) ([]byte,
 	return link, cmp.Or(s.fault(), err)
 }
 
+func (s *faultyStore) Recording(ctx context.Context, id string) (meeting.Recording, error) {
+	r, err := s.Memory.Recording(ctx, id)
+	return r, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) RecordingOf(ctx context.Context, jibriSession string) (meeting.Recording, error) {
+	r, err := s.Memory.RecordingOf(ctx, jibriSession)
+	return r, cmp.Or(s.fault(), err)
+}
+
+func (s *faultyStore) Recordings(ctx context.Context, f meeting.RecordingFilter, cursor string, limit int) ([]meeting.Recording, string, error) {
+	list, next, err := s.Memory.Recordings(ctx, f, cursor, limit)
+	return list, next, cmp.Or(s.fault(), err)
+}
+
 func (s *faultyStore) APIKeys(ctx context.Context) (map[string][]byte, error) {
 	keys, err := s.Memory.APIKeys(ctx)
 	return keys, cmp.Or(s.fault(), err)

@@ -138,17 +138,22 @@ func (f *facade) deleteRecording(w http.ResponseWriter, r *http.Request, id stri
 	return nil
 }
 
-// removeRecording deletes a recording that can be had; of any other it is no
-// error, as with Whereby.
+// removeRecording deletes a recording that can be had, or was deleted with a file
+// left; of any other it is no error, as with Whereby. Nor is a file that usher
+// does not reach: for that there is no answer of Whereby's.
 func (f *facade) removeRecording(ctx context.Context, id string) error {
 	rec, err := f.v.recordings.Recording(ctx, id)
 	switch {
-	case errors.Is(err, meeting.ErrNotFound), err == nil && !canBeHad(rec):
+	case errors.Is(err, meeting.ErrNotFound), err == nil && (rec.State != meeting.RecordingAvailable || len(rec.Files) == 0):
 		return nil
 	case err != nil:
 		return err
 	}
-	return f.v.files.remove(ctx, rec)
+	err = f.v.files.remove(ctx, rec)
+	if p := new(Problem); errors.As(err, &p) && p.Status == http.StatusNotImplemented {
+		return nil
+	}
+	return err
 }
 
 func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request, _ string) error {

@@ -26,8 +26,9 @@ var (
 	// ErrNoLink says that the file has no link of its own, because it is not in
 	// S3.
 	ErrNoLink = errors.New("archive: files in a directory have no link")
-	// ErrElsewhere says that usher was not told how to reach the file.
-	ErrElsewhere = errors.New("archive: usher has no access to this storage: see recordings-dir and s3-endpoint")
+	// ErrElsewhere says that usher was not told how to reach the file. It is an
+	// [errors.ErrUnsupported].
+	ErrElsewhere = fmt.Errorf("archive: usher has no access to this storage: see recordings-dir and s3-endpoint: %w", errors.ErrUnsupported)
 )
 
 // Archive finds files. Its methods are safe for concurrent use.
