@@ -9,6 +9,7 @@ package api
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -194,17 +195,20 @@ func New(cfg Config) (http.Handler, error) {
 		mux.Handle("GET "+filePath+"{ticket}", archive)
 		m.expect(filePath+"{ticket}", http.MethodGet, http.StatusOK)
 	}
-	if len(cfg.RecorderKeys) > 0 {
-		mux.Handle("POST /internal/jibri/recordings", &handovers{
-			commands: cfg.Commands, reads: cfg.Store, secrets: cfg.RecorderKeys, seals: seals,
-			count: newHandoverCount(cfg.Metrics), log: cfg.Log,
-		})
-		m.expect("/internal/jibri/recordings", http.MethodPost, http.StatusOK)
-	}
+	// There also without any key: a 404 would tell a recorder's host that nobody
+	// wants its files, for good; a 401 says that a setting is to be mended.
+	mux.Handle("POST /internal/jibri/recordings", &handovers{
+		commands: cfg.Commands, reads: cfg.Store, secrets: cfg.RecorderKeys, nobody: rand.Text(), seals: seals,
+		count: newHandoverCount(cfg.Metrics), log: cfg.Log,
+	})
+	m.expect("/internal/jibri/recordings", http.MethodPost, http.StatusOK)
 	if cfg.JibriHookSecret != "" {
 		secret, err := newCredentials(cfg.JibriHookSecret)
 		if err != nil {
 			return nil, fmt.Errorf("jibri hook secret: %w", err)
+		}
+		if keys.match(cfg.JibriHookSecret) {
+			return nil, errors.New("api: the jibri hook secret must not be an API key")
 		}
 		h := &reports{secret, cfg.Recorders}
 		mux.Handle("POST /internal/jibri/{secret}/v1/status", h)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,7 +10,11 @@ import (
 	"log/slog"
 	"net/http"
 	"regexp"
+	"slices"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -22,6 +27,7 @@ const (
 	maxHandOver     = 256 << 10 // bytes: some hundred files
 	maxFiles        = 100       // of one call
 	maxRecorderName = 100       // bytes
+	maxName         = 255       // bytes, that of file systems
 	maxFilePath     = 1024      // bytes, S3's limit for a key
 	maxLostDetail   = 2000      // bytes
 )
@@ -38,6 +44,7 @@ type handovers struct {
 	commands Commands
 	reads    RecordingReads
 	secrets  map[string]string // by recorder
+	nobody   string            // stands for the secret of a recorder that there is not
 	seals    seals
 	count    *prometheus.CounterVec
 	log      *slog.Logger
@@ -48,7 +55,7 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 		Name: "usher_recording_callbacks_total", Help: "Calls of recorders' hosts about finished recordings. mismatch: metadata.json names another recording than the focus did, which counts.",
 	}, []string{"phase", "result"})
 	for _, phase := range []meeting.HandOverPhase{meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost} {
-		for _, result := range []string{"ok", "mismatch", "unknown", "invalid", "unavailable"} {
+		for _, result := range []string{"ok", "mismatch", "unknown", "deleted", "invalid", "unavailable"} {
 			count.WithLabelValues(string(phase), result)
 		}
 	}
@@ -72,7 +79,8 @@ func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
-	err = token.VerifyCallback(h.secrets[recorder], recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
+	secret := cmp.Or(h.secrets[recorder], h.nobody)
+	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
 	if err != nil {
 		h.refuse(w, r, "none", "unsigned", newProblem(http.StatusUnauthorized, err.Error()))
 		return
@@ -94,6 +102,17 @@ func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	rec, result, err := h.find(r.Context(), said)
+	if err == nil && !rec.Deleted.IsZero() {
+		// Whatever the host has stored already stays there: the app was told that
+		// all is gone before there was this.
+		for _, f := range said.Files {
+			h.log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
+		}
+		p := newProblem(http.StatusGone, "an app deleted the recording")
+		p.Code = "deleted"
+		h.refuse(w, r, phase, "deleted", p)
+		return
+	}
 	if err == nil {
 		err = h.tell(r.Context(), recorder, said, rec)
 	}
@@ -167,6 +186,12 @@ func (h *handovers) tell(ctx context.Context, recorder string, said meeting.Hand
 		}
 		fact = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
 	default:
+		if rec.State == meeting.RecordingOn {
+			// After closed it would not be: a second recorder goes on with it, and
+			// what the first one lost does not fail it.
+			h.log.Warn("a recorder lost its part of a recording that goes on", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
+			return nil
+		}
 		fact = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
 	}
 	_, err := h.commands.Do(ctx, rec.MeetingID, fact)
@@ -191,10 +216,12 @@ func wrongHandOver(said meeting.HandOver) string {
 		switch {
 		case f.Storage != meeting.StorageFile && f.Storage != meeting.StorageS3:
 			return "storage must be file or s3"
-		case len(f.Path) > maxFilePath || !fs.ValidPath(f.Path) || f.Path == ".":
+		case wrongPath(f):
 			return "path must be a plain relative path"
-		case f.Name == "" || len(f.Name) > 255 || len(f.Dir) > 255 || len(f.Bucket) > 255:
-			return "a name is missing or too long"
+		case !isName(f.Name) || f.Dir != "" && !isName(f.Dir):
+			return "a name is missing, too long, or not one name"
+		case (f.Storage == meeting.StorageS3) != isName(f.Bucket):
+			return "bucket must be the name of one, for s3 only"
 		case f.Size <= 0 || f.Duration < 0:
 			return "size and duration must be positive"
 		case !sha256Form.MatchString(f.SHA256):
@@ -202,4 +229,27 @@ func wrongHandOver(said meeting.HandOver) string {
 		}
 	}
 	return ""
+}
+
+// wrongPath reports whether a file's path may lead elsewhere than to a file of
+// its storage. An object's name may be untidy: hosts put any prefix in front.
+func wrongPath(f meeting.RecordingFile) bool {
+	if !isPlain(f.Path, maxFilePath) {
+		return true
+	}
+	if f.Storage == meeting.StorageS3 {
+		return slices.Contains(strings.Split(f.Path, "/"), "..")
+	}
+	return !fs.ValidPath(f.Path) || f.Path == "."
+}
+
+// isName reports whether s may be the name of something in a directory.
+func isName(s string) bool {
+	return isPlain(s, maxName) && !strings.Contains(s, "/") && s != "." && s != ".."
+}
+
+// isPlain reports whether s is text without control characters, not empty and
+// not too long.
+func isPlain(s string, most int) bool {
+	return s != "" && len(s) <= most && utf8.ValidString(s) && !strings.ContainsFunc(s, unicode.IsControl)
 }

@@ -61,7 +61,10 @@ func (v *v1) listRecorders(context.Context, *struct{}) (*struct{ Body RecorderLi
 	return &struct{ Body RecorderList }{list}, nil
 }
 
-func (v *v1) listQueue(context.Context, *struct{}) (*page[Queued], error) {
+func (v *v1) listQueue(ctx context.Context, _ *struct{}) (*page[Queued], error) {
+	if !v.commands.Running() { // the line is another process's
+		return nil, v.fail(ctx, meeting.ErrUnavailable)
+	}
 	position := 0
 	return newPage(v.recorders.Queue(), "", func(r meeting.Recording) Queued {
 		position++
@@ -93,7 +96,7 @@ func (h *reports) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		} `json:"status"` // missing in reports about sessions, which say nothing new
 	}
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&body)
-	if err != nil || body.ID == "" || len(body.ID) > maxRecorderName {
+	if err != nil || !isPlain(body.ID, maxRecorderName) {
 		writeProblem(w, r, newProblem(http.StatusBadRequest, "not a report of Jibri's"))
 		return
 	}

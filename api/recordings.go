@@ -163,15 +163,32 @@ func (v *v1) recordingsPage(ctx context.Context, f meeting.RecordingFilter, p Pa
 }
 
 func (v *v1) getRecording(ctx context.Context, in *ByID) (*oneRecording, error) {
-	r, err := v.recordings.Recording(ctx, in.ID)
+	r, err := v.recording(ctx, in.ID)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
 	return &oneRecording{http.StatusOK, r.Info()}, nil
 }
 
+// recording reads one for an app. That of a meeting which is being forgotten is
+// gone as well; one that has outlived its meeting is not.
+func (v *v1) recording(ctx context.Context, id string) (meeting.Recording, error) {
+	r, err := v.recordings.Recording(ctx, id)
+	if err != nil {
+		return meeting.Recording{}, err
+	}
+	m, err := v.reads.Load(ctx, r.MeetingID)
+	switch {
+	case errors.Is(err, meeting.ErrNotFound):
+		return r, nil
+	case err == nil && m.Forgotten:
+		return meeting.Recording{}, meeting.ErrNotFound
+	}
+	return r, err
+}
+
 func (v *v1) stopRecording(ctx context.Context, in *ByID) (*oneRecording, error) {
-	r, err := v.recordings.Recording(ctx, in.ID)
+	r, err := v.recording(ctx, in.ID)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
@@ -186,7 +203,7 @@ func (v *v1) stopRecording(ctx context.Context, in *ByID) (*oneRecording, error)
 }
 
 func (v *v1) deleteRecording(ctx context.Context, in *ByID) (*struct{}, error) {
-	r, err := v.recordings.Recording(ctx, in.ID)
+	r, err := v.recording(ctx, in.ID)
 	if err == nil {
 		err = v.files.remove(ctx, r)
 	}
@@ -201,7 +218,7 @@ func (v *v1) linkRecording(ctx context.Context, in *struct {
 	File int   `query:"file" minimum:"0" maximum:"1000" doc:"Which of its files, counted from 0"`
 	TTLS int64 `query:"ttl_s" minimum:"1" maximum:"43200" default:"3600" doc:"Seconds that the link is good"`
 }) (*struct{ Body FileLink }, error) {
-	r, err := v.recordings.Recording(ctx, in.ID)
+	r, err := v.recording(ctx, in.ID)
 	if err == nil && (!r.Deleted.IsZero() || in.File >= len(r.Files)) {
 		err = meeting.ErrNotFound
 	}

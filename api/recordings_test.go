@@ -266,8 +266,8 @@ func TestRecordingIsRefused(t *testing.T) {
 	}
 	s.serve(func(*Config) {}) // no files, no recorders, no secrets
 	s.do("GET", "/v1/recorders", "").into(http.StatusOK, &anyMap{})
-	if res := s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "x"}); res.Code != http.StatusNotFound {
-		t.Errorf("a hand-over without any recorder's key: %d", res.Code)
+	if res := s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "x"}); res.Code != http.StatusUnauthorized {
+		t.Errorf("a hand-over without any recorder's key: %d, want 401, after which it is tried again", res.Code)
 	}
 }
 
@@ -366,6 +366,13 @@ func TestHostileHandOvers(t *testing.T) {
 		"path climbs":             {stored(func(f *meeting.RecordingFile) { f.Path = "../../etc/shadow" }), 422},
 		"absolute path":           {stored(func(f *meeting.RecordingFile) { f.Path = "/etc/shadow" }), 422},
 		"empty file":              {stored(func(f *meeting.RecordingFile) { f.Size = 0 }), 422},
+		"path with NUL":           {stored(func(f *meeting.RecordingFile) { f.Path = "a\x00b" }), 422},
+		"name with a slash":       {stored(func(f *meeting.RecordingFile) { f.Name = "a/b" }), 422},
+		"name with a line feed":   {stored(func(f *meeting.RecordingFile) { f.Name = "a\nb" }), 422},
+		"directory above":         {stored(func(f *meeting.RecordingFile) { f.Dir = ".." }), 422},
+		"no bucket":               {stored(func(f *meeting.RecordingFile) { f.Storage = meeting.StorageS3 }), 422},
+		"bucket of a directory":   {stored(func(f *meeting.RecordingFile) { f.Bucket = "b" }), 422},
+		"object climbs":           {stored(func(f *meeting.RecordingFile) { f.Storage, f.Bucket, f.Path = meeting.StorageS3, "b", "x/../../y" }), 422},
 		"no hash":                 {stored(func(f *meeting.RecordingFile) { f.SHA256 = "" }), 422},
 		"unknown storage":         {stored(func(f *meeting.RecordingFile) { f.Storage = "ftp" }), 422},
 		"huge":                    {meeting.HandOver{Phase: meeting.HandOverLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxHandOver)}, 413},

@@ -1,0 +1,105 @@
+package api
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"usher/meeting"
+)
+
+// TestLostByTheFirstOfTwoRecorders: one dies and cannot hand over what it had,
+// while another goes on with the recording.
+func TestLostByTheFirstOfTwoRecorders(t *testing.T) {
+	s := newStudio(t)
+	var rec meeting.RecordingInfo
+	s.do("POST", "/v1/meetings/"+s.id+"/recordings", "").into(http.StatusAccepted, &rec)
+	s.must(s.id, meeting.RecordingTried{ID: rec.ID})
+	s.must(s.id, meeting.RecordingAccepted{ID: rec.ID, JibriSession: "s1"})
+	say := func(status string) {
+		s.observe("standup", meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: "s1", Status: status}})
+	}
+	lost := meeting.HandOver{Phase: meeting.HandOverLost, JibriSession: "s1", Detail: "its disk is gone"}
+	say("on")
+	for _, want := range []meeting.RecordingState{meeting.RecordingOn, meeting.RecordingFailed} {
+		s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1"}).into(http.StatusOK, &anyMap{})
+		if res := s.call(lost); res.Code != http.StatusNoContent {
+			t.Errorf("lost: %d %s, want 204", res.Code, res.Body)
+		}
+		if now := s.stored(rec.ID); now.State != want {
+			t.Errorf("recording is %s after its part was lost, want %s", now.State, want)
+		}
+		if want == meeting.RecordingOn {
+			say("off")
+		}
+	}
+	if now := s.stored(rec.ID); now.Failure != meeting.FailHandOver || now.Detail != lost.Detail {
+		t.Errorf("recording = %+v, want it to say what became of its file", now)
+	}
+}
+
+// TestHandOverOfADeletedRecording: an app was told that it is gone, so it does
+// not become available.
+func TestHandOverOfADeletedRecording(t *testing.T) {
+	s := newStudio(t)
+	rec := s.recorded("s1", testFile)
+	if res := s.do("DELETE", "/v1/recordings/"+rec.ID, ""); res.Code != http.StatusNoContent {
+		t.Fatalf("DELETE: %d %s", res.Code, res.Body)
+	}
+	late := testFile
+	late.Name, late.Path = "late.mp4", "late.mp4"
+	for _, what := range []meeting.HandOver{
+		{Phase: meeting.HandOverClosed, JibriSession: "s1"}, {Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{late}},
+		{Phase: meeting.HandOverLost, JibriSession: "s1", Detail: "x"},
+	} {
+		s.call(what).problemCode(http.StatusGone, "deleted")
+	}
+	if now := s.stored(rec.ID); len(now.Files) != 1 {
+		t.Errorf("recording = %+v, want no further file", now)
+	}
+	if !strings.Contains(s.log.String(), "file=late.mp4") {
+		t.Error("the log does not name the file that came too late")
+	}
+}
+
+// TestHandOverOfAnyObject: what S3 takes as a name need not be a tidy path, and
+// a refusal would leave the object behind for good.
+func TestHandOverOfAnyObject(t *testing.T) {
+	s := newStudio(t)
+	object := testFile
+	object.Storage, object.Bucket, object.Path = meeting.StorageS3, "recordings", "/2026//x.mp4"
+	if rec := s.recorded("s1", object); len(rec.Files) != 1 || rec.Files[0].Path != object.Path {
+		t.Errorf("files = %+v, want the object", rec.Files)
+	}
+}
+
+func TestHandOverWhileUsherIsAway(t *testing.T) {
+	s := newStudio(t)
+	rec := s.recorded("s1", testFile)
+	closed := meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: rec.JibriSession}
+	s.store.fail(meeting.ErrUnavailable)
+	s.call(closed).problem(http.StatusServiceUnavailable)
+	s.store.fail(nil)
+	// A process that does not lead has a tracker that does not run.
+	s.serve(func(c *Config) {
+		c.Commands = meeting.NewTracker(s.site.store, noRooms{}, meeting.Options{})
+		c.RecorderKeys, c.Recorders = map[string]string{"j1": recorderSecret}, s.recorders
+	})
+	s.call(closed).problem(http.StatusServiceUnavailable)
+	s.do("GET", "/v1/recording-queue", "").problemCode(http.StatusServiceUnavailable, "unavailable")
+}
+
+func TestRecordingOfAForgottenMeeting(t *testing.T) {
+	s := newStudio(t)
+	rec := s.recorded("s1", testFile)
+	if res := s.do("DELETE", "/v1/meetings/"+s.id, ""); res.Code != http.StatusAccepted {
+		t.Fatalf("DELETE of the meeting: %d %s, want 202: its room is still to close", res.Code, res.Body)
+	}
+	for _, request := range []string{
+		"GET /v1/recordings/" + rec.ID, "GET /v1/recordings/" + rec.ID + "/download", "POST /v1/recordings/" + rec.ID + "/stop",
+		"DELETE /v1/recordings/" + rec.ID, "GET /v1/meetings/" + s.id + "/recordings",
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		s.do(method, path, "").problemCode(http.StatusNotFound, "not_found")
+	}
+}
