@@ -280,3 +280,31 @@ func TestDownloadOutlastsDeadlines(t *testing.T) {
 		<-served
 	})
 }
+
+// TestDeleteTakesAFileThatCameMeanwhile: the recording that was read may have
+// one less than the recording that is deleted.
+func TestDeleteTakesAFileThatCameMeanwhile(t *testing.T) {
+	s := newStudio(t)
+	before := s.recorded("s1", testFile)
+	late := testFile
+	late.Name, late.Path = "late.mp4", "late.mp4"
+	s.files.content[late.Path] = "0123456789"
+	s.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{late}})
+	h := &files{store: s.files, commands: s.tracker, log: slog.New(slog.DiscardHandler)}
+	if err := h.remove(t.Context(), before); err != nil || len(s.files.content) != 0 {
+		t.Errorf("%v, %d files left, want none", err, len(s.files.content))
+	}
+}
+
+func TestWherebyDeleteIsTriedAgain(t *testing.T) {
+	s := newStudio(t)
+	path := "/whereby/v1/recordings/" + s.recorded("s1", testFile).ID
+	s.files.err = errors.New("the disk is away")
+	if res := s.do("DELETE", path, ""); res.Code != http.StatusServiceUnavailable {
+		t.Errorf("DELETE: %d %s, want 503", res.Code, res.Body)
+	}
+	s.files.err = nil
+	if res := s.do("DELETE", path, ""); res.Code != http.StatusNoContent || len(s.files.content) != 0 {
+		t.Errorf("DELETE again: %d %s, %d files left, want 204 and none", res.Code, res.Body, len(s.files.content))
+	}
+}

@@ -11,10 +11,12 @@ import (
 	"usher/meeting"
 )
 
+// How long a link to a file is good. The tags below repeat it, and a test
+// compares.
 const (
-	// FileLinkTTL is how long a link to a file is good unless asked otherwise,
-	// MaxFileLinkTTL at most: long enough to download it, too short to be kept.
-	FileLinkTTL    = time.Hour
+	// FileLinkTTL is unless asked otherwise: long enough to download it.
+	FileLinkTTL = time.Hour
+	// MaxFileLinkTTL is at most: too short to be kept.
 	MaxFileLinkTTL = 12 * time.Hour
 )
 

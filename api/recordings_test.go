@@ -70,7 +70,6 @@ func (f *fakeFiles) Remove(_ context.Context, file meeting.RecordingFile) error 
 
 // fakeRecorders are two Jibris, and what they were told.
 type fakeRecorders struct {
-	noRecorders
 	queue    []meeting.Recording
 	reported []string
 }
@@ -291,6 +290,19 @@ func TestRecordingPolicy(t *testing.T) {
 	}
 }
 
+// TestRecordingLimitsAreThoseOfTheTags compares what the schemas say with the
+// constants.
+func TestRecordingLimitsAreThoseOfTheTags(t *testing.T) {
+	operation := loadDocument(t, newSite(t)).Paths.Value("/v1/recordings/{id}/download").Get
+	ttl := operation.Parameters.GetByInAndName("query", "ttl_s").Schema.Value
+	if *ttl.Max != MaxFileLinkTTL.Seconds() || ttl.Default != FileLinkTTL.Seconds() {
+		t.Errorf("a link lives up to %v s, %v by default, want %v and %v", *ttl.Max, ttl.Default, MaxFileLinkTTL, FileLinkTTL)
+	}
+	if timeout := newStudio(t).create(`{"recording":{}}`)["recording"].(anyMap)["queue_timeout_s"]; timeout != meeting.QueueTimeout.Seconds() {
+		t.Errorf("a recording waits for %v s by default, want %v", timeout, meeting.QueueTimeout)
+	}
+}
+
 func TestRecordersAndQueue(t *testing.T) {
 	s := newStudio(t)
 	var list RecorderList
@@ -422,6 +434,9 @@ func TestHostileHandOvers(t *testing.T) {
 func FuzzHandOver(f *testing.F) {
 	f.Add([]byte(`{"phase":"stored","jibri_session_id":"s","files":[{"path":"a","size":1}]}`))
 	f.Add([]byte(`{"phase":"closed","jibri_session_id":"..","recording_id":"rec_x"}`))
+	hash := strings.Repeat("a", 64)
+	f.Add([]byte(`{"phase":"stored","jibri_session_id":"s","files":[{"name":"a","storage":"file","path":"b/../c","size":1,"sha256":"` + hash + `"}]}`))
+	f.Add([]byte(`{"phase":"stored","jibri_session_id":"s","files":[{"name":"a","storage":"s3","bucket":"b","path":"b//c/..","size":1,"sha256":"` + hash + `"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		var said meeting.HandOver
 		if json.Unmarshal(data, &said) != nil || wrongHandOver(said) != "" {
@@ -431,7 +446,7 @@ func FuzzHandOver(f *testing.F) {
 			t.Errorf("session %q was let through", said.JibriSession)
 		}
 		for _, file := range said.Files {
-			if !fs.ValidPath(file.Path) || file.Size <= 0 {
+			if strings.Contains("/"+file.Path+"/", "/../") || file.Storage == meeting.StorageFile && !fs.ValidPath(file.Path) || file.Size <= 0 {
 				t.Errorf("file %+v was let through", file)
 			}
 		}
