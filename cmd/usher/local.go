@@ -248,6 +248,7 @@ func (s *localSite) writeEnv(path string) error {
 	for _, v := range [][2]string{
 		{"USHER_API", "http://" + s.at.api},
 		{"USHER_KEY", string(s.cfg.APIKeys[0])},
+		{"USHER_WHEREBY", "http://" + s.at.api + "/whereby/v1"},
 		{"USHER_ADMIN", "http://" + s.at.admin},
 		{"USHER_JWT_APP_ID", stack.JWTAppID},
 		{"USHER_JWT_SECRET", stack.JWTAppSecret},
