@@ -247,3 +247,25 @@ func TestWherebyRecordingPolicies(t *testing.T) {
 		t.Errorf("a link with the token in the query leads to %s", to)
 	}
 }
+
+// TestDestinationReachesTheRecorder follows credentials that an app brought
+// along to the only place where they are used.
+func TestDestinationReachesTheRecorder(t *testing.T) {
+	s := newWherebySite(t, func(c *Config) {
+		c.SealSecret, c.Destinations = wherebySecret, true
+		c.RecorderKeys = map[string]string{"j1": recorderSecret}
+	})
+	m := s.createMeeting(`,"recording":{"type":"cloud","startTrigger":"automatic","destination":{"provider":"s3","bucket":"b/folder","accessKeyId":"AK","accessKeySecret":"SK"}}`)
+	s.person(m, meeting.Seen{Occupant: human("ann")}) // starts a recording
+	stored, err := s.store.Load(t.Context(), m.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, _ := stored.ActiveRecording()
+	st := &studio{site: s.site}
+	var answer meeting.HandOverAnswer
+	st.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: m.ID}).into(200, &answer)
+	if d := answer.Destination; d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK" {
+		t.Error("the recorder's host is not told of the destination")
+	}
+}

@@ -30,9 +30,9 @@ const (
 	// one within 0.2 s of the last time, nor within a minute of a failure.
 	busyMin = time.Second
 	busyMax = 10 * time.Second
-	// settleTime is how long a recorder that was just found counts as taken
-	// although it still calls itself idle: its presence follows within
-	// milliseconds.
+	// settleTime is how long a recorder that was just found counts as taken unless
+	// one has become busy meanwhile: its presence comes within milliseconds,
+	// before the focus's answer or after it.
 	settleTime = 2 * time.Second
 	// stopPace is how often the focus is told to stop until it says off. A
 	// meeting gives up on that after 10 s.
@@ -71,7 +71,7 @@ type Desk struct {
 
 	mu    sync.Mutex
 	tasks map[string]*task // by meeting
-	// taken are recorders that were found a moment ago, by the end of that moment.
+	// taken are recorders that were found within settleTime, by its end.
 	taken   []time.Time
 	nextTry time.Time     // no start before that: all were busy
 	pause   time.Duration // the last one that led to nextTry
@@ -118,16 +118,32 @@ func NewDesk(cfg Config) *Desk {
 func (d *Desk) Work(m meeting.Meeting) {
 	d.mu.Lock()
 	t := d.tasks[m.ID]
+	due := hasWork(m)
 	switch {
-	case len(m.Recordings) == 0 && (t == nil || !t.calling):
-		delete(d.tasks, m.ID)
-	case t == nil:
-		d.tasks[m.ID] = &task{id: m.ID, m: m}
-	default:
+	case t != nil:
 		t.m = m
+		if !due && !t.calling {
+			delete(d.tasks, m.ID)
+		}
+	case due:
+		d.tasks[m.ID] = &task{id: m.ID, m: m}
 	}
 	d.mu.Unlock()
-	d.poke()
+	if due {
+		d.poke()
+	}
+}
+
+// hasWork reports whether a recording of the meeting is on its way to its start
+// or its end. Most are not: they go on, or are over.
+func hasWork(m meeting.Meeting) bool {
+	return slices.ContainsFunc(m.Recordings, func(r meeting.Recording) bool {
+		switch r.State {
+		case meeting.RecordingRequested, meeting.RecordingQueued, meeting.RecordingStarting, meeting.RecordingStopping:
+			return true
+		}
+		return false
+	})
 }
 
 // Queue returns the recordings that wait for a recorder, the next one first.
@@ -216,8 +232,8 @@ func (d *Desk) turn(ctx context.Context, now time.Time) (next time.Time) {
 	slices.SortFunc(line, func(a, b *task) int { return meeting.BeforeInQueue(a.next(), b.next()) })
 
 	d.taken = slices.DeleteFunc(d.taken, func(until time.Time) bool { return !now.Before(until) })
-	free, seen := d.cfg.Pool.free()
-	places := free - len(d.taken) - starting
+	free, turned, seen := d.cfg.Pool.free(now)
+	places := free - max(len(d.taken)-turned, 0) - starting
 	if !seen {
 		places = 1 - quick // one after the other, or the order of the line is lost
 	}
@@ -261,7 +277,7 @@ func (d *Desk) call(t *task, f func()) {
 		f()
 		d.mu.Lock()
 		t.calling, t.starting = false, time.Time{}
-		if len(t.m.Recordings) == 0 {
+		if !hasWork(t.m) {
 			delete(d.tasks, t.id)
 		}
 		d.mu.Unlock()
@@ -323,7 +339,7 @@ func (d *Desk) refused(refusal meeting.Refusal) {
 	default:
 		return // about this meeting alone
 	}
-	if _, seen := d.cfg.Pool.free(); seen {
+	if _, _, seen := d.cfg.Pool.free(time.Now()); seen {
 		d.pause = min(max(2*d.pause, busyMin), busyMax)
 	} else {
 		d.pause = blindPace

@@ -68,6 +68,7 @@ type Pool struct {
 	problem  string
 	arrived  chan error                  // ends the wait of an entry; nil without one
 	inside   map[string]meeting.Recorder // who is in the brewery, or was a moment ago
+	turned   []time.Time                 // when idle ones became busy, for settleTime
 	reported map[string]meeting.Recorder // over HTTP
 	heard    map[string]time.Time        // when that was
 }
@@ -344,6 +345,9 @@ func (p *Pool) occupant(now time.Time, nick string, pr *presence) (freed bool) {
 	if was.Status != is.Status {
 		p.inside[nick] = is
 	}
+	if was.Status == meeting.RecorderIdle && is.Status == meeting.RecorderBusy {
+		p.turned = append(p.turned, now)
+	}
 	return is.Status == meeting.RecorderIdle && was.Status != is.Status
 }
 
@@ -401,13 +405,15 @@ func (p *Pool) Watching() (ok bool, problem string) {
 	return p.in, p.problem
 }
 
-// free returns how many recorders the focus would choose from; seen is false
-// while usher sees none at all, so that the focus has to be asked.
-func (p *Pool) free() (n int, seen bool) {
+// free returns how many recorders the focus would choose from, and how many
+// have become busy within settleTime; seen is false while usher sees none at all,
+// so that the focus has to be asked.
+func (p *Pool) free(now time.Time) (n, turned int, seen bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.turned = slices.DeleteFunc(p.turned, func(at time.Time) bool { return now.Sub(at) >= settleTime })
 	if !p.in {
-		return 0, false
+		return 0, 0, false
 	}
 	for _, r := range p.inside {
 		switch r.Status {
@@ -418,7 +424,7 @@ func (p *Pool) free() (n int, seen bool) {
 			seen = true
 		}
 	}
-	return n, seen
+	return n, len(p.turned), seen
 }
 
 var instancesDesc = prometheus.NewDesc("usher_jibri_instances", "Recorders that usher knows of, by state.", []string{"state"}, nil)

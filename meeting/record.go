@@ -30,6 +30,9 @@ const (
 	// brokenFilePatience is the same for a recording that ended with an error,
 	// most of which leave no file.
 	brokenFilePatience = 30 * time.Minute
+	// moreFilesPatience is the same for a recording of which some files are there:
+	// those of a recorder that died before another went on.
+	moreFilesPatience = 5 * time.Minute
 	// settledStay is how long a settled recording stays at hand: for further
 	// files of it, and for a focus that repeats what it said.
 	settledStay = time.Hour
@@ -377,7 +380,7 @@ func (d *draft) closed(r *Recording, jibriSession, recorder string) {
 	if r.JibriSession == "" {
 		r.JibriSession = jibriSession
 	}
-	vouched := d.m.Focus.Status == focusOn && d.m.Focus.Session == r.JibriSession
+	vouched := d.m.Focus.Status == focusOn && d.m.Focus.Session == r.JibriSession && d.m.StaleSince.IsZero()
 	switch r.State {
 	case RecordingStarting, RecordingOn:
 		if vouched {

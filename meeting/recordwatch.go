@@ -175,7 +175,10 @@ func (m Meeting) recordingDue(r Recording) time.Time {
 		earliest(r.Since.Add(stopPatience))
 	case RecordingProcessing:
 		patience := filePatience
-		if r.Failure != "" {
+		switch {
+		case len(r.Files) > 0:
+			patience = moreFilesPatience
+		case r.Failure != "":
 			patience = brokenFilePatience
 		}
 		earliest(r.StoppedAt.Add(patience))

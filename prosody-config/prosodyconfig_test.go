@@ -157,6 +157,33 @@ func TestSecondJoinTellsEverybodyAnew(t *testing.T) {
 	}
 }
 
+// The brewery is for the focus and the Jibris; a site may let usher in as well.
+// Whoever is kept out hears nothing at all.
+func TestBreweryLetsInWhomTheSiteNames(t *testing.T) {
+	const brewery = "jibribrewery@" + stack.InternalMUCDomain
+	const pool = "pool@" + stack.ComponentDomain
+	for _, out := range []bool{false, true} {
+		t.Run(fmt.Sprintf("usher is kept out: %t", out), func(t *testing.T) {
+			p := stacktest.Prosody(t, stack.ProsodyConfig{KeepPoolOut: out})
+			jibri := account(t, p, stack.Jibri, stack.AuthDomain)
+			jibri.send("<presence to='%s/j1'><x xmlns='http://jabber.org/protocol/muc'/>"+
+				"<jibri-status xmlns='http://jitsi.org/protocol/jibri'/></presence>", brewery)
+			jibri.next("presence", isSelf)
+
+			usher := component(t, p, stack.ComponentDomain, stack.ComponentSecret)
+			usher.send("<presence from='%s' to='%s/usher'><x xmlns='http://jabber.org/protocol/muc'/></presence>", pool, brewery)
+			if out {
+				usher.silent(pool, func(e element) bool { return e.XMLName.Local == "presence" })
+				return
+			}
+			if first := usher.next("presence", nil); first.attr("from") != brewery+"/j1" || first.find("jibri-status").XMLName.Local == "" {
+				t.Errorf("the first to be seen is %q with %s, want j1 with its status", first.attr("from"), first.Inner)
+			}
+			usher.next("presence", isSelf)
+		})
+	}
+}
+
 func TestTokensSayWhoSomebodyIs(t *testing.T) {
 	p := stacktest.Prosody(t, stack.ProsodyConfig{})
 	focus := account(t, p, stack.Focus, stack.AuthDomain)

@@ -128,6 +128,10 @@ var measurements = []measurement{
 	{"a webhook's body as Python writes it", []budget{
 		{name: "python_json_us_per_kb", unit: "µs/kB", limit: 5},
 	}, (*bench).pythonJSON},
+	{"an app that was written for Whereby, with 10,000 meetings", []budget{
+		{name: "whereby_create_p99", unit: "ms", limit: 10},
+		{name: "whereby_sessions_p99", unit: "ms", limit: 10},
+	}, (*bench).whereby},
 	{"asking for recordings", []budget{
 		{name: "recording_request_p50", unit: "ms", limit: 5},
 		{name: "recording_request_p99", unit: "ms", limit: 5},

@@ -165,16 +165,27 @@ func (u *measuredUsher) post(ctx context.Context, path, kind, token, body string
 	}
 	req.Header.Set("Content-Type", kind)
 	req.Header.Set("Authorization", "Bearer "+token)
+	var text []byte
+	err = u.do(req, &text)
+	return text, err
+}
+
+// do sends a request and returns the body of a good answer in text, which may
+// be nil.
+func (u *measuredUsher) do(req *http.Request, text *[]byte) error {
 	resp, err := u.client.Do(req)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
+	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode/100 != 2 {
-		err = fmt.Errorf("POST %s: %s: %s", path, resp.Status, text)
+		err = fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, resp.Status, body)
 	}
-	return text, err
+	if text != nil {
+		*text = body
+	}
+	return err
 }
 
 // metrics returns the present values of usher's series, by name and labels.
@@ -198,15 +209,8 @@ func (u *measuredUsher) get(ctx context.Context, path string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	resp, err := u.client.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err == nil && resp.StatusCode != http.StatusOK {
-		err = fmt.Errorf("GET %s: %s: %s", path, resp.Status, text)
-	}
+	var text []byte
+	err = u.do(req, &text)
 	return text, err
 }
 

@@ -76,7 +76,14 @@ each as in docker-jitsi-meet.
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "%s\n", result)
+	recorded, err := playRecordings(ctx, site, dir, out)
+	if err != nil {
+		return err
+	}
+	if err := playWhereby(ctx, site, around, out); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%s %s\n", result, recorded)
 	if !c.Once {
 		fmt.Fprintf(out, `
 Still up until Ctrl-C. To try it, in another shell:
@@ -85,6 +92,8 @@ Still up until Ctrl-C. To try it, in another shell:
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/meetings
   curl -s -H "Authorization: Bearer $USHER_KEY" -H 'Content-Type: application/json' \
     -d '{"name_prefix":"standup"}' $USHER_API/v1/meetings
+  curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/recordings
+  curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_WHEREBY/insights/room-sessions
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/webhooks
   USHER_API=$USHER_API USHER_KEY=$USHER_KEY %s events tail
   curl -s $USHER_ADMIN/readyz

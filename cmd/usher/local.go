@@ -147,10 +147,13 @@ func (s *localSite) startUsher(ctx context.Context, log *slog.Logger) error {
 	}
 }
 
+// hookEnv is added to the environment of recorders' hooks. Tests need it: their
+// binary is not usher unless it is told to be.
+var hookEnv []string
+
 // startJibri starts a simulated recorder, whose hook is `usher finalize` with
-// its own settings; env goes into the hook's environment as well. It blocks until
-// the recorder waits in the brewery.
-func (s *localSite) startJibri(ctx context.Context, dir, name string, edit func(*jitsisim.JibriConfig), env ...string) (*jitsisim.Jibri, error) {
+// its own settings. It blocks until the recorder waits in the brewery.
+func (s *localSite) startJibri(ctx context.Context, dir, name string, edit func(*jitsisim.JibriConfig)) (*jitsisim.Jibri, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -164,7 +167,7 @@ func (s *localSite) startJibri(ctx context.Context, dir, name string, edit func(
 			"PATH=" + os.Getenv("PATH"), "USHER_URL=http://" + s.at.api, "USHER_RECORDER=" + name,
 			"USHER_RECORDER_SECRET=" + s.recorderKeys[name], "USHER_SPOOL_DIR=" + filepath.Join(dir, "spool"),
 			"USHER_HANDOVER=move", "USHER_TARGET_DIR=" + s.recordings,
-		}, env...),
+		}, hookEnv...),
 	}
 	if edit != nil {
 		edit(&cfg)
@@ -248,6 +251,7 @@ func (s *localSite) writeEnv(path string) error {
 	for _, v := range [][2]string{
 		{"USHER_API", "http://" + s.at.api},
 		{"USHER_KEY", string(s.cfg.APIKeys[0])},
+		{"USHER_WHEREBY", "http://" + s.at.api + "/whereby/v1"},
 		{"USHER_ADMIN", "http://" + s.at.admin},
 		{"USHER_JWT_APP_ID", stack.JWTAppID},
 		{"USHER_JWT_SECRET", stack.JWTAppSecret},

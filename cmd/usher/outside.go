@@ -17,8 +17,9 @@ import (
 
 // Paths on the outside.
 const (
-	configPath = "/config.js"
-	inboxPath  = "/hooks"
+	configPath  = "/config.js"
+	inboxPath   = "/hooks/standard"
+	wherebyPath = "/hooks/whereby" // of an app that was written for Whereby
 )
 
 // outside is what stands around a real usher and is simulated in the demo: the
@@ -28,8 +29,8 @@ type outside struct {
 	server *http.Server
 	served sync.WaitGroup
 
-	mu    sync.Mutex
-	inbox http.Handler // nil until the app has its secret
+	mu      sync.Mutex
+	inboxes map[string]http.Handler // by path, once the app has its secret
 }
 
 // startOutside listens on loopback until it is stopped.
@@ -38,15 +39,15 @@ func startOutside(ctx context.Context) (*outside, error) {
 	if err != nil {
 		return nil, err
 	}
-	o := &outside{url: "http://" + ln.Addr().String()}
+	o := &outside{url: "http://" + ln.Addr().String(), inboxes: map[string]http.Handler{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+configPath, func(w http.ResponseWriter, _ *http.Request) {
 		// What usher looks for in the web client's configuration.
 		fmt.Fprintf(w, "var config = {};\nconfig.hiddenDomain = '%s';\n", stack.HiddenDomain)
 	})
-	mux.HandleFunc("POST "+inboxPath, func(w http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /hooks/", func(w http.ResponseWriter, r *http.Request) {
 		o.mu.Lock()
-		inbox := o.inbox
+		inbox := o.inboxes[r.URL.Path]
 		o.mu.Unlock()
 		if inbox == nil {
 			w.WriteHeader(http.StatusServiceUnavailable)
@@ -59,11 +60,11 @@ func startOutside(ctx context.Context) (*outside, error) {
 	return o, nil
 }
 
-// receive lets the inbox take what is delivered from now on.
-func (o *outside) receive(inbox http.Handler) {
+// receive lets the inbox take what is delivered to the path from now on.
+func (o *outside) receive(path string, inbox http.Handler) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.inbox = inbox
+	o.inboxes[path] = inbox
 }
 
 // stop ends the server.
@@ -114,6 +115,6 @@ func (s *localSite) subscribe(ctx context.Context, o *outside, got func(body []b
 	if err != nil {
 		return err
 	}
-	o.receive(in)
+	o.receive(inboxPath, in)
 	return nil
 }

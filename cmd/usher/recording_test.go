@@ -50,7 +50,7 @@ func (s *studio) jibri(name string, edit func(*jitsisim.JibriConfig)) *jitsisim.
 		s.t.Cleanup(func() { endWorkers(s.t, filepath.Join(s.dirs[name], "spool")) })
 	}
 	all, _ := s.focus.Jibris()
-	j, err := s.startJibri(within(s.t), s.dirs[name], name, edit, asUsher+"=1", "GORACE=atexit_sleep_ms=0")
+	j, err := s.startJibri(within(s.t), s.dirs[name], name, edit)
 	must(s.t, err)
 	s.t.Cleanup(j.Die)
 	s.until("the focus sees the recorder", func() bool { now, _ := s.focus.Jibris(); return now > all })
@@ -377,4 +377,31 @@ func TestProsodyRestartsWhileRecording(t *testing.T) {
 		i := slices.IndexFunc(list, func(l meeting.RecordingInfo) bool { return l.ID == r.ID })
 		return i >= 0 && list[i].State == meeting.RecordingAvailable
 	})
+}
+
+// TestRecordingOverAKill kills usher while one meeting is recorded and another
+// waits, and lets the people of the first go before it is back.
+func TestRecordingOverAKill(t *testing.T) {
+	s := &studio{newSite(t), map[string]string{}}
+	usher := s.runUsher()
+	s.waitReady("")
+	s.jibri("jibri-1", nil)
+	s.meets("first", "automatic")
+	ada := s.enters("Ada")
+	s.newest(meeting.RecordingOn)
+	first := s.id
+	s.meets("second", "automatic")
+	s.enters("Bob")
+	waiting := s.newest(meeting.RecordingQueued)
+	second := s.id
+	usher.kill()
+	must(t, ada.Leave(within(t)))
+	s.runUsher()
+	s.waitReady("")
+	s.id = first
+	s.newest(meeting.RecordingAvailable)
+	s.id = second
+	if r := s.newest(meeting.RecordingOn); r.ID != waiting.ID {
+		t.Errorf("now it is %+v, want the one that waited", r)
+	}
 }
