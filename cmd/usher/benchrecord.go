@@ -155,7 +155,9 @@ func (b *bench) recordingQueue(ctx context.Context) (samples, error) {
 	}
 	g, asking := errgroup.WithContext(ctx)
 	for _, room := range waiting {
-		g.Go(func() error { return r.usher.record(asking, ids[room], priorities-rank[room]/(queueMeetings/priorities)) })
+		g.Go(func() error {
+			return r.usher.record(asking, ids[room], priorities-rank[room]/(queueMeetings/priorities))
+		})
 	}
 	if err := g.Wait(); err != nil {
 		return nil, err

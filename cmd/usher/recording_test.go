@@ -273,6 +273,10 @@ func TestRecorderDies(t *testing.T) {
 	second := s.jibri("jibri-2", nil)
 	first.Die()
 	s.until("the other recorder goes on", func() bool { return second.Session() == session })
+	s.until("the other recorder writes", func() bool { // one that is stopped before has no file
+		files, _ := os.ReadDir(filepath.Join(s.dirs["jibri-2"], "jibri", session))
+		return len(files) > 0
+	})
 	s.until("the other recorder is in", func() bool { return s.meeting().Occupancy.Recorders == 1 })
 	if now := s.newest(meeting.RecordingOn); now.ID != r.ID || len(s.list()) != 1 {
 		t.Errorf("now it is %+v, want the same recording", now)
