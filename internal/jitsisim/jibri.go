@@ -320,5 +320,5 @@ func (j *Jibri) over(hooked string) {
 // makeDir makes a session's directory.
 func (j *Jibri) makeDir(session string) (string, error) {
 	dir := j.cfg.Dir + "/" + session
-	return dir, os.MkdirAll(dir, 0o755)
+	return dir, os.MkdirAll(dir, 0o750)
 }

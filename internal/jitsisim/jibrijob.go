@@ -275,7 +275,7 @@ func (w *job) metadata(dir string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "metadata.json"), text, 0o644)
+	return os.WriteFile(filepath.Join(dir, "metadata.json"), text, 0o600)
 }
 
 // finalize runs the hook with one argument and blocks until it has ended and
