@@ -79,11 +79,25 @@ func (h *files) fail(ctx context.Context, err error, doing string, rec meeting.R
 	return newProblem(http.StatusServiceUnavailable, "the storage does not answer, try again")
 }
 
+// isApps reports whether a file is in the bucket that the meeting's app brought
+// along: whose keys are for handing it over alone.
+func (h *files) isApps(rec meeting.Recording, file meeting.RecordingFile) bool {
+	d, err := h.seals.openDestination(rec.Destination)
+	if err != nil || d == nil || file.Storage != meeting.StorageS3 {
+		return false
+	}
+	bucket, _, _ := strings.Cut(d.Bucket, "/")
+	return file.Bucket == bucket
+}
+
 // link returns a link to one file of the recording, and when it ceases to work.
 // Its error is for the outside.
 func (h *files) link(ctx context.Context, rec meeting.Recording, file meeting.RecordingFile, valid time.Duration) (url string, expires time.Time, err error) {
 	if h.store == nil {
 		return "", time.Time{}, errNoFiles()
+	}
+	if h.isApps(rec, file) {
+		return "", time.Time{}, newProblem(http.StatusNotImplemented, "the file is in the app's own bucket, which usher does not read")
 	}
 	expires = time.Now().Add(valid).UTC().Truncate(time.Second)
 	if file.Storage == meeting.StorageS3 {
@@ -123,6 +137,9 @@ func (h *files) remove(ctx context.Context, rec meeting.Recording) error {
 	}
 	var left error
 	for _, file := range rec.Files {
+		if h.isApps(rec, file) {
+			continue // the app's own to keep or delete
+		}
 		if h.store == nil {
 			return errNoFiles()
 		}

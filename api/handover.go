@@ -186,12 +186,8 @@ func (h *handovers) tell(ctx context.Context, recorder string, said meeting.Hand
 		}
 		fact = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
 	default:
-		if rec.State == meeting.RecordingOn {
-			// After closed it would not be: a second recorder goes on with it, and
-			// what the first one lost does not fail it.
-			h.log.Warn("a recorder lost its part of a recording that goes on", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
-			return nil
-		}
+		// A recording that goes on with a second recorder does not fail by this.
+		h.log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
 		fact = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
 	}
 	_, err := h.commands.Do(ctx, rec.MeetingID, fact)

@@ -253,7 +253,7 @@ func TestWherebyRecordingPolicies(t *testing.T) {
 func TestDestinationReachesTheRecorder(t *testing.T) {
 	s := newWherebySite(t, func(c *Config) {
 		c.SealSecret, c.Destinations = wherebySecret, true
-		c.RecorderKeys = map[string]string{"j1": recorderSecret}
+		c.RecorderKeys, c.Files = map[string]string{"j1": recorderSecret}, &fakeFiles{err: errors.New("asked for a file that is not usher's")}
 	})
 	m := s.createMeeting(`,"recording":{"type":"cloud","startTrigger":"automatic","destination":{"provider":"s3","bucket":"b/folder","accessKeyId":"AK","accessKeySecret":"SK"}}`)
 	s.person(m, meeting.Seen{Occupant: human("ann")}) // starts a recording
@@ -267,5 +267,15 @@ func TestDestinationReachesTheRecorder(t *testing.T) {
 	st.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: m.ID}).into(200, &answer)
 	if d := answer.Destination; d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK" {
 		t.Error("the recorder's host is not told of the destination")
+	}
+	file := testFile
+	file.Storage, file.Bucket, file.Dir = meeting.StorageS3, "b", "s1"
+	if res := st.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
+		t.Fatalf("stored: %d %s", res.Code, res.Body)
+	}
+	// usher has keys of its own, not those of the app's bucket.
+	s.refused("GET", "/recordings/"+rec.ID+"/access-link", "", "", 501)
+	if status, _, body := s.call("DELETE", s.base+"/recordings/"+rec.ID, "", nil); status != 204 {
+		t.Errorf("delete: %d %s", status, body)
 	}
 }

@@ -219,7 +219,9 @@ func (d *draft) recordingFact(f Fact) error {
 	case RecordingStored:
 		d.stored(d.bring(f.Recording), f)
 	case RecordingLost:
-		if r := d.bring(f.Recording); r.State != RecordingAvailable && r.State != RecordingFailed {
+		// While it goes on this is the first of two recorders, and when there are
+		// files they are the other's.
+		if r := d.bring(f.Recording); r.State == RecordingProcessing && len(r.Files) == 0 {
 			r.Detail = shorten(f.Detail)
 			d.fail(r, FailHandOver)
 		}
