@@ -362,7 +362,7 @@ func (d *draft) over(r *Recording) {
 	d.move(r, RecordingProcessing, RecordingStopped)
 	switch {
 	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.Unprompted == d.m.Session.ID:
-	case r.Stop == StopRecorder:
+	case r.Stop == StopRecorder && d.m.StaleSince.IsZero():
 		d.unprompt() // its own decision, such as that nobody has said a word for long
 	case r.Failure != "" && d.m.Occupancy().Humans > 0:
 		if r.Restarts >= maxRestarts {

@@ -227,7 +227,23 @@ func (h *jibriHost) kill() bool {
 	return true
 }
 
-func (h *jibriHost) endWorker() { h.kill() }
+// endWorker ends every process that works with this host's settings: one may
+// have started that has not locked the spool yet.
+func (h *jibriHost) endWorker() {
+	h.await("no worker is left", func() bool {
+		left := false
+		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+		for _, line := range lines {
+			args, err := os.ReadFile(line)
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(line)))
+			if err == nil && pid != os.Getpid() && bytes.Contains(args, []byte(h.config+"\x00")) {
+				left = true
+				_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by now
+			}
+		}
+		return !left
+	})
+}
 
 func (h *jibriHost) await(what string, ok func() bool) {
 	h.t.Helper()
