@@ -266,3 +266,25 @@ func TestTwiceIsOnce(t *testing.T) {
 		}
 	})
 }
+
+// TestNeverReady has a site whose focus knows of no brewery: in the end the
+// recording fails and says what the focus answered.
+func TestNeverReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 1, true)
+		var asked atomic.Int32
+		s.answer = func(context.Context, string, string) error {
+			asked.Add(1)
+			return stanza.Error{Condition: stanza.ItemNotFound}
+		}
+		s.record(t, s.live(t, "standup"))
+		time.Sleep(meeting.QueueTimeout + time.Minute)
+		r := wantState(t, s, "standup", meeting.RecordingFailed)
+		if r.Failure != meeting.FailQueueTimeout || r.Detail != "the focus answered item-not-found" {
+			t.Errorf("it failed with %s, %q", r.Failure, r.Detail)
+		}
+		if most := int32(meeting.QueueTimeout / (10 * time.Second)); asked.Load() > most {
+			t.Errorf("the focus was asked %d times, want %d at most", asked.Load(), most)
+		}
+	})
+}

@@ -47,6 +47,8 @@ func TestStoresAgree(t *testing.T) {
 				}
 			},
 			"change": func(rt *rapid.T) {
+				// Skip is rapid's word for an action that does not apply now: it draws
+				// another one, and the sequence goes on.
 				if len(scenes) == 0 {
 					rt.Skip()
 				}

@@ -7,7 +7,6 @@ import (
 	"encoding/xml"
 	"fmt"
 	"net/http"
-	"os"
 	"sync"
 	"time"
 
@@ -98,7 +97,7 @@ func StartJibri(ctx context.Context, cfg JibriConfig) (*Jibri, error) {
 				defer j.mu.Unlock()
 				j.in = false
 				if j.job != nil {
-					j.job.stop("") // a Jibri that loses the server ends what it records
+					j.job.stop() // a Jibri that loses the server ends what it records
 				}
 				j.changed.ring()
 			},
@@ -157,20 +156,13 @@ func (j *Jibri) WaitIdle(ctx context.Context) error {
 	return j.changed.await(ctx, func() bool { return j.Session() == "" })
 }
 
-// Fail ends what is recorded with an error of Jibri's own, such as a dead
-// ffmpeg.
-func (j *Jibri) Fail() { j.end("error") }
-
 // Finish ends what is recorded by Jibri's own decision, as when nobody has said
 // a word for long.
-func (j *Jibri) Finish() { j.end("") }
-
-func (j *Jibri) end(failure string) {
+func (j *Jibri) Finish() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.job != nil {
-		j.job.say(failure)
-		j.job.stop(failure)
+		j.job.finish()
 	}
 }
 
@@ -187,7 +179,7 @@ func (j *Jibri) Die() {
 func (j *Jibri) Close() {
 	j.mu.Lock()
 	if j.job != nil {
-		j.job.stop("")
+		j.job.stop()
 	}
 	dead := j.dead
 	j.mu.Unlock()
@@ -281,7 +273,7 @@ func (j *Jibri) onJibri(r component.Request) {
 	switch {
 	case q.Action == "stop" && j.job != nil:
 		job := j.job
-		job.stop("")
+		job.stop()
 		j.done.Go(func() { // stopService blocks until the hook has ended
 			<-job.ended
 			_ = r.Result(jibriIQ{Status: "off"})
@@ -296,9 +288,10 @@ func (j *Jibri) onJibri(r component.Request) {
 	case j.conduct == Fails:
 		_ = r.Result(jibriIQ{Status: "off", Failure: "error", Retry: "true"})
 	default:
-		j.job = newJob(j, q, r.From)
+		job := newJob(j, q, r.From)
+		j.job = job
 		_ = r.Result(jibriIQ{Status: "pending"})
-		j.done.Go(func() { j.present(); j.job.run() })
+		j.done.Go(func() { j.present(); job.run() })
 	}
 }
 
@@ -315,10 +308,4 @@ func (j *Jibri) over(hooked string) {
 		j.present()
 	}
 	j.changed.ring()
-}
-
-// makeDir makes a session's directory.
-func (j *Jibri) makeDir(session string) (string, error) {
-	dir := j.cfg.Dir + "/" + session
-	return dir, os.MkdirAll(dir, 0o750)
 }

@@ -32,7 +32,6 @@ type job struct {
 
 	stopping chan struct{} // closed when it is to end
 	once     sync.Once
-	failure  string        // before stopping is closed
 	ended    chan struct{} // closed when the hook has ended
 
 	mu      sync.Mutex
@@ -51,21 +50,7 @@ func newJob(j *Jibri, q jibriIQ, focus string) *job {
 }
 
 // stop lets it end; only the first time counts.
-func (w *job) stop(failure string) {
-	w.once.Do(func() {
-		w.failure = failure
-		close(w.stopping)
-	})
-}
-
-// say tells the focus that it is over by Jibri's own doing.
-func (w *job) say(failure string) {
-	q := jibriIQ{Status: "off"}
-	if failure != "" {
-		q.Failure, q.Retry = failure, "true"
-	}
-	w.jibri.done.Go(func() { w.tell(q) })
-}
+func (w *job) stop() { w.once.Do(func() { close(w.stopping) }) }
 
 func (w *job) tell(q jibriIQ) {
 	ctx, cancel := context.WithTimeout(w.jibri.ctx, enterPatience)
@@ -82,8 +67,8 @@ func (w *job) run() {
 		close(w.ended)
 		w.jibri.over(hooked)
 	}()
-	dir, err := w.jibri.makeDir(w.session)
-	if err != nil {
+	dir := filepath.Join(w.jibri.cfg.Dir, w.session)
+	if os.MkdirAll(dir, 0o750) != nil {
 		w.tell(jibriIQ{Status: "off", Failure: "error", Retry: "true"})
 		return
 	}
@@ -255,7 +240,7 @@ func (w *job) onPresence(d *xml.Decoder, start xml.StartElement) {
 // finish ends it by Jibri's own decision.
 func (w *job) finish() {
 	w.once.Do(func() {
-		w.say("")
+		w.jibri.done.Go(func() { w.tell(jibriIQ{Status: "off"}) })
 		close(w.stopping)
 	})
 }

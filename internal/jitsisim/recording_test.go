@@ -156,8 +156,9 @@ func TestRecording(t *testing.T) {
 
 	t.Run("another takes over while starting", func(t *testing.T) {
 		s.jibri(t, "j1", nil).Behave(SaysBusy)
-		s.jibri(t, "j2", nil).Behave(FailsLater)
-		s.jibri(t, "j3", nil)
+		s.jibri(t, "j2", nil).Behave(Fails)
+		s.jibri(t, "j3", nil).Behave(FailsLater)
+		s.jibri(t, "j4", nil)
 		ada := s.moderator(t, "fails")
 		session, err := ada.StartRecording(within(t))
 		must(t, err)

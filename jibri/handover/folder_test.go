@@ -125,9 +125,7 @@ func FuzzNames(f *testing.F) {
 	f.Add("Größe/\x00\n", strings.Repeat("é", 300), 100)
 	f.Add("", ".mp4", 1)
 	f.Fuzz(func(t *testing.T, room, file string, n int) {
-		if strings.Contains(file, "/") || len(file) > 255 {
-			t.Skip("no name of a file")
-		}
+		file = strings.ReplaceAll(file[:min(len(file), 251)], "/", "_") // else it is no name of a file
 		for _, at := range []time.Time{startedAt, {}} {
 			file := file + ".mp4" // only media is handed over
 			got := numbered(stem(meeting.HandOverAnswer{Room: room, StartedAt: at}, file), file, n)
