@@ -15,7 +15,7 @@ func TestIssueGolden(t *testing.T) {
 			`"recording":"false","send-groupchat":"true","send-private-message":"true","transcription":"false"}`
 	)
 	allowed := strings.ReplaceAll(limited, "false", "true")
-	header := strings.Replace(head, `"exp":1795341600`, `"exp":1795342200`, 1)
+	header := strings.Replace(head, `"exp":1795341600`, `"exp":1795428000`, 1)
 	tests := []struct {
 		name          string
 		claims        Claims
@@ -30,7 +30,7 @@ func TestIssueGolden(t *testing.T) {
 		},
 		{
 			"guest without a name",
-			Claims{Room: "standup-1", ID: "id-1", Expires: now.Add(10*time.Minute + 999*time.Millisecond)},
+			Claims{Room: "standup-1", ID: "id-1", Expires: now.Add(24*time.Hour + 999*time.Millisecond)},
 			`{"alg":"HS256","typ":"JWT"}`,
 			header + `"room":"standup-1","context":{"user":{"affiliation":"member","moderator":"false"},"features":` + limited + `}}`,
 		},
@@ -47,7 +47,7 @@ func TestIssueGolden(t *testing.T) {
 			if got := part(t, text, 1); got != tt.wants {
 				t.Errorf("payload = %s\n   want %s", got, tt.wants)
 			}
-			if want := now.Add(10 * time.Minute); !expires.Equal(want) {
+			if want := now.Add(24 * time.Hour); !expires.Equal(want) {
 				t.Errorf("expires = %v, want %v", expires, want)
 			}
 		})

@@ -59,7 +59,8 @@ func TestOnRealProsody(t *testing.T) {
 		{"guest", issue(ours, start, token.Claims{Room: strings.ToUpper(room), User: token.User{ID: "u2"}}), "", ""},
 		{"valid since now", issue(ours, start.Add(59*time.Second), token.Claims{Room: room}), "", ""},
 		{"other room", issue(ours, start, token.Claims{Room: "other", User: user}), token.WrongRoom, "not-allowed"},
-		{"expired", issue(ours, start.Add(-time.Hour), token.Claims{Room: room}), token.Expired, "not-authorized"},
+		{"reload after an hour", issue(ours, start.Add(-time.Hour), token.Claims{Room: room, User: user}), "", ""},
+		{"expired", issue(ours, start.Add(-token.DefaultTTL-time.Second), token.Claims{Room: room}), token.Expired, "not-authorized"},
 		{"not yet valid", issue(ours, start.Add(time.Hour), token.Claims{Room: room}), token.NotYetValid, "not-authorized"},
 		{"wrong secret", issue(theirs, start, token.Claims{Room: room}), token.BadSignature, "not-authorized"},
 	}

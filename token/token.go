@@ -13,10 +13,12 @@ package token
 import "time"
 
 const (
-	// DefaultTTL is the life of a token that is used at once. It is looked at
-	// only while connecting, never afterwards, so minutes are plenty: for the
-	// page to load and for somebody to allow camera and microphone.
-	DefaultTTL = 10 * time.Minute
+	// DefaultTTL is the life of a token whose meeting has no known end: a day,
+	// which no gathering outlasts. A token must live as long as its meeting,
+	// because a web client gives up resuming a cut connection, and a reload
+	// fails, once it has expired (lib-jitsi-meet since February 2026,
+	// modules/xmpp/xmpp.ts).
+	DefaultTTL = 24 * time.Hour
 	// MaxTTL bounds every token, because Prosody cannot revoke one. It is as
 	// long as a link that an app stored when it planned a meeting must work.
 	MaxTTL = 31 * 24 * time.Hour
@@ -66,12 +68,16 @@ type User struct {
 	Avatar string `json:"avatar,omitempty"` // address of the picture
 }
 
-// Until returns when a token made now for a meeting should expire: after ttl
-// ([DefaultTTL] for zero), but at most [EndGrace] after the meeting's end. A
-// zero end is none.
+// Until returns when a token made now for a meeting should expire: [EndGrace]
+// after the meeting's end, or after ttl if that is sooner. A zero ttl is as long
+// as the meeting, but no longer than [MaxTTL]; a zero end is none, and the token
+// then lives for ttl or [DefaultTTL].
 func Until(now time.Time, ttl time.Duration, end time.Time) time.Time {
-	if ttl == 0 {
+	switch {
+	case ttl == 0 && end.IsZero():
 		ttl = DefaultTTL
+	case ttl == 0:
+		ttl = MaxTTL
 	}
 	expires := now.Add(ttl)
 	if latest := end.Add(EndGrace); !end.IsZero() && latest.Before(expires) {

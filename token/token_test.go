@@ -139,10 +139,13 @@ func TestUntil(t *testing.T) {
 		end  time.Time
 		want time.Time
 	}{
-		{"default", 0, time.Time{}, now.Add(10 * time.Minute)},
+		{"no end known", 0, time.Time{}, now.Add(24 * time.Hour)},
+		{"as long as the meeting", 0, now.Add(8 * time.Hour), now.Add(8*time.Hour + 15*time.Minute)},
+		{"as long as any token", 0, now.AddDate(70, 0, 0), now.Add(31 * 24 * time.Hour)},
 		{"asked for", time.Hour, time.Time{}, now.Add(time.Hour)},
 		{"meeting ends later", time.Hour, now.Add(time.Hour), now.Add(time.Hour)},
 		{"meeting ends sooner", time.Hour, now.Add(time.Minute), now.Add(16 * time.Minute)},
+		{"too long, which Issue refuses", 32 * 24 * time.Hour, time.Time{}, now.Add(32 * 24 * time.Hour)},
 		{"meeting is long over", time.Hour, now.Add(-time.Hour), now.Add(-45 * time.Minute)},
 	}
 	for _, tt := range tests {

@@ -36,7 +36,7 @@ type tokenCreateCommand struct {
 	Name   string        `env:"-" help:"Name that others see."`
 	Email  string        `env:"-" help:"Address that the picture is looked up by."`
 	Host   bool          `env:"-" help:"A host: may record, and moderates where the site takes that from tokens."`
-	TTL    time.Duration `name:"ttl" env:"-" placeholder:"10m" help:"How long the token opens the room."`
+	TTL    time.Duration `name:"ttl" env:"-" placeholder:"24h" help:"How long the token opens the room; a connection that is cut after that cannot be resumed."`
 	URL    bool          `name:"url" env:"-" help:"Print the address of the room with the token in it; needs --site-url."`
 }
 

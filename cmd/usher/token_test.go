@@ -9,11 +9,13 @@ import (
 	"encoding/pem"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/alecthomas/kong"
+	"github.com/golang-jwt/jwt/v5"
 
 	"usher/config"
 	"usher/token"
@@ -96,12 +98,34 @@ func TestTokenCommands(t *testing.T) {
 			if err != nil || !strings.Contains(out, "signature  not checked") {
 				t.Errorf("inspect without a key: %v, %s; want it said", err, out)
 			}
+			for _, life := range []struct {
+				flags []string
+				want  time.Duration
+			}{{nil, 24 * time.Hour}, {[]string{"--ttl=90m"}, 90 * time.Minute}} {
+				text, err := tokenCLI(t, with.env, "", slices.Concat([]string{"create", "--room=one"}, life.flags, site)...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := lifeOf(t, text); got != life.want {
+					t.Errorf("token create %v: lives %v, want %v", life.flags, got, life.want)
+				}
+			}
 			out, err = tokenCLI(t, with.env, "", append([]string{"create", "--room", "One", "--site-url", "https://meet.example.org", "--url"}, site...)...)
 			if err != nil || !strings.HasPrefix(out, "https://meet.example.org/one#jwt=ey") {
 				t.Errorf("create --url = %s, %v", out, err)
 			}
 		})
 	}
+}
+
+// lifeOf returns how long after its making a token expires.
+func lifeOf(t *testing.T, text string) time.Duration {
+	t.Helper()
+	var claims jwt.RegisteredClaims
+	if _, _, err := jwt.NewParser().ParseUnverified(strings.TrimSpace(text), &claims); err != nil {
+		t.Fatal(err)
+	}
+	return claims.ExpiresAt.Sub(claims.IssuedAt.Time)
 }
 
 func TestTokenCommandsRefuse(t *testing.T) {
