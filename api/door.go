@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -55,7 +54,6 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	e, err := d.find(r.Context(), r.PathValue("code"))
-	now := time.Now()
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
 		showPage(w, http.StatusNotFound, unknownPage)
@@ -65,17 +63,13 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		showPage(w, http.StatusServiceUnavailable, awayPage)
 		return
-	case !e.link.Revoked.IsZero():
-		showPage(w, http.StatusGone, revokedPage)
-		return
-	case e.meeting.State() == meeting.StateEnded, isOver(e.meeting, now):
-		showPage(w, http.StatusGone, endedPage)
-		return
-	case now.Before(e.meeting.StartAt):
-		h.Set("Retry-After", strconv.Itoa(int((e.meeting.StartAt.Sub(now)+time.Second-1)/time.Second)))
-		early := earlyPage
-		early.Opens = e.meeting.StartAt.UTC()
-		showPage(w, http.StatusForbidden, early)
+	}
+	now := time.Now()
+	if status, page := e.refusal(now); status != 0 {
+		if !page.Opens.IsZero() {
+			h.Set("Retry-After", strconv.Itoa(int((page.Opens.Sub(now)+time.Second-1)/time.Second)))
+		}
+		showPage(w, status, page)
 		return
 	}
 	text, url, expires, err := d.tickets.make(e.meeting, e.link.User, e.link.Host, e.link.TTL)
@@ -91,7 +85,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		url = strings.Replace(url, suggestRecording, "#"+suggestRecording[1:], 1)
 	}
 	if r.Method == http.MethodGet { // HEAD is a preview, not a person
-		d.tickets.invited(r.Context(), e.meeting.ID, e.link.User.ID)
+		d.tickets.invited(r.Context(), e.meeting.ID, e.link.User.ID, expires)
 	}
 	if wantsJSON(r) {
 		h.Set("Content-Type", "application/json")
@@ -108,6 +102,24 @@ func wantsJSON(r *http.Request) bool {
 	return strings.Contains(r.Header.Get("Accept"), "application/json")
 }
 
+// refusal returns the status and page for somebody who is not let in, 0 for whom
+// the link lets in.
+func (e *entry) refusal(now time.Time) (status int, page doorPage) {
+	switch m := &e.meeting; {
+	case !e.link.Revoked.IsZero():
+		return http.StatusGone, revokedPage
+	case m.State() == meeting.StateEnded, isOver(*m, now):
+		return http.StatusGone, endedPage
+	case m.HasRemoved(e.link.User.ID):
+		return http.StatusForbidden, removedPage
+	case now.Before(m.StartAt):
+		early := earlyPage
+		early.Opens = m.StartAt.UTC()
+		return http.StatusForbidden, early
+	}
+	return 0, doorPage{}
+}
+
 // find returns what a code opens.
 func (d *door) find(ctx context.Context, code string) (e entry, err error) {
 	id, ok := meetingOf(code)
@@ -118,8 +130,8 @@ func (d *door) find(ctx context.Context, code string) (e entry, err error) {
 	if err != nil {
 		return entry{}, err
 	}
-	if err := json.Unmarshal(data, &e.link); err != nil {
-		return entry{}, fmt.Errorf("read a link of %s: %w", id, err)
+	if e.link, err = readLink(data, id); err != nil {
+		return entry{}, err
 	}
 	e.meeting, err = d.reads.Load(ctx, id)
 	return e, err
@@ -136,6 +148,7 @@ var (
 	unknownPage = doorPage{Code: "not_found", Title: "This link is not valid", Text: "Please check that you have all of it, or ask whoever invited you for a new one."}
 	revokedPage = doorPage{Code: "revoked", Title: "This link has been withdrawn", Text: "Please ask whoever invited you for a new one."}
 	endedPage   = doorPage{Code: "ended", Title: "This meeting is over", Text: "Nobody can join it any more."}
+	removedPage = doorPage{Code: "removed", Title: "You have been put out of this meeting", Text: "This link lets you in again only if whoever runs the meeting wants you back: please ask them."}
 	earlyPage   = doorPage{Code: "not_open", Title: "This meeting is not open yet", Text: "Please use the link again then."}
 	awayPage    = doorPage{Code: "unavailable", Title: "This does not work right now", Text: "Please try again in a minute."}
 	tooManyPage = doorPage{Code: "rate_limited", Title: "Too many people at once", Text: "Please try again in a minute."}

@@ -55,7 +55,7 @@ func examples() map[string]example {
 	usage := meeting.UsageOf([]meeting.Participant{ada, bob}, ended.EndedAt)
 	room := live.Info()
 	who := User{ID: "u1", Name: "Ada", Email: "ada@example.org"}
-	ticket := link{ID: "lnk_01JDB2X5T0C7R9D3F6H8J1K4M7", User: who.claims(), Host: true, TTL: 10 * time.Minute, Created: at("09:58:30")}
+	ticket := link{ID: "lnk_01JDB2X5T0C7R9D3F6H8J1K4M7", User: who.claims(), Host: true, Created: at("09:58:30")}
 	newLink := ticket.info(created.ID)
 	newLink.URL = "https://usher.example.org/j/01JDB2W8Z3W5V6S0Q5M2T8K4AR-KZ4X2M7QH5N3B6V7C2A4T5R6YE"
 	key := storedKey{ID: "key_01JDB2N4G8S6P3V5X7Z9B1D2F4", Name: "crm", Scopes: []Scope{ScopeMeetingsRead, ScopeMeetingsWrite}, Created: at("09:00:00")}
@@ -129,8 +129,8 @@ func examples() map[string]example {
 		"list-session-participants": {nil, pageOf(people...)},
 		"get-participant":           {nil, ada.Info()},
 		"kick-participant":          {},
-		"create-token": {map[string]any{"user": who, "role": "host", "ttl_s": 600}, Ticket{
-			Token: jwt, URL: "https://meet.example.org/" + created.Room + "#jwt=" + jwt, ExpiresAt: meeting.Time{Time: at("10:08:30")},
+		"create-token": {map[string]any{"user": who, "role": "host"}, Ticket{
+			Token: jwt, URL: "https://meet.example.org/" + created.Room + "#jwt=" + jwt, ExpiresAt: meeting.Time{Time: at("10:30:00")},
 		}},
 		"create-link":    {map[string]any{"user": who, "role": "host"}, newLink},
 		"list-links":     {nil, pageOf(ticket.info(created.ID))},

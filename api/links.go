@@ -36,10 +36,27 @@ type link struct {
 	ID      string        `json:"id"` // lnk_ and a ULID
 	User    token.User    `json:"user"`
 	Host    bool          `json:"host"`
-	TTL     time.Duration `json:"ttl"`   // of the token that each click makes
-	Query   bool          `json:"query"` // the token goes into the query
+	TTL     time.Duration `json:"token_ttl,omitempty"` // of the token that each click makes; 0: as long as the meeting
+	Query   bool          `json:"query"`               // the token goes into the query
 	Created time.Time     `json:"created_at"`
 	Revoked time.Time     `json:"revoked_at,omitzero"`
+}
+
+// readLink reads a link as it is kept.
+func readLink(data []byte, meetingID string) (link, error) {
+	var stored struct {
+		link
+		// Before is the TTL of links made when each had one: ten minutes unless an
+		// app said otherwise.
+		Before time.Duration `json:"ttl"`
+	}
+	if err := json.Unmarshal(data, &stored); err != nil {
+		return link{}, fmt.Errorf("read a link of %s: %w", meetingID, err)
+	}
+	if stored.Before != 10*time.Minute {
+		stored.TTL += stored.Before
+	}
+	return stored.link, nil
 }
 
 // A code is the meeting's id, so that the link is found where its meeting is,
@@ -64,7 +81,7 @@ type newLink struct {
 	_    struct{} `json:"-" additionalProperties:"false"`
 	User User     `json:"user,omitempty" doc:"Whom the link is for. Missing: whoever has it, as a guest without a name"`
 	Role string   `json:"role,omitempty" enum:"host,guest" default:"guest" doc:"A host may record, and moderates where the site takes that from tokens"`
-	TTLS int64    `json:"ttl_s,omitempty" minimum:"60" maximum:"86400" default:"600" doc:"Seconds that the token of one click opens the room; the link itself lives as long as the meeting"`
+	TTLS int64    `json:"ttl_s,omitempty" minimum:"60" maximum:"86400" doc:"Seconds that the token of one click opens the room. Missing: until 15 minutes after the meeting's end, or for a day when it has none. The link itself lives as long as the meeting"`
 	JWT  string   `json:"jwt_in,omitempty" enum:"fragment,query" default:"fragment" doc:"Where the token goes in the room's URL. A query ends up in logs; old clients need it"`
 }
 
@@ -74,7 +91,7 @@ type Link struct {
 	MeetingID string        `json:"meeting_id"`
 	User      User          `json:"user"`
 	Role      string        `json:"role" enum:"host,guest"`
-	TTLS      int64         `json:"ttl_s"`
+	TTLS      *int64        `json:"ttl_s" doc:"null: a token of it lives as long as the meeting"`
 	JWT       string        `json:"jwt_in" enum:"fragment,query"`
 	CreatedAt meeting.Time  `json:"created_at"`
 	RevokedAt *meeting.Time `json:"revoked_at" doc:"Set once it opens nothing any more"`
@@ -85,8 +102,11 @@ func (l link) info(meetingID string) Link {
 	info := Link{
 		ID: l.ID, MeetingID: meetingID,
 		User: User{ID: l.User.ID, Name: l.User.Name, Email: l.User.Email, Avatar: l.User.Avatar},
-		Role: "guest", TTLS: int64(l.TTL / time.Second), JWT: "fragment",
+		Role: "guest", JWT: "fragment",
 		CreatedAt: meeting.Time{Time: l.Created},
+	}
+	if l.TTL != 0 {
+		info.TTLS = new(int64(l.TTL / time.Second))
 	}
 	if l.Host {
 		info.Role = "host"
@@ -105,14 +125,14 @@ type oneLink struct{ Body Link }
 
 func (v *v1) registerLinks(a huma.API) {
 	create := operation(ScopeMeetingsWrite, "create-link", http.MethodPost, "/v1/meetings/{id}/links",
-		"Make a join link. It works again and again, with a fresh token at each click, until it is revoked or the meeting is over",
+		"Make a join link. It works again and again, with a fresh token at each click, until it is revoked or the meeting is over. One for a user who was put out lets them in again",
 		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusNotImplemented)
 	create.DefaultStatus = http.StatusCreated
 	huma.Register(a, create, v.createLink)
 	huma.Register(a, operation(ScopeMeetingsRead, "list-links", http.MethodGet, "/v1/meetings/{id}/links",
 		"List a meeting's join links, revoked ones too", http.StatusNotFound), v.listLinks)
 	revoke := operation(ScopeMeetingsWrite, "revoke-link", http.MethodDelete, "/v1/meetings/{id}/links/{link}",
-		"Revoke a join link: from now on it opens nothing. Whoever is in stays in", http.StatusNotFound)
+		"Revoke a join link: from now on it opens nothing. Whoever is in stays in, and a token that it made goes on to open the room", http.StatusNotFound)
 	revoke.DefaultStatus = http.StatusNoContent
 	huma.Register(a, revoke, v.revokeLink)
 }
@@ -146,8 +166,11 @@ func (v *v1) createLink(ctx context.Context, in *struct {
 		p.Code = "too_many_links"
 		return nil, p
 	}
+	if err := v.readmit(ctx, m, l.User.ID); err != nil {
+		return nil, v.fail(ctx, err)
+	}
 	made := l.info(m.ID)
-	made.URL = v.publicURL + "/j/" + code
+	made.URL = v.publicURL + doorPath + code
 	return &oneLink{made}, nil
 }
 
@@ -182,11 +205,9 @@ func (v *v1) linksOf(ctx context.Context, id string) (map[string]link, error) {
 	}
 	links := make(map[string]link, len(stored))
 	for hash, data := range stored {
-		var l link
-		if err := json.Unmarshal(data, &l); err != nil {
-			return nil, fmt.Errorf("read a link of %s: %w", id, err)
+		if links[hash], err = readLink(data, id); err != nil {
+			return nil, err
 		}
-		links[hash] = l
 	}
 	return links, nil
 }

@@ -139,7 +139,7 @@ func TestJoinLink(t *testing.T) {
 		path := "/v1/meetings/" + s.create(`{"room":"standup"}`)["id"].(string)
 		l := s.link(path, `{"user":{"id":"u1","name":"Ada"},"role":"host","ttl_s":300}`)
 		code, ok := strings.CutPrefix(l.URL, "https://usher.example.org/j/")
-		if !ok || len(code) != 26+1+26 || l.Role != "host" || l.TTLS != 300 || l.JWT != "fragment" || l.User.Name != "Ada" || l.RevokedAt != nil {
+		if !ok || len(code) != 26+1+26 || l.Role != "host" || l.TTLS == nil || *l.TTLS != 300 || l.JWT != "fragment" || l.User.Name != "Ada" || l.RevokedAt != nil {
 			t.Fatalf("link = %+v", l)
 		}
 		tokens := map[string]bool{}

@@ -29,6 +29,7 @@ const (
 type newMeeting struct {
 	_          struct{}   `json:"-" additionalProperties:"false"`
 	Room       string     `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
+	ReuseRoom  bool       `json:"reuse_room,omitempty" doc:"Take the room although tokens of its last meeting may still open it: for a day after the end of one without an end of its own, for 15 minutes after the end of any other, and as long as a token lives that was made for longer"`
 	NamePrefix string     `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case, with hyphens for dots and underscores; not together with room"`
 	ExternalID string     `json:"external_id,omitempty" maxLength:"200" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
 	StartAt    *time.Time `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; missing or null: at once"`
@@ -152,7 +153,7 @@ func (v *v1) registerMeetings(a huma.API) {
 func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (*createdMeeting, error) {
 	m, err := v.commands.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
-		Policy: in.Body.Recording.policy(),
+		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom,
 		Limits: meeting.Limits{
 			StartAt: instant(in.Body.StartAt), EndAt: instant(in.Body.EndAt),
 			MaxDuration:     duration(in.Body.MaxDurationS),

@@ -131,7 +131,7 @@ func TestDeleteMeeting(t *testing.T) {
 	s.tracker.Observe("r", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
 	s.until(func() bool { return s.do("DELETE", path, "").Code == http.StatusNotFound })
 
-	path = "/v1/meetings/" + s.create(`{"room":"r","external_id":"x"}`)["id"].(string)
+	path = "/v1/meetings/" + s.create(`{"room":"r","external_id":"x","reuse_room":true}`)["id"].(string)
 	s.do("POST", path+"/end", "").into(http.StatusOK, &anyMap{})
 	s.tracker.Observe("r", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
 	s.until(func() bool { _, known := s.tracker.Room("r"); return !known })

@@ -46,7 +46,8 @@ func (v *v1) registerPeople(a huma.API) {
 	huma.Register(a, operation(ScopeMeetingsRead, "get-participant", http.MethodGet, "/v1/meetings/{id}/participants/{participant}",
 		"See one of the people of the open or latest session", http.StatusNotFound), v.getParticipant)
 	kick := operation(ScopeParticipantsWrite, "kick-participant", http.MethodDelete, "/v1/meetings/{id}/participants/{participant}",
-		"Put a person out of the room, on every connection they have. A token or link that they hold still opens it",
+		"Put a person out of the room, on every connection they have. Somebody with a user id is put out again whenever they come back, "+
+			"until the meeting ends or an app makes a token or link for them; a guest can come back",
 		http.StatusNotFound, http.StatusConflict)
 	kick.DefaultStatus = http.StatusNoContent
 	huma.Register(a, kick, v.kick)
@@ -138,7 +139,7 @@ func (v *v1) person(ctx context.Context, in *ByPerson) (meeting.Meeting, meeting
 
 func (v *v1) kick(ctx context.Context, in *struct {
 	ByPerson
-	Reason string `query:"reason" maxLength:"200" doc:"Shown to the person" example:"Please come back with a working microphone"`
+	Reason string `query:"reason" maxLength:"200" doc:"Shown to the person" example:"This meeting is for the team only"`
 }) (*struct{}, error) {
 	m, p, err := v.person(ctx, &in.ByPerson)
 	if err != nil {
@@ -148,6 +149,12 @@ func (v *v1) kick(ctx context.Context, in *struct {
 		refusal := newProblem(http.StatusConflict, "this person is not in the room")
 		refusal.Code = "not_present"
 		return nil, refusal
+	}
+	if p.UserID != "" {
+		// Before the kick, or who is quick to come back would stay in.
+		if _, err := v.commands.Do(ctx, m.ID, meeting.Removed{UserID: p.UserID, Reason: in.Reason}); err != nil {
+			return nil, v.fail(ctx, err)
+		}
 	}
 	var nicks []string
 	for _, c := range p.Connections {

@@ -116,8 +116,9 @@ func (s *faultyStore) Claim(ctx context.Context, name string, value []byte, life
 
 type noRooms struct{}
 
-func (noRooms) Want(string, meeting.Want) {}
-func (noRooms) Resync(string)             {}
+func (noRooms) Want(string, meeting.Want)     {}
+func (noRooms) Resync(string)                 {}
+func (noRooms) PutOut(string, []meeting.Kick) {}
 
 const (
 	testKey   = "key-0123456789abcdef"

@@ -36,8 +36,8 @@ func errNoTokens() error {
 	return newProblem(http.StatusNotImplemented, "this usher makes no tokens: the site's JWT settings or its URL are not configured")
 }
 
-// make returns a token for the meeting that is good for ttl, and the URL to
-// enter with it. Its error is one for the outside.
+// make returns a token for the meeting that is good for ttl, zero for as long as
+// the meeting, and the URL to enter with it. Its error is one for the outside.
 func (t *tickets) make(m meeting.Meeting, who token.User, host bool, ttl time.Duration) (text, url string, expires time.Time, err error) {
 	now := time.Now()
 	end, _ := m.EndsAt()
@@ -57,11 +57,12 @@ func (t *tickets) make(m meeting.Meeting, who token.User, host bool, ttl time.Du
 }
 
 // invited tells the meeting that somebody is on the way, which keeps its
-// session open. Whatever comes of it, they may go.
-func (t *tickets) invited(ctx context.Context, id, user string) {
+// session open, and until when their token lives. Whatever comes of it, they may
+// go.
+func (t *tickets) invited(ctx context.Context, id, user string, expires time.Time) {
 	ctx, cancel := context.WithTimeoutCause(ctx, InviteTimeout, errors.New("api: the meeting is slow to take note"))
 	defer cancel()
-	if _, err := t.commands.Do(ctx, id, meeting.Invited{UserID: user}); err != nil {
+	if _, err := t.commands.Do(ctx, id, meeting.Invited{UserID: user, TokenExpires: expires}); err != nil {
 		t.log.Warn("a meeting does not know that somebody is on the way", "request_id", requestID(ctx), "meeting_id", id, "err", err)
 	}
 }
@@ -84,7 +85,7 @@ type newToken struct {
 	_    struct{} `json:"-" additionalProperties:"false"`
 	User User     `json:"user,omitempty"`
 	Role string   `json:"role,omitempty" enum:"host,guest" default:"guest" doc:"A host may record, and moderates where the site takes that from tokens"`
-	TTLS int64    `json:"ttl_s,omitempty" minimum:"60" maximum:"2678400" default:"600" doc:"Seconds that the token opens the room, no longer than until shortly after the meeting's end. It puts nobody out who is in"`
+	TTLS int64    `json:"ttl_s,omitempty" minimum:"60" maximum:"2678400" doc:"Seconds that the token opens the room, no longer than until 15 minutes after the meeting's end. Missing: until then, or for a day when the meeting has no end. It puts nobody out who is in, but a connection that is cut later cannot be resumed"`
 }
 
 // Ticket is a token and where to go with it.
@@ -99,7 +100,7 @@ type oneTicket struct{ Body Ticket }
 
 func (v *v1) registerTokens(a huma.API) {
 	create := operation(ScopeMeetingsWrite, "create-token", http.MethodPost, "/v1/meetings/{id}/tokens",
-		"Make a token for one person. It cannot be revoked: for that, make a link",
+		"Make a token for one person. It cannot be revoked: put the person out instead. One for a user who was put out lets them in again",
 		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge, http.StatusNotImplemented)
 	create.DefaultStatus = http.StatusCreated
 	huma.Register(a, create, v.createToken)
@@ -117,8 +118,21 @@ func (v *v1) createToken(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	v.tickets.invited(ctx, m.ID, in.Body.User.ID)
+	if err := v.readmit(ctx, m, in.Body.User.ID); err != nil {
+		return nil, v.fail(ctx, err)
+	}
+	v.tickets.invited(ctx, m.ID, in.Body.User.ID, expires)
 	return &oneTicket{Ticket{Token: text, URL: url, ExpiresAt: meeting.Time{Time: expires}}}, nil
+}
+
+// readmit lets a user in again whom an app had put out, because one has just made
+// them a new way in.
+func (v *v1) readmit(ctx context.Context, m meeting.Meeting, user string) error {
+	if !m.HasRemoved(user) {
+		return nil
+	}
+	_, err := v.commands.Do(ctx, m.ID, meeting.Readmitted{UserID: user})
+	return err
 }
 
 // enterable reads a meeting that people may be invited to.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -116,6 +117,7 @@ func operation(scope Scope, id, method, path, summary string, errs ...int) huma.
 // fail makes the error of a command or a read one for the outside.
 func (v *v1) fail(ctx context.Context, err error) error {
 	var exists *meeting.ExistsError
+	var held *meeting.RoomHeldError
 	var invalid *meeting.InvalidError
 	var ready *Problem
 	switch {
@@ -124,6 +126,11 @@ func (v *v1) fail(ctx context.Context, err error) error {
 	case errors.As(err, &exists):
 		p := newProblem(http.StatusConflict, "a meeting with this room or external id exists")
 		p.MeetingID = exists.ID
+		return p
+	case errors.As(err, &held):
+		p := newProblem(http.StatusConflict, "tokens of the room's last meeting may open it until "+
+			held.Until.UTC().Format(time.RFC3339)+": choose another room, or send reuse_room to have it all the same")
+		p.Code = "room_held"
 		return p
 	case errors.As(err, &invalid):
 		p := newProblem(http.StatusUnprocessableEntity, "")

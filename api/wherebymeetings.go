@@ -320,7 +320,7 @@ func (f *facade) makeLink(ctx context.Context, m meeting.Meeting, hash string, h
 	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
 	now := time.Now()
 	stored, err := f.v.putLink(ctx, m.ID, hash, link{
-		ID: meeting.NewID("lnk_", now, seed, 0), Host: host, TTL: token.DefaultTTL, Created: now.UTC(),
+		ID: meeting.NewID("lnk_", now, seed, 0), Host: host, Created: now.UTC(),
 	})
 	if err == nil && !stored {
 		return newProblem(http.StatusConflict, "the meeting has too many links already")

@@ -85,8 +85,9 @@ func (s *site) count(n *int) {
 
 type rooms struct{}
 
-func (rooms) Want(string, meeting.Want) {}
-func (rooms) Resync(string)             {}
+func (rooms) Want(string, meeting.Want)     {}
+func (rooms) Resync(string)                 {}
+func (rooms) PutOut(string, []meeting.Kick) {}
 
 // live makes a meeting with one human and the focus in its room.
 func (s *site) live(t *testing.T, room string) meeting.Meeting {

@@ -36,6 +36,7 @@ type actor struct {
 
 	// Only the working goroutine touches these.
 	asked    Want // last told to Rooms
+	kicks    bool // Rooms were last told to kick somebody
 	recorded bool // Recorders were last told of recordings
 }
 
@@ -193,8 +194,9 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
 	a.refuse(batch, err)
 	var exists *ExistsError
+	var held *RoomHeldError
 	switch {
-	case errors.As(err, &exists), ctx.Err() != nil:
+	case errors.As(err, &exists), errors.As(err, &held), ctx.Err() != nil:
 	case errors.Is(err, ErrFenced):
 		select {
 		case a.t.fatal <- err:
@@ -243,7 +245,11 @@ func (a *actor) settle() {
 	}
 	if w := m.Want(now); w != a.asked {
 		a.asked = w
-		a.t.want(a, m.Room, w)
+		a.t.ask(a, m.Room, func() { a.t.rooms.Want(m.Room, w) })
+	}
+	if who := m.ToKick(); len(who) > 0 || a.kicks {
+		a.kicks = len(who) > 0
+		a.t.ask(a, m.Room, func() { a.t.rooms.PutOut(m.Room, who) })
 	}
 	a.stopTimer()
 	if next := m.Deadline(now); !next.IsZero() {
@@ -279,17 +285,17 @@ func (t *Tracker) register(a *actor, m Meeting) {
 	t.byID[m.ID], t.byRoom[m.Room] = a, a
 }
 
-// want tells the rooms what a meeting wants. The store gives a room away with
+// ask tells the rooms what a meeting wants. The store gives a room away with
 // the commit that closes its meeting, so the next meeting of the room may have
 // said what it wants before the old one gets here: its word counts.
-func (t *Tracker) want(a *actor, room string, w Want) {
+func (t *Tracker) ask(a *actor, room string, tell func()) {
 	t.wants.Lock()
 	defer t.wants.Unlock()
 	t.mu.RLock()
 	holder := t.byRoom[room]
 	t.mu.RUnlock()
 	if holder == a {
-		t.rooms.Want(room, w)
+		tell()
 	}
 }
 
@@ -308,6 +314,7 @@ func (t *Tracker) letGo(a *actor, m Meeting) {
 
 // add appends what follows from a later event of the same commit.
 func (fx *Effects) add(later Effects) {
+	fx.ReuseRoom = fx.ReuseRoom || later.ReuseRoom
 	fx.Notices = append(fx.Notices, later.Notices...)
 	for _, p := range later.People {
 		fx.People = replace(fx.People, p, func(q Participant) bool { return q.ID == p.ID })

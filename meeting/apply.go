@@ -13,6 +13,9 @@ type Effects struct {
 	// Recordings are to be stored, each also under the id that Jibri knows it by.
 	Recordings []Recording
 	Notices    []Notice // to tell apps, in this order
+	// ReuseRoom lets a new meeting have a room that is held, see
+	// [Meeting.RoomHeldUntil].
+	ReuseRoom bool
 }
 
 // Apply returns the meeting after the event, and what follows from it.
@@ -31,6 +34,7 @@ type Effects struct {
 //	live     Tick          created   session.ended once empty for the linger
 //	any      Patched       same      meeting.updated
 //	any      Invited       same      nothing; the session waits for them
+//	any      Removed       same      nothing; the user is kicked until Readmitted
 //	any      Tick          same      meeting.ending before an end by the clock
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
 //	ended    RoomGone      ended     nothing; the meeting is closed
@@ -61,8 +65,8 @@ func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 		err = d.end(f)
 	case Patched:
 		err = d.patch(f)
-	case Invited:
-		err = d.invited(f)
+	case Invited, Removed, Readmitted:
+		err = d.admission(f)
 	case RoomGone:
 		d.roomGone(f.Reason)
 	case Tick:
@@ -113,6 +117,7 @@ func (d *draft) create(f Created) error {
 		ID: d.newID("mtg_"), Room: f.Room, ExternalID: f.ExternalID, Metadata: f.Metadata,
 		CreatedAt: d.at, Limits: f.Limits, Policy: f.Policy,
 	}
+	d.fx.ReuseRoom = f.ReuseRoom
 	d.notifyMeeting(MeetingCreated)
 	return nil
 }
@@ -131,7 +136,7 @@ func (d *draft) end(f Ended) error {
 	d.endRecordings() // first, so that they know of the session
 	d.everybodyLeft(LeftDestroyed)
 	d.endSession()
-	d.m.People, d.m.Pending = nil, nil
+	d.m.People, d.m.Pending, d.m.Removals = nil, nil, nil
 	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = d.at, f.Reason, time.Time{}
 	d.m.Forgotten = f.Forget
 	d.notifyMeeting(MeetingEnded)

@@ -23,6 +23,8 @@ type Created struct {
 	Metadata   map[string]string
 	Limits
 	Policy RecordingPolicy
+	// ReuseRoom takes the room although tokens of its last meeting may open it.
+	ReuseRoom bool
 }
 
 // Patched changes a meeting that is not over; what is nil stays as it is.
@@ -38,9 +40,12 @@ type Patched struct {
 	Policy          *RecordingPolicy
 }
 
-// Invited says that somebody was handed a token or a link just now. UserID is
-// empty for guests.
-type Invited struct{ UserID string }
+// Invited says that somebody was handed a token just now, by itself or through a
+// link. UserID is empty for guests.
+type Invited struct {
+	UserID       string
+	TokenExpires time.Time
+}
 
 // Ended ends the meeting for good: everybody out, and nobody in again. With
 // Forget, everything about it is deleted once its room is gone; that may also
@@ -117,6 +122,14 @@ var (
 type ExistsError struct{ ID string }
 
 func (e *ExistsError) Error() string { return "meeting: exists already as " + e.ID }
+
+// RoomHeldError refuses a new meeting whose room tokens of an earlier one may
+// open until then.
+type RoomHeldError struct{ Until time.Time }
+
+func (e *RoomHeldError) Error() string {
+	return "meeting: tokens of an earlier meeting open the room until " + e.Until.UTC().Format(time.RFC3339)
+}
 
 // ConflictError says that the stored meeting is not the one the change was
 // made from. Stored is its version, 0 when there is none.

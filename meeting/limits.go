@@ -23,6 +23,12 @@ const (
 	// meeting says otherwise: half of a usual meeting, after which a recording
 	// of the rest is of little use.
 	QueueTimeout = 30 * time.Minute
+	// RoomHold is how long the room of an open-ended meeting is not given to
+	// another one: as long as a token for it lives if nothing else was asked for.
+	RoomHold = 24 * time.Hour
+	// RoomHoldAfterEnd is the same for a meeting with an end by the clock, from
+	// then on.
+	RoomHoldAfterEnd = 15 * time.Minute
 	// maxPending is how many people on their way are told apart; more than that
 	// at once only matter as "somebody is coming".
 	maxPending = 100
@@ -149,18 +155,12 @@ func (d *draft) tick() {
 }
 
 // invited notes that somebody was handed a token or a link.
-func (d *draft) invited(f Invited) error {
-	switch {
-	case d.m.ID == "":
-		return ErrNotFound
-	case d.m.State() == StateEnded:
-		return ErrEnded
-	}
+func (d *draft) invited(f Invited) {
+	d.m.TokensUntil = latest(d.m.TokensUntil, f.TokenExpires)
 	d.arrived(f.UserID) // counts once, from now
 	waiting := append(slices.Clone(d.m.Pending), Pending{UserID: f.UserID, Until: d.at.Add(PendingJoin)})
 	d.m.Pending = waiting[max(0, len(waiting)-maxPending):]
 	d.changed = true
-	return nil
 }
 
 // arrived takes somebody who has come, or is invited again, off the list of

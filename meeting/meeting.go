@@ -51,6 +51,10 @@ type Meeting struct {
 	IdleSince    time.Time `json:"idle_since,omitzero"`
 	// Pending are people on their way: they were handed a token or a link.
 	Pending []Pending `json:"pending,omitempty"`
+	// TokensUntil is when the last token that was handed out expires.
+	TokensUntil time.Time `json:"tokens_until,omitzero"`
+	// Removals are the users whom apps have put out, the latest last.
+	Removals []Removal `json:"removals,omitempty"`
 	// StaleSince is when usher lost sight of the room; zero while it follows.
 	// Counts are as of then.
 	StaleSince time.Time `json:"stale_since,omitzero"`
@@ -110,6 +114,17 @@ func (m Meeting) State() State {
 // HoldsRoom reports whether the meeting has its room to itself: until it has
 // ended and the room is gone.
 func (m Meeting) HoldsRoom() bool { return m.EndedAt.IsZero() || !m.Closed }
+
+// RoomHeldUntil returns how long after the meeting's end another one may not
+// have its room unless an app asks for that: as long as a token may open it.
+// That of a token of which the meeting was not told is assumed.
+func (m Meeting) RoomHeldUntil() time.Time {
+	until := m.EndedAt.Add(RoomHold)
+	if end, _ := m.EndsAt(); !end.IsZero() && end.Add(RoomHoldAfterEnd).Before(until) {
+		until = end.Add(RoomHoldAfterEnd)
+	}
+	return latest(until, m.TokensUntil)
+}
 
 // Over reports whether nothing is left to do about the meeting: it has ended,
 // its room is gone, no file of a recording is awaited, and it need not be

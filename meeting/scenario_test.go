@@ -112,6 +112,10 @@ func (s *story) do(t *testing.T, line string) string {
 		f = p
 	case "invite":
 		f = meeting.Invited{UserID: args["user"]}
+	case "remove":
+		f = meeting.Removed{UserID: args["user"], Reason: args["reason"]}
+	case "readmit":
+		f = meeting.Readmitted{UserID: args["user"]}
 	case "seen":
 		f = meeting.Seen{Occupant: occupant(args)}
 	case "gone":
@@ -313,6 +317,9 @@ func (s *story) state() string {
 	}
 	if _, ok := s.m.ToStop(); ok {
 		line += " stop"
+	}
+	for _, k := range s.m.ToKick() {
+		line += " kick=" + k.Nick + "/" + k.Reason
 	}
 	switch s.m.Want(s.now) {
 	case meeting.WantClosed:

@@ -28,8 +28,8 @@ type Commit struct {
 type Store interface {
 	// Commit stores the change: the meeting, its people and sessions, the
 	// notices in the event log and in the lanes. Other errors: [ErrFenced],
-	// [ConflictError], and [ExistsError] for a new meeting whose room or
-	// external id is taken.
+	// [ConflictError], and for a new meeting [ExistsError] when its room or
+	// external id is taken, or [RoomHeldError], see [Meeting.RoomHeldUntil].
 	Commit(ctx context.Context, c Commit) error
 	// Open returns the meetings that are not over (see [Meeting.Over]), each
 	// with the people of its open session.

@@ -27,6 +27,9 @@ const (
 type Rooms interface {
 	// Want says what is to be done about a room from now on.
 	Want(room string, w Want)
+	// PutOut names those who are in a room and must not be, in place of those
+	// named before: they are to be kicked as soon as usher is in it as well.
+	PutOut(room string, who []Kick)
 	// Resync asks for a [Roster], because presences of the room were dropped.
 	Resync(room string)
 }
@@ -169,7 +172,7 @@ func (t *Tracker) Observe(room string, at time.Time, f Fact) {
 }
 
 // Create makes a meeting and blocks until it is stored, or ctx ends. Errors:
-// [ExistsError], [ErrUnavailable].
+// [ExistsError], [RoomHeldError], [ErrUnavailable].
 func (t *Tracker) Create(ctx context.Context, c Created) (Meeting, error) {
 	a := newActor(t, Meeting{})
 	return a.do(ctx, c)

@@ -86,6 +86,10 @@ type fakeRooms struct {
 
 func (r *fakeRooms) Want(room string, w meeting.Want) { r.add(fmt.Sprintf("want %s %d", room, w)) }
 
+func (r *fakeRooms) PutOut(room string, who []meeting.Kick) {
+	r.add(fmt.Sprintf("put out %s %v", room, who))
+}
+
 func (r *fakeRooms) Resync(room string) {
 	r.add("resync " + room)
 	if r.resync != nil {

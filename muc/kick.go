@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"mellium.im/xmpp/stanza"
 
@@ -44,4 +45,44 @@ func (r *Rooms) kick(ctx context.Context, room, nick, reason string) error {
 	return r.occupant.IQ(ctx, r.site.address(room), "set", adminQuery{
 		Items: []item{{Nick: nick, Role: "none", Reason: reason}},
 	}, nil)
+}
+
+// PutOut names those who are in the room and must not be (meeting.Rooms).
+func (r *Rooms) PutOut(name string, who []meeting.Kick) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	rm := r.rooms[name]
+	if rm == nil {
+		return // no meeting wants anything of it
+	}
+	rm.unwanted = who
+	if len(who) > 0 && rm.phase == inside {
+		r.schedule(rm, 0) // else once usher is in
+	}
+}
+
+// putOut kicks those who must not be in the room, and returns when to go on.
+func (r *Rooms) putOut(ctx context.Context, rm *room) time.Duration {
+	r.mu.Lock()
+	who := rm.unwanted
+	r.mu.Unlock()
+	var errs []error
+	for _, k := range who {
+		errs = append(errs, r.Kick(ctx, rm.name, []string{k.Nick}, k.Reason))
+	}
+	err := errors.Join(errs...)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err != nil {
+		rm.failures++
+		if rm.failures == 1 {
+			r.log.Warn("cannot put somebody out of a room, trying again", "room", rm.name, "err", err)
+		}
+		return max(retry(rm.failures), retryMin)
+	}
+	rm.failures = 0
+	if len(rm.unwanted) > 0 && &rm.unwanted[0] == &who[0] { // not named anew meanwhile
+		rm.unwanted = nil
+	}
+	return 0
 }

@@ -2,6 +2,7 @@ package muc_test
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -29,5 +30,56 @@ func TestKick(t *testing.T) {
 			t.Error(err)
 		}
 		want(t, seen, "gone aa kicked", "gone ab kicked")
+	})
+}
+
+// TestPutOut names people who must not be in: they are kicked as soon as usher
+// is in, again when they come back, and once more after a kick that failed.
+func TestPutOut(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		r.PutOut("elsewhere", []meeting.Kick{{Nick: "aa"}}) // nobody follows it
+		r.Want("standup", meeting.WantFollow)
+		r.PutOut("standup", []meeting.Kick{{Nick: "aa", Reason: "noise"}, {Nick: "gone"}})
+		s.focus("standup")
+		s.join("standup", "aa", person{name: "Ada"})
+		s.join("standup", "bb", person{name: "Bob"})
+		pause := func() {
+			time.Sleep(time.Minute)
+			synctest.Wait()
+		}
+		pause()
+		if got := s.humans("standup"); !slices.Equal(got, []string{"bb"}) || s.count("kick") != 2 {
+			t.Errorf("in the room: %q after %d kicks, want Bob alone after 2", got, s.count("kick"))
+		}
+		s.join("standup", "aa", person{name: "Ada"})
+		pause()
+		if got := s.humans("standup"); len(got) != 2 {
+			t.Errorf("in the room: %q, want both: nobody was named since", got)
+		}
+		s.set(func() { s.noKicks = true })
+		r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
+		pause()
+		if got := s.humans("standup"); len(got) != 2 {
+			t.Fatalf("in the room: %q, want both while the server does not kick", got)
+		}
+		s.set(func() { s.noKicks = false })
+		pause()
+		if got := s.humans("standup"); !slices.Equal(got, []string{"bb"}) {
+			t.Errorf("in the room: %q, want Bob alone", got)
+		}
+		kicks := s.count("kick")
+		pause()
+		if got := s.count("kick"); got != kicks {
+			t.Errorf("%d more kicks of nobody", got-kicks)
+		}
+		seen.take()
+		// Named and not in any more: nobody else is put out in their place.
+		r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
+		r.PutOut("standup", nil)
+		s.join("standup", "aa", person{name: "Eve"})
+		pause()
+		if got := s.humans("standup"); len(got) != 2 {
+			t.Errorf("in the room: %q, want both", got)
+		}
 	})
 }

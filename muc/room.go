@@ -49,13 +49,14 @@ type room struct {
 	says    meeting.FocusSays           // what the focus last said
 	since   time.Time                   // of the entry
 
-	retell      bool      // the meeting missed presences: tell the roster anew
-	sureAt      time.Time // when we last knew who is in
-	checkAt     time.Time // when to compare with the server's lists next
-	check       allowance // to do so
-	visited     bool      // a human was in since we entered
-	emptySince  time.Time // when the last human left
-	unmoderated time.Time // since when humans are in and none is moderator
+	unwanted    []meeting.Kick // to be put out
+	retell      bool           // the meeting missed presences: tell the roster anew
+	sureAt      time.Time      // when we last knew who is in
+	checkAt     time.Time      // when to compare with the server's lists next
+	check       allowance      // to do so
+	visited     bool           // a human was in since we entered
+	emptySince  time.Time      // when the last human left
+	unmoderated time.Time      // since when humans are in and none is moderator
 }
 
 // seen is what the room needs to remember of an occupant.

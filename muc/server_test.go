@@ -39,6 +39,7 @@ type server struct {
 	controlUp  bool
 	lose       bool     // presences to usher are lost while set
 	silent     bool     // joins are neither refused nor let in
+	noKicks    bool     // kicks fail while set
 	noAdmin    bool     // usher's control address is no administrator
 	log        []string // what usher did
 }
@@ -149,6 +150,10 @@ func (s *server) kick(to, query string) error {
 	s.mu.Lock()
 	s.log = append(s.log, "kick "+room+" "+nick)
 	fr := s.rooms[room]
+	if s.noKicks {
+		s.mu.Unlock()
+		return stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}
+	}
 	if fr == nil || !fr.owner {
 		s.mu.Unlock()
 		return stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAllowed}

@@ -85,12 +85,15 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 		}
 	}
 	retell, regrant := rm.retell, rm.role != meeting.RoleModerator
+	unwanted := len(rm.unwanted) > 0
 	r.mu.Unlock()
 
 	switch {
 	case leave:
 		r.goOut(ctx, rm)
 		return warmPace
+	case unwanted:
+		return r.putOut(ctx, rm)
 	case retell:
 		if !r.resync(ctx, rm) {
 			return warmPace

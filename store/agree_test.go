@@ -26,10 +26,12 @@ func TestStoresAgree(t *testing.T) {
 			got, want := r.Commit(ctx, c), mem.Commit(ctx, c)
 			var conflict, conflict2 *meeting.ConflictError
 			var exists, exists2 *meeting.ExistsError
+			var held, held2 *meeting.RoomHeldError
 			switch {
 			case got == nil && want == nil:
 			case errors.As(got, &conflict) && errors.As(want, &conflict2) && *conflict == *conflict2:
 			case errors.As(got, &exists) && errors.As(want, &exists2) && *exists == *exists2:
+			case errors.As(got, &held) && errors.As(want, &held2) && held.Until.Equal(held2.Until):
 			default:
 				rt.Fatalf("commit of %s: redis says %v, memory %v", encode(c.Meeting), got, want)
 			}
@@ -40,6 +42,7 @@ func TestStoresAgree(t *testing.T) {
 				s, c := newScene(t, meeting.Created{
 					Room:       rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "room"),
 					ExternalID: rapid.SampledFrom([]string{"", "x", "y", "z"}).Draw(rt, "external"),
+					ReuseRoom:  rapid.Bool().Draw(rt, "reuse"),
 				})
 				s.later(time.Duration(len(scenes)) * time.Minute)
 				if both(c) == nil {
@@ -57,14 +60,18 @@ func TestStoresAgree(t *testing.T) {
 				user := rapid.SampledFrom([]string{"", "u1"}).Draw(rt, "user")
 				f := rapid.SampledFrom([]meeting.Fact{
 					human(nick, user), raised(nick, user), gone(nick), meeting.Tick{}, meeting.SightLost{},
+					meeting.Invited{UserID: user, TokenExpires: s.now.AddDate(0, 0, len(nick+user)).UTC()},
 					meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{Reason: meeting.LeftDestroyed},
 					said(nick, "on"), said(nick, "off"), said("", ""), s.file("j-" + nick),
 				}).Draw(rt, "fact")
 				if stored, is := f.(meeting.RecordingStored); is && stored.Recording.ID == "" {
 					rt.Skip()
 				}
-				if _, ends := f.(meeting.Ended); ends && s.m.State() == meeting.StateEnded {
-					rt.Skip()
+				switch f.(type) {
+				case meeting.Ended, meeting.Invited:
+					if s.m.State() == meeting.StateEnded {
+						rt.Skip()
+					}
 				}
 				was := s.m
 				c := s.later(rapid.SampledFrom([]time.Duration{0, 2 * meeting.SessionLinger}).Draw(rt, "later")).apply(f)

@@ -46,6 +46,9 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 		return errors.Join(err, &meeting.ConflictError{Stored: stored})
 	case "exists":
 		return &meeting.ExistsError{ID: answer[1]}
+	case "held":
+		until, err := strconv.ParseInt(answer[1], 10, 64)
+		return errors.Join(err, &meeting.RoomHeldError{Until: time.UnixMilli(until).UTC()})
 	}
 	return fmt.Errorf("store: commit: unknown answer %q", answer)
 }
@@ -55,13 +58,13 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 	m, k := c.Meeting, r.keys
 	keys = []string{
 		k.fence(), k.meeting(m.ID), k.events(), k.rooms(), k.open(),
-		k.meetings(), k.room(m.Room), k.external(m.ExternalID), k.sessions(m.ID),
+		k.meetings(), k.room(m.Room), k.held(m.Room), k.external(m.ExternalID), k.sessions(m.ID),
 		k.inState(meeting.StateCreated), k.inState(meeting.StateLive), k.inState(meeting.StateEnded),
 	}
 	args = []any{
 		r.fence.Load(), c.Op, c.From, c.Whole,
 		m.ID, m.Version, string(m.State()), m.HoldsRoom(), !m.Over(), millis(m.EndedAt),
-		m.Room, m.ExternalID, encode(m),
+		m.Room, m.RoomHeldUntil().UnixMilli(), c.ReuseRoom, m.ExternalID, encode(m),
 		Retention.Milliseconds(), LogRetention.Milliseconds(),
 	}
 	sessions := bySession(c.Effects)

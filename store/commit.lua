@@ -2,7 +2,8 @@
 -- commit.go packs KEYS and ARGV in the order in which they are taken here;
 -- keys.go says what each key holds.
 --
--- Answers {'ok'}, {'fenced'}, {'conflict', stored version} or {'exists', id}.
+-- Answers {'ok'}, {'fenced'}, {'conflict', stored version}, {'exists', id} or
+-- {'held', until when in ms}.
 --
 -- Everything is checked before anything is written, because Redis does not
 -- take back what a failing script has written. The first write needs memory:
@@ -14,13 +15,17 @@ local function key() k = k + 1; return KEYS[k] end
 local function arg() a = a + 1; return ARGV[a] end
 
 local fence_key, meeting_key, events, rooms, open = key(), key(), key(), key(), key()
-local meetings, room_index, external_key, sessions = key(), key(), key(), key()
+local meetings, room_index, held, external_key, sessions = key(), key(), key(), key(), key()
 local in_state = {created = key(), live = key(), ended = key()}
 
 local fence, op, from, whole = tonumber(arg()), arg(), arg(), arg() == '1'
 local id, version, state, holds_room, is_open, ended_at = arg(), arg(), arg(), arg() == '1', arg() == '1', arg()
-local room, external, json = arg(), arg(), arg()
+local room, held_until, reuse_room, external, json = arg(), tonumber(arg()), arg() == '1', arg(), arg()
 local retention, log_retention = tonumber(arg()), tonumber(arg())
+
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local function ms(n) return string.format('%.0f', n) end
 
 if (tonumber(redis.call('GET', fence_key)) or 0) > fence then
   return {'fenced'}
@@ -40,12 +45,12 @@ if not whole then
     if taken then
       return {'exists', taken}
     end
+    local held_from_before = redis.call('GET', held)
+    if held_from_before and not reuse_room then
+      return {'held', held_from_before}
+    end
   end
 end
-
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local function ms(n) return string.format('%.0f', n) end
 
 redis.call('HSET', meeting_key, 'json', json, 'version', version, 'op', op, 'state', state)
 
@@ -105,6 +110,10 @@ end
 if not holds_room then
   if redis.call('HGET', rooms, room) == id then
     redis.call('HDEL', rooms, room)
+    held_until = math.max(held_until, tonumber(redis.call('GET', held) or 0))
+    if held_until > now then
+      redis.call('SET', held, ms(held_until), 'PX', ms(held_until - now))
+    end
   end
   if redis.call('ZSCORE', room_index, id) == 'inf' then
     redis.call('ZADD', room_index, ms(now), id)

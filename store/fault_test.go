@@ -215,7 +215,7 @@ func TestExpiry(t *testing.T) {
 	k := r.keys
 	got, want := ttls(), map[string]bool{
 		k.meeting(s.m.ID): true, k.session(session): true, k.people(session): true,
-		k.sessions(s.m.ID): true, k.external("x"): true, k.room("a"): true,
+		k.sessions(s.m.ID): true, k.external("x"): true, k.room("a"): true, k.held("a"): true,
 		k.meetings(): false, k.inState(meeting.StateEnded): false, k.events(): false,
 	}
 	if !reflect.DeepEqual(got, want) {
@@ -234,7 +234,7 @@ func TestExpiry(t *testing.T) {
 		srv.do("ZADD", k.meetings(), 0, old)
 		srv.do("ZADD", k.room("a"), month, old)
 	}
-	next, c := newScene(t, meeting.Created{Room: "a"})
+	next, c := newScene(t, meeting.Created{Room: "a", ReuseRoom: true})
 	commit(t, r, c)
 	if ttls()[k.room("a")] {
 		t.Error("the index of a room with an open meeting expires")

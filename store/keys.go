@@ -22,6 +22,7 @@ import (
 //	sessions:<meeting>     zset    session ids by end in ms, +inf while open          with its meeting; trimmed
 //	external:<external id> string  meeting id                                         with its meeting
 //	rooms                  hash    room to id of its open meeting                     at closing
+//	held:<room>            string  until when tokens of ended meetings open it, in ms  then
 //	open                   zset    meetings that are not both ended and closed        at closing
 //	room:<room>            zset    its meetings by closing in ms, +inf while open     with the last one; trimmed
 //	meetings               zset    all meetings; equal scores, ids sort by creation   trimmed with :ended
@@ -79,6 +80,7 @@ func (k keys) people(session string) string     { return string(k) + "people:" +
 func (k keys) sessions(mtg string) string       { return string(k) + "sessions:" + mtg }
 func (k keys) external(id string) string        { return string(k) + "external:" + id }
 func (k keys) rooms() string                    { return string(k) + "rooms" }
+func (k keys) held(room string) string          { return string(k) + "held:" + room }
 func (k keys) open() string                     { return string(k) + "open" }
 func (k keys) room(room string) string          { return string(k) + "room:" + room }
 func (k keys) meetings() string                 { return string(k) + "meetings" }

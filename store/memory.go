@@ -39,6 +39,7 @@ type Memory struct {
 	replies          map[string][]byte            // by name
 	apiKeys          map[string][]byte            // by slot
 	links            map[string]map[string][]byte // by meeting, by hash of the code
+	held             map[string]time.Time         // until when, by room
 }
 
 // storedMeeting is a meeting without people, and what a commit checks.
@@ -49,8 +50,8 @@ type storedMeeting struct {
 
 var _ meeting.Store = (*Memory)(nil)
 
-// Commit stores the change. Errors: [meeting.ConflictError] and
-// [meeting.ExistsError].
+// Commit stores the change. Errors: [meeting.ConflictError],
+// [meeting.ExistsError] and [meeting.RoomHeldError].
 func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -65,6 +66,14 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 	case !known:
 		if id := s.taken(m); id != "" {
 			return &meeting.ExistsError{ID: id}
+		}
+		if until := s.held[m.Room]; until.After(time.Now()) && !c.ReuseRoom {
+			return &meeting.RoomHeldError{Until: until}
+		}
+	}
+	if stored.HoldsRoom() && !m.HoldsRoom() {
+		if until := m.RoomHeldUntil(); until.After(s.held[m.Room]) {
+			put(&s.held, m.Room, until)
 		}
 	}
 	m.People = nil

@@ -68,6 +68,7 @@ func TestStore(t *testing.T) {
 		{"a repeated operation is done once", testRepeat},
 		{"a change of another version is refused", testConflict},
 		{"room and external id are taken once", testExists},
+		{"a room is held as long as tokens open it", testHeld},
 		{"a whole commit replaces what is stored", testWhole},
 		{"open meetings come with their people", testOpen},
 		{"listing by state, room and external id", testList},
@@ -141,8 +142,8 @@ func testForget(t *testing.T, b backing) {
 	if open := must(st.Open(ctx))(t); len(open) != 1 {
 		t.Errorf("%d meetings open, want the one that is still to be forgotten", len(open))
 	}
-	// The same name and external id are free again, and stay with the new one
-	// when the old meeting is forgotten once more.
+	// The same name (if asked for) and external id are free again, and stay with
+	// the new one when the old meeting is forgotten once more.
 	for range 2 {
 		if err := st.Forget(ctx, s.m.ID); err != nil {
 			t.Fatal(err)
@@ -156,7 +157,7 @@ func testForget(t *testing.T, b backing) {
 		if open := must(st.Open(ctx))(t); len(open) > 1 {
 			t.Errorf("%d meetings open", len(open))
 		}
-		_, c := newScene(t, meeting.Created{Room: "standup", ExternalID: "crm-17"})
+		_, c := newScene(t, meeting.Created{Room: "standup", ReuseRoom: true, ExternalID: "crm-17"})
 		if err := st.Commit(ctx, c); err != nil {
 			var exists *meeting.ExistsError
 			if !errors.As(err, &exists) || exists.ID == s.m.ID {
@@ -221,10 +222,46 @@ func testExists(t *testing.T, b backing) {
 	refused(meeting.Created{Room: "a"}) // people may still be in it
 	first.play(b.store, meeting.RoomGone{})
 	refused(meeting.Created{Room: "b", ExternalID: "x"})
-	for _, created := range []meeting.Created{{Room: "a"}, {Room: "b"}, {Room: "c"}} {
+	for _, created := range []meeting.Created{{Room: "a", ReuseRoom: true}, {Room: "b"}, {Room: "c"}} {
 		_, c := newScene(t, created)
 		commit(t, b.store, c)
 	}
+}
+
+// testHeld ends meetings of one room, one after the other.
+func testHeld(t *testing.T, b backing) {
+	begin := time.Now().UTC().Truncate(time.Millisecond)
+	refused := func(what string, want time.Time) {
+		t.Helper()
+		_, c := newScene(t, meeting.Created{Room: "a"})
+		var held *meeting.RoomHeldError
+		if err := b.store.Commit(t.Context(), c); !errors.As(err, &held) || !held.Until.Equal(want) {
+			t.Errorf("%s: %v, want held until %v", what, err, want)
+		}
+	}
+	// over takes a meeting from its making to its end, and forgets it.
+	over := func(c meeting.Created, token time.Time) *scene {
+		t.Helper()
+		s, made := newScene(t, c)
+		commit(t, b.store, made)
+		s.play(b.store, meeting.Invited{TokenExpires: token}, meeting.Ended{Reason: meeting.EndRequested, Forget: true}, meeting.RoomGone{})
+		if err := b.store.Forget(t.Context(), s.m.ID); err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	first := over(meeting.Created{Room: "a"}, time.Time{})
+	refused("after an open-ended meeting", first.m.EndedAt.Add(24*time.Hour))
+	week := begin.AddDate(0, 0, 7)
+	over(meeting.Created{Room: "a", ReuseRoom: true}, week)
+	refused("after one with a long token", week)
+	over(meeting.Created{Room: "a", ReuseRoom: true}, time.Time{})
+	refused("while an older token lives", week)
+
+	// Ended by the clock long enough ago.
+	over(meeting.Created{Room: "b", Limits: meeting.Limits{EndAt: begin.Add(-20 * time.Minute)}}, time.Time{})
+	_, c := newScene(t, meeting.Created{Room: "b"})
+	commit(t, b.store, c)
 }
 
 func testWhole(t *testing.T, b backing) {
@@ -286,7 +323,7 @@ func testOpen(t *testing.T, b backing) {
 func testList(t *testing.T, b backing) {
 	var all []*scene
 	create := func(room string) *scene {
-		s, c := newScene(t, meeting.Created{Room: room, ExternalID: "ext-" + fmt.Sprint(len(all))})
+		s, c := newScene(t, meeting.Created{Room: room, ReuseRoom: true, ExternalID: "ext-" + fmt.Sprint(len(all))})
 		commit(t, b.store, c)
 		all = append(all, s)
 		return s

@@ -1,0 +1,88 @@
+package meeting
+
+import "slices"
+
+// maxRemovals is how many users a meeting remembers to have been put out of it:
+// as a rule below 10 KB, which are written with every change. When there are
+// more, the one put out first may come back.
+const maxRemovals = 100
+
+// Removal is a user whom an app has put out of the meeting, until it ends or an
+// app lets them in again.
+type Removal struct {
+	UserID string `json:"user_id"`
+	Reason string `json:"reason,omitempty"` // shown to them each time
+}
+
+// Kick says whom to put out of the room, and what to show them.
+type Kick struct{ Nick, Reason string }
+
+// Removed says that an app puts a user out: who has that id in their token is
+// not to be in the room any more.
+type Removed struct{ UserID, Reason string }
+
+// Readmitted says that an app lets a user in again whom one had put out.
+type Readmitted struct{ UserID string }
+
+func (Removed) fact()    {}
+func (Readmitted) fact() {}
+
+// HasRemoved reports whether an app has put the user out.
+func (m Meeting) HasRemoved(user string) bool { return m.removal(user) >= 0 }
+
+// removal returns the place of the user among those put out, or -1.
+func (m Meeting) removal(user string) int {
+	return slices.IndexFunc(m.Removals, func(r Removal) bool { return r.UserID == user })
+}
+
+// ToKick returns those connections in the room that are not to be there, nil for
+// none. A guest cannot be recognised, so none is among them.
+func (m Meeting) ToKick() (who []Kick) {
+	if len(m.Removals) == 0 {
+		return nil
+	}
+	for i := range m.People {
+		r := m.removal(m.People[i].UserID)
+		if r < 0 {
+			continue
+		}
+		for _, c := range m.People[i].Connections {
+			who = append(who, Kick{Nick: c.Nick, Reason: m.Removals[r].Reason})
+		}
+	}
+	return who
+}
+
+// admission takes in who was handed a token or a link, and who may not come in
+// any more.
+func (d *draft) admission(f Fact) error {
+	switch {
+	case d.m.ID == "":
+		return ErrNotFound
+	case d.m.State() == StateEnded:
+		return ErrEnded
+	}
+	switch f := f.(type) {
+	case Invited:
+		d.invited(f)
+	case Removed:
+		if f.UserID == "" {
+			return nil // a guest
+		}
+		d.readmitted(f.UserID) // counts once, with the latest reason
+		list := append(slices.Clone(d.m.Removals), Removal(f))
+		d.m.Removals = list[max(0, len(list)-maxRemovals):]
+		d.changed = true
+	case Readmitted:
+		d.readmitted(f.UserID)
+	}
+	return nil
+}
+
+// readmitted takes the user off the list of those put out.
+func (d *draft) readmitted(user string) {
+	if i := d.m.removal(user); i >= 0 {
+		d.m.Removals = slices.Delete(slices.Clone(d.m.Removals), i, i+1)
+		d.changed = true
+	}
+}
