@@ -6,6 +6,7 @@ import (
 	"errors"
 	"html/template"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
@@ -53,7 +54,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		showPage(w, http.StatusTooManyRequests, tooManyPage)
 		return
 	}
-	e, err := d.find(r.Context(), r.PathValue("code"))
+	e, err := d.find(r.Context(), r.PathValue("code"), r.URL.RawQuery)
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
 		showPage(w, http.StatusNotFound, unknownPage)
@@ -120,13 +121,31 @@ func (e *entry) refusal(now time.Time) (status int, page doorPage) {
 	return 0, doorPage{}
 }
 
-// find returns what a code opens.
-func (d *door) find(ctx context.Context, code string) (e entry, err error) {
+// Apps append what they like to a link, as they did to Whereby's: ?embed,
+// &displayName=…, a second question mark, anything of it percent-encoded. So a
+// code ends where its letters do, and the host's key may be anywhere behind it.
+var (
+	codeForm    = regexp.MustCompile(`^[A-Za-z0-9-]*`)
+	roomKeyForm = regexp.MustCompile(`(?i)` + roomKey + `(?:=|%3D)([a-z0-9]+)`)
+)
+
+// find returns what a code opens, or what a host's key in the rest does. A key
+// that opens nothing leaves the code, as with Whereby.
+func (d *door) find(ctx context.Context, code, query string) (e entry, err error) {
+	asked := code
+	code = codeForm.FindString(asked)
 	id, ok := meetingOf(code)
 	if !ok {
 		return entry{}, meeting.ErrNotFound
 	}
-	data, err := d.links.Link(ctx, id, token.Hash(code))
+	var data []byte
+	err = meeting.ErrNotFound
+	if key := roomKeyForm.FindStringSubmatch(asked[len(code):] + "?" + query); key != nil {
+		data, err = d.links.Link(ctx, id, token.Hash(codeOf(id, key[1])))
+	}
+	if errors.Is(err, meeting.ErrNotFound) {
+		data, err = d.links.Link(ctx, id, token.Hash(code))
+	}
 	if err != nil {
 		return entry{}, err
 	}

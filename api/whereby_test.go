@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
+	neturl "net/url"
 	"os"
 	"regexp"
 	"slices"
@@ -152,7 +153,7 @@ func TestReflector(t *testing.T) {
 	const ulid = `[0-9A-HJKMNP-TV-Z]{26}`
 	exact := regexp.MustCompile(`^\{"meetingId":"(mtg_` + ulid + `)","roomName":"(/standup-[a-z0-9]{26})",` +
 		`"roomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+","startDate":"` + ms + `","endDate":"2099-02-20T20:09:39\.123Z",` +
-		`"hostRoomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+"\}\n$`)
+		`"hostRoomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+\?roomKey=[A-Z2-7]+"\}\n$`)
 	parts := exact.FindStringSubmatch(body)
 	if status != http.StatusCreated || parts == nil {
 		t.Fatalf("create: %d %s", status, body)
@@ -536,6 +537,100 @@ func TestWherebyMeetings(t *testing.T) {
 	var list struct{ Results []anyMap }
 	if s.get("/meetings", &list); len(list.Results) != 3 {
 		t.Errorf("%d meetings are listed, want those not deleted", len(list.Results))
+	}
+}
+
+// TestWherebyLinksTakeWhatAppsAppend opens links as public clients of Whereby's
+// make them of what the API gave them.
+func TestWherebyLinksTakeWhatAppsAppend(t *testing.T) {
+	s := newWherebySite(t, nil)
+	m := s.createMeeting("")
+	key := strings.TrimPrefix(m.HostURL, m.URL+"?roomKey=")
+	if key == m.HostURL || len(key) < 26 {
+		t.Fatalf("hostRoomUrl = %s, want %s?roomKey=…", m.HostURL, m.URL)
+	}
+	id, _, _ := strings.Cut(m.URL, "-")
+	before := id + "-" + key // what hostRoomUrl was once, and still may be in a mail
+	for url, isHost := range map[string]bool{
+		m.HostURL:                                                true,
+		m.HostURL + "&displayName=Jane%20Doe":                    true,
+		m.HostURL + "&displayName=Jane Doe":                      true,
+		m.HostURL + "&displayName=Zo%C3%AB%26Bob%2F":             true,
+		m.HostURL + "&embed&screenshare=on":                      true,
+		m.HostURL + "&logo=off":                                  true,
+		m.HostURL + "&video=on&people=on&timer=on":               true,
+		m.HostURL + "&host=true&space=Ada's&invite=" + m.URL:     true,
+		m.HostURL + "?embed&floatSelf&skipMediaPermissionPrompt": true,
+		m.HostURL + "?displayName=Jane":                          true,
+		m.HostURL + "%26displayName%3DJane":                      true,
+		m.HostURL + "&displayName=100%&x;y":                      true,
+		m.HostURL + "&roomKey=" + key:                            true,
+		m.HostURL + "?roomKey=" + key:                            true,
+		m.HostURL + "/":                                          true,
+		m.URL + "?embed&roomKey=" + key:                          true,
+		m.URL + "?embed?roomKey=" + key:                          true,
+		m.URL + "?displayName=Jane&roomkey=" + key:               true,
+		m.URL + "%3FroomKey%3D" + key:                            true,
+		m.URL + "?roomKey%3D" + key + "%26embed":                 true,
+		before:                                                   true,
+		before + "?displayName=Jane":                             true,
+		before + "&displayName=Jane":                             true,
+
+		m.URL:                                           false,
+		m.URL + "?embed&displayName=Jane":               false,
+		m.URL + "?embed=true&audioSource=mic":           false,
+		m.URL + "?screenshare=off&people=off":           false,
+		m.URL + "&displayName=Jane":                     false,
+		m.URL + "/?displayName=Jane":                    false,
+		m.URL + "?roomKey=":                             false,
+		m.URL + "?roomKey=" + key[1:]:                   false,
+		m.URL + "?displayName=" + key:                   false,
+		m.URL + "?roomKey=" + strings.Repeat("A", 9000): false,
+	} {
+		// As a browser writes it into its request.
+		target := strings.ReplaceAll(strings.TrimPrefix(url, "https://usher.example.org"), " ", "%20")
+		r := httptest.NewRequest("GET", "/", nil)
+		r.RequestURI = target
+		path, query, _ := strings.Cut(target, "?")
+		r.URL.RawPath, r.URL.RawQuery = path, query
+		var err error
+		if r.URL.Path, err = neturl.PathUnescape(path); err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		s.handler.ServeHTTP(w, r)
+		to := w.Header().Get("Location")
+		_, text, _ := strings.Cut(to, "#jwt=")
+		claims, err := newIssuer(t).Verify(time.Now(), text, m.Room)
+		if w.Code != http.StatusFound || err != nil {
+			t.Errorf("%s answers %d, leads to %s: %v; want a token", url, w.Code, to, err)
+		} else if claims.Host != isHost {
+			t.Errorf("%s lets in a host: %v, want %v", url, claims.Host, isHost)
+		}
+	}
+	if log := s.log.String(); strings.Contains(log, key) {
+		t.Error("the host's key is in the log")
+	}
+
+	// A host's key that was revoked lets nobody in as a guest either: it says why.
+	s.revoke(m.ID, func(l Link) bool { return l.Role == "host" })
+	s.click(m.HostURL+"&displayName=Jane").page(http.StatusGone, "withdrawn")
+	if res := s.click(m.URL); res.Code != http.StatusFound {
+		t.Errorf("the guests' link = %d, want it to work on", res.Code)
+	}
+}
+
+// revoke revokes the meeting's links that match.
+func (s *site) revoke(id string, match func(Link) bool) {
+	s.t.Helper()
+	var list struct{ Data []Link }
+	s.do("GET", "/v1/meetings/"+id+"/links", "").into(http.StatusOK, &list)
+	for _, l := range list.Data {
+		if match(l) {
+			if res := s.do("DELETE", "/v1/meetings/"+id+"/links/"+l.ID, ""); res.Code != http.StatusNoContent {
+				s.t.Fatalf("revoke %s: %d", l.ID, res.Code)
+			}
+		}
 	}
 }
 

@@ -24,6 +24,10 @@ const (
 	// maxWherebyPrefix, in bytes, is generous: names of rooms are cut, not
 	// refused, but nobody means one of a page's length.
 	maxWherebyPrefix = 200
+	// roomKey is the query parameter that makes a guest's link a host's, as
+	// Whereby has it: apps append &displayName=… to the one and ?… to the other,
+	// and what is left without the query is the guest's.
+	roomKey = "roomKey"
 	// maxWherebyYear keeps dates within what RFC 3339 and JSON can say.
 	maxWherebyYear = 9000
 )
@@ -266,27 +270,25 @@ func (f *facade) deleteMeeting(w http.ResponseWriter, r *http.Request, id string
 
 // show returns the meeting with links to it, which it makes if need be.
 func (f *facade) show(ctx context.Context, m meeting.Meeting, fields wherebyFields) (wherebyMeeting, error) {
+	code, err := f.code(ctx, m, false)
+	if err != nil {
+		return wherebyMeeting{}, err
+	}
+	url := f.v.publicURL + doorPath + code
 	shown := wherebyMeeting{
-		MeetingID: m.ID, RoomName: shownRoom(m.Room),
+		MeetingID: m.ID, RoomName: shownRoom(m.Room), RoomURL: url,
 		StartDate: meeting.Time{Time: m.CreatedAt}, EndDate: timeOrNull(endDate(m)),
 	}
-	for _, link := range []struct {
-		url  *string
-		host bool
-		want bool
-	}{
-		{&shown.RoomURL, false, true},
-		{&shown.HostRoomURL, true, fields.has("hostRoomUrl")},
-		// Jitsi's client has no way in without a microphone, so it is a guest's.
-		{&shown.ViewerRoomURL, false, fields.has("viewerRoomUrl")},
-	} {
-		if !link.want {
-			continue
-		}
-		var err error
-		if *link.url, err = f.url(ctx, m, link.host); err != nil {
+	if fields.has("hostRoomUrl") {
+		host, err := f.code(ctx, m, true)
+		if err != nil {
 			return wherebyMeeting{}, err
 		}
+		_, key, _ := strings.Cut(host, "-")
+		shown.HostRoomURL = url + "?" + roomKey + "=" + key
+	}
+	if fields.has("viewerRoomUrl") {
+		shown.ViewerRoomURL = url // Jitsi's client has no way in without a microphone
 	}
 	return shown, nil
 }
@@ -300,19 +302,17 @@ func endDate(m meeting.Meeting) time.Time {
 	return m.EndAt // made, or moved, over the native API
 }
 
-// url returns the meeting's join link for hosts or for guests. Its code follows
-// from the meeting, because only a hash of it is kept and it must be shown again.
-func (f *facade) url(ctx context.Context, m meeting.Meeting, host bool) (string, error) {
+// code returns that of the meeting's join link for hosts or for guests, which it
+// makes if need be. It follows from the meeting, because only a hash of it is
+// kept and it must be shown again.
+func (f *facade) code(ctx context.Context, m meeting.Meeting, host bool) (string, error) {
 	code := f.seals.linkCode(m.ID, host)
 	hash := token.Hash(code)
 	_, err := f.v.links.Link(ctx, m.ID, hash)
 	if errors.Is(err, meeting.ErrNotFound) {
 		err = f.makeLink(ctx, m, hash, host)
 	}
-	if err != nil {
-		return "", err
-	}
-	return f.v.publicURL + doorPath + code, nil
+	return code, err
 }
 
 func (f *facade) makeLink(ctx context.Context, m meeting.Meeting, hash string, host bool) error {
