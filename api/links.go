@@ -184,7 +184,9 @@ func (v *v1) linksOf(ctx context.Context, id string) (map[string]link, error) {
 	for hash, data := range stored {
 		var l link
 		if err := json.Unmarshal(data, &l); err != nil {
-			return nil, fmt.Errorf("read a link of %s: %w", id, err)
+			// It must not keep the others from being seen and revoked.
+			v.log.Error("leaving out a join link that cannot be read", "meeting_id", id, "hash", hash, "err", err)
+			continue
 		}
 		links[hash] = l
 	}
