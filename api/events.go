@@ -88,11 +88,8 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 				break
 			}
 			found.NextCursor = e.ID
-			ev, err := newEvent(e)
-			if err != nil {
-				return nil, v.fail(ctx, fmt.Errorf("read event %s: %w", e.ID, err))
-			}
-			if in.MeetingID == "" || ev.about.MeetingID == in.MeetingID {
+			ev, ok := v.readEvent(e)
+			if ok && (in.MeetingID == "" || ev.about.MeetingID == in.MeetingID) {
 				found.Data = append(found.Data, Event(ev.text))
 			}
 		}
@@ -102,6 +99,16 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 		}
 	}
 	return &struct{ Body Events }{found}, nil
+}
+
+// readEvent reads an entry of the log. One that cannot be read is left out, or
+// nobody would get past it.
+func (v *v1) readEvent(e meeting.LogEntry) (ev event, ok bool) {
+	ev, err := newEvent(e)
+	if err != nil {
+		v.log.Error("leaving out an event that cannot be read", "place", e.ID, "err", err)
+	}
+	return ev, err == nil
 }
 
 func (v *v1) streamEvents(ctx context.Context, in *struct {
@@ -191,11 +198,12 @@ func (s *stream) catchUp(ctx context.Context) error {
 			return err
 		}
 		for _, e := range entries {
-			ev, err := newEvent(e)
-			if err == nil {
-				err = s.tell(ev)
+			ev, ok := s.readEvent(e)
+			if !ok {
+				s.place = e.ID
+				continue
 			}
-			if err != nil {
+			if err := s.tell(ev); err != nil {
 				return err
 			}
 		}

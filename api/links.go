@@ -205,9 +205,13 @@ func (v *v1) linksOf(ctx context.Context, id string) (map[string]link, error) {
 	}
 	links := make(map[string]link, len(stored))
 	for hash, data := range stored {
-		if links[hash], err = readLink(data, id); err != nil {
-			return nil, err
+		l, err := readLink(data, id)
+		if err != nil {
+			// It must not keep the others from being seen and revoked.
+			v.log.Error("leaving out a join link that cannot be read", "meeting_id", id, "hash", hash, "err", err)
+			continue
 		}
+		links[hash] = l
 	}
 	return links, nil
 }

@@ -23,8 +23,9 @@ import (
 // faultyStore is a store that fails as long as a test says so.
 type faultyStore struct {
 	*store.Memory
-	mu  sync.Mutex
-	err error // answers everything while set
+	mu    sync.Mutex
+	err   error  // answers everything while set
+	spoil string // place of an event that cannot be read
 }
 
 var (
@@ -72,6 +73,11 @@ func (s *faultyStore) Session(ctx context.Context, id string) (meeting.Session, 
 
 func (s *faultyStore) Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error) {
 	entries, err := s.Memory.Events(ctx, after, limit)
+	for i := range entries {
+		if entries[i].ID == s.spoil {
+			entries[i].Notice = nil
+		}
+	}
 	return entries, cmp.Or(s.fault(), err)
 }
 

@@ -12,14 +12,23 @@ import (
 
 // request is an event on its way to a meeting.
 type request struct {
-	event Event
-	since time.Time    // when it was handed over
-	done  chan outcome // nil for what rooms say; holds one answer
+	event  Event
+	since  time.Time    // when it was handed over
+	done   chan outcome // nil: nobody waits; holds one answer
+	urgent bool         // a command of an app
 }
 
 type outcome struct {
 	meeting Meeting
 	err     error
+}
+
+// answer says what came of the request, if somebody waits and has not heard.
+func (r request) answer(o outcome) {
+	select {
+	case r.done <- o:
+	default:
+	}
 }
 
 // actor is one meeting with its queue. The goroutine that works off the queue
@@ -33,6 +42,7 @@ type actor struct {
 	working bool
 	missed  time.Time // of the first fact that was dropped since the last resync
 	timer   *time.Timer
+	urgent  chan struct{} // closed when a command joins the queue; nil: nobody waits for that
 
 	// Only the working goroutine touches these.
 	asked    Want // last told to Rooms
@@ -65,6 +75,10 @@ func (a *actor) post(r request) bool {
 	}
 	r.since = time.Now()
 	a.queue = append(a.queue, r)
+	if r.urgent && a.urgent != nil {
+		close(a.urgent)
+		a.urgent = nil
+	}
 	if !a.working {
 		a.working = true
 		ctx := a.t.run
@@ -79,7 +93,7 @@ func (a *actor) do(ctx context.Context, f Fact) (Meeting, error) {
 		return Meeting{}, ErrUnavailable
 	}
 	done := make(chan outcome, 1)
-	if !a.post(request{event: newEvent(time.Now(), f), done: done}) {
+	if !a.post(request{event: newEvent(time.Now(), f), done: done, urgent: true}) {
 		return Meeting{}, ErrBusy
 	}
 	select {
@@ -115,6 +129,21 @@ func (a *actor) work(ctx context.Context) {
 	}
 }
 
+// urgency returns what is closed once a command waits, in the batch or behind it.
+func (a *actor) urgency(batch []request) <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.urgent = nil
+	urgent := make(chan struct{})
+	isUrgent := func(r request) bool { return r.urgent }
+	if slices.ContainsFunc(batch, isUrgent) || slices.ContainsFunc(a.queue, isUrgent) {
+		close(urgent)
+	} else {
+		a.urgent = urgent
+	}
+	return urgent
+}
+
 // miss notes that a fact was dropped. a.mu is held.
 func (a *actor) miss(at time.Time) {
 	if a.missed.IsZero() {
@@ -135,6 +164,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 			a.startOver(ctx, batch)
 		}
 	}()
+	urgent := func() <-chan struct{} { return a.urgency(batch) }
 	was := *a.meeting.Load()
 	next := was
 	var fx Effects
@@ -164,7 +194,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 			}
 			c.Routes = append(c.Routes, endpoints)
 		}
-		if err := a.t.commit(ctx, c); err != nil {
+		if err := a.t.commit(ctx, urgent, c); err != nil {
 			a.commitFailed(ctx, batch, err)
 			return
 		}
@@ -173,7 +203,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 		}
 	}
 	if next.Forgotten && next.Closed {
-		if err := a.t.forget(ctx, next.ID); err != nil {
+		if err := a.t.forget(ctx, urgent, next.ID); err != nil {
 			a.commitFailed(ctx, batch, err)
 			return
 		}
@@ -184,9 +214,7 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 	}
 	a.settle()
 	for _, r := range accepted {
-		if r.done != nil {
-			r.done <- outcome{meeting: next}
-		}
+		r.answer(outcome{meeting: next})
 	}
 }
 
@@ -214,12 +242,7 @@ func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
 
 func (a *actor) refuse(batch []request, err error) {
 	for _, r := range batch {
-		if r.done != nil {
-			select {
-			case r.done <- outcome{err: err}:
-			default: // answered already
-			}
-		}
+		r.answer(outcome{err: err})
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -20,6 +22,14 @@ const (
 	// keeps an outage, or a change that fails each time, from becoming a flood.
 	minRetry = 20 * time.Millisecond
 	maxRetry = time.Second
+	// factCommits and commandCommits are the most commits under way at a time:
+	// of what rooms say, and of meetings in which a command of an app waits. The
+	// store works off one after the other, so more would only wait there, each
+	// with its timeout running: at the start all meetings commit at once.
+	// Together they leave a quarter of the store's sixteen connections to the
+	// lease and to those who read.
+	factCommits    = 8
+	commandCommits = 4
 )
 
 // Rooms does what meetings want done about their rooms. Its methods return at
@@ -74,6 +84,9 @@ type Tracker struct {
 	// before mu and before whatever guards the rooms.
 	wants sync.Mutex
 
+	// facts and commands hold a value for each commit under way, see factCommits.
+	facts, commands chan struct{}
+
 	failing atomic.Bool // the store did not answer the last call, which is tried again
 	fatal   chan error
 }
@@ -86,6 +99,7 @@ func NewTracker(store Store, rooms Rooms, opts Options) *Tracker {
 	return &Tracker{
 		store: store, rooms: rooms, opts: opts,
 		byID: map[string]*actor{}, byRoom: map[string]*actor{},
+		facts: make(chan struct{}, factCommits), commands: make(chan struct{}, commandCommits),
 		fatal: make(chan error, 1),
 	}
 }
@@ -147,7 +161,8 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 
 // load reads the open meetings, waiting for the store if need be.
 func (t *Tracker) load(ctx context.Context) (meetings []Meeting, err error) {
-	err = t.insist(ctx, func() error {
+	never := func() <-chan struct{} { return nil }
+	err = t.insist(ctx, never, func() error {
 		meetings, err = t.store.Open(ctx)
 		return err
 	})
@@ -240,6 +255,37 @@ func (t *Tracker) Each(f func(Meeting)) {
 	}
 }
 
+// Rewrite writes every meeting at hand anew, with its people and its recordings,
+// because the store has lost what it held. It blocks until each is stored, or
+// ctx ends; what is not stored by then goes on being tried. Error:
+// [ErrUnavailable] while the meetings are not loaded.
+func (t *Tracker) Rewrite(ctx context.Context) error {
+	if !t.Running() {
+		return ErrUnavailable
+	}
+	t.mu.RLock()
+	left := slices.Collect(maps.Values(t.byID))
+	t.mu.RUnlock()
+	all := len(left)
+	done := make(chan outcome, all)
+	for len(left) > 0 {
+		left = slices.DeleteFunc(left, func(a *actor) bool {
+			return a.post(request{event: newEvent(time.Now(), StoreReset{}), done: done})
+		})
+		if len(left) > 0 && !sleep(ctx, maxRetry) { // their queues are full
+			return context.Cause(ctx)
+		}
+	}
+	for range all {
+		select {
+		case <-done: // one that was refused for good is in the log
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
 // Running reports whether Run has loaded the meetings and still works on them.
 func (t *Tracker) Running() bool {
 	t.mu.RLock()
@@ -252,14 +298,15 @@ func (t *Tracker) Running() bool {
 func (t *Tracker) StoreFailing() bool { return t.failing.Load() }
 
 // forget deletes a meeting, trying again like commit.
-func (t *Tracker) forget(ctx context.Context, id string) error {
-	return t.insist(ctx, func() error { return t.store.Forget(ctx, id) })
+func (t *Tracker) forget(ctx context.Context, urgent func() <-chan struct{}, id string) error {
+	return t.insist(ctx, urgent, func() error { return t.store.Forget(ctx, id) })
 }
 
 // commit stores the change, trying again for as long as the store may come
-// back and the tracker runs.
-func (t *Tracker) commit(ctx context.Context, c Commit) error {
-	return t.insist(ctx, func() error {
+// back and the tracker runs. What urgent returns is closed once a command waits
+// for that.
+func (t *Tracker) commit(ctx context.Context, urgent func() <-chan struct{}, c Commit) error {
+	return t.insist(ctx, urgent, func() error {
 		err := t.store.Commit(ctx, c)
 		var conflict *ConflictError
 		if errors.As(err, &conflict) && conflict.Stored < c.From {
@@ -277,9 +324,9 @@ func (t *Tracker) commit(ctx context.Context, c Commit) error {
 }
 
 // insist calls the store until it answers, or ctx ends.
-func (t *Tracker) insist(ctx context.Context, call func() error) error {
+func (t *Tracker) insist(ctx context.Context, urgent func() <-chan struct{}, call func() error) error {
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
-		err := call()
+		err := t.inTurn(ctx, urgent, call)
 		switch {
 		case ctx.Err() != nil:
 			return err
@@ -295,6 +342,40 @@ func (t *Tracker) insist(ctx context.Context, call func() error) error {
 		if !sleep(ctx, wait) {
 			return ErrUnavailable
 		}
+	}
+}
+
+// inTurn makes a call of the store when fewer than the most are under way; one
+// for which a command waits goes ahead of what rooms say.
+func (t *Tracker) inTurn(ctx context.Context, urgent func() <-chan struct{}, call func() error) error {
+	turns := t.facts
+	select {
+	case turns <- struct{}{}:
+	default:
+		if turns = t.wait(ctx, urgent()); turns == nil {
+			return context.Cause(ctx)
+		}
+	}
+	defer func() { <-turns }()
+	return call()
+}
+
+// wait waits for a turn, and returns where it was taken; nil when ctx ends.
+func (t *Tracker) wait(ctx context.Context, urgent <-chan struct{}) chan struct{} {
+	select {
+	case t.facts <- struct{}{}:
+		return t.facts
+	case <-urgent:
+	case <-ctx.Done():
+		return nil
+	}
+	select {
+	case t.facts <- struct{}{}:
+		return t.facts
+	case t.commands <- struct{}{}:
+		return t.commands
+	case <-ctx.Done():
+		return nil
 	}
 }
 

@@ -35,6 +35,13 @@ func (r *Redis) fault(op string, err error) error {
 	return fmt.Errorf("store: %s: %w", op, err)
 }
 
+// wrongType reports whether a key holds something else than this program puts
+// there.
+func wrongType(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "WRONGTYPE ")
+}
+
 // judge says why a call failed, and whether that may pass.
 //
 // A connection on which Redis answered READONLY is closed by go-redis, so the
@@ -46,7 +53,7 @@ func judge(err error) (reason string, passes bool) {
 	case errors.Is(err, meeting.ErrFenced):
 		return reasonFenced, false
 	case errors.Is(err, errUnreadable):
-		return reasonOther, false
+		return reasonUnreadable, false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout),
 		errors.As(err, &network) && network.Timeout():
 		return reasonTimeout, true

@@ -313,6 +313,7 @@ usher_store_errors_total{reason="oom"} 1
 usher_store_errors_total{reason="other"} 0
 usher_store_errors_total{reason="readonly"} 0
 usher_store_errors_total{reason="timeout"} 0
+usher_store_errors_total{reason="unreadable"} 0
 `
 	if err := testutil.GatherAndCompare(reg, strings.NewReader(want), "usher_store_errors_total"); err != nil {
 		t.Error(err)

@@ -33,6 +33,8 @@ const (
 	reasonFenced   = "fenced"
 	reasonConn     = "conn"
 	reasonOther    = "other"
+	// reasonUnreadable counts each entry that was left out once per process.
+	reasonUnreadable = "unreadable"
 )
 
 type metrics struct {
@@ -64,7 +66,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opExchange, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
-	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther} {
+	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther, reasonUnreadable} {
 		m.errors[reason] = failures.WithLabelValues(reason)
 	}
 	return m

@@ -145,17 +145,12 @@ func cut(ids []string, limit int, err error) (page []string, next string, _ erro
 // of the ids. One that has expired is left out.
 func (r *Redis) meetings(ctx context.Context, ids []string) ([]meeting.Meeting, error) {
 	var all []meeting.Meeting
-	err := r.each(ctx, ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
+	err := r.each(ctx, "meeting", ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
 		return p.HGet(ctx, r.keys.meeting(id), "json")
-	}, func(id, data string) error {
-		m, err := decode[meeting.Meeting](data, id)
-		if err != nil {
-			// One meeting that cannot be read must not keep all others away.
-			r.log.Error("leaving out a meeting", "meeting_id", id, "err", err)
-			return nil
+	}, func(id, data string) {
+		if m, ok := readable[meeting.Meeting](r, "meeting", id, data); ok {
+			all = append(all, m)
 		}
-		all = append(all, m)
-		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -166,33 +161,32 @@ func (r *Redis) meetings(ctx context.Context, ids []string) ([]meeting.Meeting, 
 // addPeople reads the people of the meetings' open sessions.
 func (r *Redis) addPeople(ctx context.Context, all []meeting.Meeting) error {
 	stored := make([]*redis.MapStringStringCmd, len(all))
-	_, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+	_, _ = r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, m := range all {
 			if m.Session.ID != "" {
 				stored[i] = p.HGetAll(ctx, r.keys.people(m.Session.ID))
 			}
 		}
 		return nil
-	})
-	if err != nil {
-		return err
-	}
+	}) // its error is that of one of the values
 	for i, s := range stored {
 		if s == nil {
 			continue
 		}
-		people, err := decodePeople(s.Val())
-		if err != nil {
+		switch err := s.Err(); {
+		case wrongType(err):
+			r.leaveOut("people of session", all[i].Session.ID, err)
+		case err != nil:
 			return err
 		}
-		all[i].People = atHand(people)
+		all[i].People = atHand(r.decodePeople(s.Val()))
 	}
 	return nil
 }
 
 // each reads one value for each id in one round trip, and hands over those that
-// have not expired, in order.
-func (r *Redis) each(ctx context.Context, ids []string, get func(redis.Pipeliner, string) *redis.StringCmd, found func(id, data string) error) error {
+// are there, in order. A key that holds something else altogether is left out.
+func (r *Redis) each(ctx context.Context, kind string, ids []string, get func(redis.Pipeliner, string) *redis.StringCmd, found func(id, data string)) error {
 	values := make([]*redis.StringCmd, len(ids))
 	_, _ = r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
@@ -202,13 +196,13 @@ func (r *Redis) each(ctx context.Context, ids []string, get func(redis.Pipeliner
 	}) // its error is that of one of the values
 	for i, v := range values {
 		data, err := v.Result()
-		if errors.Is(err, redis.Nil) {
-			continue
-		}
-		if err == nil {
-			err = found(ids[i], data)
-		}
-		if err != nil {
+		switch {
+		case err == nil:
+			found(ids[i], data)
+		case errors.Is(err, redis.Nil): // has expired
+		case wrongType(err):
+			r.leaveOut(kind, ids[i], err)
+		default:
 			return err
 		}
 	}
@@ -216,17 +210,15 @@ func (r *Redis) each(ctx context.Context, ids []string, get func(redis.Pipeliner
 }
 
 // decodePeople returns the people of a session in the order of joining.
-func decodePeople(stored map[string]string) ([]meeting.Participant, error) {
+func (r *Redis) decodePeople(stored map[string]string) []meeting.Participant {
 	people := make([]meeting.Participant, 0, len(stored))
 	for id, data := range stored {
-		p, err := decode[meeting.Participant](data, id)
-		if err != nil {
-			return nil, err
+		if p, ok := readable[meeting.Participant](r, "participant", id, data); ok {
+			people = append(people, p)
 		}
-		people = append(people, p)
 	}
 	sortByJoining(people)
-	return people, nil
+	return people
 }
 
 // Sessions returns a page of a meeting's sessions, newest first, and the cursor
@@ -239,12 +231,12 @@ func (r *Redis) Sessions(ctx context.Context, meetingID, cursor string, limit in
 			return err
 		}
 		next = more
-		return r.each(ctx, ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
+		return r.each(ctx, "session", ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
 			return p.Get(ctx, r.keys.session(id))
-		}, func(id, data string) error {
-			s, err := decode[meeting.Session](data, id)
-			page = append(page, s)
-			return err
+		}, func(id, data string) {
+			if s, ok := readable[meeting.Session](r, "session", id, data); ok {
+				page = append(page, s)
+			}
 		})
 	})
 	if err != nil {
@@ -277,8 +269,8 @@ func (r *Redis) Participants(ctx context.Context, sessionID string) (people []me
 		if err != nil {
 			return err
 		}
-		people, err = decodePeople(stored)
-		return err
+		people = r.decodePeople(stored)
+		return nil
 	})
 	return people, err
 }

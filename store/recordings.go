@@ -61,14 +61,12 @@ func (r *Redis) Recordings(ctx context.Context, f meeting.RecordingFilter, curso
 			return err
 		}
 		next = more
-		return r.each(ctx, ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
+		return r.each(ctx, "recording", ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
 			return p.Get(ctx, r.keys.recording(id))
-		}, func(id, data string) error {
-			rec, err := decode[meeting.Recording](data, id)
-			if err == nil && f.Matches(rec) {
+		}, func(id, data string) {
+			if rec, ok := readable[meeting.Recording](r, "recording", id, data); ok && f.Matches(rec) {
 				page = append(page, rec)
 			}
-			return err
 		})
 	})
 	if err != nil {

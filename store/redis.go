@@ -58,6 +58,8 @@ type Redis struct {
 	times   leaseTimes
 	metrics *metrics
 	log     *slog.Logger
+
+	unreadable unreadable
 }
 
 var _ meeting.Store = (*Redis)(nil)

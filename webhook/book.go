@@ -79,6 +79,8 @@ type page struct {
 	byID      map[string]Endpoint
 	always    []Endpoint            // enabled, for all meetings
 	ofMeeting map[string][]Endpoint // enabled, by their one meeting
+	// unreadable are the ids of stored ones that were left out.
+	unreadable []string
 }
 
 var configuredName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
@@ -158,6 +160,7 @@ func (b *Book) turn(version string, all []meeting.StoredEndpoint) {
 			var err error
 			if e, err = decode(from); err != nil {
 				b.log.Error("stored webhook endpoint is unreadable", "endpoint", from.ID, "err", err)
+				p.unreadable = append(p.unreadable, from.ID)
 				continue
 			}
 		}
@@ -219,6 +222,10 @@ func (b *Book) List() []Endpoint {
 	})
 	return all
 }
+
+// Unreadable returns the ids of stored endpoints that get nothing because what
+// is stored of them cannot be read, in order.
+func (b *Book) Unreadable() []string { return slices.Sorted(slices.Values(b.page.Load().unreadable)) }
 
 // Get returns one endpoint, or [ErrNotFound].
 func (b *Book) Get(id string) (Endpoint, error) {

@@ -37,7 +37,7 @@ func (l *leader) checks(st backend) []api.Check {
 			if l.cfg.Store == "memory" {
 				return "in memory, not durable", nil
 			}
-			return l.cfg.Store, nil
+			return strings.Join(append([]string{l.cfg.Store}, st.Findings()...), "; "), nil
 		}},
 		{Name: "meetings", Run: leading(func(t *term) (string, error) {
 			if !t.tracker.Running() {

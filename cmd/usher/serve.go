@@ -35,6 +35,7 @@ type backend interface {
 	api.Store
 	webhook.Store
 	Ping(ctx context.Context) error
+	Findings() []string
 	Lead(ctx context.Context, holder string, led func(context.Context) error) error
 	Close() error
 }

@@ -63,7 +63,7 @@ func webhooksCheck(book *webhook.Book, deliverer *webhook.Deliverer) api.Check {
 		for _, group := range []struct {
 			what string
 			ids  []string
-		}{{"failing", deliverer.Failing()}, {"disabled", disabled}} {
+		}{{"failing", deliverer.Failing()}, {"disabled", disabled}, {"unreadable", book.Unreadable()}} {
 			if n := len(group.ids); n > 0 {
 				text += fmt.Sprintf("; %d %s: %s", n, group.what, strings.Join(group.ids[:min(n, maxNamed)], ", "))
 				if n > maxNamed {
