@@ -3,6 +3,7 @@ package component
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -113,11 +114,22 @@ func streamError(se xstream.Error) error {
 	return fmt.Errorf("stream error: %w", se)
 }
 
-// tlsError marks an error of the TLS handshake.
+// tlsError marks an error of the TLS handshake. One about the certificate names
+// the settings that mend it.
 func tlsError(err error) error {
-	var rh tls.RecordHeaderError
-	if errors.As(err, &rh) {
+	var (
+		rh         tls.RecordHeaderError
+		name       x509.HostnameError
+		unverified *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &rh):
 		return fmt.Errorf("%w: server does not speak TLS", errTLS) // the header's bytes say no more
+	case errors.As(err, &name):
+		return fmt.Errorf("%w: %w: set USHER_TLS_SERVER_NAME to a name that it is for", errTLS, err)
+	case errors.As(err, &unverified):
+		return fmt.Errorf("%w: %w: set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or USHER_TLS_PIN to its SHA-256; "+
+			"inside one machine or container network USHER_TLS_INSECURE=true accepts any", errTLS, err)
 	}
 	return fmt.Errorf("%w: %w", errTLS, err)
 }

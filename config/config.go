@@ -47,10 +47,12 @@ type Config struct {
 	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL; without one usher starts a redis-server of its own in the data directory."`
 	DataDir  string `default:"usher-data" help:"Directory for that redis-server's files."`
 
-	Listen         string         `default:"127.0.0.1:8080" help:"Address of the HTTP API."`
+	// Neither the video bridge's port (8080) nor Prometheus's (9090), which
+	// docker-jitsi-meet publishes on the same machine.
+	Listen         string         `default:"127.0.0.1:8480" help:"Address of the HTTP API."`
 	PublicURL      string         `name:"public-url" help:"URL under which people reach the API's listener, for join links; default http:// and its address."`
 	TrustedProxies []netip.Prefix `name:"trusted-proxy" help:"Networks of reverse proxies, whose X-Forwarded-For is believed."`
-	AdminListen    string         `default:"127.0.0.1:9090" help:"Address of /metrics, /livez, /readyz and pprof; keep it private."`
+	AdminListen    string         `default:"127.0.0.1:9480" help:"Address of /metrics, /livez, /readyz and pprof; keep it private."`
 	APIKeys        []Secret       `name:"api-key" env:"USHER_API_KEY" help:"Keys that the API accepts; more than one while rotating."`
 	// The limits of a key are above what a busy app needs, and below what would
 	// starve the others.

@@ -43,6 +43,14 @@ func TestDomainsFollowFromTheSites(t *testing.T) {
 	}
 }
 
+// Ports of the video bridge and of Prometheus are taken on many sites.
+func TestListenersKeepOffOthersPorts(t *testing.T) {
+	c, err := parse(t, nil, "--component-secret=s", "--api-key="+key)
+	if err != nil || c.Listen != "127.0.0.1:8480" || c.AdminListen != "127.0.0.1:9480" {
+		t.Errorf("listeners = %s, %s, %v; want 127.0.0.1:8480 and :9480", c.Listen, c.AdminListen, err)
+	}
+}
+
 func TestEnvironmentAndSecretFiles(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "secret")
 	if err := os.WriteFile(file, []byte("from-a-file\n"), 0o600); err != nil {

@@ -9,7 +9,7 @@ import (
 type Recording struct {
 	Brewery         string        `placeholder:"jibribrewery@internal-muc.DOMAIN" help:"Room in which the site's Jibris wait for work; usher watches them there where the site lets it in."`
 	RecorderKeys    []RecorderKey `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
-	JibriHookSecret Secret        `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8080/internal/jibri/SECRET."`
+	JibriHookSecret Secret        `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8480/internal/jibri/SECRET."`
 	RecordingsDir   string        `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
 	S3              S3            `embed:"" prefix:"s3-"` // kong would call its variables USHER_S_3_
 }

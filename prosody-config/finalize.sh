@@ -11,7 +11,7 @@
 # It needs openssl, and curl or GNU wget. Settings come from the environment or
 # from usher-finalize.env beside this script, lines such as USHER_URL=…:
 #
-#   USHER_URL              where usher's API is, such as http://usher.internal:8080
+#   USHER_URL              where usher's API is, such as http://usher.internal:8480
 #   USHER_RECORDER         name of this recorder (default: the host's)
 #   USHER_RECORDER_SECRET  what usher has under that name; or the file that
 #                          USHER_RECORDER_SECRET_FILE names

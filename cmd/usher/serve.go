@@ -102,17 +102,17 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		return gatherers.Gather()
 	}), append(l.checks(st), webhooksCheck(book, deliverer))...)
 
-	apiListener, err := net.Listen("tcp", cfg.Listen)
+	apiListener, err := listen(ctx, "USHER_LISTEN", cfg.Listen)
 	if err != nil {
 		return err
 	}
-	adminListener, err := net.Listen("tcp", cfg.AdminListen)
+	adminListener, err := listen(ctx, "USHER_ADMIN_LISTEN", cfg.AdminListen)
 	if err != nil {
 		return errors.Join(err, apiListener.Close())
 	}
 	var wherebyListener net.Listener
 	if cfg.WherebyAddr != "" {
-		if wherebyListener, err = net.Listen("tcp", cfg.WherebyAddr); err != nil {
+		if wherebyListener, err = listen(ctx, "USHER_WHEREBY_ADDR", cfg.WherebyAddr); err != nil {
 			return errors.Join(err, apiListener.Close(), adminListener.Close())
 		}
 	}
@@ -150,6 +150,15 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		ready(at)
 	}
 	return g.Wait()
+}
+
+// listen opens a listener; its error names the setting and the address.
+func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
+	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	return ln, nil
 }
 
 // openStore opens the store that the settings name; child is the redis-server

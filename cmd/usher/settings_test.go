@@ -1,11 +1,15 @@
 package main
 
 import (
+	"io"
 	"log/slog"
+	"net"
 	"os"
 	"strings"
 	"testing"
 	"time"
+
+	"usher/config"
 )
 
 // TestWrongSettings proves that a setting which the server refuses is said
@@ -46,6 +50,31 @@ func TestWrongSettings(t *testing.T) {
 			}
 			s.create("standup") // the API needs no stream
 		})
+	}
+}
+
+// TestTakenPortNamesItsSetting starts usher where another program has one of its
+// addresses, or where the address is none.
+func TestTakenPortNamesItsSetting(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	must(t, err)
+	defer taken.Close()
+	for setting, set := range map[string]func(c *config.Config, addr string){
+		"USHER_LISTEN":       func(c *config.Config, addr string) { c.Listen = addr },
+		"USHER_ADMIN_LISTEN": func(c *config.Config, addr string) { c.AdminListen = addr },
+		"USHER_WHEREBY_ADDR": func(c *config.Config, addr string) { c.WherebyAddr = addr },
+	} {
+		for addr, says := range map[string]string{taken.Addr().String(): "address already in use", "8480": "missing port"} {
+			cfg := config.Config{
+				Store: "memory", APIKeys: []config.Secret{"a-key-of-some-length"}, ComponentSecret: "x",
+				Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Whereby: config.Whereby{WherebyAddr: "127.0.0.1:0"},
+			}
+			set(&cfg, addr)
+			err := serve(t.Context(), cfg, newLog(io.Discard, 0), func(addresses) { t.Error("it listens") })
+			if err == nil || !strings.HasPrefix(err.Error(), setting+": listen tcp") || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), says) {
+				t.Errorf("%s=%s: %v; want it to name both, and %q", setting, addr, err, says)
+			}
+		}
 	}
 }
 

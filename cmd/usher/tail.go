@@ -34,7 +34,7 @@ type eventsCommand struct {
 
 // eventsTailCommand is `usher events tail`.
 type eventsTailCommand struct {
-	API     string        `name:"api" default:"http://127.0.0.1:8080" help:"URL of the API."`
+	API     string        `name:"api" default:"http://127.0.0.1:8480" help:"URL of the API."`
 	Key     config.Secret `required:"" help:"API key with the scope events:read."`
 	After   string        `env:"-" help:"Place in the log to go on after, as told at the end of an earlier run; default: what happens from now on."`
 	Meeting string        `env:"-" help:"Only events of the meeting with this id."`

@@ -28,6 +28,9 @@ type ProsodyConfig struct {
 	// KeepPoolOut lets only the site's own services into the brewery, as
 	// docker-jitsi-meet does, and not usher.
 	KeepPoolOut bool
+	// Certificates is a folder with certificates and keys to show in place of
+	// those made here, as a site may give docker-jitsi-meet's Prosody. Empty: none.
+	Certificates string
 	// LogLevel is Prosody's: debug, info (default), warn or error.
 	LogLevel string
 }
@@ -51,7 +54,11 @@ func StartProsody(ctx context.Context, dir string, cfg ProsodyConfig) (*Prosody,
 	if err != nil {
 		return nil, fmt.Errorf("start prosody: %w", err)
 	}
-	if err := writeSite(dir); err != nil {
+	err = writeSite(dir)
+	if err == nil && cfg.Certificates != "" {
+		err = copyFiles(filepath.Join(dir, "certs"), cfg.Certificates)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("start prosody: write its folder: %w", err)
 	}
 	p := &Prosody{CAFile: caFile(dir)}
@@ -106,6 +113,21 @@ func environment(dir string, cfg ProsodyConfig, ports []int) []string {
 		env = append(env, "PROSODY_RESERVATION_REST_BASE_URL="+cfg.ReservationURL)
 	}
 	return env
+}
+
+// copyFiles copies the files of a folder into another one, over those there.
+func copyFiles(to, from string) error {
+	entries, err := os.ReadDir(from)
+	for _, entry := range entries {
+		var data []byte
+		if data, err = os.ReadFile(filepath.Join(from, entry.Name())); err == nil {
+			err = os.WriteFile(filepath.Join(to, entry.Name()), data, 0o600) //nolint:gosec // both folders are the caller's own
+		}
+		if err != nil {
+			break
+		}
+	}
+	return err
 }
 
 // writeSite puts everything that Prosody reads into dir.

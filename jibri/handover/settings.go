@@ -36,7 +36,7 @@ var recorderName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // Settings are those of `usher finalize`.
 type Settings struct {
-	URL            string        `name:"url" help:"Where usher's API is, such as http://usher.internal:8080."`
+	URL            string        `name:"url" help:"Where usher's API is, such as http://usher.internal:8480."`
 	Recorder       string        `placeholder:"HOSTNAME" help:"Name of this recorder; usher has its secret under it."`
 	RecorderSecret config.Secret `help:"Signs what is told to usher."`
 	SpoolDir       string        `default:"/var/lib/usher/spool" help:"Directory for what is still to be done, and the log of it. It must survive a restart."`
@@ -61,7 +61,7 @@ func (s Settings) Check() error {
 	var problems []error
 	wrong := func(format string, args ...any) { problems = append(problems, fmt.Errorf(format, args...)) }
 	if u, err := url.Parse(s.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-		wrong("url must be where usher's API is, such as http://usher.internal:8080")
+		wrong("url must be where usher's API is, such as http://usher.internal:8480")
 	}
 	if !recorderName.MatchString(s.Recorder) {
 		wrong("recorder must be 1 to 64 of A-Z a-z 0-9 . _ -, not %q", s.Recorder)

@@ -62,7 +62,7 @@ func TestSettings(t *testing.T) {
 		"handover":        {func(s *Settings) { s.HandOver = "ftp" }, "handover must be"},
 		"no target":       {func(s *Settings) { s.HandOver, s.TargetDir = Move, "" }, "target-dir"},
 		"no bucket":       {func(s *Settings) { s.HandOver = S3 }, "s3-bucket"},
-		"two at the time": {func(s *Settings) { s.URL, s.HandOver = "", "ftp" }, "url must be where usher's API is, such as http://usher.internal:8080\nhandover"},
+		"two at the time": {func(s *Settings) { s.URL, s.HandOver = "", "ftp" }, "url must be where usher's API is, such as http://usher.internal:8480\nhandover"},
 	} {
 		s := good
 		tt.change(&s)
