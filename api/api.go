@@ -150,7 +150,7 @@ func New(cfg Config) (http.Handler, error) {
 
 	mux := http.NewServeMux()
 	m := newMetrics(cfg.Metrics)
-	ring := &keyring{configured: keys, store: cfg.Store}
+	ring := &keyring{configured: keys, store: cfg.Store, log: cfg.Log}
 	seals := newSeals(cfg.SealSecret)
 	archive := &files{
 		store: cfg.Files, reads: cfg.Store, commands: cfg.Commands, seals: seals,

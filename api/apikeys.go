@@ -71,8 +71,7 @@ func (v *v1) createAPIKey(ctx context.Context, in *struct{ Body newAPIKey }) (*o
 }
 
 func (v *v1) listAPIKeys(ctx context.Context, _ *struct{}) (*page[APIKey], error) {
-	v.keys.forget()
-	keys, err := v.keys.all(ctx)
+	keys, err := v.keys.load(ctx)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}
@@ -81,8 +80,7 @@ func (v *v1) listAPIKeys(ctx context.Context, _ *struct{}) (*page[APIKey], error
 }
 
 func (v *v1) revokeAPIKey(ctx context.Context, in *ByID) (*struct{}, error) {
-	v.keys.forget()
-	keys, err := v.keys.all(ctx)
+	keys, err := v.keys.load(ctx)
 	if err != nil {
 		return nil, v.fail(ctx, err)
 	}

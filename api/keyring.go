@@ -7,7 +7,8 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
-	"fmt"
+	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,11 +18,11 @@ import (
 
 const (
 	// KeyCacheLife is how long a key that was revoked through another process
-	// still opens this one, at most. All keys are read at once, so a flood of
-	// wrong ones costs the store nothing more.
+	// still opens this one, at most, counted from the store's answer. All keys are
+	// read at once, so a flood of wrong ones costs the store nothing more.
 	KeyCacheLife = 5 * time.Second
-	// keyRetry is the wait before the keys are read again after that failed;
-	// meanwhile those known before go on to count.
+	// keyRetry is the wait before the keys are read again once the store has
+	// failed; meanwhile those known before go on to count.
 	keyRetry = time.Second
 	// keyMark begins every key, so that scanners recognise one that leaked.
 	keyMark = "usk_"
@@ -67,10 +68,21 @@ func newKey(name string, scopes []Scope, now time.Time) (k storedKey, text strin
 type keyring struct {
 	configured credentials // by configuration; they may do everything
 	store      KeyStore
+	log        *slog.Logger
 
-	mu    sync.Mutex
-	byID  map[string]storedKey // nil before they were first read
-	until time.Time            // they are read again after that
+	mu         sync.Mutex           // never held while the store is asked
+	byID       map[string]storedKey // nil before they were first read
+	until      time.Time            // they are read again after that
+	reading    *keyRead             // nil while nobody reads
+	unreadable string               // slots that were logged
+}
+
+// keyRead is one read of the keys. Everybody who asks meanwhile gets its
+// outcome, so a store that is slow to fail is waited for once.
+type keyRead struct {
+	done chan struct{} // closed once the rest is set
+	keys map[string]storedKey
+	err  error
 }
 
 // find returns who a bearer token belongs to; nobody: ok is false. Only keys
@@ -108,38 +120,86 @@ func (k *keyring) holds(ctx context.Context, c caller) bool {
 	return known || err != nil
 }
 
-// all returns the keys by id, as of the last KeyCacheLife.
+// all returns the keys by id, as of the last KeyCacheLife. While the store is
+// away it returns those known before; it fails when there are none.
 func (k *keyring) all(ctx context.Context) (map[string]storedKey, error) {
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	now := time.Now()
-	if now.Before(k.until) && k.byID != nil {
+	if k.byID != nil && time.Now().Before(k.until) {
+		defer k.mu.Unlock()
 		return k.byID, nil
 	}
+	read := k.reading
+	if read != nil {
+		k.mu.Unlock()
+		select {
+		case <-read.done:
+			return read.keys, read.err
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	read = &keyRead{done: make(chan struct{})}
+	k.reading = read
+	k.mu.Unlock()
+	k.read(ctx, read)
+	return read.keys, read.err
+}
+
+// read asks the store on behalf of everybody who waits for r, so it goes on
+// when the one who asked first is gone. The store's own timeouts bound it.
+func (k *keyring) read(ctx context.Context, r *keyRead) {
+	defer close(r.done)
+	keys, err := k.load(context.WithoutCancel(ctx))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	life := KeyCacheLife
+	if err != nil && k.byID != nil {
+		// A revoked key may pass here, but handlers need the store, which is away.
+		keys, err, life = k.byID, nil, keyRetry
+	}
+	r.keys, r.err = keys, err
+	if k.reading != r {
+		return // forgotten meanwhile: what was read may be out of date
+	}
+	k.reading = nil
+	if err == nil {
+		k.byID, k.until = keys, time.Now().Add(life)
+	}
+}
+
+// load returns the keys as they are in the store now, by id. What cannot be
+// read is left out, and logged when that changes.
+func (k *keyring) load(ctx context.Context) (map[string]storedKey, error) {
 	bySlot, err := k.store.APIKeys(ctx)
 	if err != nil {
-		if k.byID == nil {
-			return nil, err
-		}
-		// Whoever gets in on a key that was just revoked finds the store away.
-		k.until = now.Add(keyRetry)
-		return k.byID, nil
+		return nil, err
 	}
 	byID := map[string]storedKey{}
+	var unreadable []string
 	for slot, raw := range bySlot {
 		key := storedKey{slot: slot, raw: raw}
-		if err := json.Unmarshal(raw, &key); err != nil {
-			return nil, fmt.Errorf("read API key in slot %s: %w", slot, err)
+		if json.Unmarshal(raw, &key) != nil || !strings.HasPrefix(key.ID, "key_") {
+			unreadable = append(unreadable, slot)
+			continue
 		}
 		byID[key.ID] = key
 	}
-	k.byID, k.until = byID, now.Add(KeyCacheLife)
+	slices.Sort(unreadable)
+	slots := strings.Join(unreadable, " ")
+	k.mu.Lock()
+	news := slots != k.unreadable
+	k.unreadable = slots
+	k.mu.Unlock()
+	if news && slots != "" {
+		k.log.Error("stored API keys cannot be read and open nothing; all others go on to count", "slots", slots)
+	}
 	return byID, nil
 }
 
-// forget makes the next look at the keys go to the store.
+// forget makes the next look at the keys go to the store, and not into a read
+// that began before.
 func (k *keyring) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.until = time.Time{}
+	k.until, k.reading = time.Time{}, nil
 }
