@@ -87,7 +87,7 @@ func (s *stream) sameSender(to, from string) bool {
 }
 
 // decode reads the payload of a result into reply, which may be nil; an error
-// becomes a [stanza.Error]. A result without payload leaves reply as it is.
+// becomes an [ErrorAnswer]. A result without payload leaves reply as it is.
 func (a answer) decode(ns string, reply any) error {
 	d := xml.NewDecoder(io.MultiReader(strings.NewReader(streamHeader(ns)), bytes.NewReader(a.raw)))
 	_, _ = d.Token() // the stream's header
@@ -115,10 +115,28 @@ func (a answer) decode(ns string, reply any) error {
 	}
 }
 
-// decodeError finds the <error/> among the children of an answer (RFC 6120
-// §8.3.2); what cannot be read is an undefined condition.
-func decodeError(d *xml.Decoder) error {
-	e := stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}
+// ErrorAnswer is an error answer to a request. It wraps its [stanza.Error].
+type ErrorAnswer struct {
+	Stanza stanza.Error
+	// Payload is the request's payload where the answer hands it back, which is
+	// up to who answers (RFC 6120 §8.3.1): Smack does, so Jicofo and Jibri, and
+	// Prosody does not.
+	Payload xml.Name
+}
+
+func (e ErrorAnswer) Error() string { return e.Stanza.Error() }
+
+// Unwrap returns the stanza error.
+func (e ErrorAnswer) Unwrap() error { return e.Stanza }
+
+// HandsBack reports whether the answer hands back a request with that payload.
+func (e ErrorAnswer) HandsBack(payload xml.Name) bool { return e.Payload == payload }
+
+// decodeError reads the children of an error answer: the <error/> (RFC 6120
+// §8.3.2) and perhaps the request's payload, in any order. What cannot be read
+// is an undefined condition.
+func decodeError(d *xml.Decoder) ErrorAnswer {
+	e := ErrorAnswer{Stanza: stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}}
 	for {
 		tok, err := d.Token()
 		if err != nil {
@@ -126,37 +144,49 @@ func decodeError(d *xml.Decoder) error {
 		}
 		switch t := tok.(type) {
 		case xml.StartElement:
-			if t.Name.Local != "error" {
-				if d.Skip() != nil {
-					return e
-				}
-				continue
+			if t.Name.Local == "error" {
+				err = readStanzaError(d, t, &e.Stanza)
+			} else {
+				e.Payload = t.Name
+				err = d.Skip()
 			}
-			var x struct {
-				Type       string `xml:"type,attr"`
-				Text       string `xml:"urn:ietf:params:xml:ns:xmpp-stanzas text"`
-				Conditions []struct {
-					XMLName xml.Name
-				} `xml:",any"`
-			}
-			if d.DecodeElement(&x, &t) != nil {
+			if err != nil {
 				return e
 			}
-			e.Type = stanza.ErrorType(x.Type)
-			if x.Text != "" {
-				e.Text = map[string]string{"": x.Text}
-			}
-			for _, c := range x.Conditions {
-				if c.XMLName.Space == stanza.NSError {
-					e.Condition = stanza.Condition(c.XMLName.Local)
-					break
-				}
-			}
-			return e
 		case xml.EndElement:
 			return e
 		}
 	}
+}
+
+// readStanzaError decodes an <error/> into e, which stays as it is on an error.
+// Text is read in any namespace: Smack leaves out the one that RFC 6120 §8.3.2
+// asks for.
+func readStanzaError(d *xml.Decoder, start xml.StartElement, e *stanza.Error) error {
+	var x struct {
+		Type       string   `xml:"type,attr"`
+		Texts      []string `xml:"text"`
+		Conditions []struct {
+			XMLName xml.Name
+		} `xml:",any"`
+	}
+	if err := d.DecodeElement(&x, &start); err != nil {
+		return err
+	}
+	e.Type = stanza.ErrorType(x.Type)
+	for _, text := range x.Texts {
+		if text != "" {
+			e.Text = map[string]string{"": text}
+			break
+		}
+	}
+	for _, c := range x.Conditions {
+		if c.XMLName.Space == stanza.NSError {
+			e.Condition = stanza.Condition(c.XMLName.Local)
+			break
+		}
+	}
+	return nil
 }
 
 // Request is an IQ get or set that waits for our answer.
@@ -171,18 +201,20 @@ type Request struct {
 // from any goroutine, and reports only whether the answer was queued, on the
 // stream that the request came on: [ErrDown] once that has ended.
 // It blocks while the queue is full, which the write deadline bounds.
-func (r Request) Result(payload any) error { return r.answer("result", payload) }
+func (r Request) Result(payload any) error { return r.Answer("result", payload) }
 
 // Error answers the request with a stanza error (RFC 6120 §8.3). Otherwise it
 // is like [Request.Result].
-func (r Request) Error(e stanza.Error) error { return r.answer("error", e) }
+func (r Request) Error(e stanza.Error) error { return r.Answer("error", e) }
 
-func (r Request) answer(typ string, payload any) error {
+// Answer answers the request with what Result and Error cannot say; typ is
+// result or error. Otherwise it is like [Request.Result].
+func (r Request) Answer(typ string, payload ...any) error {
 	from := ""
 	if r.stream.link.kind == kindComponent {
 		from = r.To
 	}
-	return r.stream.send(context.Background(), "iq", from, r.From, typ, r.ID, payload)
+	return r.stream.send(context.Background(), "iq", from, r.From, typ, r.ID, payload...)
 }
 
 // handleIQ answers a request or hands it over. For an answer it returns what

@@ -49,9 +49,10 @@ func (s *Sender) Send(ctx context.Context, kind, to, typ string, payload ...any)
 }
 
 // IQ sends a request and blocks for its answer until ctx ends, whose cause is
-// then returned. typ is get or set. The answer's payload is decoded into reply, which may be nil. An error
-// answer comes back as [stanza.Error] (use errors.As), the stream's end as
-// [ErrDown]; whether the request was carried out is then unknown.
+// then returned. typ is get or set. The answer's payload is decoded into reply,
+// which may be nil. An error answer comes back as [ErrorAnswer] (use errors.As,
+// also for the stanza.Error in it), the stream's end as [ErrDown]; whether the
+// request was carried out is then unknown.
 //
 // Only the addressee's own answer counts (RFC 6120 §8.2.3): anybody may send
 // us an IQ with an id that they have guessed.

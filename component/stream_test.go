@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -193,6 +194,10 @@ func TestErrorAnswersAreReadLeniently(t *testing.T) {
 			stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound}},
 		{"by what is no JID", "<error by='@@' type='wait'><room xmlns='urn:other'/><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
 			stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}},
+		{"text without a namespace of its own", "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xml:lang='en'>Unknown session</text></error>",
+			stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: map[string]string{"": "Unknown session"}}},
+		{"text in two languages", "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text/><text xml:lang='en'>over</text><text xml:lang='de'>vorbei</text></error>",
+			stanza.Error{Type: stanza.Cancel, Condition: stanza.Gone, Text: map[string]string{"": "over"}}},
 		{"nothing", "", stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}},
 		{"empty error", "<error/>", stanza.Error{Condition: stanza.UndefinedCondition}},
 	}
@@ -214,6 +219,49 @@ func TestErrorAnswersAreReadLeniently(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestAnswerOfJicofo reads what a real Jicofo answered: its words, and the
+// request that it hands back, which tells its answer from the server's own.
+func TestAnswerOfJicofo(t *testing.T) {
+	capture, err := os.ReadFile("testdata/stop-after-jicofo-restart.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(string(capture)), "\n")
+	var jicofo element
+	if err := xml.Unmarshal([]byte(strings.TrimPrefix(lines[len(lines)-1], "SEND: ")), &jicofo); err != nil || jicofo.Type != "error" {
+		t.Fatalf("the capture's last stanza is of type %q: %v", jicofo.Type, err)
+	}
+	request := xml.Name{Space: "http://jitsi.org/protocol/jibri", Local: "jibri"}
+	for _, tt := range []struct {
+		name, inner, text string
+		handsBack         bool
+	}{
+		{"Jicofo", jicofo.Inner, "Unknown session", true},
+		{"Jicofo, in another order", "<jibri xmlns='http://jitsi.org/protocol/jibri'/><error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>", "", true},
+		{"Prosody", "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'>Recipient not in room</text></error>", "Recipient not in room", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, newServer(), nil)
+				p := <-b.peers
+				synctest.Wait()
+				failed := make(chan error, 1)
+				go func() { failed <- b.link.As("ctl@usher.test").IQ(t.Context(), "a@b.test/focus", "set", payload{}, nil) }()
+				req := <-p.in
+				p.send(fmt.Sprintf("<iq type='error' from='a@b.test/focus' to='ctl@usher.test' id='%s'>%s</iq>", req.ID, tt.inner))
+				var got component.ErrorAnswer
+				if err := <-failed; !errors.As(err, &got) {
+					t.Fatalf("IQ = %v, want an error answer", err)
+				}
+				if got.Stanza.Condition != stanza.ItemNotFound || got.Stanza.Text[""] != tt.text || got.HandsBack(request) != tt.handsBack {
+					t.Errorf("got %s %q, request handed back: %v; want item-not-found %q %v",
+						got.Stanza.Condition, got.Stanza.Text[""], got.HandsBack(request), tt.text, tt.handsBack)
+				}
+			})
+		})
+	}
 }
 
 func TestRequestGivesUpWithItsContext(t *testing.T) {
