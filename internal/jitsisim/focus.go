@@ -246,31 +246,32 @@ func (f *Focus) dropConferences() {
 func (f *Focus) onRequest(r component.Request) {
 	var request conferenceRequest
 	if err := r.Decode(&request); err != nil || request.Room == "" {
-		_ = r.Error(stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest})
+		refuse(r, nil, stanza.BadRequest, "")
 		return
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.request(r, request.Room)
+	f.request(r, request)
 }
 
 // request is onRequest with f.mu held.
-func (f *Focus) request(r component.Request, room string) {
+func (f *Focus) request(r component.Request, q conferenceRequest) {
+	room := q.Room
 	c := f.conferences[room]
 	switch {
 	case f.closing || !f.roomsUp:
-		_ = r.Error(stanza.Error{Type: stanza.Wait, Condition: stanza.InternalServerError})
+		refuse(r, q, stanza.InternalServerError, "")
 	case c == nil:
 		c = newConference(f, room)
 		f.conferences[room] = c
 		f.invitations[room] = nil
-		f.effects.Go(func() { f.answer(r, room, c.join()) })
+		f.effects.Go(func() { f.answer(r, q, c.join()) })
 	case c.leaving:
 		f.effects.Go(func() {
 			<-c.ctx.Done()
 			f.mu.Lock()
 			defer f.mu.Unlock()
-			f.request(r, room)
+			f.request(r, q)
 		})
 	default:
 		c.restartTimer()
@@ -278,17 +279,17 @@ func (f *Focus) request(r component.Request, room string) {
 	}
 }
 
-func (f *Focus) answer(r component.Request, room string, err error) {
+func (f *Focus) answer(r component.Request, q conferenceRequest, err error) {
 	if err == nil {
-		_ = r.Result(f.readiness(room, true))
+		_ = r.Result(f.readiness(q.Room, true))
 		return
 	}
-	f.cfg.Site.log().Warn("focus cannot enter a room", "room", room, "err", err)
+	f.cfg.Site.log().Warn("focus cannot enter a room", "room", q.Room, "err", err)
 	condition := stanza.InternalServerError
 	if refused, ok := errors.AsType[*RefusedError](err); ok {
 		condition = stanza.Condition(refused.Condition)
 	}
-	_ = r.Error(stanza.Error{Type: stanza.Cancel, Condition: condition})
+	refuse(r, q, condition, "")
 }
 
 func (f *Focus) readiness(room string, ready bool) conferenceRequest {

@@ -33,7 +33,7 @@ type session struct {
 func (f *Focus) onJibri(r component.Request) {
 	var q jibriIQ
 	if err := r.Decode(&q); err != nil {
-		_ = r.Error(stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest})
+		refuse(r, nil, stanza.BadRequest, "")
 		return
 	}
 	room, nick, _ := strings.Cut(r.From, "/")
@@ -53,42 +53,34 @@ func (f *Focus) onJibri(r component.Request) {
 	}
 	switch {
 	case m == nil || f.brewery.address == "":
-		refuse(r, stanza.ItemNotFound, "")
+		refuse(r, q, stanza.ItemNotFound, "")
 	case m.role == visitor && !f.cfg.NoModeratorChecks:
-		refuse(r, stanza.Forbidden, "")
+		refuse(r, q, stanza.Forbidden, "")
 	case m.role < moderator && !f.cfg.NoModeratorChecks:
-		refuse(r, stanza.NotAllowed, "")
+		refuse(r, q, stanza.NotAllowed, "")
 	case q.Action == "start":
 		c.startRecording(r, q)
 	case q.Action == "stop" && c.session == nil:
-		refuse(r, stanza.ItemNotFound, "Unknown session")
+		refuse(r, q, stanza.ItemNotFound, "Unknown session")
 	case q.Action == "stop":
 		_ = r.Result(nil)
 		c.stopRecording(r.From)
 	default:
-		refuse(r, stanza.BadRequest, "")
+		refuse(r, q, stanza.BadRequest, "")
 	}
-}
-
-func refuse(r component.Request, c stanza.Condition, text string) {
-	e := stanza.Error{Type: stanza.Cancel, Condition: c}
-	if text != "" {
-		e.Text = map[string]string{"": text}
-	}
-	_ = r.Error(e)
 }
 
 // startRecording answers once a Jibri has accepted, or none does.
 func (c *conference) startRecording(r component.Request, q jibriIQ) {
 	switch {
 	case c.session != nil:
-		refuse(r, stanza.UnexpectedRequest, "Recording or live streaming is already enabled")
+		refuse(r, q, stanza.UnexpectedRequest, "Recording or live streaming is already enabled")
 		return
 	case (q.Mode == "stream") != (q.Stream != "") || q.Mode != "stream" && q.Mode != "file":
-		refuse(r, stanza.BadRequest, "")
+		refuse(r, q, stanza.BadRequest, "")
 		return
 	case len(c.focus.brewery.jibris) == 0:
-		refuse(r, stanza.ServiceUnavailable, "no Jibris available")
+		refuse(r, q, stanza.ServiceUnavailable, "no Jibris available")
 		return
 	}
 	var id [16]byte
@@ -103,7 +95,7 @@ func (c *conference) startRecording(r component.Request, q jibriIQ) {
 			if c.session == s {
 				c.session = nil
 			}
-			refuse(r, condition, text)
+			refuse(r, q, condition, text)
 			return
 		}
 		_ = r.Result(jibriIQ{Session: s.id})

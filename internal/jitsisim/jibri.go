@@ -265,7 +265,7 @@ func (j *Jibri) report(busy, health string) {
 func (j *Jibri) onJibri(r component.Request) {
 	var q jibriIQ
 	if err := r.Decode(&q); err != nil {
-		refuse(r, stanza.BadRequest, "")
+		refuse(r, nil, stanza.BadRequest, "")
 		return
 	}
 	j.mu.Lock()
@@ -281,7 +281,7 @@ func (j *Jibri) onJibri(r component.Request) {
 	case q.Action == "stop":
 		_ = r.Result(jibriIQ{Status: "off"})
 	case q.Action != "start":
-		refuse(r, stanza.BadRequest, "")
+		refuse(r, q, stanza.BadRequest, "")
 	case j.conduct == Silent:
 	case j.conduct == SaysBusy, j.job != nil:
 		_ = r.Result(jibriIQ{Status: "off", Failure: "busy", Retry: "true"})
