@@ -164,17 +164,16 @@ func (d *Desk) Queue() []meeting.Recording {
 // Recordings go on.
 func (d *Desk) Run(ctx context.Context) error {
 	defer d.calls.Wait()
+	alarm := time.NewTimer(0)
+	defer alarm.Stop()
 	for {
-		next := d.turn(ctx, time.Now())
-		var alarm <-chan time.Time
-		if !next.IsZero() {
-			timer := time.NewTimer(time.Until(next))
-			defer timer.Stop()
-			alarm = timer.C
+		alarm.Stop()
+		if next := d.turn(ctx, time.Now()); !next.IsZero() {
+			alarm.Reset(time.Until(next))
 		}
 		select {
 		case <-d.wake:
-		case <-alarm:
+		case <-alarm.C:
 		case <-ctx.Done():
 			return nil
 		}

@@ -3,6 +3,7 @@ package jibri_test
 import (
 	"context"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -240,6 +241,37 @@ func TestForgetfulFocus(t *testing.T) {
 		wantState(t, s, "standup", meeting.RecordingProcessing)
 		if !slices.Equal(s.kicked, []string{"recorder"}) {
 			t.Errorf("put out %v, want the recorder", s.kicked)
+		}
+	})
+}
+
+// TestDeskKeepsNothingOfATurn looks at the memory that thousands of turns leave
+// behind, each of which waits for something that is due later.
+func TestDeskKeepsNothingOfATurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 1, true)
+		s.answer = func(context.Context, string, string) error { return stanza.Error{Condition: stanza.ItemNotFound} }
+		m := s.live(t, "standup")
+		s.record(t, m)
+		time.Sleep(100 * time.Millisecond)
+		m, _ = s.tracker.Room("standup")
+		if _, from, ok := m.ToStart(); !ok || !from.After(time.Now()) {
+			t.Fatalf("to be started: %v, from %v on; want it to be later", ok, from)
+		}
+		objects := func() uint64 {
+			runtime.GC()
+			var mem runtime.MemStats
+			runtime.ReadMemStats(&mem)
+			return mem.HeapObjects
+		}
+		const turns = 10_000
+		before := objects()
+		for range turns {
+			s.desk.Work(m)
+			synctest.Wait()
+		}
+		if grown := int64(objects()) - int64(before); grown > turns/10 {
+			t.Errorf("%d turns left %d objects behind, want next to none", turns, grown)
 		}
 	})
 }
