@@ -320,3 +320,31 @@ func TestNeverReady(t *testing.T) {
 		}
 	})
 }
+
+// TestServerAnswersForTheFocus has a stop answered by Prosody, which says that
+// the focus is not in the room and hands no request back: that is no word about
+// the recording, so it is asked again, and nobody is put out on its account.
+func TestServerAnswersForTheFocus(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 1, false)
+		s.record(t, s.live(t, "standup"))
+		time.Sleep(2 * time.Second)
+		r := wantState(t, s, "standup", meeting.RecordingOn)
+		s.tracker.Observe("standup", time.Now(), meeting.Seen{Occupant: meeting.Occupant{
+			Nick: "recorder", Kind: meeting.KindRecorder, Role: meeting.RoleModerator, Recording: r.JibriSession,
+		}})
+		var asked atomic.Int32
+		s.mu.Lock()
+		s.answer = func(context.Context, string, string) error {
+			asked.Add(1)
+			return stanza.Error{Condition: stanza.ItemNotFound, Text: map[string]string{"": "Unknown session"}}
+		}
+		s.mu.Unlock()
+		s.stop(t, "standup")
+		time.Sleep(5 * time.Second)
+		wantState(t, s, "standup", meeting.RecordingStopping)
+		if len(s.kicked) > 0 || asked.Load() < 2 {
+			t.Errorf("asked %d times to stop and put out %v, want it asked again and nobody put out", asked.Load(), s.kicked)
+		}
+	})
+}

@@ -27,9 +27,13 @@ var errNoAnswer = errors.New("jibri: no answer from the focus")
 type Stream interface {
 	// Send queues a presence or message.
 	Send(ctx context.Context, kind, to, typ string, payload ...any) error
-	// IQ blocks for the answer; an error answer is a mellium stanza.Error.
+	// IQ blocks for the answer; an error answer wraps a mellium stanza.Error and
+	// has a method HandsBack that tells whether it hands the request back.
 	IQ(ctx context.Context, to, typ string, payload, reply any) error
 }
+
+// commandName is the name of a command on the wire.
+var commandName = xml.Name{Space: "http://jitsi.org/protocol/jibri", Local: "jibri"}
 
 // command is a request to the focus (jitsi-xmpp-extensions, JibriIq).
 type command struct {
@@ -87,12 +91,15 @@ func (f focus) start(ctx context.Context, r meeting.Recording) (session string, 
 }
 
 // stop asks for the end of the room's recording and blocks for at most
-// stopPatience. unknown means that the focus knows of none. Otherwise its
+// stopPatience. unknown means that the focus knows of none: it hands the request
+// back with item-not-found, which Prosody, answering for a focus that is not in
+// the room, does not. Its words do not count. Otherwise the focus's
 // presence is what tells of the end; an error is a reason to ask again.
 func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
 	err = f.ask(ctx, stopPatience, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
 	var e stanza.Error
-	if errors.As(err, &e) && e.Condition == stanza.ItemNotFound && text(e) == "Unknown session" {
+	var answer interface{ HandsBack(payload xml.Name) bool }
+	if errors.As(err, &e) && e.Condition == stanza.ItemNotFound && errors.As(err, &answer) && answer.HandsBack(commandName) {
 		return true, nil
 	}
 	return false, err

@@ -250,6 +250,14 @@ func (s *site) focusStarts(room string) (string, error) {
 	return session, nil
 }
 
+// unknownSession is what Jicofo answers to the stop of a recording that it knows
+// nothing of: it hands the request back (component.ErrorAnswer).
+type unknownSession struct{}
+
+func (unknownSession) Error() string           { return "Unknown session" }
+func (unknownSession) Unwrap() error           { return stanza.Error{Condition: stanza.ItemNotFound} }
+func (unknownSession) HandsBack(xml.Name) bool { return true }
+
 func (s *site) focusStops(room string) error {
 	s.mu.Lock()
 	s.stops++
@@ -264,7 +272,7 @@ func (s *site) focusStops(room string) error {
 	blind := s.blind
 	s.mu.Unlock()
 	if session == "" {
-		return stanza.Error{Condition: stanza.ItemNotFound, Text: map[string]string{"": "Unknown session"}}
+		return unknownSession{}
 	}
 	s.tracker.Observe(room, time.Now(), meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: session, Status: "off"}})
 	time.AfterFunc(2*time.Second, func() { // the hook of the recorder's host
