@@ -12,7 +12,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: packages build ## show a whole meeting on this machine, then stay up until Ctrl-C
-	./bin/usher demo $(ARGS)
+	./bin/usher-lab demo $(ARGS)
 
 test: packages ## run every test, with the race detector, against real Prosody and Redis
 	@scripts/debian-packages.sh python3 nodejs npm chromium # what the examples need
@@ -32,10 +32,10 @@ fuzz: ## run each fuzz test for FUZZTIME (30s)
 	done
 
 bench: packages build ## print the figures of docs/benchmarks.md, one JSON line each
-	@./bin/usher bench $(ARGS)
+	@./bin/usher-lab bench $(ARGS)
 
-build: ## build the program into bin/
-	@$(GO) build -trimpath -o bin/usher ./cmd/usher
+build: ## build the programs into bin/
+	@$(GO) build -trimpath -o bin/ ./cmd/...
 
 packages:
 	@scripts/debian-packages.sh prosody redis-server gcc

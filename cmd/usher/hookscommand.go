@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/internal/app"
 	"usher/meeting"
 	"usher/store"
 	"usher/webhook"
@@ -60,7 +61,7 @@ func listenForHooks(ctx context.Context, ln net.Listener, secret config.Secret, 
 		_, _ = io.WriteString(out, printable(fmt.Sprintf(format, args...)))
 	}
 	seen := map[string]bool{}
-	in, err := newInbox(string(secret), func(body []byte, at time.Time) {
+	in, err := webhook.NewInbox(string(secret), func(body []byte, at time.Time) {
 		var n meeting.Notice
 		if err := json.Unmarshal(body, &n); err != nil {
 			show("verified, but no event: %v\n", err)
@@ -77,12 +78,12 @@ func listenForHooks(ctx context.Context, ln net.Listener, secret config.Secret, 
 		seen[n.ID] = true
 		mu.Unlock()
 		show("%s  %-20s  %s  seq %-4d  %s  %.1f ms%s\n", at.UTC().Format("15:04:05.000"), n.Type, n.ID, n.Seq, n.MeetingID,
-			milliseconds(at.Sub(n.Timestamp.Time)), again)
+			float64(at.Sub(n.Timestamp.Time).Microseconds())/1000, again)
 	}, func(err error) { show("%s  refused: %v\n", time.Now().UTC().Format("15:04:05.000"), err) })
 	if err != nil {
 		return errors.Join(err, ln.Close())
 	}
-	return serveHTTP(ctx, ln, in, slog.New(slog.DiscardHandler))
+	return app.ServeHTTP(ctx, ln, in, slog.New(slog.DiscardHandler))
 }
 
 // webhooksTestCommand is `usher webhooks test`.

@@ -92,7 +92,7 @@ func TestWebhooksOverKills(t *testing.T) {
 	t.Parallel()
 	r := &receipts{bodies: map[string]string{}, last: map[string]int64{}}
 	secret := string(webhook.NewSecret().Key)
-	in, err := newInbox(secret, r.note, r.refused)
+	in, err := webhook.NewInbox(secret, r.note, r.refused)
 	must(t, err)
 	receiver := httptest.NewServer(in)
 	defer receiver.Close()

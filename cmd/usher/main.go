@@ -9,22 +9,20 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/alecthomas/kong"
 
 	"usher/config"
+	"usher/internal/app"
 )
 
 type cli struct {
 	Serve    serveCommand    `cmd:"" help:"Run usher."`
-	Demo     demoCommand     `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
 	Finalize finalizeCommand `cmd:"" help:"Hand a finished recording over: what Jibri's finalize script calls."`
 	Token    tokenCommand    `cmd:"" help:"Make and examine the tokens that let people into rooms."`
 	Webhooks webhooksCommand `cmd:"" help:"Receive webhooks here, or try a receiver."`
 	Events   eventsCommand   `cmd:"" help:"Follow the events of a running usher."`
-	Bench    benchCommand    `cmd:"" hidden:""`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 
@@ -36,7 +34,7 @@ type serveCommand struct {
 
 // Run serves until a signal comes.
 func (c *serveCommand) Run(ctx context.Context, stderr io.Writer) error {
-	return serve(ctx, c.Config, newLog(stderr, c.LogLevel), nil)
+	return app.Run(ctx, c.Config, newLog(stderr, c.LogLevel), nil)
 }
 
 // versionCommand is `usher version`.
@@ -44,7 +42,7 @@ type versionCommand struct{}
 
 // Run prints the version.
 func (versionCommand) Run() error {
-	_, err := fmt.Println("usher", version())
+	_, err := fmt.Println("usher", app.Version())
 	return err
 }
 
@@ -83,19 +81,4 @@ func run(ctx context.Context, args []string, lookup func(string) (string, bool),
 
 func newLog(w io.Writer, level slog.Level) *slog.Logger {
 	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
-}
-
-// version returns what the Go toolchain recorded about this build.
-func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
-		}
-	}
-	return v + " " + info.GoVersion
 }

@@ -1,14 +1,6 @@
 package main
 
-import (
-	"context"
-	"log/slog"
-	"testing"
-	"time"
-
-	"usher/internal/stack"
-	"usher/store"
-)
+import "testing"
 
 // TestRedisAway proves that people may come and go while Redis is dead or
 // hangs: usher goes on listening, says what is wrong, refuses commands, and
@@ -77,29 +69,4 @@ func TestRedisEmptied(t *testing.T) {
 	}
 	must(t, cy.Leave(within(t)))
 	s.counts(2)
-}
-
-// TestOurRedisIsStartedAgain proves that the redis-server that usher started
-// itself comes back, with its data and at its address, when it dies.
-func TestOurRedisIsStartedAgain(t *testing.T) {
-	child, err := stack.StartRedis(t.Context(), t.TempDir())
-	must(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	kept := make(chan error, 1)
-	go func() { kept <- keepRedis(ctx, child, slog.New(slog.DiscardHandler)) }()
-	st, err := store.NewRedis(store.Config{URL: child.URL, Site: "main"})
-	must(t, err)
-	defer st.Close()
-	must(t, st.Ping(t.Context()))
-	died := child.PID()
-	child.Kill()
-	for st.Ping(t.Context()) != nil {
-		time.Sleep(10 * time.Millisecond)
-	}
-	if child.PID() == died {
-		t.Error("the same process answers after it was killed")
-	}
-	cancel()
-	must(t, <-kept)
-	must(t, child.Stop())
 }

@@ -8,8 +8,6 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -57,8 +55,7 @@ func newSite(t *testing.T, extra ...string) *scene {
 	must(t, err)
 	s.at = addresses{api: s.cfg.Listen, redis: s.redis.URL}
 	t.Cleanup(func() {
-		s.cancel()
-		if err := s.parts.Wait(); err != nil {
+		if err := s.site.StopUsher(); err != nil {
 			t.Errorf("a part of the site ended: %v", err)
 		}
 		s.prosody.Kill()
@@ -351,28 +348,6 @@ func within(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
-}
-
-// TestDemo proves that the demo's meeting is recorded whole and in order.
-func TestDemo(t *testing.T) {
-	t.Parallel()
-	dir := filepath.Join(t.TempDir(), "run")
-	var out bytes.Buffer
-	if err := demo(t.Context(), demoCommand{Once: true, Dir: dir}, &out); err != nil {
-		t.Fatalf("%v\n%s", err, out.String())
-	}
-	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
-	for _, line := range lines {
-		if strings.Contains(line, " in)") && !strings.Contains(line, ")  webhook ") {
-			t.Errorf("line %q does not end with the time to the webhook", line)
-		}
-	}
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "demo: ok people=3 ") || !strings.Contains(last, " webhooks=") || !strings.HasSuffix(last, " lost=0 reordered=0 recordings=2 available=2 queued=1") {
-		t.Errorf("last line %q, want demo: ok …", last)
-	}
-	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
-		t.Errorf("left behind: %v, %v", left, err)
-	}
 }
 
 func freeAddr(t testing.TB) string {

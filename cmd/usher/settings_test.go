@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/internal/app"
 )
 
 // TestWrongSettings proves that a setting which the server refuses is said
@@ -70,7 +71,7 @@ func TestTakenPortNamesItsSetting(t *testing.T) {
 				Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Whereby: config.Whereby{WherebyAddr: "127.0.0.1:0"},
 			}
 			set(&cfg, addr)
-			err := serve(t.Context(), cfg, newLog(io.Discard, 0), func(addresses) { t.Error("it listens") })
+			err := app.Run(t.Context(), cfg, newLog(io.Discard, 0), func(app.Addresses) { t.Error("it listens") })
 			if err == nil || !strings.HasPrefix(err.Error(), setting+": listen tcp") || !strings.Contains(err.Error(), addr) || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s=%s: %v; want it to name both, and %q", setting, addr, err, says)
 			}

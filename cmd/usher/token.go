@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"usher/config"
+	"usher/internal/app"
 	"usher/token"
 )
 
@@ -44,7 +45,7 @@ type tokenCreateCommand struct {
 func (c *tokenCreateCommand) Run() error { return c.create(os.Stdout, time.Now()) }
 
 func (c *tokenCreateCommand) create(out io.Writer, now time.Time) error {
-	issuer, err := newIssuer(c.Jitsi)
+	issuer, err := app.NewIssuer(c.Jitsi)
 	if err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ type tokenPublicCommand struct {
 func (c *tokenPublicCommand) Run() error { return c.write(os.Stdout) }
 
 func (c *tokenPublicCommand) write(out io.Writer) error {
-	key, err := readKey(c.Jitsi)
+	key, err := app.SigningKey(c.Jitsi)
 	if err != nil {
 		return err
 	}
@@ -106,10 +107,10 @@ type tokenInspectCommand struct {
 func (c *tokenInspectCommand) Run() error { return c.inspect(os.Stdin, os.Stdout, time.Now()) }
 
 func (c *tokenInspectCommand) inspect(in io.Reader, out io.Writer, now time.Time) error {
-	want := token.Expect{Site: jitsiSite(c.Jitsi), Room: c.Room}
+	want := token.Expect{Site: app.JitsiSite(c.Jitsi), Room: c.Room}
 	if c.MakesTokens() {
 		var err error
-		if want.Key, err = readKey(c.Jitsi); err != nil {
+		if want.Key, err = app.SigningKey(c.Jitsi); err != nil {
 			return err
 		}
 	}
@@ -182,44 +183,4 @@ func printable(s string) string {
 		}
 		return r
 	}, s)
-}
-
-// newIssuer returns the issuer of the site's tokens.
-func newIssuer(cfg config.Jitsi) (*token.Issuer, error) {
-	key, err := readKey(cfg)
-	if err != nil {
-		return nil, err
-	}
-	if cfg.JWTAppID == "" {
-		return nil, errors.New("jwt-app-id is missing")
-	}
-	return token.NewIssuer(jitsiSite(cfg), key)
-}
-
-func jitsiSite(cfg config.Jitsi) token.Site {
-	return token.Site{AppID: cfg.JWTAppID, Audience: cfg.JWTAudience, Domain: cfg.XMPPDomain}
-}
-
-func readKey(cfg config.Jitsi) (*token.Key, error) {
-	switch {
-	case cfg.JWTSecret != "" && cfg.JWTKeyFile != "":
-		return nil, errors.New("jwt-secret and jwt-key-file are both set: Prosody takes one algorithm")
-	case cfg.JWTSecret != "":
-		key, err := token.SecretKey(string(cfg.JWTSecret))
-		if err != nil {
-			return nil, fmt.Errorf("jwt-secret: %w", err)
-		}
-		return key, nil
-	case cfg.JWTKeyFile != "":
-		private, err := os.ReadFile(cfg.JWTKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("jwt-key-file: %w", err)
-		}
-		key, err := token.RSAKey(private)
-		if err != nil {
-			return nil, fmt.Errorf("jwt-key-file: %w", err)
-		}
-		return key, nil
-	}
-	return nil, errors.New("jwt-secret or jwt-key-file is missing: there is nothing to sign tokens with")
 }

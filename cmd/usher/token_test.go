@@ -18,6 +18,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"usher/config"
+	"usher/internal/app"
 	"usher/token"
 )
 
@@ -164,7 +165,7 @@ func TestInspectKeepsControlCharactersFromTheTerminal(t *testing.T) {
 // A secret that is too short is told before anything is started.
 func TestServeRefusesAShortSecret(t *testing.T) {
 	cfg := config.Config{Store: "memory", Jitsi: config.Jitsi{JWTAppID: "app", JWTSecret: "Sh0rt"}}
-	err := serve(context.Background(), cfg, newLog(os.Stderr, 0), func(addresses) { t.Error("it listens") })
+	err := app.Run(context.Background(), cfg, newLog(os.Stderr, 0), func(app.Addresses) { t.Error("it listens") })
 	if err == nil || !strings.Contains(err.Error(), "5 bytes, at least 32") {
 		t.Errorf("serve: %v, want the secret refused", err)
 	}

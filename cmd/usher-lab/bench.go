@@ -12,9 +12,10 @@ import (
 	"time"
 )
 
-// benchCommand is `usher bench`, for those who work on usher: it measures the
+// benchCommand is `usher-lab bench`, for those who work on usher: it measures the
 // figures of docs/benchmarks.md.
 type benchCommand struct {
+	usherFlag
 	Only       string `help:"Measure only what has a figure whose name begins so."`
 	CPUProfile string `name:"cpu-profile" help:"File for a CPU profile of usher during the replay."`
 }
@@ -22,12 +23,16 @@ type benchCommand struct {
 // Run prints each figure as a line of JSON on stdout, and what it is doing on
 // stderr. A figure over its budget is told, it is no error.
 func (c *benchCommand) Run(ctx context.Context, stderr io.Writer) error {
+	program, err := c.program()
+	if err != nil {
+		return err
+	}
 	dir, err := os.MkdirTemp("", "usher-bench-")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	b := &bench{dir: dir, progress: stderr, cpuProfile: c.CPUProfile, begin: time.Now()}
+	b := &bench{program: program, dir: dir, progress: stderr, cpuProfile: c.CPUProfile, begin: time.Now()}
 	var errs []error
 	for _, m := range measurements {
 		if !slices.ContainsFunc(m.budgets, func(x budget) bool { return strings.HasPrefix(x.name, c.Only) }) {
@@ -54,6 +59,7 @@ func (c *benchCommand) Run(ctx context.Context, stderr io.Writer) error {
 
 // bench is one run of the command.
 type bench struct {
+	program    string // the usher that is measured
 	dir        string // files of the servers; thrown away
 	progress   io.Writer
 	cpuProfile string

@@ -42,7 +42,7 @@ type fakePerson struct {
 }
 
 // usherAddress is where a component's occupant hears of a room.
-const usherAddress = labelledUser + "@" + stack.ComponentDomain + "/" + resource
+const usherAddress = "bot@" + stack.ComponentDomain + "/usher"
 
 // newFakeProsody listens on loopback; rooms are named room-0 and on. pool may
 // be nil.

@@ -11,6 +11,7 @@ import (
 
 	"usher/api"
 	"usher/internal/jitsisim"
+	"usher/internal/localsite"
 	"usher/meeting"
 )
 
@@ -21,9 +22,9 @@ const recordPatience = 30 * time.Second
 // playRecordings has two meetings recorded by one recorder, the second one as
 // soon as the first is done, and returns what came of it. It fails unless both
 // files can be had.
-func playRecordings(ctx context.Context, site *localSite, dir string, out io.Writer) (string, error) {
-	fmt.Fprintf(out, "\nOne recorder for two meetings. Jicofo and Jibri are simulated, the recorder's hook\nis this program; times are from one line to the next.\n\n")
-	jibri, err := site.startJibri(ctx, dir, "jibri-1", nil)
+func playRecordings(ctx context.Context, site *localsite.Site, dir string, out io.Writer) (string, error) {
+	fmt.Fprintf(out, "\nOne recorder for two meetings. Jicofo and Jibri are simulated, the recorder's hook\nis `usher finalize`; times are from one line to the next.\n\n")
+	jibri, err := site.StartJibri(ctx, dir, "jibri-1", nil)
 	if err != nil {
 		return "", err
 	}
@@ -31,7 +32,7 @@ func playRecordings(ctx context.Context, site *localSite, dir string, out io.Wri
 	p := &recordings{site: site, out: out, last: time.Now()}
 	err = p.until(ctx, "usher sees an idle recorder", func() (string, bool) {
 		var list api.RecorderList
-		err := site.call(ctx, "GET", "/v1/recorders", nil, &list)
+		err := site.Call(ctx, "GET", "/v1/recorders", nil, &list)
 		return "", err == nil && len(list.Data) == 1 && list.Data[0].Status == "idle"
 	})
 	if err != nil {
@@ -76,7 +77,7 @@ func playRecordings(ctx context.Context, site *localSite, dir string, out io.Wri
 
 // recordings follows those of the demo.
 type recordings struct {
-	site *localSite
+	site *localsite.Site
 	out  io.Writer
 	last time.Time
 }
@@ -84,13 +85,13 @@ type recordings struct {
 // meet makes a meeting that records itself and lets somebody in.
 func (p *recordings) meet(ctx context.Context, name string) (id string, who *jitsisim.Person, err error) {
 	var m meeting.MeetingInfo
-	err = p.site.call(ctx, "POST", "/v1/meetings", map[string]any{
+	err = p.site.Call(ctx, "POST", "/v1/meetings", map[string]any{
 		"name_prefix": name, "departure_timeout_s": 2, "recording": map[string]any{"trigger": "automatic"},
 	}, &m)
 	if err != nil {
 		return "", nil, err
 	}
-	who = jitsisim.NewPerson(p.site.sim, m.Room, name, "")
+	who = jitsisim.NewPerson(p.site.Sim, m.Room, name, "")
 	return m.ID, who, who.Join(ctx)
 }
 
@@ -132,7 +133,7 @@ func (p *recordings) is(ctx context.Context, title, id string, want meeting.Reco
 
 func (p *recordings) of(ctx context.Context, id string) ([]meeting.RecordingInfo, error) {
 	var list struct{ Data []meeting.RecordingInfo }
-	err := p.site.call(ctx, "GET", "/v1/meetings/"+id+"/recordings", nil, &list)
+	err := p.site.Call(ctx, "GET", "/v1/meetings/"+id+"/recordings", nil, &list)
 	return list.Data, err
 }
 
@@ -152,7 +153,7 @@ func (p *recordings) verdict(ctx context.Context, meetings ...string) (string, e
 			available++
 		}
 		var events struct{ Data []meeting.Notice }
-		if err := p.site.call(ctx, "GET", "/v1/events?limit=100&meeting_id="+id, nil, &events); err != nil {
+		if err := p.site.Call(ctx, "GET", "/v1/events?limit=100&meeting_id="+id, nil, &events); err != nil {
 			return "", err
 		}
 		for _, n := range events.Data {
@@ -171,7 +172,7 @@ func (p *recordings) verdict(ctx context.Context, meetings ...string) (string, e
 // download gets the file of a recording by a signed link.
 func (p *recordings) download(ctx context.Context, id string) error {
 	var link api.FileLink
-	if err := p.site.call(ctx, "GET", "/v1/recordings/"+id+"/download", nil, &link); err != nil {
+	if err := p.site.Call(ctx, "GET", "/v1/recordings/"+id+"/download", nil, &link); err != nil {
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link.URL, http.NoBody)

@@ -9,10 +9,13 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"usher/internal/localsite"
 )
 
-// demoCommand is `usher demo`.
+// demoCommand is `usher-lab demo`.
 type demoCommand struct {
+	usherFlag
 	Once bool   `help:"Stop after the meeting; exit 0 only if everything was recorded, in order."`
 	Dir  string `default:".run" help:"Folder for demo.env, and for a folder with the files of Prosody, Redis and usher."`
 }
@@ -23,6 +26,10 @@ func (c *demoCommand) Run(ctx context.Context) error {
 }
 
 func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
+	program, err := c.program()
+	if err != nil {
+		return err
+	}
 	// One folder per run, so that nothing of an earlier one that was killed is
 	// taken for this one's. Only demo.env has a place that others can know.
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
@@ -48,18 +55,19 @@ func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, around.stop()) }()
-	site, err := startLocal(ctx, dir, newLog(logFile, slog.LevelInfo), around.flags()...)
+	site, err := localsite.Start(ctx, dir, newLog(logFile, slog.LevelInfo), around.flags()...)
 	if err != nil {
 		return err
 	}
+	site.Program = program
 	defer func() {
-		err = errors.Join(err, site.stop())
+		err = errors.Join(err, site.Stop())
 		if err == nil {
 			err = os.RemoveAll(dir) // nothing went wrong that its logs could explain
 		}
 	}()
 	env := filepath.Join(c.Dir, "demo.env")
-	if err := site.writeEnv(env); err != nil {
+	if err := site.WriteEnv(env); err != nil {
 		return err
 	}
 	defer os.Remove(env)
@@ -100,10 +108,10 @@ Still up until Ctrl-C. To try it, in another shell:
   curl -s $USHER_ADMIN/metrics | grep ^usher_
 
 API %s, metrics and health %s, OpenAPI at %s/openapi.json
-`, env, os.Args[0], "http://"+site.at.api, "http://"+site.at.admin, "http://"+site.at.api)
+`, env, program, "http://"+site.At.API, "http://"+site.At.Admin, "http://"+site.At.API)
 		select {
 		case <-ctx.Done():
-		case <-site.prosody.Exited():
+		case <-site.Prosody.Exited():
 			return errors.New("prosody ended")
 		}
 		fmt.Fprintln(out, "\nstopping")

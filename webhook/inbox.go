@@ -1,4 +1,4 @@
-package main
+package webhook
 
 import (
 	"errors"
@@ -7,32 +7,34 @@ import (
 	"time"
 
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
-
-	"usher/api"
 )
 
-// inbox is a webhook receiver: it verifies deliveries (Standard Webhooks 1.0.0)
+// maxInboxBody is the largest delivery that an Inbox reads, in bytes; far more
+// than usher sends.
+const maxInboxBody = 1 << 20
+
+// Inbox is a webhook receiver: it verifies deliveries (Standard Webhooks 1.0.0)
 // and hands them over. Its functions are called from many goroutines.
-type inbox struct {
+type Inbox struct {
 	hook    *standard.Webhook
 	got     func(body []byte, at time.Time)
 	refused func(reason error)
 }
 
-// newInbox returns an inbox for the endpoint with this secret.
-func newInbox(secret string, got func(body []byte, at time.Time), refused func(reason error)) (*inbox, error) {
+// NewInbox returns an inbox for the endpoint with this secret.
+func NewInbox(secret string, got func(body []byte, at time.Time), refused func(reason error)) (*Inbox, error) {
 	hook, err := standard.NewWebhook(secret)
 	if err != nil {
 		return nil, errors.New("the secret is not whsec_ followed by base64") // without quoting it
 	}
-	return &inbox{hook, got, refused}, nil
+	return &Inbox{hook, got, refused}, nil
 }
 
 // ServeHTTP answers 204 once a delivery is handed over, and 401 to what does
 // not verify.
-func (b *inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (b *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at := time.Now()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInboxBody))
 	if err == nil {
 		err = b.hook.Verify(body, r.Header)
 	}

@@ -1,4 +1,6 @@
-package main
+// Package app is usher as it runs: it wires the parts together, leads the site
+// while it has the lease, says whether it is ready, and stops in order.
+package app
 
 import (
 	"cmp"
@@ -40,17 +42,17 @@ type backend interface {
 	Close() error
 }
 
-// addresses are where a running usher can be reached.
-type addresses struct{ api, admin, whereby, redis string }
+// Addresses are where a running usher can be reached.
+type Addresses struct{ API, Admin, Whereby, Redis string }
 
-// serve runs usher until ctx ends and everything that it started has ended.
+// Run runs usher until ctx ends and everything that it started has ended.
 // ready, which may be nil, is called once all listeners are open.
-func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(addresses)) error {
+func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Addresses)) error {
 	var tokens *token.Issuer
 	if cfg.MakesTokens() {
 		// A wrong secret is told now, not when the first person wants to join.
 		var err error
-		if tokens, err = newIssuer(cfg.Jitsi); err != nil {
+		if tokens, err = NewIssuer(cfg.Jitsi); err != nil {
 			return err
 		}
 	}
@@ -90,7 +92,7 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		ReservationOccupants: cfg.ReservationMaxOccupants,
 		SealSecret:           string(cfg.SealSecret), Destinations: cfg.AllowRecordingDestination,
 		Recorders: l, Files: files, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
-		Expect: l.expect, Log: log, Metrics: reg, Version: version(),
+		Expect: l.expect, Log: log, Metrics: reg, Version: Version(),
 	})
 	if err != nil {
 		return err
@@ -123,10 +125,10 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 	}
 	g.Go(func() error { return feed.Run(ctx) })
 	g.Go(func() error { return deliverer.Run(ctx) })
-	g.Go(func() error { return serveHTTP(ctx, apiListener, public, log) })
-	g.Go(func() error { return serveHTTP(ctx, adminListener, admin, log) })
+	g.Go(func() error { return ServeHTTP(ctx, apiListener, public, log) })
+	g.Go(func() error { return ServeHTTP(ctx, adminListener, admin, log) })
 	if wherebyListener != nil {
-		g.Go(func() error { return serveHTTP(ctx, wherebyListener, api.WherebyAtRoot(public), log) })
+		g.Go(func() error { return ServeHTTP(ctx, wherebyListener, api.WherebyAtRoot(public), log) })
 	}
 	g.Go(func() error {
 		host, err := os.Hostname()
@@ -142,11 +144,11 @@ func serve(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(
 		}
 		return st.Lead(ctx, host+":"+cfg.Listen, l.lead)
 	})
-	at := addresses{api: apiListener.Addr().String(), admin: adminListener.Addr().String(), redis: redisURL}
+	at := Addresses{API: apiListener.Addr().String(), Admin: adminListener.Addr().String(), Redis: redisURL}
 	if wherebyListener != nil {
-		at.whereby = wherebyListener.Addr().String()
+		at.Whereby = wherebyListener.Addr().String()
 	}
-	log.Info("listening", "api", at.api, "admin", at.admin, "whereby", at.whereby)
+	log.Info("listening", "api", at.API, "admin", at.Admin, "whereby", at.Whereby)
 	if ready != nil {
 		ready(at)
 	}
@@ -212,8 +214,8 @@ func keepRedis(ctx context.Context, child *stack.Redis, log *slog.Logger) error 
 	}
 }
 
-// serveHTTP serves until ctx ends, then lets requests under way finish.
-func serveHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
+// ServeHTTP serves until ctx ends, then lets requests under way finish.
+func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := api.NewServer(h, log)
 	stopped := make(chan error, 1)
 	unhook := context.AfterFunc(ctx, func() {

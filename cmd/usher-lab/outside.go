@@ -12,7 +12,9 @@ import (
 	"time"
 
 	"usher/api"
+	"usher/internal/localsite"
 	"usher/internal/stack"
+	"usher/webhook"
 )
 
 // Paths on the outside.
@@ -102,16 +104,16 @@ func click(ctx context.Context, link string) (string, error) {
 
 // subscribe makes an endpoint over the API whose deliveries the inbox on the
 // outside verifies and hands over.
-func (s *localSite) subscribe(ctx context.Context, o *outside, got func(body []byte, at time.Time), refused func(error)) error {
+func (o *outside) subscribe(ctx context.Context, site *localsite.Site, got func(body []byte, at time.Time), refused func(error)) error {
 	var made api.Webhook
-	err := s.call(ctx, http.MethodPost, "/v1/webhooks", map[string]any{"url": o.url + inboxPath, "name": "demo"}, &made)
+	err := site.Call(ctx, http.MethodPost, "/v1/webhooks", map[string]any{"url": o.url + inboxPath, "name": "demo"}, &made)
 	if err != nil {
 		return err
 	}
 	if made.Secret == "" {
 		return errors.New("the new webhook endpoint has no secret")
 	}
-	in, err := newInbox(made.Secret, got, refused)
+	in, err := webhook.NewInbox(made.Secret, got, refused)
 	if err != nil {
 		return err
 	}

@@ -77,7 +77,7 @@ func (b *bench) openRig(ctx context.Context, rooms, per int, pool *fakePool, env
 		return nil, err
 	}
 	// No occupant password: the component's own stream hears the rooms.
-	r.usher, err = startUsher(ctx, dir, r.redis.URL, env, "--component-addr="+r.server.addr(), "--trust-identity")
+	r.usher, err = startUsher(ctx, b.program, dir, r.redis.URL, env, "--component-addr="+r.server.addr(), "--trust-identity")
 	return r, err
 }
 

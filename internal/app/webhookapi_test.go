@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"encoding/json"
@@ -139,4 +139,11 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	do("DELETE", path, "", 204, nil)
 	do("GET", path, "", 404, nil)
 	do("POST", path+"/deliveries/dlv_1/retry", "", 404, nil)
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
 }

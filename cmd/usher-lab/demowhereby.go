@@ -16,6 +16,7 @@ import (
 
 	"usher/api"
 	"usher/internal/jitsisim"
+	"usher/internal/localsite"
 )
 
 // wherebyRoom begins the names of the app's rooms.
@@ -78,17 +79,17 @@ func (b *wherebyInbox) list() ([]string, error) {
 // playWhereby plays a meeting of an app that knows only Whereby's API: it makes
 // the room, is told over webhooks with Whereby's signature, and asks for the
 // sessions. It fails unless all of that works.
-func playWhereby(ctx context.Context, site *localSite, around *outside, out io.Writer) error {
+func playWhereby(ctx context.Context, site *localsite.Site, around *outside, out io.Writer) error {
 	fmt.Fprintf(out, "\nAn app that was written for Whereby, with usher's address, key and secret.\n\n")
 	var hook api.Webhook
-	err := site.call(ctx, "POST", "/v1/webhooks", map[string]any{"url": around.url + wherebyPath, "name": "whereby", "dialect": "whereby"}, &hook)
+	err := site.Call(ctx, "POST", "/v1/webhooks", map[string]any{"url": around.url + wherebyPath, "name": "whereby", "dialect": "whereby"}, &hook)
 	if err != nil {
 		return err
 	}
 	inbox := &wherebyInbox{secret: hook.Secret}
 	around.receive(wherebyPath, inbox)
 	var room struct{ MeetingID, RoomName, RoomURL, HostRoomURL string }
-	err = site.call(ctx, "POST", "/whereby/v1/meetings", map[string]any{
+	err = site.Call(ctx, "POST", "/whereby/v1/meetings", map[string]any{
 		"endDate": time.Now().Add(time.Hour), "roomNamePrefix": "Interview-", "fields": []string{"hostRoomUrl"},
 	}, &room)
 	if err != nil {
@@ -99,7 +100,7 @@ func playWhereby(ctx context.Context, site *localSite, around *outside, out io.W
 	if err != nil {
 		return err
 	}
-	fay := jitsisim.NewPerson(site.sim, strings.TrimPrefix(room.RoomName, "/"), "Fay", ticket)
+	fay := jitsisim.NewPerson(site.Sim, strings.TrimPrefix(room.RoomName, "/"), "Fay", ticket)
 	defer fay.Drop()
 	if err := fay.Join(ctx); err != nil {
 		return err
@@ -128,7 +129,7 @@ func playWhereby(ctx context.Context, site *localSite, around *outside, out io.W
 			People        int `json:"totalUniqueParticipants"`
 		}
 	}
-	if err := site.call(ctx, "GET", "/whereby/v1/insights/room-sessions?roomName="+room.RoomName, nil, &sessions); err != nil {
+	if err := site.Call(ctx, "GET", "/whereby/v1/insights/room-sessions?roomName="+room.RoomName, nil, &sessions); err != nil {
 		return err
 	}
 	if len(sessions.Results) != 1 || sessions.Results[0].EndedAt != nil || sessions.Results[0].People != 1 {
@@ -136,5 +137,5 @@ func playWhereby(ctx context.Context, site *localSite, around *outside, out io.W
 	}
 	fmt.Fprintf(out, "          its sessions, as Whereby lists them              %s, people %d, endedAt null while it lingers\n",
 		sessions.Results[0].RoomSessionID, sessions.Results[0].People)
-	return site.call(ctx, "DELETE", "/whereby/v1/meetings/"+room.MeetingID, nil, nil)
+	return site.Call(ctx, "DELETE", "/whereby/v1/meetings/"+room.MeetingID, nil, nil)
 }

@@ -35,6 +35,7 @@ const clockTick = 10 * time.Millisecond
 // measuredUsher is an `usher serve` of its own process, so that its CPU time
 // and memory are nobody else's.
 type measuredUsher struct {
+	program    string
 	api, admin string
 	redisURL   string
 	env, flags []string
@@ -43,10 +44,10 @@ type measuredUsher struct {
 	client     *http.Client
 }
 
-// startUsher starts `usher serve` and blocks until it is ready. env is all of
+// startUsher starts the program with `serve` and blocks until it is ready. env is all of
 // its environment but the PATH.
-func startUsher(ctx context.Context, dir, redisURL string, env []string, flags ...string) (*measuredUsher, error) {
-	u := &measuredUsher{redisURL: redisURL, env: env, log: filepath.Join(dir, "usher.log")}
+func startUsher(ctx context.Context, program, dir, redisURL string, env []string, flags ...string) (*measuredUsher, error) {
+	u := &measuredUsher{program: program, redisURL: redisURL, env: env, log: filepath.Join(dir, "usher.log")}
 	u.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: httpAtOnce}}
 	var err1, err2 error
 	u.api, err1 = stack.FreeAddr()
@@ -65,16 +66,12 @@ func startUsher(ctx context.Context, dir, redisURL string, env []string, flags .
 
 // start starts the process, anew after its end.
 func (u *measuredUsher) start(ctx context.Context) error {
-	program, err := os.Executable()
-	if err != nil {
-		return err
-	}
 	log, err := os.OpenFile(u.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
 	}
 	defer log.Close()
-	u.cmd = exec.CommandContext(ctx, program, u.flags...) // ourselves
+	u.cmd = exec.CommandContext(ctx, u.program, u.flags...)
 	u.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, u.env...)
 	u.cmd.Stdout, u.cmd.Stderr = log, log
 	if err := u.cmd.Start(); err != nil {

@@ -1,4 +1,4 @@
-package main
+package app
 
 import (
 	"runtime"
@@ -144,7 +144,7 @@ func newProcessMetrics() *prometheus.Registry {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "usher_build_info", Help: "Always 1; the labels tell the build.",
-			ConstLabels: prometheus.Labels{"version": version(), "goversion": runtime.Version()},
+			ConstLabels: prometheus.Labels{"version": Version(), "goversion": runtime.Version()},
 		}, func() float64 { return 1 }),
 	)
 	return reg

@@ -13,6 +13,7 @@ import (
 
 	"usher/api"
 	"usher/internal/jitsisim"
+	"usher/internal/localsite"
 	"usher/meeting"
 	"usher/store"
 )
@@ -25,10 +26,10 @@ const stepPatience = 15 * time.Second
 // playMeeting plays one meeting from its creation to its end, prints a line for
 // each step, and returns the last line. It fails unless every event was
 // recorded and delivered, in order.
-func playMeeting(ctx context.Context, site *localSite, around *outside, out io.Writer) (string, error) {
+func playMeeting(ctx context.Context, site *localsite.Site, around *outside, out io.Writer) (string, error) {
 	s := &script{site: site, out: out, arrived: map[string]string{}}
 	s.changed = sync.NewCond(&s.mu)
-	err := site.subscribe(ctx, around, s.receive, func(err error) { s.fail(fmt.Errorf("a webhook does not verify: %w", err)) })
+	err := around.subscribe(ctx, site, s.receive, func(err error) { s.fail(fmt.Errorf("a webhook does not verify: %w", err)) })
 	if err != nil {
 		return "", err
 	}
@@ -42,7 +43,7 @@ func playMeeting(ctx context.Context, site *localSite, around *outside, out io.W
 
 // script follows what Redis holds and what the inbox gets while people act.
 type script struct {
-	site *localSite
+	site *localsite.Site
 	out  io.Writer
 	id   string // of the meeting
 
@@ -56,19 +57,9 @@ type script struct {
 	want []string // every event so far, as describeEvent has it
 }
 
-// logged is a notice as it was recorded or delivered, and when it was seen.
+// logged is a notice and when it was seen.
 type logged struct {
-	meeting.Notice
-	Data struct {
-		Participant *struct {
-			ID         string             `json:"id"`
-			Name       string             `json:"name"`
-			Role       meeting.Role       `json:"role"`
-			LeftReason meeting.LeftReason `json:"left_reason"`
-		} `json:"participant"`
-		Changed   []string           `json:"changed"`
-		Occupancy *meeting.Occupancy `json:"occupancy"`
-	} `json:"data"`
+	localsite.Notice
 	seen time.Time
 }
 
@@ -76,7 +67,7 @@ func (s *script) play(ctx context.Context) (string, error) {
 	var m meeting.MeetingInfo
 	err := s.step(ctx, "an app creates the meeting over HTTP", func() (time.Time, error) {
 		begin := time.Now()
-		err := s.site.call(ctx, "POST", "/v1/meetings", map[string]any{
+		err := s.site.Call(ctx, "POST", "/v1/meetings", map[string]any{
 			"name_prefix": "demo", "departure_timeout_s": 2,
 		}, &m)
 		s.mu.Lock()
@@ -91,9 +82,9 @@ func (s *script) play(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ada := jitsisim.NewPerson(s.site.sim, m.Room, "Ada", host)
-	bob := jitsisim.NewPerson(s.site.sim, m.Room, "Bob", "")
-	cy := jitsisim.NewPerson(s.site.sim, m.Room, "Cy", guest)
+	ada := jitsisim.NewPerson(s.site.Sim, m.Room, "Ada", host)
+	bob := jitsisim.NewPerson(s.site.Sim, m.Room, "Bob", "")
+	cy := jitsisim.NewPerson(s.site.Sim, m.Room, "Cy", guest)
 	defer func() {
 		for _, p := range []*jitsisim.Person{ada, bob, cy} {
 			p.Drop() // whoever is still in after a failure
@@ -128,7 +119,7 @@ func (s *script) play(ctx context.Context) (string, error) {
 			return ada.Sent().Add(2 * time.Second), nil
 		}, []string{"session.ended"}},
 		{"the app ends the meeting", func() (time.Time, error) {
-			return time.Now(), s.site.call(ctx, "POST", "/v1/meetings/"+m.ID+"/end", nil, nil)
+			return time.Now(), s.site.Call(ctx, "POST", "/v1/meetings/"+m.ID+"/end", nil, nil)
 		}, []string{"meeting.ended"}},
 	}
 	for _, st := range steps {
@@ -144,7 +135,7 @@ func (s *script) play(ctx context.Context) (string, error) {
 func (s *script) invite(ctx context.Context) (host, guest string, err error) {
 	path := "/v1/meetings/" + s.id
 	var link api.Link
-	err = s.site.call(ctx, "POST", path+"/links", map[string]any{
+	err = s.site.Call(ctx, "POST", path+"/links", map[string]any{
 		"user": map[string]any{"id": "u-ada", "name": "Ada"}, "role": "host",
 	}, &link)
 	if err != nil {
@@ -154,7 +145,7 @@ func (s *script) invite(ctx context.Context) (host, guest string, err error) {
 		return "", "", err
 	}
 	var ticket api.Ticket
-	err = s.site.call(ctx, "POST", path+"/tokens", map[string]any{
+	err = s.site.Call(ctx, "POST", path+"/tokens", map[string]any{
 		"user": map[string]any{"id": "u-cy", "name": "Cy"}, "role": "guest",
 	}, &ticket)
 	return host, ticket.Token, err
@@ -232,21 +223,10 @@ func (s *script) receive(body []byte, at time.Time) {
 	s.changed.Broadcast()
 }
 
-func (n logged) String() string {
-	words := []string{string(n.Type)}
-	if p := n.Data.Participant; p != nil {
-		words = append(words, p.Name)
-		if p.LeftReason != "" {
-			words = append(words, string(p.LeftReason))
-		}
-	}
-	return strings.Join(append(words, n.Data.Changed...), " ")
-}
-
 // read follows the event log in Redis; it looks every millisecond, so times
 // are that exact.
 func (s *script) read(ctx context.Context) {
-	rdb, err := store.NewRedis(store.Config{URL: s.site.at.redis, Site: s.site.cfg.Site})
+	rdb, err := store.NewRedis(store.Config{URL: s.site.At.Redis, Site: s.site.Config.Site})
 	if err != nil {
 		s.fail(err)
 		return
@@ -287,7 +267,7 @@ func (s *script) fail(err error) {
 // created over the API.
 func (s *script) stranger(ctx context.Context) func() (time.Time, error) {
 	return func() (time.Time, error) {
-		p := jitsisim.NewPerson(s.site.sim, "made-up-name", "Mallory", "")
+		p := jitsisim.NewPerson(s.site.Sim, "made-up-name", "Mallory", "")
 		defer p.Drop()
 		err := p.Join(ctx)
 		var refused *jitsisim.RefusedError
@@ -345,7 +325,7 @@ func (s *script) verdict(ctx context.Context, id string) (string, error) {
 			Ended  *time.Time `json:"ended_at"`
 		}
 	}
-	if err := s.site.call(ctx, "GET", "/v1/meetings/"+id+"/sessions", nil, &sessions); err != nil {
+	if err := s.site.Call(ctx, "GET", "/v1/meetings/"+id+"/sessions", nil, &sessions); err != nil {
 		return "", err
 	}
 	if len(sessions.Data) != 1 || sessions.Data[0].Humans != 3 || sessions.Data[0].Peak != 3 || sessions.Data[0].Ended == nil {
@@ -358,7 +338,7 @@ func (s *script) verdict(ctx context.Context, id string) (string, error) {
 			LeftReason meeting.LeftReason `json:"left_reason"`
 		}
 	}
-	if err := s.site.call(ctx, "GET", "/v1/sessions/"+sessions.Data[0].ID+"/participants", nil, &people); err != nil {
+	if err := s.site.Call(ctx, "GET", "/v1/sessions/"+sessions.Data[0].ID+"/participants", nil, &people); err != nil {
 		return "", err
 	}
 	got := fmt.Sprint(people.Data)

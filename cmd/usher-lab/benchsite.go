@@ -32,6 +32,7 @@ const (
 // benchSite is a real Prosody full of simulated people, and a real Redis.
 type benchSite struct {
 	dir     string
+	program string // the usher that is measured
 	prosody *stack.Prosody
 	redis   *stack.Redis
 	rdb     *redis.Client
@@ -44,7 +45,7 @@ type benchSite struct {
 func (b *bench) newSite(ctx context.Context, rooms, per int) (s *benchSite, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var ends []func()
-	s = &benchSite{stop: func() {
+	s = &benchSite{program: b.program, stop: func() {
 		for i := len(ends) - 1; i >= 0; i-- {
 			ends[i]()
 		}
@@ -100,7 +101,7 @@ func (b *bench) newSite(ctx context.Context, rooms, per int) (s *benchSite, err 
 
 // startUsher starts an usher for the site, unseen in its rooms.
 func (s *benchSite) startUsher(ctx context.Context) (*measuredUsher, error) {
-	return startUsher(ctx, s.dir, s.redis.URL, nil,
+	return startUsher(ctx, s.program, s.dir, s.redis.URL, nil,
 		"--component-addr="+s.prosody.ComponentAddr, "--client-addr="+s.prosody.ClientAddr,
 		"--tls-ca-file="+s.prosody.CAFile, "--occupant-password="+stack.Usher.Password)
 }

@@ -1,0 +1,34 @@
+package localsite
+
+import (
+	"strings"
+
+	"usher/meeting"
+)
+
+// Notice is a notice as it was recorded or delivered, read again.
+type Notice struct {
+	meeting.Notice
+	Data struct {
+		Participant *struct {
+			ID         string             `json:"id"`
+			Name       string             `json:"name"`
+			Role       meeting.Role       `json:"role"`
+			LeftReason meeting.LeftReason `json:"left_reason"`
+		} `json:"participant"`
+		Changed   []string           `json:"changed"`
+		Occupancy *meeting.Occupancy `json:"occupancy"`
+	} `json:"data"`
+}
+
+// String returns what happened in a few words: "participant.left Ada kicked".
+func (n Notice) String() string {
+	words := []string{string(n.Type)}
+	if p := n.Data.Participant; p != nil {
+		words = append(words, p.Name)
+		if p.LeftReason != "" {
+			words = append(words, string(p.LeftReason))
+		}
+	}
+	return strings.Join(append(words, n.Data.Changed...), " ")
+}
