@@ -15,7 +15,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"golang.org/x/sync/errgroup"
 
 	"usher/api"
 	"usher/config"
@@ -45,8 +44,11 @@ type backend interface {
 // Addresses are where a running usher can be reached.
 type Addresses struct{ API, Admin, Whereby, Redis string }
 
-// Run runs usher until ctx ends and everything that it started has ended.
-// ready, which may be nil, is called once all listeners are open.
+// Run runs usher until ctx ends or a part of it fails, and returns once
+// everything that it started has ended, in this order: the listeners, when the
+// requests under way are answered; leading, and with it the streams; the
+// deliveries; the store. ready, which may be nil, is called once all listeners
+// are open.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Addresses)) error {
 	var tokens *token.Issuer
 	if cfg.MakesTokens() {
@@ -68,32 +70,8 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	}
 	deliverer := webhook.NewDeliverer(book)
 	l := newLeader(cfg, st, book, deliverer, log)
-
-	keys := make([]string, len(cfg.APIKeys))
-	for i, k := range cfg.APIKeys {
-		keys[i] = string(k)
-	}
-	recorders := map[string]string{}
-	for _, k := range cfg.RecorderKeys {
-		recorders[k.Name] = string(k.Key)
-	}
-	var files api.Files
-	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
-		if files, err = archive.New(cfg.Recording); err != nil {
-			return err
-		}
-	}
 	feed := api.NewFeed(st, log)
-	public, err := api.New(api.Config{
-		Commands: l, Rooms: l, Store: st, Webhooks: webhookAPI{book, deliverer}, Feed: feed, Keys: keys,
-		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
-		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
-		ReservationToken:     string(cfg.ReservationToken),
-		ReservationOccupants: cfg.ReservationMaxOccupants,
-		SealSecret:           string(cfg.SealSecret), Destinations: cfg.AllowRecordingDestination,
-		Recorders: l, Files: files, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
-		Expect: l.expect, Log: log, Metrics: reg, Version: Version(),
-	})
+	public, err := newAPI(cfg, st, l, webhookAPI{book, deliverer}, feed, tokens, log, reg)
 	if err != nil {
 		return err
 	}
@@ -104,33 +82,21 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		}
 		return gatherers.Gather()
 	}), append(l.checks(st), webhooksCheck(book, deliverer))...)
-
-	apiListener, err := listen(ctx, "USHER_LISTEN", cfg.Listen)
+	listeners, at, err := listen(ctx, cfg)
 	if err != nil {
 		return err
 	}
-	adminListener, err := listen(ctx, "USHER_ADMIN_LISTEN", cfg.AdminListen)
-	if err != nil {
-		return errors.Join(err, apiListener.Close())
-	}
-	var wherebyListener net.Listener
-	if cfg.WherebyAddr != "" {
-		if wherebyListener, err = listen(ctx, "USHER_WHEREBY_ADDR", cfg.WherebyAddr); err != nil {
-			return errors.Join(err, apiListener.Close(), adminListener.Close())
-		}
-	}
-	g, ctx := errgroup.WithContext(ctx)
+	at.Redis = redisURL
+	handlers := []http.Handler{public, admin, api.WherebyAtRoot(public)}
+
+	stopping, fail := context.WithCancelCause(ctx)
+	defer fail(nil)
+	serving, leading, delivering, storing := newStage(fail), newStage(fail), newStage(fail), newStage(fail)
 	if child != nil {
-		g.Go(func() error { return keepRedis(ctx, child, log) })
+		storing.run(func(ctx context.Context) error { return keepRedis(ctx, child, log) })
 	}
-	g.Go(func() error { return feed.Run(ctx) })
-	g.Go(func() error { return deliverer.Run(ctx) })
-	g.Go(func() error { return ServeHTTP(ctx, apiListener, public, log) })
-	g.Go(func() error { return ServeHTTP(ctx, adminListener, admin, log) })
-	if wherebyListener != nil {
-		g.Go(func() error { return ServeHTTP(ctx, wherebyListener, api.WherebyAtRoot(public), log) })
-	}
-	g.Go(func() error {
+	delivering.run(deliverer.Run)
+	leading.run(func(ctx context.Context) error {
 		host, err := os.Hostname()
 		if err != nil {
 			return err
@@ -144,24 +110,72 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		}
 		return st.Lead(ctx, host+":"+cfg.Listen, l.lead)
 	})
-	at := Addresses{API: apiListener.Addr().String(), Admin: adminListener.Addr().String(), Redis: redisURL}
-	if wherebyListener != nil {
-		at.Whereby = wherebyListener.Addr().String()
+	serving.run(feed.Run)
+	for i, ln := range listeners {
+		serving.run(func(ctx context.Context) error { return ServeHTTP(ctx, ln, handlers[i], log) })
 	}
 	log.Info("listening", "api", at.API, "admin", at.Admin, "whereby", at.Whereby)
 	if ready != nil {
 		ready(at)
 	}
-	return g.Wait()
+	<-stopping.Done()
+	return errors.Join(serving.end(), leading.end(), delivering.end(), storing.end())
 }
 
-// listen opens a listener; its error names the setting and the address.
-func listen(ctx context.Context, setting, addr string) (net.Listener, error) {
-	ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", setting, err)
+// newAPI returns the handler of the API.
+func newAPI(cfg config.Config, st backend, l *leader, hooks webhookAPI, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+	keys := make([]string, len(cfg.APIKeys))
+	for i, k := range cfg.APIKeys {
+		keys[i] = string(k)
 	}
-	return ln, nil
+	recorders := map[string]string{}
+	for _, k := range cfg.RecorderKeys {
+		recorders[k.Name] = string(k.Key)
+	}
+	var files api.Files
+	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
+		var err error
+		if files, err = archive.New(cfg.Recording); err != nil {
+			return nil, err
+		}
+	}
+	return api.New(api.Config{
+		Commands: l, Rooms: l, Store: st, Webhooks: hooks, Feed: feed, Keys: keys,
+		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
+		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
+		ReservationToken:     string(cfg.ReservationToken),
+		ReservationOccupants: cfg.ReservationMaxOccupants,
+		SealSecret:           string(cfg.SealSecret), Destinations: cfg.AllowRecordingDestination,
+		Recorders: l, Files: files, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
+		Expect: l.expect, Log: log, Metrics: reg, Version: Version(),
+	})
+}
+
+// listen opens the listeners of the API, of the admin side and, where it is
+// wanted, of Whereby's API alone. An error names the setting and the address.
+func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, at Addresses, err error) {
+	for _, to := range []struct {
+		setting, addr string
+		at            *string
+		optional      bool
+	}{
+		{"USHER_LISTEN", cfg.Listen, &at.API, false},
+		{"USHER_ADMIN_LISTEN", cfg.AdminListen, &at.Admin, false},
+		{"USHER_WHEREBY_ADDR", cfg.WherebyAddr, &at.Whereby, true},
+	} {
+		if to.optional && to.addr == "" {
+			continue
+		}
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", to.addr)
+		if err != nil {
+			for _, open := range listeners {
+				_ = open.Close()
+			}
+			return nil, Addresses{}, fmt.Errorf("%s: %w", to.setting, err)
+		}
+		listeners, *to.at = append(listeners, ln), ln.Addr().String()
+	}
+	return listeners, at, nil
 }
 
 // openStore opens the store that the settings name; child is the redis-server
@@ -214,14 +228,20 @@ func keepRedis(ctx context.Context, child *stack.Redis, log *slog.Logger) error 
 	}
 }
 
-// ServeHTTP serves until ctx ends, then lets requests under way finish.
+// ServeHTTP serves until ctx ends, and then answers the requests under way; after
+// drainPatience it cuts off those that are left.
 func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := api.NewServer(h, log)
 	stopped := make(chan error, 1)
 	unhook := context.AfterFunc(ctx, func() {
 		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainPatience)
 		defer cancel()
-		stopped <- srv.Shutdown(drain)
+		err := srv.Shutdown(drain)
+		if errors.Is(err, context.DeadlineExceeded) {
+			log.Warn("requests take too long, cutting them off", "listener", ln.Addr().String(), "wait", drainPatience)
+			err = srv.Close()
+		}
+		stopped <- err
 	})
 	err := srv.Serve(ln)
 	if !unhook() {
