@@ -37,14 +37,8 @@ func canBeHad(rec meeting.Recording) bool {
 	return rec.State == meeting.RecordingAvailable && rec.Deleted.IsZero() && len(rec.Files) > 0
 }
 
-// mainFile returns the file that stands for the recording. When a recorder died
-// and another went on there is more than one, and the largest has most of it.
-func mainFile(rec meeting.Recording) meeting.RecordingFile {
-	return slices.MaxFunc(rec.Files, func(a, b meeting.RecordingFile) int { return int(min(max(a.Size-b.Size, -1), 1)) })
-}
-
 func shownRecording(rec meeting.Recording) wherebyRecording {
-	file := mainFile(rec)
+	file := rec.MainFile()
 	end := rec.StoppedAt
 	if end.IsZero() {
 		end = rec.SettledAt
@@ -119,7 +113,7 @@ func (f *facade) linkRecording(w http.ResponseWriter, r *http.Request, id string
 	if err != nil {
 		return err
 	}
-	url, expires, err := f.v.files.link(r.Context(), rec, mainFile(rec), time.Duration(seconds)*time.Second)
+	url, expires, err := f.v.files.link(r.Context(), rec, rec.MainFile(), time.Duration(seconds)*time.Second)
 	if err != nil {
 		return err
 	}

@@ -47,6 +47,28 @@ type RecordingInfo struct {
 	DeletedAt      *Time           `json:"deleted_at,omitempty"`
 }
 
+// MainFile returns the file that stands for the recording, the zero value when
+// it has none. When a recorder died and another went on there is more than one,
+// and the largest has most of it.
+func (r Recording) MainFile() RecordingFile {
+	return largest(r.Files, func(f RecordingFile) int64 { return f.Size })
+}
+
+// MainFile returns what [Recording.MainFile] does.
+func (r RecordingInfo) MainFile() FileInfo {
+	return largest(r.Files, func(f FileInfo) int64 { return f.Size })
+}
+
+// largest returns the first file of the greatest size.
+func largest[F any](files []F, size func(F) int64) (most F) {
+	for i, f := range files {
+		if i == 0 || size(f) > size(most) {
+			most = f
+		}
+	}
+	return most
+}
+
 // RequesterInfo is who asked for a recording, as apps see it.
 type RequesterInfo struct {
 	Type RequesterType `json:"type" enum:"app,trigger,participant,restart"`
