@@ -63,7 +63,7 @@ func examples() map[string]example {
 	newKey.Key = "usk_01JDB2N4G8S6P3V5X7Z9B1D2F4_T5R6YEKZ4X2M7QH5N3B6V7C2A4"
 	notice, _ := json.Marshal(meeting.Notice{ // types that always encode
 		ID: "evt_01JDB3957W2Q8E4R6T1Y3U5I7O", Type: meeting.ParticipantLeft, Timestamp: meeting.Time{Time: bob.LeftAt},
-		APIVersion: meeting.APIVersion, MeetingID: created.ID, ExternalID: created.ExternalID, SessionID: ada.SessionID,
+		APIVersion: meeting.APIVersion, MeetingID: created.ID, Room: created.Room, ExternalID: created.ExternalID, SessionID: ada.SessionID,
 		Seq: 5, StateVersion: live.Version,
 		Data: meeting.Data{Participant: new(bob.Info()), Occupancy: new(live.Occupancy())},
 	})

@@ -250,7 +250,7 @@ func (d *draft) notify(t NoticeType) *Notice {
 	o := d.m.Occupancy()
 	d.fx.Notices = append(d.fx.Notices, Notice{
 		ID: d.newID("evt_"), Type: t, Timestamp: Time{d.at}, APIVersion: APIVersion,
-		MeetingID: d.m.ID, ExternalID: d.m.ExternalID, SessionID: d.m.Session.ID,
+		MeetingID: d.m.ID, Room: d.m.Room, ExternalID: d.m.ExternalID, SessionID: d.m.Session.ID,
 		Seq: d.m.Seq, StateVersion: d.m.Version + 1, Reconciled: d.window,
 		Data: Data{Occupancy: &o},
 	})

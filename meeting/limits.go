@@ -32,6 +32,11 @@ const (
 	// maxPending is how many people on their way are told apart; more than that
 	// at once only matter as "somebody is coming".
 	maxPending = 100
+	// MaxListed is how many people session.ended lists at most, and how many
+	// guests who have left a meeting keeps for that. A hundred make an event of
+	// some 40 kB, of which each endpoint's queue holds a copy; who was in a
+	// larger session is read over the API.
+	MaxListed = 100
 )
 
 // Limits bound a meeting; what is zero does not.

@@ -73,6 +73,10 @@ type Meeting struct {
 	// People are those present, and those of the open session who left but
 	// can be recognised when they return. Stored one by one.
 	People []Participant `json:"-"`
+	// Left are the humans of the open session who left and cannot be recognised,
+	// the last [MaxListed] of them, for the list that session.ended carries.
+	// Stored like People, and never changed.
+	Left []*Participant `json:"-"`
 }
 
 // Session is a stretch of time in which somebody was in the meeting. It may

@@ -44,6 +44,7 @@ type Notice struct {
 	Timestamp    Time       `json:"timestamp"`
 	APIVersion   string     `json:"api_version"`
 	MeetingID    string     `json:"meeting_id"`
+	Room         string     `json:"room,omitempty" doc:"Name of the room in Jitsi; missing in events that an earlier usher committed"`
 	ExternalID   string     `json:"external_id,omitempty"`
 	SessionID    string     `json:"session_id,omitempty"`
 	Seq          int64      `json:"seq"` // 1, 2, 3… within the meeting, no gaps
@@ -61,12 +62,15 @@ type Window struct {
 
 // Data is the part of a notice that depends on its type.
 type Data struct {
-	Meeting     *MeetingInfo     `json:"meeting,omitempty"`
-	Session     *SessionInfo     `json:"session,omitempty"`
-	Participant *ParticipantInfo `json:"participant,omitempty"`
-	Changed     []string         `json:"changed,omitempty"` // fields of the participant
-	Recording   *RecordingInfo   `json:"recording,omitempty"`
-	Occupancy   *Occupancy       `json:"occupancy,omitempty"`
+	Meeting *MeetingInfo `json:"meeting,omitempty"`
+	Session *SessionInfo `json:"session,omitempty"`
+	// Participants are the humans of a session that has ended, in the order of
+	// joining, MaxListed at most.
+	Participants []ParticipantInfo `json:"participants,omitempty" doc:"Humans of a session that has ended, in the order of joining, 100 at most"`
+	Participant  *ParticipantInfo  `json:"participant,omitempty"`
+	Changed      []string          `json:"changed,omitempty"` // fields of the participant
+	Recording    *RecordingInfo    `json:"recording,omitempty"`
+	Occupancy    *Occupancy        `json:"occupancy,omitempty"`
 }
 
 // MeetingInfo is a meeting as apps see it.

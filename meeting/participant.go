@@ -103,6 +103,28 @@ type Participant struct {
 // Present reports whether the person is in the room.
 func (p *Participant) Present() bool { return len(p.Connections) > 0 }
 
+// AtHand returns [Meeting.People] and [Meeting.Left] out of everybody of the
+// open session.
+func AtHand(session []Participant) (people []Participant, left []*Participant) {
+	for _, p := range session {
+		if p.Present() || p.UserID != "" {
+			people = append(people, p)
+		} else {
+			left = keepLeft(left, &p)
+		}
+	}
+	return people, left
+}
+
+// keepLeft adds a human of a session who has left to a list, as far as
+// MaxListed allows. It leaves the given list as it was.
+func keepLeft(left []*Participant, p *Participant) []*Participant {
+	if p.Kind != KindHuman || p.SessionID == "" {
+		return left
+	}
+	return append(slices.Clip(left[max(0, len(left)+1-MaxListed):]), p)
+}
+
 // connection returns the index of the connection with the nick, or -1.
 func (p *Participant) connection(nick string) int {
 	return slices.IndexFunc(p.Connections, func(o Occupant) bool { return o.Nick == nick })

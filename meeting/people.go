@@ -111,9 +111,10 @@ func (d *draft) gone(nick string, reason LeftReason) {
 	left.LeftAt, left.LeftReason = d.at, reason
 	left.Stayed += d.at.Sub(left.ArrivedAt)
 	if left.UserID == "" || left.SessionID == "" {
-		// Nothing to recognise them by when they return, or nobody was told of
-		// them: the record of the session keeps them, the meeting need not.
+		// Nothing to recognise them by when they return, or no event spoke of
+		// them.
 		d.m.People = slices.Delete(d.m.People, p, p+1)
+		d.m.Left = keepLeft(d.m.Left, &left)
 	} else {
 		d.m.People[p] = left
 	}
@@ -183,6 +184,7 @@ func (d *draft) endSession() {
 	if d.m.Session.EndedAt.IsZero() {
 		d.m.Session.EndedAt = d.at
 	}
+	listed := d.listed()
 	var stay []Participant
 	for _, person := range d.m.People {
 		if !person.Present() {
@@ -197,12 +199,27 @@ func (d *draft) endSession() {
 		person.JoinedAt, person.ArrivedAt, person.Stayed = d.at, d.at, 0
 		stay = append(stay, person)
 	}
-	d.m.People = stay
+	d.m.People, d.m.Left = stay, nil
 	d.owned = true
 	d.saveSession()
-	d.notifySession(SessionEnded)
+	d.notifySession(SessionEnded).Participants = listed
 	d.m.IdleSince = d.m.Session.EndedAt
 	d.m.Session = Session{}
+}
+
+// listed returns the humans of the session, in the order of joining, as far as
+// they are at hand and MaxListed allows.
+func (d *draft) listed() (list []ParticipantInfo) {
+	for i := range d.m.People {
+		if d.m.People[i].Kind == KindHuman {
+			list = append(list, d.m.People[i].Info())
+		}
+	}
+	for _, p := range d.m.Left {
+		list = append(list, p.Info())
+	}
+	slices.SortStableFunc(list, func(a, b ParticipantInfo) int { return a.JoinedAt.Compare(b.JoinedAt.Time) })
+	return list[max(0, len(list)-MaxListed):]
 }
 
 // find returns the place of the person and connection with the nick, or -1.
@@ -253,9 +270,11 @@ func (d *draft) saveSession() {
 	d.fx.add(Effects{Sessions: []Session{d.m.Session}})
 }
 
-func (d *draft) notifySession(t NoticeType) {
-	info := d.m.Session.Info()
-	d.notify(t).Data.Session = &info
+// notifySession returns the event's data, to be changed until the next event.
+func (d *draft) notifySession(t NoticeType) *Data {
+	data := &d.notify(t).Data
+	data.Session = new(d.m.Session.Info())
+	return data
 }
 
 func (d *draft) notifyParticipant(t NoticeType, p Participant, changed []string) {

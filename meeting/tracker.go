@@ -353,10 +353,16 @@ func whole(c Commit) Commit {
 	for _, p := range c.People {
 		stored[p.ID] = true
 	}
-	for _, p := range c.Meeting.People {
+	add := func(p Participant) {
 		if p.SessionID != "" && !stored[p.ID] {
 			c.People = append(c.People, p)
 		}
+	}
+	for _, p := range c.Meeting.People {
+		add(p)
+	}
+	for _, p := range c.Meeting.Left {
+		add(*p)
 	}
 	if s := c.Meeting.Session; s.ID != "" && len(c.Sessions) == 0 {
 		c.Sessions = append(c.Sessions, s)

@@ -207,6 +207,8 @@ func TestTrackerWritesAWholeMeetingAnewWhenTheStoreForgot(t *testing.T) {
 	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
 		create(t, tr, meeting.Created{Room: "standup"})
 		see(tr, "aa")
+		see(tr, "cc")
+		tr.Observe("standup", time.Now(), meeting.Gone{Nick: "cc"})
 		synctest.Wait()
 		store.failWith(func(c meeting.Commit) error {
 			if c.Whole {
@@ -217,7 +219,7 @@ func TestTrackerWritesAWholeMeetingAnewWhenTheStoreForgot(t *testing.T) {
 		see(tr, "bb")
 		synctest.Wait()
 		last := store.commits[len(store.commits)-1]
-		if !last.Whole || len(last.People) != 2 || len(last.Sessions) != 1 {
+		if !last.Whole || len(last.People) != 3 || len(last.Sessions) != 1 { // cc too, who has left
 			t.Errorf("last commit whole=%v with %d people and %d sessions, want all of it", last.Whole, len(last.People), len(last.Sessions))
 		}
 	})

@@ -161,7 +161,7 @@ func (s *Memory) Load(_ context.Context, id string) (meeting.Meeting, error) {
 
 func (s *Memory) withPeople(m storedMeeting) meeting.Meeting {
 	if m.Session.ID != "" {
-		m.People = atHand(s.everybody(m.Session.ID))
+		m.People, m.Left = meeting.AtHand(s.everybody(m.Session.ID))
 	}
 	return m.Meeting
 }

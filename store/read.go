@@ -179,7 +179,7 @@ func (r *Redis) addPeople(ctx context.Context, all []meeting.Meeting) error {
 		case err != nil:
 			return err
 		}
-		all[i].People = atHand(r.decodePeople(s.Val()))
+		all[i].People, all[i].Left = meeting.AtHand(r.decodePeople(s.Val()))
 	}
 	return nil
 }

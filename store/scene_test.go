@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"slices"
@@ -156,6 +157,12 @@ func sameMeeting(t testing.TB, got, want meeting.Meeting) {
 			t.Errorf("stored person %d is\n%s, want\n%s", i, got, want)
 			return
 		}
+	}
+	left := func(m meeting.Meeting) string {
+		return string(encode(slices.SortedFunc(slices.Values(m.Left), func(a, b *meeting.Participant) int { return cmp.Compare(a.ID, b.ID) })))
+	}
+	if got, want := left(got), left(want); got != want {
+		t.Errorf("stored as having left are\n%s, want\n%s", got, want)
 	}
 }
 

@@ -35,15 +35,6 @@ var place = regexp.MustCompile(`^[0-9]{1,19}(-[0-9]{1,19})?$`)
 // pageSize returns limit within 1 and MaxPage.
 func pageSize(limit int) int { return min(max(limit, 1), MaxPage) }
 
-// atHand returns those people that belong into Meeting.People, out of all of
-// the open session: who is present, and who would be recognised when they
-// return.
-func atHand(people []meeting.Participant) []meeting.Participant {
-	return slices.DeleteFunc(people, func(p meeting.Participant) bool {
-		return !p.Present() && p.UserID == ""
-	})
-}
-
 // sortByJoining puts people in the order in which they first came in; ids
 // decide within a millisecond.
 func sortByJoining(people []meeting.Participant) {

@@ -267,20 +267,28 @@ func testHeld(t *testing.T, b backing) {
 func testWhole(t *testing.T, b backing) {
 	s, created := newScene(t, meeting.Created{Room: "a", ExternalID: "x"})
 	commit(t, b.store, created)
-	s.play(b.store, human("ada", "u1"), human("bob", ""), human("eve", ""), gone("eve"))
-	s.apply(gone("bob")) // these two are lost
+	recorder := human("jibri", "")
+	recorder.Occupant.Kind = meeting.KindRecorder
+	s.play(b.store, human("ada", "u1"), human("bob", ""), human("eve", ""), recorder, gone("eve"))
+	s.apply(gone("bob")) // these three are lost
+	s.apply(gone("jibri"))
 	s.apply(human("joe", ""))
 	c := s.apply(raised("ada", "u1"))
 	c.Whole, c.People, c.Sessions = true, s.m.People, []meeting.Session{s.m.Session}
+	for _, p := range s.m.Left {
+		c.People = append(c.People, *p)
+	}
 	commit(t, b.store, c)
 	commit(t, b.store, c)
 	sameMeeting(t, must(b.store.Load(t.Context(), s.m.ID))(t), s.m)
-	var names []string
+	var people []string
 	for _, p := range must(b.store.Participants(t.Context(), s.m.Session.ID))(t) {
-		names = append(names, p.Name)
+		people = append(people, fmt.Sprint(p.Name, ", in: ", p.Present()))
 	}
-	if want := []string{"Name of ada", "Name of eve", "Name of joe"}; !slices.Equal(names, want) {
-		t.Errorf("people of the session = %q, want %q: those who had left stay known", names, want)
+	// Those whose leave was lost have left now, or are gone if not at hand.
+	want := []string{"Name of ada, in: true", "Name of bob, in: false", "Name of eve, in: false", "Name of joe, in: true"}
+	if !slices.Equal(people, want) {
+		t.Errorf("people of the session = %q, want %q", people, want)
 	}
 	s.play(b.store, gone("joe"))
 	sameMeeting(t, must(b.store.Load(t.Context(), s.m.ID))(t), s.m)
