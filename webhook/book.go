@@ -48,9 +48,8 @@ type Config struct {
 	// AllowCIDRs are addresses that endpoints may have although they are not on
 	// the public internet, and that may be reached over http.
 	AllowCIDRs []netip.Prefix
-	// MUC is the domain of the rooms, and Site the name of the site: some
-	// dialects tell them.
-	MUC, Site  string
+	// Dialects are those that endpoints may name besides [Standard].
+	Dialects   map[string]Dialect
 	Log        *slog.Logger          // nil discards
 	Registerer prometheus.Registerer // nil: nobody gets the metrics
 }
@@ -59,14 +58,12 @@ type Config struct {
 // through the store: a change is seen at once in the process that made it and
 // within seconds in others, while a [Deliverer] runs. Safe for concurrent use.
 type Book struct {
-	store   Store
-	guard   *guard
-	log     *slog.Logger
-	metrics *metrics
-	muc     string
-	site    string
-	fixed   []Endpoint // from the configuration
-	rooms   rooms
+	store    Store
+	guard    *guard
+	log      *slog.Logger
+	metrics  *metrics
+	dialects map[string]Dialect
+	fixed    []Endpoint // from the configuration
 
 	refreshing sync.Mutex // held while reading the store
 	page       atomic.Pointer[page]
@@ -93,8 +90,8 @@ func NewBook(c Config) (*Book, error) {
 	}
 	b := &Book{
 		store: c.Store, guard: &guard{allowed: c.AllowCIDRs}, log: c.Log,
-		muc: c.MUC, site: c.Site,
-		changed: make(chan struct{}, 1),
+		dialects: c.Dialects,
+		changed:  make(chan struct{}, 1),
 	}
 	labels := []string{apiLabel}
 	for _, e := range c.Endpoints {
@@ -102,7 +99,7 @@ func NewBook(c Config) (*Book, error) {
 		if !configuredName.MatchString(e.Name) || slices.Contains(labels, e.Name) {
 			return nil, &InvalidError{"name", fmt.Sprintf("%q is taken, or not made of lower case letters, digits, dash and underscore", e.Name)}
 		}
-		if err := e.prepare(b.guard); err != nil {
+		if err := e.prepare(b.guard, b.dialects); err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
 		labels = append(labels, e.Name)
@@ -158,7 +155,7 @@ func (b *Book) turn(version string, all []meeting.StoredEndpoint) {
 				continue
 			}
 			var err error
-			if e, err = decode(from); err != nil {
+			if e, err = decode(from, b.dialects); err != nil {
 				b.log.Error("stored webhook endpoint is unreadable", "endpoint", from.ID, "err", err)
 				p.unreadable = append(p.unreadable, from.ID)
 				continue
@@ -250,7 +247,7 @@ func (b *Book) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
 	if len(e.Secrets) == 0 {
 		e.Secrets = []Secret{NewSecret()}
 	}
-	if err := e.prepare(b.guard); err != nil {
+	if err := e.prepare(b.guard, b.dialects); err != nil {
 		return Endpoint{}, err
 	}
 	e.document = e.encode()
@@ -287,7 +284,7 @@ func (b *Book) Update(ctx context.Context, id string, f func(*Endpoint) error) (
 			e.Headers = was.Headers
 		}
 		e.ID, e.CreatedAt, e.Configured, e.Disabled = was.ID, was.CreatedAt, false, was.Disabled
-		if err := e.prepare(b.guard); err != nil {
+		if err := e.prepare(b.guard, b.dialects); err != nil {
 			return Endpoint{}, err
 		}
 		if kept && len(e.Headers) > 0 && e.Origin() != was.Origin() {

@@ -163,16 +163,14 @@ func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
 
 // try renders and posts a message once.
 func (d *Deliverer) try(ctx context.Context, e Endpoint, m message) outcome {
-	p, err := d.book.render(ctx, e, m, time.Now())
+	r, err := render(e, m, time.Now())
 	switch {
 	case errors.Is(err, errNothing):
 		return outcome{reason: reasonNothing}
-	case errors.Is(err, meeting.ErrUnavailable):
-		return outcome{reason: reasonStore, err: err}
 	case err != nil:
 		return outcome{reason: reasonNotice, err: err}
 	}
-	return d.sender.post(ctx, e, p)
+	return d.sender.post(ctx, e, r)
 }
 
 // measure keeps the gauges of what waits up to date until ctx ends.

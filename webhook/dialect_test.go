@@ -24,72 +24,62 @@ var rewrite = flag.Bool("rewrite", false, "write what is sent into the golden fi
 // textSecret signs in dialects whose receivers use a secret as it is.
 const textSecret config.Secret = "whsec-test-secret"
 
-// newDialects returns a book with one endpoint for each dialect but the standard
-// one, named like it with a dash.
-func newDialects(t testing.TB, st Store) *Book {
+// allDialects are those of a site, by name.
+var allDialects = map[string]Dialect{
+	Whereby: WherebyDialect("meet"), Jitsi: JitsiDialect(), EventSync: EventSyncDialect("muc.meet.jitsi"),
+}
+
+// speaking returns an endpoint of a dialect.
+func speaking(t testing.TB, dialect string) Endpoint {
 	t.Helper()
-	var fixed []Endpoint
-	for _, name := range Dialects() {
-		if name == Standard {
-			continue
-		}
-		fixed = append(fixed, Endpoint{
-			Name: strings.ReplaceAll(name, "_", "-"), URL: "https://app.example/hooks", Dialect: name, Secrets: []Secret{{Key: textSecret}},
-		})
-	}
-	b, err := NewBook(Config{Store: st, Endpoints: fixed, MUC: "muc.meet.jitsi", Site: "meet"})
-	if err != nil {
+	e := Endpoint{Name: "a", URL: "https://app.example/hooks", Dialect: dialect, Secrets: []Secret{{Key: textSecret}}}
+	if err := e.prepare(new(guard), allDialects); err != nil {
 		t.Fatal(err)
 	}
-	return b
+	return e
 }
 
 // rendered makes the request of a notice, at a time after the story.
-func rendered(t testing.TB, b *Book, e Endpoint, notice json.RawMessage) (parcel, error) {
+func rendered(t testing.TB, e Endpoint, notice json.RawMessage) (message, request, error) {
 	t.Helper()
 	m, err := newMessage(notice, false)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return b.render(t.Context(), e, m, time.Unix(1795341603, 0))
+	r, err := render(e, m, time.Unix(1795341603, 0))
+	return m, r, err
 }
 
 // TestDialects compares what each dialect makes of a whole meeting with
 // testdata.
 func TestDialects(t *testing.T) {
-	st := new(store.Memory)
-	b := newDialects(t, st)
-	told := map[string]*strings.Builder{}
-	tellStory(t, st, func(n json.RawMessage) {
-		m, _ := newMessage(n, false)
-		for _, e := range b.List() {
-			if told[e.Dialect] == nil {
-				told[e.Dialect] = &strings.Builder{}
-			}
-			p, err := rendered(t, b, e, n)
+	notices := playStory(t)
+	for dialect := range allDialects {
+		e := speaking(t, dialect)
+		var text strings.Builder
+		for _, n := range notices {
+			m, r, err := rendered(t, e, n)
 			if errors.Is(err, errNothing) {
-				fmt.Fprintf(told[e.Dialect], "%s: nothing\n\n", m.Type)
+				fmt.Fprintf(&text, "%s: nothing\n\n", m.Type)
 				continue
 			} else if err != nil {
 				t.Fatal(err)
 			}
 			if !e.Wants(m.Type, m.MeetingID) {
-				t.Errorf("%s tells of %s and does not want it", e.Dialect, m.Type)
+				t.Errorf("%s sends %s and does not want it", dialect, m.Type)
 			}
-			fmt.Fprintf(told[e.Dialect], "%s\nPOST /hooks%s\n", m.Type, p.path)
+			fmt.Fprintf(&text, "%s\nPOST /hooks%s\n", m.Type, r.path)
 			for _, name := range []string{"Content-Type", "Webhook-Id", "Whereby-Signature", "X-Jitsi-Signature", "X-Jitsi-Timestamp", "X-Jitsi-Signature-V2"} {
-				if p.header[name] != nil {
-					fmt.Fprintf(told[e.Dialect], "%s: %s\n", name, p.header[name][0])
-					delete(p.header, name)
+				if r.header[name] != nil {
+					fmt.Fprintf(&text, "%s: %s\n", name, r.header[name][0])
+					delete(r.header, name)
 				}
 			}
-			if len(p.header) > 0 {
-				t.Errorf("%s: further headers %v", e.Dialect, p.header)
+			if len(r.header) > 0 {
+				t.Errorf("%s: further headers %v", dialect, r.header)
 			}
-			fmt.Fprintf(told[e.Dialect], "\n%s\n\n", p.body)
+			fmt.Fprintf(&text, "\n%s\n\n", r.body)
 		}
-	})
-	for dialect, text := range told {
 		file := filepath.Join("testdata", dialect+".txt")
 		if *rewrite {
 			if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
@@ -102,7 +92,7 @@ func TestDialects(t *testing.T) {
 			t.Fatal(err)
 		}
 		if string(want) != text.String() {
-			t.Errorf("%s differs; what is sent now:\n%s", file, text)
+			t.Errorf("%s differs; what is sent now:\n%s", file, text.String())
 		}
 	}
 }
@@ -114,10 +104,7 @@ func TestDocumentShowsTheDialects(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, d := range dialects {
-		if d.events == nil {
-			continue
-		}
+	for name, d := range allDialects {
 		_, section, found := strings.Cut(string(text), "\n### The dialect `"+name+"`\n")
 		golden, err := os.ReadFile(filepath.Join("testdata", name+".txt"))
 		if err != nil || !found {
@@ -132,7 +119,7 @@ func TestDocumentShowsTheDialects(t *testing.T) {
 				t.Errorf("%s sends nothing like %s (%v)", name, block, err)
 			}
 		}
-		for event := range d.events {
+		for event := range d.Render {
 			if !strings.Contains(section, "`"+string(event)+"`") {
 				t.Errorf("docs/webhooks.md does not say what %s makes of %s", name, event)
 			}
@@ -161,25 +148,19 @@ func (p *python) judge(t testing.TB, r reflector) string {
 }
 
 // TestReflectorVerifies lets a Python program that does what Reflector does
-// judge all that Whereby's dialect tells of a meeting.
+// judge all that Whereby's dialect sends of a meeting.
 func TestReflectorVerifies(t *testing.T) {
 	p := startPython(t, "testdata/reflector.py")
-	st := new(store.Memory)
-	b := newDialects(t, st)
-	e, err := b.Get("whk_whereby")
-	if err != nil {
-		t.Fatal(err)
-	}
+	e := speaking(t, Whereby)
 	var got []string
-	judge := func(n json.RawMessage) {
-		m, _ := newMessage(n, false)
-		parcel, err := rendered(t, b, e, n)
+	for _, n := range append(playStory(t), testNotice(time.Now())) {
+		m, sent, err := rendered(t, e, n)
 		if errors.Is(err, errNothing) {
-			return
+			continue
 		} else if err != nil {
 			t.Fatal(err)
 		}
-		r := reflector{string(textSecret), 1795341603, parcel.header["Whereby-Signature"][0], string(parcel.body)}
+		r := reflector{string(textSecret), 1795341603, sent.header["Whereby-Signature"][0], string(sent.body)}
 		got = append(got, string(m.Type)+" "+p.judge(t, r))
 		for want, r := range map[string]reflector{
 			"401 signature": {r.Secret, r.Now, r.Header, strings.Replace(r.Body, `"createdAt":"2`, `"createdAt":"3`, 1)},
@@ -190,8 +171,6 @@ func TestReflectorVerifies(t *testing.T) {
 			}
 		}
 	}
-	tellStory(t, st, judge)
-	judge(testNotice(time.Now()))
 	want := []string{
 		"session.started 200",
 		"participant.joined 200 1", "participant.joined 200 2", "participant.joined 200 2", // the third by telephone
@@ -210,13 +189,21 @@ func TestSignatureVectors(t *testing.T) {
 	const want = `{"id":"evt_01HZX0000000000000000000","apiVersion":"1.0","createdAt":"2023-11-14T22:13:20.000Z","type":"room.client.joined",` +
 		`"data":{"meetingId":"0b9f5a3e-8a43-4c55-9d3f-3b6a7b1f7c10","roomName":"/standup-0b9f5a3e","subdomain":"meet","roleName":"host",` +
 		`"displayName":"Jos\u00e9 <b>\ud83d\ude00","numClients":1,"numClientsByRoleName":{"host":1},"roomSessionId":"s1","participantId":"p1"}}`
-	body := AppendPython(nil, Object{
-		{"id", "evt_01HZX0000000000000000000"}, {"apiVersion", "1.0"}, {"createdAt", "2023-11-14T22:13:20.000Z"}, {"type", "room.client.joined"},
-		{"data", Object{
-			{"meetingId", "0b9f5a3e-8a43-4c55-9d3f-3b6a7b1f7c10"}, {"roomName", "/standup-0b9f5a3e"}, {"subdomain", "meet"}, {"roleName", "host"},
-			{"displayName", "José <b>😀"}, {"numClients", 1}, {"numClientsByRoleName", Object{{"host", 1}}}, {"roomSessionId", "s1"}, {"participantId", "p1"},
-		}},
+	body, err := EncodePython(wherebyEvent{
+		ID: "evt_01HZX0000000000000000000", APIVersion: "1.0", CreatedAt: meeting.Time{Time: time.Unix(1_700_000_000, 0)}, Type: "room.client.joined",
+		Data: struct {
+			wherebyRoom
+			RoleName      string         `json:"roleName"`
+			DisplayName   string         `json:"displayName"`
+			Clients       int            `json:"numClients"`
+			ByRole        wherebyClients `json:"numClientsByRoleName"`
+			RoomSessionID string         `json:"roomSessionId"`
+			ParticipantID string         `json:"participantId"`
+		}{wherebyRoom{"0b9f5a3e-8a43-4c55-9d3f-3b6a7b1f7c10", "/standup-0b9f5a3e", "meet"}, "host", "José <b>😀", 1, wherebyClients{Host: 1}, "s1", "p1"},
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	if string(body) != want {
 		t.Fatalf("body = %s, want %s", body, want)
 	}
@@ -230,42 +217,52 @@ func TestSignatureVectors(t *testing.T) {
 		{Jitsi, "", "whsec-test-secret", "X-Jitsi-Signature", "68c24d7d6ec000164b970fb7c24e593b41f9e77edc4b57a1da8e5b76cc454b0e"},
 		{Standard, "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw", "Webhook-Signature", "v1,Kb8inz3BcLGoL2zzo6dBKXZEd9K/ftkm1EpShaOUvPg="},
 	} {
-		d, h := dialects[tt.dialect], map[string][]string{}
-		key, err := d.key(Secret{Key: tt.secret})
-		if err != nil {
-			t.Fatal(err)
+		h := map[string][]string{}
+		if d, ok := allDialects[tt.dialect]; ok {
+			d.Sign(h, []byte(tt.secret), at, body)
+		} else {
+			key, err := Secret{Key: tt.secret}.bytes()
+			if err != nil {
+				t.Fatal(err)
+			}
+			signStandard(h, [][]byte{key}, tt.id, at, body)
 		}
-		d.sign(h, [][]byte{key}, message{envelope: envelope{ID: tt.id}}, at, body)
 		if got := h[tt.header]; len(got) != 1 || got[0] != tt.value {
 			t.Errorf("%s: %s = %v, want %s", tt.dialect, tt.header, got, tt.value)
 		}
 	}
 }
 
-// TestDialectsTellAnything renders random notices, of meetings that are there
-// and of others: what is sent is JSON, and nothing fails.
-func TestDialectsTellAnything(t *testing.T) {
-	st := new(store.Memory)
-	b := newDialects(t, st)
-	known := tellStory(t, st, func(json.RawMessage) {}).m
+// TestDialectsRenderAnything renders random notices, many of which lack what
+// they should have: what is sent is what Python writes, the same at each try,
+// and nothing fails.
+func TestDialectsRenderAnything(t *testing.T) {
+	p := startPython(t, "-c", pythonAgain)
 	random := rand.New(rand.NewPCG(3, 4))
 	sent := 0
 	for range 5000 {
-		notice, err := json.Marshal(randomNotice(random, known))
+		notice, err := json.Marshal(randomNotice(random))
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, e := range b.List() {
-			p, err := rendered(t, b, e, notice)
+		for name := range allDialects {
+			e := speaking(t, name)
+			_, r, err := rendered(t, e, notice)
 			if errors.Is(err, errNothing) {
 				continue
 			}
 			var body map[string]any
-			if err := errors.Join(err, json.Unmarshal(p.body, &body)); err != nil {
-				t.Fatalf("%s makes %s of %s: %v", e.Dialect, p.body, notice, err)
+			if err := errors.Join(err, json.Unmarshal(r.body, &body)); err != nil {
+				t.Fatalf("%s makes %s of %s: %v", name, r.body, notice, err)
 			}
-			if data, _ := body["data"].(map[string]any); e.Dialect == Whereby && data["meetingId"] == nil {
-				t.Errorf("no meeting's id in %s", p.body)
+			if again := p.ask(t, string(r.body)); again != string(r.body) {
+				t.Errorf("%s makes\n%s, and Python of that\n%s", name, r.body, again)
+			}
+			if data, _ := body["data"].(map[string]any); name == Whereby && data["meetingId"] == nil {
+				t.Errorf("no meeting's id in %s", r.body)
+			}
+			if _, again, err := rendered(t, e, notice); err != nil || !bytes.Equal(again.body, r.body) {
+				t.Errorf("%s makes %s the second time, and first %s (%v)", name, again.body, r.body, err)
 			}
 			sent++
 		}
@@ -275,11 +272,11 @@ func TestDialectsTellAnything(t *testing.T) {
 	}
 }
 
-func randomNotice(r *rand.Rand, known meeting.Meeting) meeting.Notice {
+func randomNotice(r *rand.Rand) meeting.Notice {
 	at := func() meeting.Time { return meeting.Time{Time: time.Unix(r.Int64N(1<<33), 0).UTC()} }
 	types := []meeting.NoticeType{"x.unknown"}
-	for _, d := range dialects {
-		for t := range d.events {
+	for _, d := range allDialects {
+		for t := range d.Render {
 			types = append(types, t)
 		}
 	}
@@ -288,7 +285,7 @@ func randomNotice(r *rand.Rand, known meeting.Meeting) meeting.Notice {
 	kinds := []meeting.Kind{meeting.KindHuman, meeting.KindHuman, meeting.KindRecorder, meeting.KindSIP, meeting.KindStreamer, meeting.KindTranscriber, ""}
 	n := meeting.Notice{
 		ID: "evt_" + randomString(r), Type: types[r.IntN(len(types))], Timestamp: at(),
-		MeetingID: pick(known.ID, "mtg_none", "", randomString(r)), SessionID: pick("ses_none", "", randomString(r)),
+		MeetingID: pick("mtg_a", "", randomString(r)), Room: pick("standup", "", randomString(r)), SessionID: pick("ses_none", "", randomString(r)),
 	}
 	left := at()
 	maybe := func(f func()) {
@@ -303,6 +300,7 @@ func randomNotice(r *rand.Rand, known meeting.Meeting) meeting.Notice {
 		}
 	})
 	maybe(func() { n.Data.Session = &meeting.SessionInfo{ID: randomString(r), StartedAt: at()} })
+	maybe(func() { n.Data.Participants = []meeting.ParticipantInfo{{ID: randomString(r), Name: randomString(r)}} })
 	maybe(func() { n.Data.Occupancy = &meeting.Occupancy{Humans: r.IntN(100)} })
 	maybe(func() {
 		rec := meeting.RecordingInfo{ID: randomString(r), RequestedBy: meeting.RequesterInfo{Name: randomString(r)}}
@@ -314,41 +312,39 @@ func randomNotice(r *rand.Rand, known meeting.Meeting) meeting.Notice {
 	return n
 }
 
-// TestForgottenMeeting tells of a meeting that the store has forgotten by then.
-func TestForgottenMeeting(t *testing.T) {
-	st := new(store.Memory)
-	b := newDialects(t, st)
-	e, err := b.Get("whk_event-sync")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := newStory(t, st, time.Now())
-	for _, n := range s.apply(time.Second, meeting.Seen{Occupant: jose}) {
-		if _, err := rendered(t, b, e, n); err != nil {
-			t.Fatal(err)
-		}
-	}
-	last := s.apply(time.Second, meeting.Ended{Reason: meeting.EndRequested, Forget: true})
-	s.apply(time.Second, meeting.RoomGone{Reason: meeting.LeftDestroyed})
-	if err := st.Forget(t.Context(), s.m.ID); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := st.Load(t.Context(), s.m.ID); !errors.Is(err, meeting.ErrNotFound) {
-		t.Fatalf("load = %v, want it forgotten", err)
-	}
-	for i, want := range []string{
-		`"active_occupants_count":0`, `"all_occupants":[]`, // of people nothing is kept
+// TestEventsOfAnEarlierUsher renders events as an usher committed them that gave
+// them no room and no list of participants.
+func TestEventsOfAnEarlierUsher(t *testing.T) {
+	const (
+		joined = `{"id":"evt_1","type":"participant.joined","timestamp":"2026-11-22T10:00:03.482Z","api_version":"2026-11-01",` +
+			`"meeting_id":"mtg_1","session_id":"ses_1","seq":3,"state_version":3,"data":{"participant":{"id":"prt_1","session_id":"ses_1",` +
+			`"endpoint_id":"a1b2c3d4","kind":"human","role":"moderator","user_id":"u1","name":"Ada","hand_raised_at":null,` +
+			`"joined_at":"2026-11-22T10:00:03.482Z","left_at":null,"present_seconds":0,"connections":1},` +
+			`"occupancy":{"humans":3,"moderators":1,"recorders":0,"others":0,"peak":3,"pending_joins":0}}}`
+		ended = `{"id":"evt_2","type":"session.ended","timestamp":"2026-11-22T10:12:40.251Z","api_version":"2026-11-01","meeting_id":"mtg_1",` +
+			`"session_id":"ses_1","seq":8,"state_version":8,"data":{"session":{"id":"ses_1","meeting_id":"mtg_1","started_at":"2026-11-22T10:00:03.482Z",` +
+			`"ended_at":"2026-11-22T10:11:40.250Z","peak":1,"humans":1,"recorders":0},` +
+			`"occupancy":{"humans":0,"moderators":0,"recorders":0,"others":0,"peak":1,"pending_joins":0}}}`
+	)
+	for _, tt := range []struct{ dialect, event, want string }{
+		{Whereby, joined, `{"id":"evt_1","apiVersion":"1.0","createdAt":"2026-11-22T10:00:03.482Z","type":"room.client.joined",` +
+			`"data":{"meetingId":"mtg_1","roomName":"","subdomain":"meet","roleName":"host","displayName":"Ada","numClients":3,` +
+			`"numClientsByRoleName":{"host":1,"visitor":2},"roomSessionId":"ses_1","participantId":"prt_1","isDialIn":false,"externalId":"u1"}}`},
+		{Whereby, ended, `{"id":"evt_2","apiVersion":"1.0","createdAt":"2026-11-22T10:12:40.251Z","type":"room.session.ended",` +
+			`"data":{"meetingId":"mtg_1","roomName":"","subdomain":"meet","roomSessionId":"ses_1"}}`},
+		{Jitsi, joined, `{"event":"muc-occupant-joined","room":"","timestamp":"2026-11-22T10:00:03.482Z","data":{"meeting_id":"mtg_1","session_id":"ses_1",` +
+			`"occupant_id":"prt_1","nick":"Ada","role":"moderator","user_id":"u1","email":"","active_occupants_count":3}}`},
+		{EventSync, ended, `{"event_name":"muc-room-destroyed","room_name":"","room_jid":"@muc.meet.jitsi","is_breakout":false,` +
+			`"created_at":1795341603,"destroyed_at":1795342300,"all_occupants":[]}`},
+		{Standard, joined, joined},
 	} {
-		p, err := rendered(t, b, e, last[i])
-		if err != nil || !bytes.Contains(p.body, []byte(`"room_jid":"standup-k3v7@muc.meet.jitsi"`)) || !bytes.Contains(p.body, []byte(want)) {
-			t.Errorf("%s, %v; want the room, and %s", p.body, err, want)
+		e := Endpoint{Secrets: []Secret{NewSecret()}}
+		if tt.dialect != Standard {
+			e = speaking(t, tt.dialect)
 		}
-	}
-	for i := range maxRooms {
-		b.rooms.learn(fmt.Sprint(i), "a")
-	}
-	if n := len(b.rooms.byMeeting); n > maxRooms || b.rooms.recall(fmt.Sprint(maxRooms-1)) != "a" {
-		t.Errorf("%d rooms are remembered", n)
+		if _, r, err := rendered(t, e, json.RawMessage(tt.event)); err != nil || string(r.body) != tt.want {
+			t.Errorf("%s makes\n%s, %v; want\n%s", tt.dialect, r.body, err, tt.want)
+		}
 	}
 }
 
@@ -373,14 +369,14 @@ func TestDialectKeys(t *testing.T) {
 		if tt.key != "" {
 			e.Secrets = []Secret{{Key: tt.key}}
 		}
-		_, err := NewBook(Config{Store: new(store.Memory), Endpoints: []Endpoint{e}})
+		_, err := NewBook(Config{Store: new(store.Memory), Endpoints: []Endpoint{e}, Dialects: allDialects})
 		if (err == nil) != tt.ok {
 			t.Errorf("%s with a key of %d signs: %v", tt.dialect, len(tt.key), err)
 		} else if err != nil && tt.key != "" && strings.Contains(err.Error(), string(tt.key)) {
 			t.Errorf("the secret is in %q", err)
 		}
 	}
-	_, err := NewBook(Config{Store: new(store.Memory), Endpoints: []Endpoint{{Name: "a", URL: "https://a.example/", Dialect: "klingon"}}})
+	_, err := NewBook(Config{Store: new(store.Memory), Endpoints: []Endpoint{{Name: "a", URL: "https://a.example/", Dialect: "klingon"}}, Dialects: allDialects})
 	if want := "endpoint a: webhook: dialect is none of event_sync, jitsi, standard, whereby"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}

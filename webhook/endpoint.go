@@ -1,8 +1,10 @@
 package webhook
 
 import (
+	"cmp"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -52,6 +54,7 @@ type Endpoint struct {
 	Disabled   *Disabled // nil while enabled
 
 	target   *url.URL        // URL, parsed
+	dialect  *Dialect        // nil for the standard one
 	document json.RawMessage // as stored; nil for a configured one
 }
 
@@ -81,9 +84,9 @@ func (e Endpoint) Origin() string {
 }
 
 // Wants reports whether the endpoint is to get notices of this type about this
-// meeting. Those of which its dialect has nothing to say it never gets.
+// meeting. Types that its dialect has no renderer for it never gets.
 func (e Endpoint) Wants(t meeting.NoticeType, meetingID string) bool {
-	return (e.MeetingID == "" || e.MeetingID == meetingID) && dialects[e.Dialect].speaks(t) &&
+	return (e.MeetingID == "" || e.MeetingID == meetingID) && (e.dialect == nil || e.dialect.Render[t] != nil) &&
 		slices.ContainsFunc(e.Events, func(pattern string) bool {
 			prefix, open := strings.CutSuffix(pattern, "*")
 			return open && strings.HasPrefix(string(t), prefix) || pattern == string(t)
@@ -109,13 +112,9 @@ func (e *InvalidError) Error() string { return "webhook: " + e.Field + " " + e.P
 var eventPattern = regexp.MustCompile(`^(\*|[a-z_]+(\.[a-z_]+)*(\.\*)?)$`)
 
 // prepare fills in defaults and checks everything, or returns [InvalidError].
-func (e *Endpoint) prepare(g *guard) error {
-	if e.Dialect == "" {
-		e.Dialect = Standard
-	}
-	d, ok := dialects[e.Dialect]
-	if !ok {
-		return &InvalidError{"dialect", "is none of " + strings.Join(Dialects(), ", ")}
+func (e *Endpoint) prepare(g *guard, dialects map[string]Dialect) error {
+	if err := e.findDialect(dialects); err != nil {
+		return err
 	}
 	if len(e.Events) == 0 {
 		e.Events = []string{"*"}
@@ -131,7 +130,7 @@ func (e *Endpoint) prepare(g *guard) error {
 	if len(e.Name) > maxName {
 		return &InvalidError{"name", "is longer than " + strconv.Itoa(maxName) + " bytes"}
 	}
-	if err := d.checkSecrets(e.Secrets); err != nil {
+	if err := e.checkSecrets(); err != nil {
 		return err
 	}
 	if err := e.prepareHeaders(); err != nil {
@@ -142,19 +141,20 @@ func (e *Endpoint) prepare(g *guard) error {
 	return err
 }
 
-// checkSecrets returns why these secrets cannot sign, or nil.
-func (d dialect) checkSecrets(secrets []Secret) error {
-	if d.key == nil {
+// findDialect sets how the endpoint's events are rendered.
+func (e *Endpoint) findDialect(dialects map[string]Dialect) error {
+	e.Dialect = cmp.Or(e.Dialect, Standard)
+	if e.Dialect == Standard {
+		e.dialect = nil
 		return nil
 	}
-	if len(secrets) == 0 || !secrets[0].ExpiresAt.IsZero() {
-		return &InvalidError{"secret", "that never expires is missing"}
+	d, ok := dialects[e.Dialect]
+	if !ok {
+		names := append(slices.Collect(maps.Keys(dialects)), Standard)
+		slices.Sort(names)
+		return &InvalidError{"dialect", "is none of " + strings.Join(names, ", ")}
 	}
-	for _, s := range secrets {
-		if _, err := d.key(s); err != nil {
-			return &InvalidError{"secret", err.Error()}
-		}
-	}
+	e.dialect = &d
 	return nil
 }
 
@@ -230,7 +230,7 @@ func (e Endpoint) encode() json.RawMessage {
 
 // decode reads what encode wrote. The address of its URL is not judged again:
 // that is done whenever it is dialled.
-func decode(from meeting.StoredEndpoint) (Endpoint, error) {
+func decode(from meeting.StoredEndpoint, dialects map[string]Dialect) (Endpoint, error) {
 	var d stored
 	if err := json.Unmarshal(from.Document, &d); err != nil {
 		return Endpoint{}, err
@@ -245,16 +245,14 @@ func decode(from meeting.StoredEndpoint) (Endpoint, error) {
 	for name, value := range d.Headers {
 		put(&e.Headers, name, config.Secret(value))
 	}
-	known, ok := dialects[e.Dialect]
-	if !ok {
-		return Endpoint{}, &InvalidError{"dialect", "is not known"}
-	}
-	err := known.checkSecrets(e.Secrets)
-	if err != nil {
+	if err := e.findDialect(dialects); err != nil {
 		return Endpoint{}, err
 	}
-	e.target, err = url.Parse(d.URL)
-	if err != nil {
+	if err := e.checkSecrets(); err != nil {
+		return Endpoint{}, err
+	}
+	var err error
+	if e.target, err = url.Parse(d.URL); err != nil {
 		return Endpoint{}, &InvalidError{"url", "is not a URL"}
 	}
 	return e, nil

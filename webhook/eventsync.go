@@ -1,89 +1,97 @@
 package webhook
 
-import (
-	"context"
+import "usher/meeting"
 
-	"usher/meeting"
-)
-
-// EventSync is the dialect of event_sync, a Prosody component of
-// jitsi-contrib/prosody-plugins (mod_event_sync_component.lua). It signs
-// nothing: receivers know it by a header that the endpoint is given.
+// EventSync is the name of the dialect of event_sync, a Prosody component of
+// jitsi-contrib/prosody-plugins (mod_event_sync_component.lua).
 const EventSync = "event_sync"
 
-var eventSyncDialect = dialect{
-	events: map[meeting.NoticeType]telling{
-		meeting.SessionStarted:    eventSyncCreated,
-		meeting.SessionEnded:      eventSyncDestroyed,
-		meeting.ParticipantJoined: eventSyncOccupant("joined"),
-		meeting.ParticipantLeft:   eventSyncOccupant("left"),
-		TypeTest: func(context.Context, about) (string, Object, error) {
-			return "/events/webhook/test", Object{{"event_name", "webhook-test"}}, nil
+// EventSyncDialect returns the dialect [EventSync] of a site whose rooms are in
+// the domain muc. It signs nothing: receivers know it by a header that the
+// endpoint is given.
+func EventSyncDialect(muc string) Dialect {
+	render := func(what, change string, body func(meeting.Notice, eventSyncRoom) any) Renderer {
+		return func(event meeting.Notice) (string, any) {
+			room := eventSyncRoom{EventName: "muc-" + what + "-" + change, RoomName: event.Room, RoomJID: event.Room + "@" + muc}
+			return "/events/" + what + "/" + change, body(event, room)
+		}
+	}
+	return Dialect{Render: map[meeting.NoticeType]Renderer{
+		meeting.SessionStarted:    render("room", "created", eventSyncCreated),
+		meeting.SessionEnded:      render("room", "destroyed", eventSyncDestroyed),
+		meeting.ParticipantJoined: render("occupant", "joined", eventSyncOccupant),
+		meeting.ParticipantLeft:   render("occupant", "left", eventSyncOccupant),
+		TypeTest: func(meeting.Notice) (string, any) {
+			return "/events/webhook/test", struct {
+				EventName string `json:"event_name"`
+			}{"webhook-test"}
 		},
-	},
+	}}
 }
 
-// eventSync returns a body. Breakout rooms are not followed.
-func eventSync(a about, name string, rest ...Member) Object {
-	return append(Object{
-		{"event_name", name},
-		{"room_name", a.meeting.Room},
-		{"room_jid", roomJID(a)},
-		{"is_breakout", false},
-	}, rest...)
+// eventSyncRoom begins every event. Breakout rooms are not followed.
+type eventSyncRoom struct {
+	EventName  string `json:"event_name"`
+	RoomName   string `json:"room_name"`
+	RoomJID    string `json:"room_jid"`
+	IsBreakout bool   `json:"is_breakout"`
 }
 
-func roomJID(a about) string { return a.meeting.Room + "@" + a.muc }
-
-func eventSyncCreated(_ context.Context, a about) (string, Object, error) {
-	return "/events/room/created", eventSync(a, "muc-room-created",
-		Member{"created_at", a.session().StartedAt.Unix()}), nil
+func eventSyncCreated(event meeting.Notice, room eventSyncRoom) any {
+	return struct {
+		eventSyncRoom
+		CreatedAt int64 `json:"created_at"`
+	}{room, event.Data.Session.StartedAt.Unix()}
 }
 
-func eventSyncDestroyed(ctx context.Context, a about) (string, Object, error) {
-	people, err := a.people(ctx, a.notice.SessionID)
-	if err != nil {
-		return "", nil, err
+func eventSyncDestroyed(event meeting.Notice, room eventSyncRoom) any {
+	destroyed := event.Timestamp
+	if ended := event.Data.Session.EndedAt; ended != nil {
+		destroyed = *ended
 	}
-	all := []any{}
-	for i := range people {
-		if people[i].Kind == meeting.KindHuman {
-			all = append(all, occupantOf(a, people[i].Info()))
-		}
+	all := []eventSyncPerson{}
+	for _, p := range event.Data.Participants {
+		all = append(all, newEventSyncPerson(p, room))
 	}
-	s := a.session()
-	destroyed := a.notice.Timestamp
-	if s.EndedAt != nil {
-		destroyed = *s.EndedAt
-	}
-	return "/events/room/destroyed", eventSync(a, "muc-room-destroyed",
-		Member{"created_at", s.StartedAt.Unix()}, Member{"destroyed_at", destroyed.Unix()}, Member{"all_occupants", all}), nil
+	return struct {
+		eventSyncRoom
+		CreatedAt    int64             `json:"created_at"`
+		DestroyedAt  int64             `json:"destroyed_at"`
+		AllOccupants []eventSyncPerson `json:"all_occupants"`
+	}{room, event.Data.Session.StartedAt.Unix(), destroyed.Unix(), all}
 }
 
-func eventSyncOccupant(what string) telling {
-	return func(_ context.Context, a about) (string, Object, error) {
-		p := a.participant()
-		if p.Kind != meeting.KindHuman {
-			return "", nil, nil // event_sync takes recorders for people; their number is of no use
-		}
-		return "/events/occupant/" + what, eventSync(a, "muc-occupant-"+what,
-			Member{"active_occupants_count", a.occupancy().Humans}, Member{"occupant", occupantOf(a, p)}), nil
+func eventSyncOccupant(event meeting.Notice, room eventSyncRoom) any {
+	p := event.Data.Participant
+	if p.Kind != meeting.KindHuman {
+		return nil // event_sync counts recorders as people; their number is of no use
 	}
+	return struct {
+		eventSyncRoom
+		Humans   int             `json:"active_occupants_count"`
+		Occupant eventSyncPerson `json:"occupant"`
+	}{room, event.Data.Occupancy.Humans, newEventSyncPerson(*p, room)}
 }
 
-// occupantOf returns somebody as event_sync shows them. The address that
-// receivers tell people apart by is made of the participant's id: notices have
+type eventSyncPerson struct {
+	Name        string `json:"name,omitempty"`
+	Email       string `json:"email,omitempty"`
+	ID          string `json:"id,omitempty"`
+	OccupantJID string `json:"occupant_jid"`
+	JoinedAt    int64  `json:"joined_at"`
+	LeftAt      *int64 `json:"left_at,omitempty"`
+}
+
+// newEventSyncPerson returns somebody as event_sync shows them. The address that
+// receivers tell people apart by is made of the participant's id: events have
 // no real ones, and this one stays the same when somebody comes back.
-func occupantOf(a about, p meeting.ParticipantInfo) Object {
-	o := Object{}
-	for _, m := range []Member{{"name", p.Name}, {"email", p.Email}, {"id", p.UserID}} {
-		if m.Value != "" {
-			o = append(o, m)
-		}
+func newEventSyncPerson(p meeting.ParticipantInfo, room eventSyncRoom) eventSyncPerson {
+	person := eventSyncPerson{
+		Name: p.Name, Email: p.Email, ID: p.UserID,
+		OccupantJID: room.RoomJID + "/" + p.ID, JoinedAt: p.JoinedAt.Unix(),
 	}
-	o = append(o, Member{"occupant_jid", roomJID(a) + "/" + p.ID}, Member{"joined_at", p.JoinedAt.Unix()})
 	if p.LeftAt != nil {
-		o = append(o, Member{"left_at", p.LeftAt.Unix()})
+		person.LeftAt = new(p.LeftAt.Unix())
 	}
-	return o
+	return person
 }

@@ -70,11 +70,11 @@ type site struct {
 	answer func(r *http.Request, body []byte) *http.Response
 
 	mu   sync.Mutex
-	seen []request
+	seen []received
 }
 
-// request is one try as the receiver saw it.
-type request struct {
+// received is one try as the receiver saw it.
+type received struct {
 	at     time.Duration // since the site was made
 	path   string
 	id     string
@@ -131,7 +131,7 @@ func newSiteOf(t *testing.T, memory *store.Memory, st Store, e Endpoint, answer 
 	s := &site{t: t, st: memory, reg: prometheus.NewRegistry(), logs: new(lockedBuffer), answer: answer}
 	var err error
 	s.book, err = NewBook(Config{
-		Store: st, Registerer: s.reg, MUC: "muc.meet.jitsi", Site: "meet",
+		Store: st, Registerer: s.reg, Dialects: allDialects,
 		Log:       logTo(s.logs),
 		Endpoints: []Endpoint{e},
 	})
@@ -146,7 +146,7 @@ func newSiteOf(t *testing.T, memory *store.Memory, st Store, e Endpoint, answer 
 	s.d.sender.secure = roundTripper(func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
 		s.mu.Lock()
-		s.seen = append(s.seen, request{time.Since(start), r.URL.Path, r.Header.Get("webhook-id"), string(body), r.Header})
+		s.seen = append(s.seen, received{time.Since(start), r.URL.Path, r.Header.Get("webhook-id"), string(body), r.Header})
 		s.mu.Unlock()
 		return s.answer(r, body), r.Context().Err()
 	})
@@ -190,10 +190,10 @@ func (s *site) lay(mtg string, notices ...json.RawMessage) {
 }
 
 // requests returns what the receiver has seen so far.
-func (s *site) requests() []request {
+func (s *site) requests() []received {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return append([]request(nil), s.seen...)
+	return append([]received(nil), s.seen...)
 }
 
 // attempts returns the whole delivery log, or the dead letters, oldest first.

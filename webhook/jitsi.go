@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -12,9 +11,9 @@ import (
 	"usher/meeting"
 )
 
-// Jitsi is the dialect of apps that were written for Prosody modules which post
-// {event, room, timestamp, data}, Reflector's Jitsi branch above all. Those add
-// up joins and leaves, so they are told of humans only.
+// Jitsi is the name of the dialect of apps that were written for Prosody
+// modules which post {event, room, timestamp, data}, Reflector's Jitsi branch
+// above all.
 const Jitsi = "jitsi"
 
 // Paths below the endpoint's URL.
@@ -23,95 +22,98 @@ const (
 	jitsiCompletePath = "/jibri/recording-complete"
 )
 
-var jitsiDialect = dialect{
-	events: map[meeting.NoticeType]telling{
-		meeting.SessionStarted:       jitsiSession("muc-room-created"),
-		meeting.SessionEnded:         jitsiSession("muc-room-destroyed"),
-		meeting.ParticipantJoined:    jitsiOccupant("muc-occupant-joined"),
-		meeting.ParticipantLeft:      jitsiOccupant("muc-occupant-left"),
-		meeting.RecordingStarted:     jitsiRecording("jibri-recording-on"),
-		meeting.RecordingStopped:     jitsiRecording("jibri-recording-off"),
-		meeting.RecordingIsAvailable: jitsiComplete,
-		TypeTest: func(_ context.Context, a about) (string, Object, error) {
-			return jitsiEventsPath, jitsiEvent(a, "webhook-test", Object{}), nil
+// JitsiDialect returns the dialect [Jitsi]. Its receivers add up joins and
+// leaves, so it sends those of humans only.
+func JitsiDialect() Dialect {
+	return Dialect{
+		Render: map[meeting.NoticeType]Renderer{
+			meeting.SessionStarted:       jitsi("muc-room-created", jitsiSession),
+			meeting.SessionEnded:         jitsi("muc-room-destroyed", jitsiSession),
+			meeting.ParticipantJoined:    jitsi("muc-occupant-joined", jitsiOccupant),
+			meeting.ParticipantLeft:      jitsi("muc-occupant-left", jitsiOccupant),
+			meeting.RecordingStarted:     jitsi("jibri-recording-on", jitsiRecording),
+			meeting.RecordingStopped:     jitsi("jibri-recording-off", jitsiRecording),
+			meeting.RecordingIsAvailable: jitsiComplete,
+			TypeTest:                     jitsi("webhook-test", func(meeting.Notice) any { return struct{}{} }),
 		},
-	},
-	key: textKey,
-	sign: func(h http.Header, keys [][]byte, m message, at time.Time, body []byte) {
-		key, seconds := onlyKey(keys, m), strconv.FormatInt(at.Unix(), 10)
-		mac := hmac.New(sha256.New, key)
-		mac.Write(body)
-		h["X-Jitsi-Signature"] = []string{hex.EncodeToString(mac.Sum(nil))}
-		// The first signature is good for ever; this one shows its age.
-		mac = hmac.New(sha256.New, key)
-		mac.Write([]byte(seconds + "."))
-		mac.Write(body)
-		h["X-Jitsi-Timestamp"] = []string{seconds}
-		h["X-Jitsi-Signature-V2"] = []string{hex.EncodeToString(mac.Sum(nil))}
-	},
-}
-
-func jitsiEvent(a about, name string, data Object) Object {
-	return Object{
-		{"event", name},
-		{"room", a.meeting.Room},
-		{"timestamp", stamp(a.notice.Timestamp.Time)},
-		{"data", data},
+		Sign: signJitsi,
 	}
 }
 
-func jitsiSession(name string) telling {
-	return func(_ context.Context, a about) (string, Object, error) {
-		return jitsiEventsPath, jitsiEvent(a, name, Object{
-			{"meeting_id", a.notice.MeetingID},
-			{"session_id", a.notice.SessionID},
-		}), nil
-	}
+func signJitsi(h http.Header, key []byte, at time.Time, body []byte) {
+	seconds := strconv.FormatInt(at.Unix(), 10)
+	mac := hmac.New(sha256.New, key)
+	mac.Write(body)
+	h["X-Jitsi-Signature"] = []string{hex.EncodeToString(mac.Sum(nil))}
+	// The first signature is good for ever; this one shows its age.
+	mac.Reset()
+	mac.Write([]byte(seconds + "."))
+	mac.Write(body)
+	h["X-Jitsi-Timestamp"] = []string{seconds}
+	h["X-Jitsi-Signature-V2"] = []string{hex.EncodeToString(mac.Sum(nil))}
 }
 
-func jitsiOccupant(name string) telling {
-	return func(_ context.Context, a about) (string, Object, error) {
-		p := a.participant()
-		if p.Kind != meeting.KindHuman {
-			return "", nil, nil
+// jitsi returns what makes an event of this name; nil data: it is not sent.
+func jitsi(name string, data func(meeting.Notice) any) Renderer {
+	return func(event meeting.Notice) (string, any) {
+		d := data(event)
+		if d == nil {
+			return "", nil
 		}
-		return jitsiEventsPath, jitsiEvent(a, name, Object{
-			{"meeting_id", a.notice.MeetingID},
-			{"session_id", a.notice.SessionID},
-			{"occupant_id", p.ID},
-			{"nick", p.Name},
-			{"role", string(p.Role)},
-			{"user_id", p.UserID},
-			{"email", p.Email},
-			{"active_occupants_count", a.occupancy().Humans},
-		}), nil
+		return jitsiEventsPath, struct {
+			Event     string       `json:"event"`
+			Room      string       `json:"room"`
+			Timestamp meeting.Time `json:"timestamp"`
+			Data      any          `json:"data"`
+		}{name, event.Room, event.Timestamp, d}
 	}
 }
 
-func jitsiRecording(name string) telling {
-	return func(_ context.Context, a about) (string, Object, error) {
-		r := a.recording()
-		return jitsiEventsPath, jitsiEvent(a, name, Object{
-			{"meeting_id", a.notice.MeetingID},
-			{"session_id", r.SessionID},
-			{"recording_id", r.ID},
-			{"initiator", r.RequestedBy.Name},
-		}), nil
-	}
+// jitsiIDs begin the data of every event.
+type jitsiIDs struct {
+	MeetingID string `json:"meeting_id"`
+	SessionID string `json:"session_id"`
 }
 
-// jitsiComplete tells of the newest file: there is a notice for each.
-func jitsiComplete(_ context.Context, a about) (string, Object, error) {
-	r, file := a.recording(), ""
+func jitsiSession(event meeting.Notice) any { return jitsiIDs{event.MeetingID, event.SessionID} }
+
+func jitsiOccupant(event meeting.Notice) any {
+	p := event.Data.Participant
+	if p.Kind != meeting.KindHuman {
+		return nil
+	}
+	return struct {
+		jitsiIDs
+		OccupantID string       `json:"occupant_id"`
+		Nick       string       `json:"nick"`
+		Role       meeting.Role `json:"role"`
+		UserID     string       `json:"user_id"`
+		Email      string       `json:"email"`
+		Humans     int          `json:"active_occupants_count"`
+	}{jitsiIDs{event.MeetingID, event.SessionID}, p.ID, p.Name, p.Role, p.UserID, p.Email, event.Data.Occupancy.Humans}
+}
+
+func jitsiRecording(event meeting.Notice) any {
+	r := event.Data.Recording
+	return struct {
+		jitsiIDs
+		RecordingID string `json:"recording_id"`
+		Initiator   string `json:"initiator"`
+	}{jitsiIDs{event.MeetingID, r.SessionID}, r.ID, r.RequestedBy.Name}
+}
+
+// jitsiComplete names the newest file: there is an event for each.
+func jitsiComplete(event meeting.Notice) (string, any) {
+	r, file := event.Data.Recording, ""
 	if n := len(r.Files); n > 0 {
 		file = r.Files[n-1].Name
 	}
-	return jitsiCompletePath, Object{
-		{"room_name", a.meeting.Room},
-		{"recording_file", file},
-		{"recording_status", "completed"},
-		{"timestamp", stamp(a.notice.Timestamp.Time)},
-		{"meeting_id", a.notice.MeetingID},
-		{"recording_id", r.ID},
-	}, nil
+	return jitsiCompletePath, struct {
+		RoomName    string       `json:"room_name"`
+		File        string       `json:"recording_file"`
+		Status      string       `json:"recording_status"`
+		Timestamp   meeting.Time `json:"timestamp"`
+		MeetingID   string       `json:"meeting_id"`
+		RecordingID string       `json:"recording_id"`
+	}{event.Room, file, "completed", event.Timestamp, event.MeetingID, r.ID}
 }

@@ -158,11 +158,8 @@ func (r *runner) deliver(ctx context.Context, c meeting.Claim) meeting.Settlemen
 		o = r.d.try(ctx, e, m)
 	}
 	s := r.d.timing.settle(c, o)
-	switch o.reason {
-	case reasonNothing:
+	if o.reason == reasonNothing {
 		r.d.book.metrics.skipped(e.label())
-		return s
-	case reasonStore: // it is measured elsewhere
 		return s
 	}
 	a := newAttempt(m, c.MeetingID, c.Failures+c.Refusals+1, s.Verdict, o)

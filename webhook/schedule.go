@@ -76,9 +76,6 @@ func (t timing) settle(c meeting.Claim, o outcome) meeting.Settlement {
 	case o.reason == reasonNothing:
 		s.Verdict = meeting.Skipped
 		return s
-	case o.reason == reasonStore:
-		s.Ask = t.storeRetry
-		return s
 	case isGone(o):
 		// The caller disables it; until every process knows, it is left alone.
 		s.Ask, s.Fault = t.probe, true

@@ -39,8 +39,8 @@ func TestSchedule(t *testing.T) {
 			s.put("mtg_good", seq, 1)
 			time.Sleep(pause)
 		}
-		var tries []request
-		var second request
+		var tries []received
+		var second received
 		for _, r := range s.requests() {
 			switch r.id {
 			case "evt_mtg_bad_000001":
@@ -76,7 +76,7 @@ func TestSchedule(t *testing.T) {
 	})
 }
 
-func times(tries []request) (all []time.Duration) {
+func times(tries []received) (all []time.Duration) {
 	for _, r := range tries {
 		all = append(all, r.at)
 	}

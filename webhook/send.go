@@ -50,11 +50,9 @@ const (
 	reasonNotice  = "notice"  // nothing to send: the notice or the secret is unreadable
 )
 
-// Reasons why a try was not made at all; they are in no log.
-const (
-	reasonNothing = "nothing" // the dialect has nothing to say of the notice
-	reasonStore   = "store"   // the store did not say what the dialect asks it
-)
+// reasonNothing is why a try was not made at all, which is in no log: the
+// dialect does not send such events.
+const reasonNothing = "nothing"
 
 // outcome is what came of a try.
 type outcome struct {
@@ -108,12 +106,12 @@ func (s *sender) close() {
 }
 
 // post makes one try and blocks for Timeout at most.
-func (s *sender) post(ctx context.Context, e Endpoint, p parcel) outcome {
+func (s *sender) post(ctx context.Context, e Endpoint, r request) outcome {
 	ctx, cancel := context.WithTimeout(ctx, s.timeout)
 	defer cancel()
-	target, body, header := e.target, p.body, p.header
-	if p.path != "" {
-		target = target.JoinPath(p.path)
+	target, body, header := e.target, r.body, r.header
+	if r.path != "" {
+		target = target.JoinPath(r.path)
 	}
 	for name, value := range e.Headers {
 		header[name] = []string{string(value)}

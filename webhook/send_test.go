@@ -29,7 +29,7 @@ func postWith(t *testing.T, s *sender, url string) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.post(context.Background(), Endpoint{URL: url, target: target}, parcel{body: []byte("{}"), header: http.Header{}})
+	return s.post(context.Background(), Endpoint{URL: url, target: target}, request{body: []byte("{}"), header: http.Header{}})
 }
 
 // listen runs raw on each connection.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -21,9 +22,68 @@ const (
 	newSecret    = 32 // bytes of one that we make: as long as the hash
 )
 
-var errSecret = errors.New("is not whsec_ followed by base64 of 24 to 64 bytes")
+// Secrets of other dialects sign as they stand. Shorter ones are guessed, and
+// longer ones were pasted by mistake.
+const (
+	minText = 16 // bytes
+	maxText = 256
+)
 
-// bytes returns the key itself. Its error quotes nothing.
+var (
+	errSecret = errors.New("is not whsec_ followed by base64 of 24 to 64 bytes")
+	errText   = fmt.Errorf("does not have %d to %d characters", minText, maxText)
+)
+
+// key returns what a secret signs with. Its error quotes nothing.
+func (e Endpoint) key(s Secret) ([]byte, error) {
+	switch {
+	case e.dialect == nil:
+		return s.bytes()
+	case len(s.Key) < minText || len(s.Key) > maxText:
+		return nil, errText
+	}
+	return []byte(s.Key), nil
+}
+
+// signs reports whether the endpoint's requests are signed.
+func (e Endpoint) signs() bool { return e.dialect == nil || e.dialect.Sign != nil }
+
+// checkSecrets returns why the endpoint's secrets cannot sign, or nil.
+func (e Endpoint) checkSecrets() error {
+	if !e.signs() {
+		return nil
+	}
+	if len(e.Secrets) == 0 || !e.Secrets[0].ExpiresAt.IsZero() {
+		return &InvalidError{"secret", "that never expires is missing"}
+	}
+	for _, s := range e.Secrets {
+		if _, err := e.key(s); err != nil {
+			return &InvalidError{"secret", err.Error()}
+		}
+	}
+	return nil
+}
+
+// keys returns what signs at the given time, newest first and at least one;
+// none where nothing is signed.
+func (e Endpoint) keys(now time.Time) (keys [][]byte, err error) {
+	if !e.signs() {
+		return nil, nil
+	}
+	for _, s := range e.live(now) {
+		key, err := e.key(s)
+		if err != nil {
+			return nil, err
+		}
+		keys = append(keys, key)
+	}
+	if len(keys) == 0 {
+		return nil, errSecret
+	}
+	return keys, nil
+}
+
+// bytes returns the key of Standard Webhooks. Its error quotes nothing.
 func (s Secret) bytes() ([]byte, error) {
 	text, ok := strings.CutPrefix(string(s.Key), secretPrefix)
 	key, err := base64.StdEncoding.DecodeString(text)

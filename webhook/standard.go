@@ -12,18 +12,10 @@ import (
 	"usher/meeting"
 )
 
-// Standard is the dialect of Standard Webhooks 1.0.0: the notice itself, byte
-// for byte as it was committed, at every try. A notice that follows one that
+// Standard is the dialect of Standard Webhooks 1.0.0: the event itself, byte
+// for byte as it was committed, at every try. An event that follows one that
 // was given up has "gap":true as its last field.
 const Standard = "standard"
-
-var standardDialect = dialect{
-	key: Secret.bytes,
-	sign: func(h http.Header, keys [][]byte, m message, at time.Time, body []byte) {
-		h["Webhook-Timestamp"] = []string{strconv.FormatInt(at.Unix(), 10)}
-		h["Webhook-Signature"] = []string{signature(keys, m.ID, at, body)}
-	},
-}
 
 // standard returns the body.
 func (m message) standard() []byte {
@@ -34,10 +26,16 @@ func (m message) standard() []byte {
 	return slices.Concat(m.notice[:end], []byte(`,"gap":true}`))
 }
 
-// TypeTest is the type of the notice that [Deliverer.Test] sends.
+// signStandard adds the time and a signature for each key, newest first.
+func signStandard(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
+	h["Webhook-Timestamp"] = []string{strconv.FormatInt(at.Unix(), 10)}
+	h["Webhook-Signature"] = []string{signature(keys, id, at, body)}
+}
+
+// TypeTest is the type of the event that [Deliverer.Test] sends.
 const TypeTest meeting.NoticeType = "webhook.test"
 
-// testNotice returns a notice that is about nothing.
+// testNotice returns an event that is about nothing.
 func testNotice(now time.Time) json.RawMessage {
 	var seed meeting.Seed
 	_, _ = rand.Read(seed[:])          // never fails (crypto/rand)

@@ -1,32 +1,29 @@
 package webhook
 
 import (
-	"context"
 	"encoding/binary"
 	"encoding/json"
 	"testing"
 	"time"
 
 	"usher/meeting"
-	"usher/store"
 )
 
-// story is a meeting that facts happen to, each committed to a store in memory.
+// story is a meeting that facts happen to.
 type story struct {
 	t   testing.TB
-	st  *store.Memory
 	m   meeting.Meeting
 	now time.Time
 	n   uint64
 }
 
-func newStory(t testing.TB, st *store.Memory, begin time.Time) *story {
-	s := &story{t: t, st: st, now: begin.UTC().Truncate(time.Millisecond)}
+func newStory(t testing.TB, begin time.Time) *story {
+	s := &story{t: t, now: begin.UTC().Truncate(time.Millisecond)}
 	s.apply(0, meeting.Created{Room: "standup-k3v7", ExternalID: "crm-4711"})
 	return s
 }
 
-// apply lets time pass, commits what the fact leads to, and returns the notices.
+// apply lets time pass and returns the notices that the fact leads to.
 func (s *story) apply(later time.Duration, f meeting.Fact) []json.RawMessage {
 	s.t.Helper()
 	s.now = s.now.Add(later)
@@ -36,10 +33,6 @@ func (s *story) apply(later time.Duration, f meeting.Fact) []json.RawMessage {
 	next, fx, err := meeting.Apply(s.m, ev)
 	if err != nil {
 		s.t.Fatalf("%T: %v", f, err)
-	}
-	c := meeting.Commit{Op: meeting.NewID("op_", ev.At, ev.Seed, 0), From: s.m.Version, Meeting: next, Effects: fx, Routes: make([][]string, len(fx.Notices))}
-	if err := s.st.Commit(context.Background(), c); err != nil {
-		s.t.Fatal(err)
 	}
 	s.m = next
 	var notices []json.RawMessage
@@ -64,16 +57,13 @@ var (
 	phone = meeting.Occupant{Nick: "aa00", JID: "x3@meet.jitsi/jigasi", Kind: meeting.KindSIP, Role: meeting.RoleParticipant, Name: "+49 30 1234"}
 )
 
-// tellStory plays a meeting from its creation to its end and calls f with each
-// notice right after its commit.
-func tellStory(t testing.TB, st *store.Memory, f func(notice json.RawMessage)) *story {
+// playStory plays a meeting from its creation to its end and returns its notices.
+func playStory(t testing.TB) (notices []json.RawMessage) {
 	t.Helper()
-	s := newStory(t, st, time.Date(2026, 11, 22, 9, 58, 0, 0, time.UTC))
+	s := newStory(t, time.Date(2026, 11, 22, 9, 58, 0, 0, time.UTC))
 	do := func(later time.Duration, fact meeting.Fact) {
 		t.Helper()
-		for _, n := range s.apply(later, fact) {
-			f(n)
-		}
+		notices = append(notices, s.apply(later, fact)...)
 	}
 	focus := func(session, status string) meeting.FocusSaid {
 		return meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: session, Status: status}}
@@ -106,5 +96,5 @@ func tellStory(t testing.TB, st *store.Memory, f func(notice json.RawMessage)) *
 	do(time.Minute, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftByChoice})
 	do(meeting.SessionLinger, meeting.Tick{})
 	do(time.Second, meeting.Ended{Reason: meeting.EndRequested})
-	return s
+	return notices
 }

@@ -7,7 +7,7 @@
 // posts them, and hands in what came of it. Any number of processes may do so
 // on the same store.
 //
-// An endpoint's dialect makes the request out of the notice at each try: that of
+// An endpoint's [Dialect] makes the request out of the notice alone: that of
 // Standard Webhooks 1.0.0 (https://www.standardwebhooks.com), or that of another
 // system whose receivers then need no change. What notices say is the business
 // of package meeting, how lanes are kept that of the store.
@@ -47,12 +47,6 @@ type Store interface {
 	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error)
 	// Backlog says what waits for an endpoint.
 	Backlog(ctx context.Context, endpoint string) (meeting.Backlog, error)
-
-	// Load returns one meeting with the people of its open session, and
-	// Participants everybody of one session, as they are now. What is not there
-	// is [meeting.ErrNotFound].
-	Load(ctx context.Context, id string) (meeting.Meeting, error)
-	Participants(ctx context.Context, sessionID string) ([]meeting.Participant, error)
 
 	// Endpoints returns what is stored and its version, and only the version
 	// when that is the one known.

@@ -40,7 +40,12 @@ func newBook(cfg config.Config, st webhook.Store, log *slog.Logger, reg promethe
 		endpoints = append(endpoints, e)
 	}
 	return webhook.NewBook(webhook.Config{
-		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, MUC: cfg.MUC, Site: cfg.Site, Log: log, Registerer: reg,
+		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, Log: log, Registerer: reg,
+		Dialects: map[string]webhook.Dialect{
+			webhook.Whereby:   webhook.WherebyDialect(cfg.Site),
+			webhook.Jitsi:     webhook.JitsiDialect(),
+			webhook.EventSync: webhook.EventSyncDialect(cfg.MUC),
+		},
 	})
 }
 
