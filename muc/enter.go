@@ -44,21 +44,28 @@ func (r *Rooms) comeIn(ctx context.Context, rm *room) time.Duration {
 			return pace
 		}
 	}
-	err := r.enter(ctx, rm, "")
-	var refused *refusedError
-	if errors.As(err, &refused) && refused.condition == "not-authorized" {
-		var password string
-		if password, err = r.password(ctx, rm.name); err == nil {
-			err = r.enter(ctx, rm, password)
-		}
-	}
-	switch {
+	switch err := r.enterWithPassword(ctx, rm); {
 	case err == nil:
 		return r.entered(rm)
 	case back:
 		return r.cameBackTooLate(ctx, rm, err)
+	default:
+		return r.failed(rm, err)
 	}
-	return r.failed(rm, err)
+}
+
+// enterWithPassword enters the room, with its password if it has one.
+func (r *Rooms) enterWithPassword(ctx context.Context, rm *room) error {
+	err := r.enter(ctx, rm, "")
+	var refused *refusedError
+	if !errors.As(err, &refused) || refused.condition != "not-authorized" {
+		return err
+	}
+	password, err := r.password(ctx, rm.name)
+	if err != nil {
+		return err
+	}
+	return r.enter(ctx, rm, password)
 }
 
 // pace returns how soon to look again for a room that does not exist.

@@ -80,26 +80,33 @@ func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presenc
 	if rm.phase == leaving {
 		return // whoever comes now is found by the next look at the room
 	}
-	if p.Type == "unavailable" {
-		if p.has(statusNick) && p.User.Item.Nick != "" {
-			r.renamed(rm, at, nick, p.User.Item.Nick)
-			return
-		}
-		delete(rm.burst, nick)
-		was, known := rm.view[nick]
-		delete(rm.view, nick)
-		if known && (was.kind == meeting.KindFocus || was.kind == meeting.KindHuman) {
-			r.considerLeaving(rm, at)
-		}
-		if known && was.kind == meeting.KindFocus {
-			r.focusSays(rm, at, meeting.FocusSays{})
-			return
-		}
-		if rm.phase != entering {
-			r.observe(rm.name, at, meeting.Gone{Nick: nick, Reason: p.leftReason()})
-		}
-		return
+	switch {
+	case p.Type != "unavailable":
+		r.occupantSeen(rm, at, nick, p)
+	case p.has(statusNick) && p.User.Item.Nick != "":
+		r.renamed(rm, at, nick, p.User.Item.Nick)
+	default:
+		r.occupantGone(rm, at, nick, p.leftReason())
 	}
+}
+
+// occupantGone handles somebody's leave.
+func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting.LeftReason) {
+	delete(rm.burst, nick)
+	was := rm.view[nick].kind // empty for somebody unknown
+	delete(rm.view, nick)
+	if was == meeting.KindFocus || was == meeting.KindHuman {
+		r.considerLeaving(rm, at)
+	}
+	if was == meeting.KindFocus {
+		r.focusSays(rm, at, meeting.FocusSays{})
+	} else if rm.phase != entering {
+		r.observe(rm.name, at, meeting.Gone{Nick: nick, Reason: reason})
+	}
+}
+
+// occupantSeen handles somebody's arrival or change.
+func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 	o, doubts := r.site.occupant(nick, p)
 	for _, doubt := range doubts {
 		r.metrics.untrusted.WithLabelValues(doubt).Inc()
@@ -135,9 +142,13 @@ func (r *Rooms) focusSays(rm *room, at time.Time, says meeting.FocusSays) {
 	}
 }
 
+// renamed handles a change of nick. Of somebody unknown there is nothing to
+// rename: the presence under the new nick follows (XEP-0045 §7.6).
 func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
-	rm.view[to] = rm.view[from]
-	delete(rm.view, from)
+	if was, known := rm.view[from]; known {
+		rm.view[to] = was
+		delete(rm.view, from)
+	}
 	if o, ok := rm.burst[from]; ok {
 		o.Nick = to
 		rm.burst[to] = o

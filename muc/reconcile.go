@@ -89,7 +89,9 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 }
 
 // notIn handles a failed self-ping: the room says that usher is not in it
-// (XEP-0410 §3), or the stream has ended, which is told elsewhere.
+// (XEP-0410 §3), or the stream has ended, which is handled elsewhere.
+// Item-not-found may also mean a change of usher's own nick under way (§3.1),
+// but usher never changes its nick inside a room.
 func (r *Rooms) notIn(rm *room, err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

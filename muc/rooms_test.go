@@ -222,6 +222,27 @@ func TestLostPresencesAreFoundByTheServersLists(t *testing.T) {
 	})
 }
 
+// TestRenameOfSomebodyUnknown: there is nothing to rename, and nothing that a
+// later look at the room could miss.
+func TestRenameOfSomebodyUnknown(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		s.focus("standup")
+		s.join("standup", "aa", person{})
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(time.Second)
+		seen.take()
+		s.set(func() {
+			s.tell("standup", "bb", "unavailable", "<x xmlns='http://jabber.org/protocol/muc#user'>"+
+				"<item affiliation='none' role='participant' nick='cc' jid='bb@meet.jitsi/web'/><status code='303'/></x>")
+		})
+		joins := s.count("presence")
+		time.Sleep(61 * time.Second) // checkPace
+		if n := s.count("presence"); n != joins {
+			t.Errorf("%d more joins because of a rename, want none", n-joins)
+		}
+	})
+}
+
 func TestOverloadIsAnsweredWithARoster(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
 		s.focus("standup")
