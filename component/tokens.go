@@ -195,11 +195,7 @@ func (t *tokens) intern(b []byte) string {
 // plain checks the characters of a text (XML 1.0 §2.2), makes line ends
 // newlines (§2.11) and, outside CDATA, replaces references.
 func (t *tokens) plain(b []byte, references bool) ([]byte, error) {
-	simple := true
-	for _, c := range b {
-		simple = simple && c < utf8.RuneSelf && c != '&' && (c >= ' ' || c == '\n' || c == '\t')
-	}
-	if simple {
+	if !slices.ContainsFunc(b, needsCare) {
 		return b, nil
 	}
 	t.text = t.text[:0]
@@ -229,6 +225,12 @@ func (t *tokens) plain(b []byte, references bool) ([]byte, error) {
 		b = b[size:]
 	}
 	return t.text, nil
+}
+
+// needsCare reports whether a text with that byte must be read character by
+// character.
+func needsCare(c byte) bool {
+	return c >= utf8.RuneSelf || c == '&' || c < ' ' && c != '\n' && c != '\t'
 }
 
 // reference returns the character that &name; stands for (XML 1.0 §4.1, §4.6).

@@ -147,17 +147,24 @@ func (i *inspection) checkHeader(text string) {
 		i.refuse(WrongAlgorithm, "header alg is %s; Prosody takes one algorithm, HS256 unless signature_algorithm says otherwise", show(i.header, "alg"))
 	}
 	if strings.HasPrefix(alg, "RS") {
-		kid, ok := i.header["kid"].(string)
-		switch {
-		case !ok || kid == "":
-			i.refuse(WrongKeyID, "header kid is %s; Prosody looks for the public key by it", show(i.header, "kid"))
-		case i.want.Key != nil && kid != i.want.Key.id:
-			i.refuse(WrongKeyID, "header kid is %s; the site's key is %q", show(i.header, "kid"), i.want.Key.id)
-		}
+		i.checkKeyID()
 	}
-	if i.want.Key == nil {
-		return
+	if i.want.Key != nil {
+		i.checkSignature(text)
 	}
+}
+
+func (i *inspection) checkKeyID() {
+	kid, ok := i.header["kid"].(string)
+	switch {
+	case !ok || kid == "":
+		i.refuse(WrongKeyID, "header kid is %s; Prosody looks for the public key by it", show(i.header, "kid"))
+	case i.want.Key != nil && kid != i.want.Key.id:
+		i.refuse(WrongKeyID, "header kid is %s; the site's key is %q", show(i.header, "kid"), i.want.Key.id)
+	}
+}
+
+func (i *inspection) checkSignature(text string) {
 	i.parseErr = i.want.Key.parse(i.now, text)
 	switch {
 	case errors.Is(i.parseErr, jwt.ErrTokenSignatureInvalid):
@@ -243,10 +250,21 @@ func (i *inspection) checkContext() {
 		i.find(Note, OddContext, "claim context is %s; the web client misses it", show(i.claims, "context"))
 		return
 	}
-	user, ok := context["user"].(map[string]any)
-	if !ok && context["user"] != nil {
-		i.find(Note, OddContext, "context.user is %s, not an object", quote(context["user"]))
+	i.checkUser(i.contextObject(context, "user"))
+	i.checkFeatures(i.contextObject(context, "features"))
+}
+
+// contextObject returns the object of that name in the claim context, nil if
+// there is none.
+func (i *inspection) contextObject(context map[string]any, name string) map[string]any {
+	object, ok := context[name].(map[string]any)
+	if !ok && context[name] != nil {
+		i.find(Note, OddContext, "context.%s is %s, not an object", name, quote(context[name]))
 	}
+	return object
+}
+
+func (i *inspection) checkUser(user map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(user)) {
 		switch value := user[name].(type) {
 		case string:
@@ -258,10 +276,9 @@ func (i *inspection) checkContext() {
 			i.find(Note, OddContext, "context.user.%s is %s; numbers and null fail in clients, it must be a string", clip(name), quote(value))
 		}
 	}
-	features, ok := context["features"].(map[string]any)
-	if !ok && context["features"] != nil {
-		i.find(Note, OddContext, "context.features is %s, not an object", quote(context["features"]))
-	}
+}
+
+func (i *inspection) checkFeatures(features map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(features)) {
 		if !slices.Contains(moderatorFeatures, name) && !slices.Contains(otherFeatures, name) {
 			i.find(Note, OddContext, "context.features has %s, which the web client does not know", quote(name))

@@ -129,6 +129,22 @@ func (b *bench) recordingRequests(ctx context.Context) (samples, error) {
 	return got, nil
 }
 
+// recordShuffled asks at once for a recording in each of the rooms, with
+// priorities in a random order, and returns their rank; 0 is first.
+func (u *measuredUsher) recordShuffled(ctx context.Context, rooms []string, ids map[string]string) (map[string]int, error) {
+	rank := map[string]int{}
+	for place, i := range rand.Perm(len(rooms)) {
+		rank[rooms[i]] = place
+	}
+	g, asking := errgroup.WithContext(ctx)
+	for _, room := range rooms {
+		g.Go(func() error {
+			return u.record(asking, ids[room], priorities-rank[room]/(len(rooms)/priorities))
+		})
+	}
+	return rank, g.Wait()
+}
+
 // recordingQueue lets queueMeetings ask at once for queueRecorders that are
 // taken, in an order of twenty priorities, and measures how long they take to be
 // recorded once the recorders are free, each for as long as it takes to say so.
@@ -148,18 +164,8 @@ func (b *bench) recordingQueue(ctx context.Context) (samples, error) {
 	if err := r.usher.until(ctx, func() (bool, error) { return s.count() == queueRecorders, nil }); err != nil {
 		return nil, err
 	}
-	waiting := rooms[queueRecorders:]
-	rank := map[string]int{} // 0 is first
-	for place, i := range rand.Perm(queueMeetings) {
-		rank[waiting[i]] = place
-	}
-	g, asking := errgroup.WithContext(ctx)
-	for _, room := range waiting {
-		g.Go(func() error {
-			return r.usher.record(asking, ids[room], priorities-rank[room]/(queueMeetings/priorities))
-		})
-	}
-	if err := g.Wait(); err != nil {
+	rank, err := r.usher.recordShuffled(ctx, rooms[queueRecorders:], ids)
+	if err != nil {
 		return nil, err
 	}
 	err = r.usher.until(ctx, func() (bool, error) {

@@ -161,18 +161,27 @@ type fakeQuestion struct {
 func (f *fakeProsody) answer(out *bufio.Writer, kind string, q *fakeQuestion) {
 	name, _, _ := strings.Cut(q.To, "@")
 	room := f.rooms[name]
-	switch {
-	case kind == "handshake":
+	switch kind {
+	case "handshake":
 		_, _ = out.WriteString("<handshake/>")
-	case kind == "presence" && q.Type == "unavailable":
+	case "presence":
+		f.answerPresence(out, room, q)
+	case "iq":
+		f.answerIQ(out, room, q)
+	}
+}
+
+func (f *fakeProsody) answerPresence(out *bufio.Writer, room *fakeRoom, q *fakeQuestion) {
+	switch {
+	case q.Type == "unavailable":
 		fmt.Fprintf(out, "<presence from='%s' to='%s' type='unavailable'>"+
 			"<x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>", q.To, q.From)
-	case kind == "presence" && room == nil && f.pool != nil:
+	case room == nil && f.pool != nil:
 		f.pool.enter(out, q)
-	case kind == "presence" && room == nil:
+	case room == nil:
 		fmt.Fprintf(out, "<presence type='error' from='%s' to='%s'><error type='cancel'>"+
 			"<not-allowed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>", q.To, q.From)
-	case kind == "presence":
+	default:
 		fmt.Fprintf(out, "<presence from='%s/focus' to='%s'><x xmlns='http://jabber.org/protocol/muc#user'>"+
 			"<item affiliation='owner' role='moderator' jid='%s/focus'/></x></presence>", room.address, q.From, stack.Focus.JID())
 		for _, p := range room.people {
@@ -180,12 +189,17 @@ func (f *fakeProsody) answer(out *bufio.Writer, kind string, q *fakeQuestion) {
 		}
 		fmt.Fprintf(out, "<presence from='%s' to='%s'><x xmlns='http://jabber.org/protocol/muc#user'>"+
 			"<item affiliation='owner' role='moderator' jid='%s'/><status code='110'/></x></presence>", q.To, q.From, q.From)
-	case kind == "iq" && q.Jibri != nil:
+	}
+}
+
+func (f *fakeProsody) answerIQ(out *bufio.Writer, room *fakeRoom, q *fakeQuestion) {
+	switch {
+	case q.Jibri != nil:
 		f.pool.command(out, room, q)
-	case kind == "iq" && room == nil && strings.Contains(q.To, "@") && f.pool == nil:
+	case room == nil && strings.Contains(q.To, "@") && f.pool == nil:
 		fmt.Fprintf(out, "<iq type='error' from='%s' to='%s' id='%s'><error type='cancel'>"+
 			"<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>", q.To, q.From, q.ID)
-	case kind == "iq" && (q.Type == "get" || q.Type == "set"):
+	case q.Type == "get" || q.Type == "set":
 		fmt.Fprintf(out, "<iq type='result' from='%s' to='%s' id='%s'>", q.To, q.From, q.ID)
 		if q.Admin != nil && q.Type == "get" {
 			room.list(out, q.Admin.Item.Role)

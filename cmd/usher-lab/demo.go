@@ -25,21 +25,26 @@ func (c *demoCommand) Run(ctx context.Context) error {
 	return demo(ctx, *c, os.Stdout)
 }
 
+// runDir makes a folder for one run, so that nothing of an earlier one that was
+// killed is taken for this one's. Only demo.env has a place that others can know.
+func (c *demoCommand) runDir() (string, error) {
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return "", err
+	}
+	dir, err := os.MkdirTemp(c.Dir, "demo-")
+	if err != nil {
+		return "", err
+	}
+	return filepath.Abs(dir)
+}
+
 func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
 	program, err := c.program()
 	if err != nil {
 		return err
 	}
-	// One folder per run, so that nothing of an earlier one that was killed is
-	// taken for this one's. Only demo.env has a place that others can know.
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
-		return err
-	}
-	dir, err := os.MkdirTemp(c.Dir, "demo-")
+	dir, err := c.runDir()
 	if err != nil {
-		return err
-	}
-	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
 	logFile, err := os.Create(filepath.Join(dir, "usher.log"))

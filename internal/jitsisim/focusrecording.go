@@ -45,12 +45,7 @@ func (f *Focus) onJibri(r component.Request) {
 		return
 	}
 	c := f.conferences[room]
-	var m *member
-	if c != nil {
-		if i := slices.IndexFunc(c.members, func(m *member) bool { return m.nick == nick }); i >= 0 {
-			m = c.members[i]
-		}
-	}
+	m := c.member(nick)
 	switch {
 	case m == nil || f.brewery.address == "":
 		refuse(r, q, stanza.ItemNotFound, "")
@@ -68,6 +63,17 @@ func (f *Focus) onJibri(r component.Request) {
 	default:
 		refuse(r, q, stanza.BadRequest, "")
 	}
+}
+
+// member returns who has the nick, or nil; also of no conference.
+func (c *conference) member(nick string) *member {
+	if c == nil {
+		return nil
+	}
+	if i := slices.IndexFunc(c.members, func(m *member) bool { return m.nick == nick }); i >= 0 {
+		return c.members[i]
+	}
+	return nil
 }
 
 // startRecording answers once a Jibri has accepted, or none does.

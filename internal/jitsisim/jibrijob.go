@@ -228,6 +228,12 @@ func (w *job) onPresence(d *xml.Decoder, start xml.StartElement) {
 			w.humans[nick] = true
 		}
 	}
+	w.watchEmpty()
+}
+
+// watchEmpty ends the recording once nobody has been there for EmptyPatience;
+// w.mu is held.
+func (w *job) watchEmpty() {
 	switch {
 	case len(w.humans) > 0 && w.empty != nil:
 		w.empty.Stop()
