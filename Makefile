@@ -6,7 +6,9 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint fuzz bench build packages
+.PHONY: help run test check lint size fuzz bench build packages
+# What `usher version` prints: the tag, or the commits since it.
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,12 +19,18 @@ run: packages build ## show a whole meeting on this machine, then stay up until 
 test: packages ## run every test, with the race detector, against real Prosody and Redis
 	@scripts/debian-packages.sh python3 nodejs npm chromium # what the examples need
 	@scripts/debian-packages.sh openssl curl wget # what prosody-config/finalize.sh may use
-	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(PKG)
+	CGO_ENABLED=1 $(GO) test -race -timeout 10m $(TESTFLAGS) $(PKG)
+
+check: ## run the tests that need no server and nothing installed, in seconds
+	$(GO) test -short $(PKG)
 
 lint: bin/golangci-lint-$(GOLANGCI_VERSION) ## run the linters
 	$(GO) vet ./...
 	$< run
 	$(GO) mod tidy -diff
+
+size: ## count the lines of code that the program is made of
+	@scripts/size.sh
 
 fuzz: ## run each fuzz test for FUZZTIME (30s)
 	@for pkg in $$($(GO) list ./...); do \
@@ -34,8 +42,8 @@ fuzz: ## run each fuzz test for FUZZTIME (30s)
 bench: packages build ## print the figures of docs/benchmarks.md, one JSON line each
 	@./bin/usher-lab bench $(ARGS)
 
-build: ## build the programs into bin/
-	@$(GO) build -trimpath -o bin/ ./cmd/...
+build: ## build the programs into bin/, static and stripped
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X usher/internal/app.version=$(VERSION)' -o bin/ ./cmd/...
 
 packages:
 	@scripts/debian-packages.sh prosody redis-server gcc

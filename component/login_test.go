@@ -12,6 +12,7 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"usher/component"
+	"usher/internal/stack/stacktest"
 )
 
 // outcome runs the link until it is first up, has first failed, or the test
@@ -39,6 +40,7 @@ func run(t *testing.T, l *component.Link) (stop func()) {
 }
 
 func TestLogin(t *testing.T) {
+	stacktest.Needed(t)
 	p := startProsody(t)
 	comp := func(change func(*component.ComponentConfig)) *component.Link {
 		cfg := component.ComponentConfig{Addr: p.component, Domain: "usher.test", Secret: "component-secret"}
@@ -111,6 +113,7 @@ func TestLogin(t *testing.T) {
 
 // Two real streams talk to each other through Prosody.
 func TestStanzasThroughProsody(t *testing.T) {
+	stacktest.Needed(t)
 	p := startProsody(t)
 	got := make(chan string, 8)
 	comp := must(t, component.NewComponent, component.ComponentConfig{

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/stack/stacktest"
 	"usher/meeting"
 )
 
@@ -70,6 +71,7 @@ for line in sys.stdin:
 
 // TestPythonWritesTheSame lets Python write 10,000 random objects again.
 func TestPythonWritesTheSame(t *testing.T) {
+	stacktest.Needed(t)
 	p := startPython(t, "-c", pythonAgain)
 	random := rand.New(rand.NewPCG(1, 2))
 	for range 10_000 {
@@ -140,6 +142,7 @@ func randomObject(r *rand.Rand, depth int) any {
 
 // FuzzPython compares with a real Python.
 func FuzzPython(f *testing.F) {
+	stacktest.Needed(f)
 	for _, s := range awkward {
 		f.Add(s, int64(len(s)))
 	}

@@ -7,10 +7,13 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"usher/internal/stack/stacktest"
 )
 
 // TestDemo proves that the demo's meeting is recorded whole and in order.
 func TestDemo(t *testing.T) {
+	stacktest.Needed(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "run")
 	program := filepath.Join(t.TempDir(), "usher")

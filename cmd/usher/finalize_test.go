@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/stack/stacktest"
 	"usher/meeting"
 	"usher/token"
 )
@@ -273,6 +274,7 @@ func (h *jibriHost) noted() int {
 // TestFinalizeAnswersAtOnce proves that Jibri does not wait for usher, even
 // when usher says nothing at all, and that a detached process goes on.
 func TestFinalizeAnswersAtOnce(t *testing.T) {
+	stacktest.Needed(t)
 	h := newJibriHost(t, "shared")
 	h.hang = make(chan struct{})
 	one, two := h.record("one", "1"), h.record("two", "2")
@@ -296,6 +298,7 @@ func TestFinalizeAnswersAtOnce(t *testing.T) {
 
 // TestFinalizeWhileUsherIsDown proves that the call is made up for.
 func TestFinalizeWhileUsherIsDown(t *testing.T) {
+	stacktest.Needed(t)
 	h := newJibriHost(t, "move")
 	addr := h.server.Listener.Addr().String()
 	h.server.Close()
@@ -320,6 +323,7 @@ func TestFinalizeWhileUsherIsDown(t *testing.T) {
 // TestFinalizeKilled proves that kill -9 of the worker at whatever instant loses
 // nothing, stores nothing twice and leaves nothing half done.
 func TestFinalizeKilled(t *testing.T) {
+	stacktest.Needed(t)
 	h := newJibriHost(t, "move")
 	const sessions = 12
 	// killWithin is the time after a worker was seen within which it is killed: a
@@ -359,6 +363,7 @@ func TestFinalizeKilled(t *testing.T) {
 // TestFinalizeWithWrongSettings proves that they are said, and that the
 // directory is handed over once they are right: Jibri calls once.
 func TestFinalizeWithWrongSettings(t *testing.T) {
+	stacktest.Needed(t)
 	for what, tt := range map[string]struct {
 		spoil func(*jibriHost)
 		want  string

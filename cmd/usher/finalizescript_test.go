@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/stack/stacktest"
 	"usher/meeting"
 )
 
@@ -71,6 +72,7 @@ func (h *jibriHost) endScripts() {
 // where files are shared, with either program for HTTP, and does not keep Jibri
 // waiting.
 func TestFinalizeScript(t *testing.T) {
+	stacktest.Needed(t)
 	for _, client := range []string{"curl", "wget"} {
 		t.Run(client, func(t *testing.T) {
 			h := newJibriHost(t, "shared")
@@ -121,6 +123,7 @@ func TestFinalizeScript(t *testing.T) {
 // TestFinalizeScriptSigns has keys that are hard to make a signature with in a
 // shell; it ends with a refusal, which is final.
 func TestFinalizeScriptSigns(t *testing.T) {
+	stacktest.Needed(t)
 	for what, secret := range map[string]string{
 		"bytes that cancel out": `6666\\\\6666\\\\%s%d$(x)"'`,
 		"a block exactly":       strings.Repeat("k", 64),

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/stack/stacktest"
 	"usher/webhook"
 )
 
@@ -53,6 +54,7 @@ func TestWebhooksCommands(t *testing.T) {
 // TestTailGoesOn proves that a tail goes on after the last event when the
 // stream breaks, and not when it is refused.
 func TestTailGoesOn(t *testing.T) {
+	stacktest.Needed(t)
 	calls := 0
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

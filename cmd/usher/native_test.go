@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"usher/internal/jitsisim"
+	"usher/internal/stack/stacktest"
 	"usher/meeting"
 )
 
 // TestAppsActOnPeople uses the native API on a real Prosody with real logins.
 func TestAppsActOnPeople(t *testing.T) {
+	stacktest.Needed(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	web := httptest.NewServer(http.NotFoundHandler()) // people's browsers are sent there

@@ -11,6 +11,7 @@ import (
 
 	"usher/config"
 	"usher/internal/app"
+	"usher/internal/stack/stacktest"
 )
 
 // TestWrongSettings proves that a setting which the server refuses is said
@@ -57,6 +58,7 @@ func TestWrongSettings(t *testing.T) {
 // TestTakenPortNamesItsSetting starts usher where another program has one of its
 // addresses, or where the address is none.
 func TestTakenPortNamesItsSetting(t *testing.T) {
+	stacktest.Needed(t)
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	defer taken.Close()

@@ -20,6 +20,7 @@ import (
 
 	independent "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"usher/internal/stack/stacktest"
 	"usher/meeting"
 	"usher/store"
 	"usher/webhook"
@@ -31,6 +32,7 @@ const patience = 60 * time.Second
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 func TestGoReceiver(t *testing.T) {
+	stacktest.Needed(t)
 	// Built, not `go run`: that would leave its child behind when it is ended.
 	program := filepath.Join(t.TempDir(), "receiver")
 	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "./go").CombinedOutput(); err != nil {

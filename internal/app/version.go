@@ -1,18 +1,9 @@
 package app
 
-import "runtime/debug"
+import "runtime"
 
-// Version returns what the Go toolchain recorded about this build.
-func Version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
-	}
-	v := info.Main.Version
-	for _, s := range info.Settings {
-		if s.Key == "vcs.revision" {
-			v += " " + s.Value
-		}
-	}
-	return v + " " + info.GoVersion
-}
+// version is set by `make build`; `go run` and `go install` leave it.
+var version = "unreleased"
+
+// Version returns usher's version and that of Go.
+func Version() string { return version + " " + runtime.Version() }

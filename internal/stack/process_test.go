@@ -10,6 +10,9 @@ import (
 )
 
 func TestStartReportsATakenPort(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers; run without -short")
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -43,6 +46,9 @@ func TestStartReportsATakenPort(t *testing.T) {
 }
 
 func TestStartTriesOtherPortsWhenOneIsTaken(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers; run without -short")
+	}
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

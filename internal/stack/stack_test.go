@@ -44,6 +44,9 @@ func TestMain(m *testing.M) {
 }
 
 func TestChildrenDieWithAKilledParent(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers; run without -short")
+	}
 	dir := t.TempDir()
 	parent := exec.CommandContext(t.Context(), os.Args[0])
 	parent.Env = append(os.Environ(), parentOf+"="+dir)
@@ -123,6 +126,9 @@ func TestRedisRefusesStrangers(t *testing.T) {
 }
 
 func TestOneServerPerFolder(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers; run without -short")
+	}
 	dir := t.TempDir()
 	first, err := stack.StartRedis(t.Context(), dir)
 	if err != nil {

@@ -1,5 +1,6 @@
 // Package stacktest gives a test its own Prosody or Redis and ends it with
-// the test. A test never skips because one cannot start: it fails.
+// the test. A test never skips because one cannot start: it fails. Only
+// `go test -short` leaves such tests out.
 //
 // They end by SIGKILL: their data is thrown away, and Prosody takes a second
 // to say goodbye to its clients.
@@ -15,9 +16,19 @@ import (
 // logShown is how much of Prosody's log a failed test prints, in bytes.
 const logShown = 8 << 10
 
+// Needed says that the test starts servers or other programs: `go test -short`
+// leaves it out.
+func Needed(t testing.TB) {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("starts other programs; run without -short")
+	}
+}
+
 // Redis starts an empty redis-server for the test.
 func Redis(t testing.TB) *stack.Redis {
 	t.Helper()
+	Needed(t)
 	r, err := stack.StartRedis(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -30,6 +41,7 @@ func Redis(t testing.TB) *stack.Redis {
 // fails, the end of Prosody's log is printed.
 func Prosody(t testing.TB, cfg stack.ProsodyConfig) *stack.Prosody {
 	t.Helper()
+	Needed(t)
 	p, err := stack.StartProsody(t.Context(), t.TempDir(), cfg)
 	if err != nil {
 		t.Fatal(err)
