@@ -16,7 +16,7 @@ import (
 // has the reason. What is not listed here may import none of them.
 var mayImport = map[string][]string{
 	"usher/muc":            {"usher/meeting", "usher/token", "usher/config"},
-	"usher/jibri":          {"usher/meeting", "usher/token", "usher/config"},
+	"usher/jibri":          {"usher/meeting", "usher/token", "usher/config", "usher/component/brewery"},
 	"usher/jibri/archive":  {"usher/meeting", "usher/token", "usher/config"},
 	"usher/jibri/handover": {"usher/meeting", "usher/token", "usher/config", "usher/jibri/archive"},
 	"usher/store":          {"usher/meeting", "usher/token", "usher/config"},

@@ -2,6 +2,7 @@ package jibri
 
 import (
 	"cmp"
+	"encoding/xml"
 	"log/slog"
 	"maps"
 	"slices"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"usher/component/brewery"
 	"usher/meeting"
 )
 
@@ -39,16 +41,10 @@ type PoolConfig struct {
 // in, and from what Jibris report over HTTP. Its methods are safe for
 // concurrent use.
 type Pool struct {
-	cfg   PoolConfig
-	log   *slog.Logger
-	wake  func()        // a recorder may have become free; never nil
-	again chan struct{} // of length 1: look at the brewery again
+	*brewery.Watcher[announcement]
+	wake func() // a recorder may have become free; never nil
 
 	mu       sync.Mutex
-	up       bool // the stream is
-	in       bool // usher is in the brewery
-	problem  string
-	arrived  chan error                  // ends the wait of an entry; nil without one
 	inside   map[string]meeting.Recorder // who is in the brewery, or was a moment ago
 	turned   []time.Time                 // when idle ones became busy, for settleTime
 	reported map[string]meeting.Recorder // over HTTP
@@ -58,17 +54,56 @@ type Pool struct {
 // NewPool returns a Pool that does nothing until Run.
 func NewPool(cfg PoolConfig) *Pool {
 	p := &Pool{
-		cfg: cfg, log: cfg.Log, wake: func() {}, again: make(chan struct{}, 1),
-		problem: "not connected yet",
-		inside:  map[string]meeting.Recorder{}, reported: map[string]meeting.Recorder{}, heard: map[string]time.Time{},
+		wake:   func() {},
+		inside: map[string]meeting.Recorder{}, reported: map[string]meeting.Recorder{}, heard: map[string]time.Time{},
 	}
-	if p.log == nil {
-		p.log = slog.New(slog.DiscardHandler)
-	}
+	p.Watcher = brewery.New(brewery.Config[announcement]{
+		Stream: cfg.Stream, Room: cfg.Brewery, Log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
+		Occupant: p.occupant, Unseen: p.unseen,
+	})
 	if cfg.Metrics != nil {
 		cfg.Metrics.MustRegister(p)
 	}
 	return p
+}
+
+// announcement is a Jibri's status in its presence (jitsi-xmpp-extensions,
+// JibriStatus).
+type announcement struct {
+	XMLName xml.Name `xml:"http://jitsi.org/protocol/jibri jibri-status"`
+	Busy    struct {
+		Status string `xml:"status,attr"`
+	} `xml:"http://jitsi.org/protocol/jibri busy-status"`
+	Health struct {
+		Status string `xml:"status,attr"`
+	} `xml:"http://jitsi.org/protocol/health health-status"`
+}
+
+// occupant takes what the brewery says of somebody. Whoever announces nothing
+// is no recorder.
+func (p *Pool) occupant(nick string, here bool, a *announcement) {
+	p.mu.Lock()
+	was, known := p.inside[nick]
+	is := meeting.Recorder{Name: nick, Since: time.Now(), Source: fromBrewery, Status: meeting.RecorderGone}
+	if a != nil {
+		is.Status = status(a.Busy.Status == "idle", a.Health.Status == "healthy")
+	}
+	if (a != nil || known && !here) && was.Status != is.Status {
+		p.inside[nick] = is
+	}
+	if was.Status == meeting.RecorderIdle && is.Status == meeting.RecorderBusy {
+		p.turned = append(p.turned, is.Since)
+	}
+	p.mu.Unlock()
+	if is.Status == meeting.RecorderIdle && was.Status != is.Status {
+		p.wake()
+	}
+}
+
+func (p *Pool) unseen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	clear(p.inside)
 }
 
 func status(idle, healthy bool) meeting.RecorderStatus {
@@ -118,21 +153,15 @@ func (p *Pool) Recorders() []meeting.Recorder {
 	return slices.SortedFunc(maps.Values(all), func(a, b meeting.Recorder) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// Watching reports whether usher sees the brewery, and why not.
-func (p *Pool) Watching() (ok bool, problem string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.in, p.problem
-}
-
 // free returns how many recorders the focus would choose from, and how many
 // have become busy within settleTime; seen is false while usher sees none at all,
 // so that the focus has to be asked.
 func (p *Pool) free(now time.Time) (n, turned int, seen bool) {
+	in, _ := p.Watching()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.turned = slices.DeleteFunc(p.turned, func(at time.Time) bool { return now.Sub(at) >= settleTime })
-	if !p.in {
+	if !in {
 		return 0, 0, false
 	}
 	for _, r := range p.inside {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,31 +19,19 @@ import (
 type door struct {
 	site
 	answer string // presences, each on a line; none: silence
-	mu     sync.Mutex
-	joins  int
-	leaves int
-	lost   error // answer to the question whether usher is in
 }
 
 func (d *door) Send(_ context.Context, _, _, typ string, _ ...any) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if typ == "unavailable" {
-		d.leaves++
 		return nil
 	}
-	d.joins++
 	for line := range strings.Lines(d.answer) {
 		go d.present(strings.TrimSpace(line))
 	}
 	return nil
 }
 
-func (d *door) IQ(context.Context, string, string, any, any) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.lost
-}
+func (d *door) IQ(context.Context, string, string, any, any) error { return nil }
 
 const selfIn = `<presence from='` + brewery + `/usher'><x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>`
 
@@ -97,55 +84,6 @@ func TestPoolFollowsRecorders(t *testing.T) {
 		d.pool.Down()
 		if ok, problem := d.pool.Watching(); ok || problem == "" || d.statuses() != "" {
 			t.Errorf("without a stream: watching %v, problem %q, %s", ok, problem, d.statuses())
-		}
-	})
-}
-
-func TestPoolIsNotLetIn(t *testing.T) {
-	refused := `<presence from='` + brewery + `/usher' type='error'><error type='auth'><registration-required xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>`
-	alone := `<presence from='` + brewery + `/usher'><x xmlns='http://jabber.org/protocol/muc#user'><status code='201'/><status code='110'/></x></presence>`
-	for name, c := range map[string]struct{ answer, problem string }{
-		"silence": {"", "muc_filter_whitelist"},
-		"refusal": {refused, "registration-required"},
-		"alone":   {alone, "nobody is in the brewery"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				d := newDoor(t, c.answer)
-				time.Sleep(20 * time.Second)
-				if ok, problem := d.pool.Watching(); ok || !strings.Contains(problem, c.problem) {
-					t.Errorf("watching %v, problem %q, want %q", ok, problem, c.problem)
-				}
-				d.mu.Lock()
-				if d.joins != 1 || d.leaves != 1 {
-					t.Errorf("%d joins and %d leaves, want one each", d.joins, d.leaves)
-				}
-				d.answer = selfIn // the site has changed its mind
-				d.mu.Unlock()
-				time.Sleep(2 * time.Minute)
-				if ok, problem := d.pool.Watching(); !ok {
-					t.Errorf("still not watching: %s", problem)
-				}
-			})
-		})
-	}
-}
-
-func TestPoolComesBack(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		d := newDoor(t, selfIn)
-		d.present(`<presence from='` + brewery + `/usher' type='unavailable'><x xmlns='http://jabber.org/protocol/muc#user'><status code='307'/><status code='110'/></x></presence>`)
-		synctest.Wait()
-		if ok, _ := d.pool.Watching(); !ok || d.joins != 2 {
-			t.Errorf("put out: watching %v after %d joins, want true after 2", ok, d.joins)
-		}
-		d.mu.Lock()
-		d.lost = context.DeadlineExceeded // the brewery knows nothing of usher
-		d.mu.Unlock()
-		time.Sleep(90 * time.Second)
-		synctest.Wait()
-		if ok, _ := d.pool.Watching(); !ok || d.joins < 3 {
-			t.Errorf("lost: watching %v after %d joins, want true after 3", ok, d.joins)
 		}
 	})
 }
