@@ -44,7 +44,7 @@ func (l *leader) newTerm() (*term, error) {
 		MUC: cfg.MUC, FocusJID: cfg.FocusJID, HiddenDomain: cfg.HiddenDomain,
 		ComponentDomain: cfg.ComponentDomain, OccupantJID: cfg.OccupantUser + "@" + cfg.HiddenDomain,
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
-		TrustIdentity: cfg.TrustIdentity, ElectsModerator: cfg.ElectsModerator,
+		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
 	}
 	hear := func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) }
 	_, breweryDomain, _ := strings.Cut(cfg.Brewery, "@")
