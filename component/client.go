@@ -27,6 +27,7 @@ type ClientConfig struct {
 	PinSHA256  string // hex SHA-256 of the server's leaf certificate, instead of a CA
 	Insecure   bool   // accept any certificate, and a server without StartTLS
 	Handler    Handler
+	Explain    func(error) error     // see [ComponentConfig]
 	Log        *slog.Logger          // nil discards
 	Metrics    prometheus.Registerer // nil registers nowhere
 	LogXML     bool                  // log every stanza at debug level
@@ -57,6 +58,7 @@ func NewClient(cfg ClientConfig) (*Link, error) {
 		return nil, err
 	}
 	l := newLink(kindClient, stanza.NSClient, origin.Domainpart(), cfg.Handler, cfg.Log, cfg.Metrics, cfg.LogXML)
+	l.explain = cfg.Explain
 	l.login = func(ctx context.Context) (*conn, string, error) {
 		c, full, err := l.clientLogin(ctx, cfg, origin, true)
 		if cfg.Insecure && errors.Is(err, errNoStartTLS) {

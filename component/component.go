@@ -17,6 +17,9 @@ type ComponentConfig struct {
 	Domain  string // the component's own domain, such as usher.meet.jitsi
 	Secret  string
 	Handler Handler
+	// Explain puts a failed login in the terms of whoever has to mend it, for
+	// [Link.Status] and the log. It wraps the error. nil leaves it as it is.
+	Explain func(error) error
 	Log     *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil registers nowhere
 	LogXML  bool                  // log every stanza at debug level
@@ -35,6 +38,7 @@ func NewComponent(cfg ComponentConfig) (*Link, error) {
 		return nil, fmt.Errorf("component: domain %q: %w", cfg.Domain, err)
 	}
 	l := newLink(kindComponent, xcomponent.NSAccept, domain.String(), cfg.Handler, cfg.Log, cfg.Metrics, cfg.LogXML)
+	l.explain = cfg.Explain
 	l.login = func(ctx context.Context) (*conn, string, error) {
 		c, release, err := l.dialConn(ctx, cfg.Addr)
 		if err != nil {

@@ -3,7 +3,6 @@ package component
 import (
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -28,6 +27,12 @@ var (
 	ErrNotAuthorized = errors.New("component: secret or password refused")
 	// ErrHostUnknown means that the server serves no such domain (RFC 6120 §4.9.3.6).
 	ErrHostUnknown = errors.New("component: domain unknown to the server")
+	// ErrWrongPort means that the port serves another kind of stream (RFC 6120
+	// §4.9.3.10): a client's login met the listener of components.
+	ErrWrongPort = errors.New("component: port serves another kind of stream")
+	// ErrTLS means that the connection could not be encrypted, or not with a
+	// certificate that we trust (RFC 6120 §5).
+	ErrTLS = errors.New("component: TLS refused")
 )
 
 // What can end a stream or a login besides the errors above.
@@ -39,8 +44,7 @@ var (
 	errWrite        = errors.New("component: write failed")
 	errBadXML       = errors.New("component: server sent bad XML")
 	errOverCap      = errors.New("component: server sent a stanza over the limits")
-	errNoStartTLS   = errors.New("component: server offers no StartTLS")
-	errTLS          = errors.New("component: TLS refused")
+	errNoStartTLS   = fmt.Errorf("%w: server offers no StartTLS", ErrTLS)
 )
 
 // reasons are the values that reason returns, for metrics to start at zero.
@@ -68,7 +72,7 @@ func reason(err error) string {
 		return "bad_xml"
 	case errors.Is(err, errStopped), errors.Is(err, context.Canceled):
 		return "stopped"
-	case errors.Is(err, errTLS), errors.Is(err, errNoStartTLS):
+	case errors.Is(err, ErrTLS):
 		return "tls"
 	case errors.Is(err, errLoginTimeout), errors.Is(err, os.ErrDeadlineExceeded):
 		return "timeout"
@@ -110,26 +114,17 @@ func streamError(se xstream.Error) error {
 		return fmt.Errorf("%w: %w", ErrNotAuthorized, se)
 	case xstream.HostUnknown.Err, xstream.HostGone.Err:
 		return fmt.Errorf("%w: %w", ErrHostUnknown, se)
+	case xstream.InvalidNamespace.Err:
+		return fmt.Errorf("%w: %w", ErrWrongPort, se)
 	}
 	return fmt.Errorf("stream error: %w", se)
 }
 
-// tlsError marks an error of the TLS handshake. One about the certificate names
-// the settings that mend it.
+// tlsError marks an error of the TLS handshake.
 func tlsError(err error) error {
-	var (
-		rh         tls.RecordHeaderError
-		name       x509.HostnameError
-		unverified *tls.CertificateVerificationError
-	)
-	switch {
-	case errors.As(err, &rh):
-		return fmt.Errorf("%w: server does not speak TLS", errTLS) // the header's bytes say no more
-	case errors.As(err, &name):
-		return fmt.Errorf("%w: %w: set USHER_TLS_SERVER_NAME to a name that it is for", errTLS, err)
-	case errors.As(err, &unverified):
-		return fmt.Errorf("%w: %w: set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or USHER_TLS_PIN to its SHA-256; "+
-			"inside one machine or container network USHER_TLS_INSECURE=true accepts any", errTLS, err)
+	var rh tls.RecordHeaderError
+	if errors.As(err, &rh) {
+		return fmt.Errorf("%w: server does not speak TLS", ErrTLS) // the header's bytes say no more
 	}
-	return fmt.Errorf("%w: %w", errTLS, err)
+	return fmt.Errorf("%w: %w", ErrTLS, err)
 }

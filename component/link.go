@@ -35,8 +35,8 @@ const (
 	retryMin = 250 * time.Millisecond
 	retryMax = 15 * time.Second
 
-	// A refused secret or an unknown host needs a person to change something,
-	// so those tries are spread between retryMax and retryRefused.
+	// A refused secret or a wrong port needs a person to change something, so
+	// those tries are spread between retryMax and retryRefused.
 	retryRefused = time.Minute
 
 	// A stream that stayed up this long was a success: the next loss starts
@@ -78,7 +78,8 @@ type Link struct {
 	metrics  *metrics
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
 	login    func(ctx context.Context) (*conn, string, error)
-	announce string // last failure that was logged
+	explain  func(error) error // of a failed login; may be nil
+	announce string            // last failure that was logged
 
 	mu    sync.Mutex
 	cur   *stream // nil while down
@@ -164,6 +165,9 @@ func (l *Link) connect(ctx context.Context) (*conn, string, error) {
 		// The connection was closed under the login; that says less than why.
 		err = context.Cause(ctx)
 	}
+	if err != nil && l.explain != nil {
+		err = l.explain(err)
+	}
 	return c, jid, err
 }
 
@@ -211,7 +215,7 @@ func (l *Link) announceFailure(err error, wait time.Duration) {
 	}
 	l.announce = r
 	level := slog.LevelWarn
-	if refused(err) {
+	if refused(err) || errors.Is(err, ErrHostUnknown) || errors.Is(err, ErrTLS) {
 		level = slog.LevelError
 	}
 	l.log.Log(context.Background(), level, "no stream, trying again", "reason", r, "err", err, "wait", wait.Round(time.Millisecond))
@@ -243,7 +247,9 @@ func retryWait(tries int, err error) time.Duration {
 	return low + rand.N(high-low+1)
 }
 
-// refused tells whether err is one that only a person can mend.
+// refused tells whether err is one that only a person can mend. A server that
+// is just starting says of a domain that it has not loaded yet, too, that it
+// does not know it.
 func refused(err error) bool {
-	return errors.Is(err, ErrNotAuthorized) || errors.Is(err, ErrHostUnknown)
+	return errors.Is(err, ErrNotAuthorized) || errors.Is(err, ErrWrongPort)
 }

@@ -25,19 +25,25 @@ func TestRefusedLoginIsRetriedSlowlyAndLoggedOnce(t *testing.T) {
 		reason string
 	}{
 		{"wrong secret", func(*server) {}, func(c *component.ComponentConfig) { c.Secret = "wrong" }, component.ErrNotAuthorized, "not_authorized"},
-		{"unknown host", func(f *server) { f.refuse = "host-unknown" }, func(*component.ComponentConfig) {}, component.ErrHostUnknown, "host_unknown"},
+		{"wrong port", func(f *server) { f.refuse = "invalid-namespace" }, func(*component.ComponentConfig) {}, component.ErrWrongPort, "stream_error"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f := newServer()
 				tt.server(f)
-				b := newBench(t, f, tt.config)
+				b := newBench(t, f, func(c *component.ComponentConfig) {
+					tt.config(c)
+					c.Explain = func(err error) error { return fmt.Errorf("what to do: %w", err) }
+				})
 				time.Sleep(10 * time.Minute)
 				synctest.Wait()
 
-				if up, _, err := b.link.Status(); up || !errors.Is(err, tt.want) {
-					t.Errorf("Status = %v, %v, want down with %v", up, err, tt.want)
+				if up, _, err := b.link.Status(); up || !errors.Is(err, tt.want) || !strings.HasPrefix(err.Error(), "what to do: component: ") {
+					t.Errorf("Status = %v, %v, want down with %v, explained once", up, err, tt.want)
+				}
+				if got := strings.Count(b.log.String(), "what to do: "); got != 1 {
+					t.Errorf("log lines that explain it = %d, want 1:\n%s", got, b.log)
 				}
 				dials := b.dialled()
 				for i := 1; i < len(dials); i++ {
@@ -145,8 +151,9 @@ func TestRetryWaitsAreDrawnFromTheirRange(t *testing.T) {
 			high = component.RetryMin << tries
 		}
 		low, top := time.Hour, time.Duration(0)
-		for range 500 {
-			w := component.RetryWait(tries, errors.New("any"))
+		for i := range 500 {
+			// A host that is unknown may just not be loaded yet.
+			w := component.RetryWait(tries, []error{errors.New("any"), component.ErrHostUnknown}[i%2])
 			low, top = min(low, w), max(top, w)
 		}
 		if low < component.RetryMin || top > high {

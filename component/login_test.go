@@ -67,13 +67,15 @@ func TestLogin(t *testing.T) {
 		{"client, pin", client(func(c *component.ClientConfig) { c.CAFile, c.PinSHA256 = "", p.pin }), nil, "", "usher@hidden.test/usher"},
 		{"client, insecure", client(func(c *component.ClientConfig) { c.CAFile, c.Insecure = "", true }), nil, "", "usher@hidden.test/usher"},
 		{"client, anonymous", client(func(c *component.ClientConfig) { c.JID, c.Password = "guest.test", "" }), nil, "", "*@guest.test/*"},
-		{"client, system's roots", client(func(c *component.ClientConfig) { c.CAFile = "" }), nil, "certificate signed by unknown authority: set USHER_TLS_CA_FILE to the PEM file of its authority, " +
-			"or of itself, or USHER_TLS_PIN to its SHA-256; inside one machine or container network USHER_TLS_INSECURE=true accepts any", ""},
-		{"client, other name", client(func(c *component.ClientConfig) { c.ServerName = "" }), nil, "certificate is valid for meet.test, not hidden.test: set USHER_TLS_SERVER_NAME", ""},
-		{"client, other pin", client(func(c *component.ClientConfig) { c.CAFile, c.PinSHA256 = "", strings.Repeat("00", 32) }), nil, "not the pinned one (USHER_TLS_PIN)", ""},
+		{"client, system's roots", client(func(c *component.ClientConfig) { c.CAFile = "" }), nil, "certificate signed by unknown authority", ""},
+		{"client, other name", client(func(c *component.ClientConfig) { c.ServerName = "" }), nil, "certificate is valid for meet.test, not hidden.test", ""},
+		{"client, other pin", client(func(c *component.ClientConfig) { c.CAFile, c.PinSHA256 = "", strings.Repeat("00", 32) }), nil, "not the pinned one", ""},
 		{"client, wrong password", client(func(c *component.ClientConfig) { c.Password = "wrong" }), component.ErrNotAuthorized, "", ""},
 		{"client, unknown account", client(func(c *component.ClientConfig) { c.JID = "nobody@hidden.test/x" }), component.ErrNotAuthorized, "", ""},
 		{"client, unknown host", client(func(c *component.ClientConfig) { c.JID = "usher@other.test/usher" }), component.ErrHostUnknown, "", ""},
+		{"client, port of components", client(func(c *component.ClientConfig) { c.Addr = p.component }), component.ErrWrongPort, "", ""},
+		{"component, port of clients", comp(func(c *component.ComponentConfig) { c.Addr = p.c2s }), component.ErrHostUnknown, "", ""},
+		{"client, untrusted certificate", client(func(c *component.ClientConfig) { c.CAFile = "" }), component.ErrTLS, "", ""},
 		{"client, no StartTLS", client(func(c *component.ClientConfig) { c.JID = "usher@plain.test/usher" }), nil, "server offers no StartTLS", ""},
 		{"client, no StartTLS, insecure", client(func(c *component.ClientConfig) {
 			c.JID, c.CAFile, c.Insecure = "usher@plain.test/usher", "", true

@@ -48,7 +48,7 @@ func (cfg ClientConfig) tlsConfig() (*tls.Config, error) {
 		t.InsecureSkipVerify = true
 		t.VerifyConnection = func(cs tls.ConnectionState) error {
 			if got := sha256.Sum256(cs.PeerCertificates[0].Raw); string(got[:]) != string(pin) {
-				return fmt.Errorf("certificate has SHA-256 %x, not the pinned one (USHER_TLS_PIN)", got)
+				return fmt.Errorf("certificate has SHA-256 %x, not the pinned one", got)
 			}
 			return nil
 		}

@@ -31,8 +31,8 @@ type Config struct {
 	ComponentAddr   string `default:"127.0.0.1:5347" help:"Prosody's component listener, host:port."`
 	ComponentSecret Secret `help:"Secret of the component."`
 
-	OccupantUser     string `default:"usher" help:"Account in the hidden domain that usher is in rooms as."`
-	OccupantPassword Secret `help:"Its password. Without one usher joins as a visible, labelled occupant of its component."`
+	OccupantUser     string `placeholder:"usher" help:"Account in the hidden domain that usher is in rooms as; needs occupant-password."`
+	OccupantPassword Secret `help:"Its password. Only with neither user nor password usher joins as a visible, labelled occupant of its component."`
 	ClientAddr       string `default:"127.0.0.1:5222" help:"Prosody's client listener, host:port."`
 	TLSCAFile        string `name:"tls-ca-file" help:"PEM file with the certificates to trust for the login; default the system's."`
 	TLSServerName    string `name:"tls-server-name" placeholder:"DOMAIN" help:"Name that the server's certificate carries; Prosody shows the main domain's for hidden domains."`
@@ -40,8 +40,9 @@ type Config struct {
 	TLSInsecure      bool   `name:"tls-insecure" help:"Accept any certificate, for inside one machine or one container network."`
 	DisplayName      string `default:"Usher" help:"Name of the occupant where people can see it."`
 
-	TrustIdentity   bool `help:"Believe <identity> in presence: set it when the site loads mod_presence_identity, which keeps people from claiming to be others."`
-	ElectsModerator bool `default:"true" negatable:"" help:"The site makes the first human a moderator (Jicofo's auto-owner); usher then warns when that does not happen."`
+	TrustIdentity   bool     `help:"Believe <identity> in presence from the XMPP domain: set it when that host loads mod_presence_identity, which keeps people from claiming to be others."`
+	IdentityDomains []string `name:"identity-domain" placeholder:"guest.DOMAIN" help:"Further hosts to believe it from, each of which must load that module. Never a component, whose presence no module sees."`
+	ElectsModerator bool     `default:"true" negatable:"" help:"The site makes the first human a moderator (Jicofo's auto-owner); usher then warns when that does not happen."`
 
 	Store    string `enum:"redis,memory" default:"redis" help:"Where state is kept: redis, or memory (not durable, for trying things out)."`
 	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL; without one usher starts a redis-server of its own in the data directory."`
@@ -74,8 +75,9 @@ type Config struct {
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`
 }
 
-// AfterApply fills in the domains that follow from XMPPDomain and reports
-// everything that is wrong, at once. Kong calls it.
+// AfterApply fills in the domains that follow from XMPPDomain, puts them all in
+// lower case, and reports everything that is wrong, at once. Kong calls it.
+// Afterwards IdentityDomains holds all domains whose <identity> is believed.
 func (c *Config) AfterApply() error {
 	follow := func(s *string, value string) {
 		if *s == "" {
@@ -88,7 +90,12 @@ func (c *Config) AfterApply() error {
 	follow(&c.ComponentDomain, "usher."+c.XMPPDomain)
 	follow(&c.TLSServerName, c.XMPPDomain)
 	follow(&c.Brewery, "jibribrewery@internal-muc."+c.XMPPDomain)
-	var problems []error
+	// The server sends addresses in lower case.
+	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery} {
+		*s = strings.ToLower(*s)
+	}
+	problems := append(c.checkIdentities(), c.checkOccupant()...)
+	follow(&c.OccupantUser, "usher")
 	if c.ComponentSecret == "" {
 		problems = append(problems, errors.New("component-secret is missing"))
 	}
@@ -102,6 +109,45 @@ func (c *Config) AfterApply() error {
 	}
 	problems = append(problems, c.checkWebhooks(), c.Recording.check(), c.Whereby.check())
 	return errors.Join(problems...)
+}
+
+// checkIdentities completes IdentityDomains and returns what is wrong with who
+// is who.
+func (c *Config) checkIdentities() (problems []error) {
+	var domains []string
+	for _, d := range c.IdentityDomains {
+		if d = strings.ToLower(strings.TrimSpace(d)); strings.ContainsAny(d, "@/:* ") {
+			problems = append(problems, fmt.Errorf("identity-domain %q is not the name of a host, such as guest.%s", d, c.XMPPDomain))
+		} else if d != "" {
+			domains = append(domains, d)
+		}
+	}
+	if c.TrustIdentity {
+		domains = append(domains, c.XMPPDomain)
+	}
+	c.IdentityDomains = domains
+	// Everybody in the hidden domain is taken for a part of the site.
+	for _, other := range []struct{ setting, domain string }{
+		{"xmpp-domain", c.XMPPDomain}, {"muc", c.MUC}, {"component-domain", c.ComponentDomain},
+	} {
+		if c.HiddenDomain == other.domain {
+			problems = append(problems, fmt.Errorf("hidden-domain is %s, as %s: it must be a host of its own, where recorders log in and people do not, such as hidden.%s",
+				c.HiddenDomain, other.setting, c.XMPPDomain))
+		}
+	}
+	return problems
+}
+
+// checkOccupant returns what is wrong with usher's account in the hidden domain.
+// Half an account is a mistake, which must not make people see usher.
+func (c *Config) checkOccupant() (problems []error) {
+	if strings.ContainsAny(c.OccupantUser, "@/") {
+		problems = append(problems, fmt.Errorf("occupant-user is %q: only what stands before the @ belongs here, hidden-domain has the rest", c.OccupantUser))
+	}
+	if c.OccupantUser != "" && c.OccupantPassword == "" {
+		problems = append(problems, fmt.Errorf("occupant-user is %q, but occupant-password is missing: set it, or neither of them for an usher that people see", c.OccupantUser))
+	}
+	return problems
 }
 
 // minKey is the least length of an API key: 16 characters of base64 or hex
@@ -153,7 +199,12 @@ func secretFiles(lookup func(string) (string, bool)) kong.Resolver {
 			if err != nil {
 				return nil, fmt.Errorf("%s_FILE: %w", env, err)
 			}
-			return strings.TrimSpace(string(text)), nil
+			secret := strings.TrimSpace(string(text))
+			if secret == "" {
+				// Taken for no password, it would make people see usher.
+				return nil, fmt.Errorf("%s_FILE: %s is empty", env, path)
+			}
+			return secret, nil
 		}
 		return nil, nil
 	})

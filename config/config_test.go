@@ -69,6 +69,13 @@ func TestEnvironmentAndSecretFiles(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "USHER_COMPONENT_SECRET_FILE") {
 		t.Errorf("missing file: %v, want an error that names the variable", err)
 	}
+	if err := os.WriteFile(file, []byte("\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err = parse(t, map[string]string{"USHER_COMPONENT_SECRET": "s", "USHER_API_KEY": key, "USHER_OCCUPANT_PASSWORD_FILE": file})
+	if err == nil || !strings.Contains(err.Error(), "USHER_OCCUPANT_PASSWORD_FILE") {
+		t.Errorf("empty file: %v, want an error that names the variable", err)
+	}
 }
 
 func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
@@ -93,5 +100,52 @@ func TestSecretsNeverShow(t *testing.T) {
 	shown := fmt.Sprintf("%s %v %s %s", s, s, text, b.String())
 	if strings.Contains(shown, hidden) {
 		t.Errorf("secret shows in %s", shown)
+	}
+}
+
+func TestIdentityDomains(t *testing.T) {
+	needed := []string{"--component-secret=s", "--api-key=" + key, "--xmpp-domain=Jitsi.example"}
+	for _, tt := range []struct{ trust, domains, want string }{
+		{"", "", "[]"},
+		{"true", "", "[jitsi.example]"},
+		{"true", "Guest.jitsi.example, tokens.jitsi.example,", "[guest.jitsi.example tokens.jitsi.example jitsi.example]"},
+		{"false", "guest.jitsi.example", "[guest.jitsi.example]"},
+	} {
+		env := map[string]string{"USHER_IDENTITY_DOMAIN": tt.domains}
+		if tt.trust != "" {
+			env["USHER_TRUST_IDENTITY"] = tt.trust
+		}
+		c, err := parse(t, env, needed...)
+		if got := fmt.Sprint(c.IdentityDomains); err != nil || got != tt.want {
+			t.Errorf("USHER_TRUST_IDENTITY=%s USHER_IDENTITY_DOMAIN=%s: believed are %s, %v, want %s", tt.trust, tt.domains, got, err, tt.want)
+		}
+		t.Setenv("USHER_TRUST_IDENTITY", "false")
+	}
+}
+
+// TestWhoIsWho holds that nobody is taken for somebody else by a setting that
+// cannot be right.
+func TestWhoIsWho(t *testing.T) {
+	needed := []string{"--component-secret=s", "--api-key=" + key, "--xmpp-domain=jitsi.example"}
+	for _, tt := range []struct{ flag, want string }{
+		{"--hidden-domain=Jitsi.Example", "hidden-domain is jitsi.example, as xmpp-domain"},
+		{"--hidden-domain=muc.jitsi.example", "hidden-domain is muc.jitsi.example, as muc"},
+		{"--hidden-domain=usher.jitsi.example", "hidden-domain is usher.jitsi.example, as component-domain"},
+		{"--occupant-user=usher@hidden.jitsi.example", "occupant-user is \"usher@hidden.jitsi.example\": only"},
+		{"--occupant-user=usher", "occupant-password is missing"},
+		{"--identity-domain=x@guest.jitsi.example", "identity-domain"},
+		{"--identity-domain=*.jitsi.example", "identity-domain"},
+		{"--identity-domain=https://guest.jitsi.example", "identity-domain"},
+	} {
+		if _, err := parse(t, nil, append(needed, tt.flag)...); err == nil || !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("%s: %v, want an error with %q", tt.flag, err, tt.want)
+		}
+	}
+	c, err := parse(t, nil, append(needed, "--hidden-domain=", "--focus-jid=Focus@Auth.jitsi.example", "--occupant-user=", "--occupant-password=p")...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := c.OccupantUser+"@"+c.HiddenDomain+" "+c.FocusJID, "usher@hidden.jitsi.example focus@auth.jitsi.example"; got != want {
+		t.Errorf("occupant and focus = %q, want %q", got, want)
 	}
 }

@@ -3,6 +3,7 @@ package muc
 import (
 	"encoding/json"
 	"encoding/xml"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -45,7 +46,9 @@ type presence struct {
 		Var string `xml:"var,attr"`
 	} `xml:"features>feature"`
 	Initiator *struct{} `xml:"http://jitsi.org/protocol/jigasi initiator"`
-	Identity  *struct {
+	// Identity is written by the server of [Site.IdentityDomains], and by
+	// anybody else who likes.
+	Identity *struct {
 		ID    string `xml:"id"`
 		Name  string `xml:"name"`
 		Email string `xml:"email"`
@@ -162,7 +165,7 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 		Name: clip(p.Nick),
 	}
 	if id := p.Identity; id != nil {
-		if s.TrustIdentity {
+		if _, domain := splitJID(p.User.Item.JID); slices.Contains(s.IdentityDomains, domain) {
 			o.UserID, o.Email = clip(id.ID), clip(id.Email)
 			if o.Name == "" {
 				o.Name = clip(id.Name)
@@ -192,8 +195,8 @@ func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 		transcriber = transcriber || f.Var == featureTranscriber
 	}
 	bare := bareJID(p.User.Item.JID)
-	local, domain, _ := strings.Cut(bare, "@")
-	_, focusDomain, _ := strings.Cut(s.FocusJID, "@")
+	local, domain := splitJID(bare)
+	_, focusDomain := splitJID(s.FocusJID)
 	switch {
 	case bare == s.FocusJID:
 		return meeting.KindFocus, nil
@@ -286,10 +289,22 @@ func splitAddress(addr string) (room, domain, nick string) {
 	return room, domain, nick
 }
 
-// bareJID cuts the resource off a full address.
+// bareJID cuts the resource off a full address. It returns lower case, because
+// servers compare addresses without regard to case (RFC 7622 §3.2, §3.3).
 func bareJID(full string) string {
 	bare, _, _ := strings.Cut(full, "/")
-	return bare
+	return strings.ToLower(bare)
+}
+
+// splitJID returns the user and the domain of a real address in lower case. A
+// domain may have an address of its own, without a user; both are empty where
+// the room does not say the address.
+func splitJID(full string) (user, domain string) {
+	user, domain, ok := strings.Cut(bareJID(full), "@")
+	if !ok {
+		return "", user
+	}
+	return user, domain
 }
 
 // join is the presence that usher enters a room with. It has exactly these

@@ -20,7 +20,7 @@ var rewrite = flag.Bool("rewrite", false, "write the decoded captures into the g
 var testSite = Site{
 	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", HiddenDomain: "hidden.meet.jitsi",
 	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
-	Nick: "usher", DisplayName: "Usher", TrustIdentity: true,
+	Nick: "usher", DisplayName: "Usher", IdentityDomains: []string{"meet.jitsi", "tokens.meet.jitsi"},
 }
 
 // TestCaptures decodes every room presence of the captures of a real web
@@ -196,6 +196,14 @@ func TestKind(t *testing.T) {
 		{"ab", "bot@usher.meet.jitsi/usher", jibri, meeting.KindBot, ""},
 		{"ab", "jigasi@auth.meet.jitsi/1", jigasi, meeting.KindSIP, ""},
 		{"ab", "x@meet.jitsi/1", jigasi, meeting.KindHuman, "feature"},
+		{"ab", "x@guest.meet.jitsi/1", jigasi, meeting.KindHuman, "feature"},
+		{"ab", "Recorder@HIDDEN.meet.jitsi/1", jibri, meeting.KindRecorder, ""},
+		{"ab", "FOCUS@auth.Meet.Jitsi/focus", "", meeting.KindFocus, ""},
+		{"ab", "usher.meet.jitsi/1", "", meeting.KindBot, ""},
+		{"ab", "hidden.meet.jitsi@meet.jitsi/1", jibri, meeting.KindHuman, "feature"},
+		{"ab", "x@nothidden.meet.jitsi/1", jibri, meeting.KindHuman, "feature"},
+		{"ab", "x@meet.jitsi/@hidden.meet.jitsi", jibri, meeting.KindHuman, "feature"},
+		{"ab", "focus@auth.meet.jitsi.example/focus", "", meeting.KindHuman, ""},
 		{"ab", "x@meet.jitsi/1", "<bot type='poltergeist'/>", meeting.KindHuman, ""},
 		{"ab", "", "", meeting.KindHuman, ""},
 		{"ab", "\u0640@meet.jitsi/\u0640", "", meeting.KindHuman, ""},
@@ -231,15 +239,49 @@ func TestMedia(t *testing.T) {
 	}
 }
 
-func TestIdentityNeedsTheServersWord(t *testing.T) {
-	p := decode(t, `<presence from='r@m/n'><identity><user><id>boss</id><name>Boss</name></user></identity></presence>`)
-	site := testSite
-	if o, _ := site.occupant("n", &p); o.UserID != "boss" || o.Name != "Boss" {
-		t.Errorf("trusted: user %q name %q, want boss, Boss", o.UserID, o.Name)
+// TestIdentityIsBelievedByDomain holds that only the host which a presence
+// comes from decides whether its <identity> counts: everybody may write one,
+// and only some hosts' servers take it away.
+func TestIdentityIsBelievedByDomain(t *testing.T) {
+	tests := []struct {
+		name, jid string
+		believed  bool
+	}{
+		{"main domain", "x@meet.jitsi/1", true},
+		{"another domain that is listed", "x@tokens.meet.jitsi/1", true},
+		{"in another case", "X@MEET.Jitsi/1", true},
+		{"main domain without a user", "meet.jitsi/1", true},
+		{"guests' host", "x@guest.meet.jitsi/1", false},
+		{"visitors' host", "x@v1.meet.jitsi/1", false},
+		{"hidden domain", "recorder@hidden.meet.jitsi/1", false},
+		{"the services' domain", "jigasi@auth.meet.jitsi/1", false},
+		{"the focus", "focus@auth.meet.jitsi/focus", false},
+		{"a component", "crowd.meet.jitsi/1", false},
+		{"a user of a component", "x@crowd.meet.jitsi/1", false},
+		{"ends in the main domain", "x@evilmeet.jitsi/1", false},
+		{"begins with the main domain", "x@meet.jitsi.example/1", false},
+		{"main domain as the user", "meet.jitsi@guest.meet.jitsi/1", false},
+		{"main domain as the resource", "x@guest.meet.jitsi/meet.jitsi", false},
+		{"main domain behind an @ in the resource", "x@guest.meet.jitsi/x@meet.jitsi", false},
+		{"component with the main domain in its resource", "crowd.meet.jitsi/x@meet.jitsi", false},
+		{"no real address", "", false},
 	}
-	site.TrustIdentity = false
-	if o, doubts := site.occupant("n", &p); o.UserID != "" || o.Name != "" || len(doubts) != 1 {
-		t.Errorf("untrusted: user %q name %q doubts %v, want none and a doubt", o.UserID, o.Name, doubts)
+	for _, tt := range tests {
+		p := decode(t, `<presence from='r@m/n'><identity><user><id>boss</id><name>Boss</name><email>b@example.org</email></user></identity>
+			<x xmlns='http://jabber.org/protocol/muc#user'><item jid='`+tt.jid+`'/></x></presence>`)
+		o, doubts := testSite.occupant("n", &p)
+		want, wantDoubts := "boss Boss b@example.org", 0
+		if !tt.believed {
+			want, wantDoubts = "  ", 1
+		}
+		if got := o.UserID + " " + o.Name + " " + o.Email; got != want || len(doubts) != wantDoubts {
+			t.Errorf("%s, %q: user, name and email = %q, doubts %v, want %q and %d doubts", tt.name, tt.jid, got, doubts, want, wantDoubts)
+		}
+		site := testSite
+		site.IdentityDomains = nil
+		if o, doubts := site.occupant("n", &p); o.UserID+o.Name+o.Email != "" || !slices.Equal(doubts, []string{"identity"}) {
+			t.Errorf("%s, no domain trusted: %q %q %q, doubts %v, want none and one doubt", tt.name, o.UserID, o.Name, o.Email, doubts)
+		}
 	}
 }
 

@@ -100,7 +100,8 @@ type Stream interface {
 	IQ(ctx context.Context, to, typ string, payload, reply any) error
 }
 
-// Site says who is who on this Jitsi site.
+// Site says who is who on this Jitsi site. Domains and addresses are in lower
+// case.
 type Site struct {
 	MUC             string // domain of the main MUC, such as muc.meet.jitsi
 	FocusJID        string // bare address of Jicofo, such as focus@auth.meet.jitsi
@@ -110,9 +111,10 @@ type Site struct {
 	Nick            string // its nick there; [a-zA-Z0-9][a-zA-Z0-9_]*
 	DisplayName     string // its name, seen by people only in labelled mode
 	Caps            any    // the XEP-0115 <c/> that goes with the stream's disco answers
-	// TrustIdentity says that the server vouches for <identity> in presence
-	// (mod_presence_identity); otherwise anybody could claim to be anybody.
-	TrustIdentity bool
+	// IdentityDomains are the hosts that people log in to and whose server
+	// vouches for <identity> in presence: it takes away what clients write there
+	// (mod_presence_identity). From elsewhere anybody could claim to be anybody.
+	IdentityDomains []string
 	// ElectsModerator says that the site makes a human moderator by itself.
 	ElectsModerator bool
 }

@@ -22,7 +22,7 @@ var errDown = errors.New("stream is down")
 var site = muc.Site{
 	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", HiddenDomain: "hidden.meet.jitsi",
 	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
-	Nick: "usher", DisplayName: "Usher", TrustIdentity: true,
+	Nick: "usher", DisplayName: "Usher", IdentityDomains: []string{"meet.jitsi"},
 }
 
 // server is a stand-in for Prosody's MUC with Jitsi's rules, quick enough for

@@ -69,6 +69,13 @@ VirtualHost "meet.jitsi"
     -- encrypted; simulated people come by TCP, thousands of them.
     c2s_require_encryption = false
 
+-- docker-jitsi-meet: with ENABLE_GUESTS, as "jitsi-anonymous". As in its images
+-- that load XMPP_MODULES on the main host alone, presence_identity is missing.
+VirtualHost "guest.meet.jitsi"
+    authentication = "anonymous"
+    modules_enabled = { "smacks" }
+    c2s_require_encryption = false
+
 VirtualHost "auth.meet.jitsi"
     authentication = "internal_hashed"
     modules_enabled = { "smacks" }

@@ -9,12 +9,14 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 
 	"usher/component"
 	"usher/internal/stack"
+	"usher/meeting"
 )
 
 // TestHostilePeople proves that well-formed stanzas, however odd or false,
@@ -44,7 +46,7 @@ func TestHostilePeople(t *testing.T) {
 	s.counts(1 + len(hostile))
 
 	// The server takes out who a client claims to be.
-	forger := s.login()
+	forger := s.login(stack.Domain)
 	must(t, forger.Send(within(t), "presence", room+"/forger", "", element("http://jabber.org/protocol/muc", "x", ""),
 		element("", "identity", "<user><id>u-ada</id><name>Ada</name></user>")))
 	s.counts(2 + len(hostile))
@@ -88,6 +90,63 @@ func TestIdentityIsBelievedOnlyOfAServerThatVouches(t *testing.T) {
 	}
 }
 
+// TestGuestsCannotPoseAsSomebody proves that <identity> counts only from hosts
+// that the settings name: whoever comes by another one, where no module takes
+// away what clients claim, is a person of their own, under the name that they
+// give themselves, and changes nothing about the one they claim to be.
+func TestGuestsCannotPoseAsSomebody(t *testing.T) {
+	s := newScene(t)
+	zoe := s.person("Zoe", "u-7")
+	s.enter(zoe)
+	room := s.room + "@" + stack.MUCDomain
+	const claim = "<user><id>u-7</id><name>Zoe</name><email>zoe@example.org</email></user>"
+	join := []any{
+		element("http://jabber.org/protocol/muc", "x", ""),
+		element("http://jabber.org/protocol/nick", "nick", "Somebody"),
+		element("", "identity", claim),
+	}
+	guest := s.login(stack.GuestDomain)
+	must(t, guest.Send(within(t), "presence", room+"/1a2b3c4d", "", join...))
+	s.counts(2)
+	// A component's users pass no module of any host.
+	c := s.dialRaw()
+	c.send("<presence from='u1@%s/web' to='%s/forger'><x xmlns='http://jabber.org/protocol/muc'/>"+
+		"<nick xmlns='http://jabber.org/protocol/nick'>Nobody</nick><identity>%s</identity></presence>", stack.CrowdDomain, room, claim)
+	s.counts(3)
+	if n := s.metric(`usher_untrusted_presence_total{kind="identity"}`); n < 2 {
+		t.Errorf("%v claims counted, want both", n)
+	}
+	var people struct{ Data []meeting.ParticipantInfo }
+	must(t, s.call(t.Context(), "GET", "/v1/meetings/"+s.id+"/participants", nil, &people))
+	var got []string
+	for _, p := range people.Data {
+		if p.Kind == meeting.KindHuman {
+			got = append(got, fmt.Sprintf("%s user=%q email=%q connections=%d", p.Name, p.UserID, p.Email, p.Connections))
+		}
+	}
+	slices.Sort(got)
+	if want := []string{
+		`Nobody user="" email="" connections=1`, `Somebody user="" email="" connections=1`, `Zoe user="u-7" email="" connections=1`,
+	}; !slices.Equal(got, want) {
+		t.Errorf("participants are %q, want %q", got, want)
+	}
+	must(t, zoe.Leave(within(t)))
+	s.counts(2)
+	s.tells("session.started", "joined Zoe", "joined Somebody", "joined Nobody", "left Zoe left")
+}
+
+// TestIdentityOfAnotherHostIsBelievedWhenSet proves that a site may name further
+// hosts that load the module.
+func TestIdentityOfAnotherHostIsBelievedWhenSet(t *testing.T) {
+	s := newScene(t, "--identity-domain="+strings.ToUpper(stack.GuestDomain))
+	s.enter(s.person("Zoe", "u-7"))
+	guest := s.login(stack.GuestDomain)
+	must(t, guest.Send(within(t), "presence", s.room+"@"+stack.MUCDomain+"/1a2b3c4d", "",
+		element("http://jabber.org/protocol/muc", "x", ""), element("", "identity", "<user><id>u-8</id><name>Yan</name></user>")))
+	s.counts(2)
+	s.tells("session.started", "joined Zoe", "joined Yan")
+}
+
 // raw is a component stream (XEP-0114) that sends whatever it is told to.
 type raw struct {
 	t    testing.TB
@@ -127,12 +186,12 @@ func (c *raw) send(format string, args ...any) {
 	must(c.t, err)
 }
 
-// login logs in as a guest who sends whatever it is told to.
-func (s *scene) login() *component.Sender {
+// login logs in on the host as a guest who sends whatever it is told to.
+func (s *scene) login(host string) *component.Sender {
 	s.t.Helper()
 	up := make(chan struct{}, 1)
 	link, err := component.NewClient(component.ClientConfig{
-		Addr: s.prosody.ClientAddr, JID: stack.Domain, ServerName: stack.Domain, CAFile: s.prosody.CAFile,
+		Addr: s.prosody.ClientAddr, JID: host, ServerName: stack.Domain, CAFile: s.prosody.CAFile,
 		Handler: component.Handler{Up: func(string) { up <- struct{}{} }},
 	})
 	must(s.t, err)

@@ -52,7 +52,7 @@ func (l *leader) checks(st backend) []api.Check {
 			if t.login == nil {
 				return "labelled, on the component", nil
 			}
-			return linkState(t.login, "hidden, as "+l.cfg.OccupantUser+"@"+l.cfg.HiddenDomain)
+			return linkState(t.login, "hidden, as "+occupantAccount(l.cfg))
 		})},
 		{Name: "recorders", Run: leading(func(t *term) (string, error) {
 			// Without them in sight recording works all the same.

@@ -20,12 +20,6 @@ import (
 // lease is settled after this long.
 const conflictPause = 15 * time.Second
 
-// modePoll is how often the login's fate is looked at until the occupant's
-// mode is decided; a login takes about 0.1 s.
-const modePoll = 50 * time.Millisecond
-
-var errNoHiddenDomain = errors.New("the server has no such hidden domain")
-
 // leader is what this process does while it leads the site: the streams, the
 // rooms and the meetings. The HTTP side asks it for the term that is on.
 type leader struct {
@@ -35,17 +29,16 @@ type leader struct {
 	deliverer *webhook.Deliverer
 	log       *slog.Logger
 
-	// The occupant's mode is decided once: a domain that the server does not
-	// know for a moment, later, must not show usher to people.
+	// labelled says that people see usher. That is so without an account, never
+	// because something is wrong with the account.
 	labelled bool
-	decided  atomic.Bool
 	term     atomic.Pointer[term]
 }
 
 func newLeader(cfg config.Config, store meeting.Store, book *webhook.Book, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
 	l := &leader{cfg: cfg, store: store, book: book, deliverer: deliverer, log: log, labelled: cfg.OccupantPassword == ""}
 	if l.labelled {
-		log.Warn("no occupant password: people will see usher in their meetings", "mode", "labelled")
+		log.Warn("no USHER_OCCUPANT_PASSWORD: people will see usher in their meetings", "mode", "labelled")
 	}
 	return l
 }
@@ -54,13 +47,6 @@ func newLeader(cfg config.Config, store meeting.Store, book *webhook.Book, deliv
 // ([meeting.ErrFenced]) or an error that only a person can mend.
 func (l *leader) lead(ctx context.Context) error {
 	err := l.runTerm(ctx)
-	if errors.Is(err, errNoHiddenDomain) {
-		l.decided.Store(true)
-		l.log.Warn("no hidden domain on this server: people will see usher in their meetings",
-			"mode", "labelled", "hidden_domain", l.cfg.HiddenDomain)
-		l.labelled = true
-		err = l.runTerm(ctx)
-	}
 	if errors.Is(err, component.ErrConflict) {
 		l.log.Error("another process connects as this component, standing back", "err", err, "wait", conflictPause)
 		select {
@@ -89,37 +75,11 @@ func (l *leader) runTerm(ctx context.Context) error {
 	g.Go(func() error { return t.component.Run(ctx) })
 	if t.login != nil {
 		g.Go(func() error { return t.login.Run(ctx) })
-		if !l.decided.Load() {
-			g.Go(func() error { return l.decideMode(ctx, t.login) })
-		}
 		if l.cfg.SiteURL != "" {
 			g.Go(func() error { t.rooms.WatchWebClient(ctx, l.cfg.SiteURL); return nil })
 		}
 	}
 	return g.Wait()
-}
-
-// decideMode waits until the login has succeeded, which settles the hidden mode,
-// or returns an error once the server says that it has no such domain.
-// Anything else, a wrong password above all, never changes the mode.
-func (l *leader) decideMode(ctx context.Context, login *component.Link) error {
-	tick := time.NewTicker(modePoll)
-	defer tick.Stop()
-	for {
-		up, _, err := login.Status()
-		switch {
-		case up:
-			l.decided.Store(true)
-			return nil
-		case errors.Is(err, component.ErrHostUnknown):
-			return errNoHiddenDomain
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }
 
 // The leader passes the HTTP side's commands on to the tracker of the term

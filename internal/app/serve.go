@@ -50,6 +50,9 @@ type Addresses struct{ API, Admin, Whereby, Redis string }
 // deliveries; the store. ready, which may be nil, is called once all listeners
 // are open.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Addresses)) error {
+	if err := checkLogins(cfg); err != nil {
+		return err
+	}
 	var tokens *token.Issuer
 	if cfg.MakesTokens() {
 		// A wrong secret is told now, not when the first person wants to join.

@@ -42,9 +42,9 @@ func (l *leader) newTerm() (*term, error) {
 	t := &term{metrics: reg}
 	site := muc.Site{
 		MUC: cfg.MUC, FocusJID: cfg.FocusJID, HiddenDomain: cfg.HiddenDomain,
-		ComponentDomain: cfg.ComponentDomain, OccupantJID: cfg.OccupantUser + "@" + cfg.HiddenDomain,
+		ComponentDomain: cfg.ComponentDomain, OccupantJID: occupantAccount(cfg),
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
-		TrustIdentity: cfg.TrustIdentity, ElectsModerator: cfg.ElectsModerator,
+		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
 	}
 	hear := func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) }
 	_, breweryDomain, _ := strings.Cut(cfg.Brewery, "@")
@@ -65,27 +65,21 @@ func (l *leader) newTerm() (*term, error) {
 		control.Down = func(error) { t.pool.Down(); t.rooms.ControlDown(); t.rooms.OccupantDown() }
 	}
 	var err error
-	t.component, err = component.NewComponent(component.ComponentConfig{
-		Addr: cfg.ComponentAddr, Domain: cfg.ComponentDomain, Secret: string(cfg.ComponentSecret),
-		Handler: control, Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
-	})
-	if err != nil {
+	asComponent := componentLogin(cfg)
+	asComponent.Handler, asComponent.Log, asComponent.Metrics = control, l.log, reg
+	if t.component, err = component.NewComponent(asComponent); err != nil {
 		return nil, err
 	}
 	occupant := t.component.As(labelledUser + "@" + cfg.ComponentDomain + "/" + resource)
 	if !l.labelled {
-		t.login, err = component.NewClient(component.ClientConfig{
-			Addr: cfg.ClientAddr, JID: site.OccupantJID + "/" + resource,
-			Password: string(cfg.OccupantPassword), ServerName: cfg.TLSServerName,
-			CAFile: cfg.TLSCAFile, PinSHA256: cfg.TLSPin, Insecure: cfg.TLSInsecure,
-			Handler: component.Handler{
-				Presence: hear,
-				Up:       func(string) { t.rooms.OccupantUp() },
-				Down:     func(error) { t.rooms.OccupantDown() },
-			},
-			Log: l.log, Metrics: reg, LogXML: cfg.LogXML,
-		})
-		if err != nil {
+		asClient := occupantLogin(cfg)
+		asClient.Log, asClient.Metrics = l.log, reg
+		asClient.Handler = component.Handler{
+			Presence: hear,
+			Up:       func(string) { t.rooms.OccupantUp() },
+			Down:     func(error) { t.rooms.OccupantDown() },
+		}
+		if t.login, err = component.NewClient(asClient); err != nil {
 			return nil, err
 		}
 		occupant = t.login.As("")

@@ -4,6 +4,7 @@ package stack
 // defaults, and ours.
 const (
 	Domain            = "meet.jitsi"              // people, anonymous or with a token
+	GuestDomain       = "guest.meet.jitsi"        // people without a login, whose claims no module takes away
 	AuthDomain        = "auth.meet.jitsi"         // focus, bridges, Jibris
 	HiddenDomain      = "hidden.meet.jitsi"       // occupants that web clients do not show
 	MUCDomain         = "muc.meet.jitsi"          // the rooms of meetings
