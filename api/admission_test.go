@@ -143,8 +143,9 @@ func TestRemovedUser(t *testing.T) {
 	}
 	out := func(want ...meeting.Kick) {
 		t.Helper()
-		if m, _ := s.tracker.Room("r"); !slices.Equal(m.ToKick(), want) {
-			t.Errorf("to kick: %v, want %v", m.ToKick(), want)
+		m, _ := s.tracker.Room("r")
+		if got := m.ToKick(time.Now()); !slices.Equal(got, want) {
+			t.Errorf("to kick: %v, want %v", got, want)
 		}
 	}
 	out()

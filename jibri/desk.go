@@ -34,8 +34,7 @@ const (
 	// one has become busy meanwhile: its presence comes within milliseconds,
 	// before the focus's answer or after it.
 	settleTime = 2 * time.Second
-	// stopPace is how often the focus is told to stop until it says off. A
-	// meeting gives up on that after 10 s.
+	// stopPace is how often the focus is told to stop until it says off.
 	stopPace = 2 * time.Second
 	// tellPace is the wait before an outcome is told again that a meeting could
 	// not take in.
@@ -51,9 +50,7 @@ type Config struct {
 	// stored; see [meeting.Tracker.Do].
 	Do func(ctx context.Context, meetingID string, f meeting.Fact) (meeting.Meeting, error)
 	// Own makes usher an owner of the room again.
-	Own func(ctx context.Context, room string) error
-	// Kick puts occupants out of a room.
-	Kick    func(ctx context.Context, room string, nicks []string, reason string) error
+	Own     func(ctx context.Context, room string) error
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -310,12 +307,7 @@ func (d *Desk) start(ctx context.Context, t *task, r meeting.Recording) {
 	d.requests.WithLabelValues("start", "ok").Inc()
 	log.Info("recorder found", "jibri_session_id", session)
 	d.found()
-	if !d.tell(ctx, t, meeting.RecordingAccepted{ID: r.ID, JibriSession: session}) && ctx.Err() == nil {
-		log.Info("recording is not wanted any more")
-		if _, err := d.focus.stop(ctx, r); err != nil {
-			log.Warn("cannot stop it", "err", err)
-		}
-	}
+	d.tell(ctx, t, meeting.RecordingAccepted{ID: r.ID, JibriSession: session})
 }
 
 // found notes that the focus has found a recorder.
@@ -346,8 +338,7 @@ func (d *Desk) refused(refusal meeting.Refusal) {
 	d.nextTry = time.Now().Add(d.pause)
 }
 
-// stop has one recording stopped. That it is over comes from the focus's
-// presence.
+// stop has one recording stopped. That it is over comes from the room.
 func (d *Desk) stop(ctx context.Context, t *task, r meeting.Recording) {
 	unknown, err := d.focus.stop(ctx, r)
 	log := d.log.With("room", r.Room, "meeting_id", r.MeetingID, "recording_id", r.ID)
@@ -359,34 +350,11 @@ func (d *Desk) stop(ctx context.Context, t *task, r meeting.Recording) {
 	case unknown:
 		d.requests.WithLabelValues("stop", "unknown").Inc()
 		// A focus that has restarted knows nothing of a recorder that goes on.
-		// Jibri stops when it is put out of the room.
-		d.mu.Lock()
-		nicks := recorders(t.m, r.JibriSession)
-		d.mu.Unlock()
-		if len(nicks) > 0 {
-			log.Info("putting out a recorder that the focus does not know")
-			if err := d.cfg.Kick(ctx, r.Room, nicks, "recording is over"); err != nil {
-				log.Warn("cannot put out a recorder", "err", err)
-				return
-			}
-		}
+		log.Info("the focus knows nothing of a recording that is to end")
 		d.tell(ctx, t, meeting.RecordingUnknown{ID: r.ID})
 	default:
 		d.requests.WithLabelValues("stop", "ok").Inc()
 	}
-}
-
-// recorders returns the nicks of the recorders that say that they record the
-// session.
-func recorders(m meeting.Meeting, session string) (nicks []string) {
-	for _, p := range m.People {
-		for _, c := range p.Connections {
-			if p.Kind == meeting.KindRecorder && session != "" && c.Recording == session {
-				nicks = append(nicks, c.Nick)
-			}
-		}
-	}
-	return nicks
 }
 
 // tell hands a fact to a meeting, again and again while it cannot take it, and

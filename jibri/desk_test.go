@@ -124,7 +124,7 @@ func TestQueueTellsWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 0, true)
 		s.answer = func(context.Context, string, string) error {
-			return stanza.Error{Condition: stanza.ServiceUnavailable}
+			return jicofo(stanza.ServiceUnavailable, "no Jibris available")
 		}
 		s.record(t, s.live(t, "one"))
 		s.record(t, s.live(t, "two"))
@@ -140,13 +140,14 @@ func TestQueueTellsWhy(t *testing.T) {
 // TestAnswers plays each answer of the focus once, and says what becomes of the
 // recording.
 func TestAnswers(t *testing.T) {
-	refuse := func(c stanza.Condition) error { return stanza.Error{Condition: c} }
+	refuse := func(c stanza.Condition) error { return jicofo(c, "because") }
 	for name, c := range map[string]struct {
 		err  error
 		want meeting.RecordingState
 	}{
 		"no conference yet":     {refuse(stanza.ItemNotFound), meeting.RecordingOn},
-		"usher not in the room": {refuse(stanza.NotAcceptable), meeting.RecordingOn},
+		"focus not in the room": {prosody(stanza.ItemNotFound), meeting.RecordingOn},
+		"usher not in the room": {prosody(stanza.NotAcceptable), meeting.RecordingOn},
 		"no rights":             {refuse(stanza.NotAllowed), meeting.RecordingOn},
 		"stream lost":           {errLost, meeting.RecordingOn},
 		"recorders failed":      {refuse(stanza.InternalServerError), meeting.RecordingOn},
@@ -166,8 +167,8 @@ func TestAnswers(t *testing.T) {
 				s.record(t, s.live(t, "standup"))
 				time.Sleep(20 * time.Second)
 				r := wantState(t, s, "standup", c.want)
-				if c.want == meeting.RecordingFailed && r.Detail == "" {
-					t.Error("it failed without a detail")
+				if c.want == meeting.RecordingFailed && r.Detail != "the focus answered bad-request: because" {
+					t.Errorf("it failed with detail %q, want the focus's words", r.Detail)
 				}
 				if name == "no rights" && s.owned != 1 {
 					t.Errorf("ownership was asked for %d times, want once", s.owned)
@@ -218,31 +219,88 @@ func TestStartedAfterAll(t *testing.T) {
 	})
 }
 
+// recorded makes a meeting that is recorded by a recorder whom usher sees.
+func (s *site) recorded(t *testing.T, room string) meeting.Recording {
+	t.Helper()
+	s.record(t, s.live(t, room))
+	time.Sleep(2 * time.Second)
+	r := wantState(t, s, room, meeting.RecordingOn)
+	s.tracker.Observe(room, time.Now(), meeting.Seen{Occupant: meeting.Occupant{
+		Nick: "recorder", Kind: meeting.KindRecorder, Role: meeting.RoleModerator, Recording: r.JibriSession,
+	}})
+	return r
+}
+
+// focusRestarts has the focus come back without memory.
+func (s *site) focusRestarts(room string) {
+	s.tracker.Observe(room, time.Now(), meeting.FocusSaid{})
+	s.tracker.Observe(room, time.Now(), meeting.FocusSaid{Focus: meeting.FocusSays{Here: true}})
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, room)
+}
+
+// kicks returns how often the recorder was kicked.
+func (s *site) kicks() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.kicked)
+}
+
 // TestForgetfulFocus has a focus that restarted and knows nothing of a recorder
-// that is still in: it is put out.
+// that is still in: it is kicked, whatever the focus's words are.
 func TestForgetfulFocus(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, 1, false)
-		s.record(t, s.live(t, "standup"))
-		time.Sleep(2 * time.Second)
-		r := wantState(t, s, "standup", meeting.RecordingOn)
-		s.tracker.Observe("standup", time.Now(), meeting.Seen{Occupant: meeting.Occupant{
-			Nick: "recorder", Kind: meeting.KindRecorder, Role: meeting.RoleModerator, Recording: r.JibriSession,
-		}})
-		s.tracker.Observe("standup", time.Now(), meeting.FocusSaid{})
-		s.tracker.Observe("standup", time.Now(), meeting.FocusSaid{Focus: meeting.FocusSays{Here: true}})
-		s.mu.Lock()
-		delete(s.sessions, "standup")
-		s.mu.Unlock()
-		time.Sleep(5 * time.Minute)
-		wantState(t, s, "standup", meeting.RecordingOn) // the recorder vouches for it
-		s.stop(t, "standup")
-		time.Sleep(time.Second)
-		wantState(t, s, "standup", meeting.RecordingProcessing)
-		if !slices.Equal(s.kicked, []string{"recorder"}) {
-			t.Errorf("put out %v, want the recorder", s.kicked)
-		}
-	})
+	for _, words := range []string{"Unknown session", "", "No such recording"} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, 1, false)
+			s.recorded(t, "standup")
+			s.focusRestarts("standup")
+			time.Sleep(5 * time.Minute)
+			wantState(t, s, "standup", meeting.RecordingOn) // the recorder vouches for it
+			s.answer = func(context.Context, string, string) error { return jicofo(stanza.ItemNotFound, words) }
+			s.stop(t, "standup")
+			time.Sleep(time.Second)
+			wantState(t, s, "standup", meeting.RecordingProcessing)
+			if !slices.Equal(s.kicked, []string{"recorder"}) {
+				t.Errorf("%q: kicked %v, want the recorder", words, s.kicked)
+			}
+		})
+	}
+}
+
+// TestRecorderIsKickedWhateverIsAnswered has a recorder that does not leave,
+// for each way in which telling the focus may come to nothing. It is stopping
+// until the recorder has left.
+func TestRecorderIsKickedWhateverIsAnswered(t *testing.T) {
+	for name, answer := range map[string]func(context.Context) error{
+		"the focus says off":     nil,
+		"the focus is absent":    func(context.Context) error { return prosody(stanza.ItemNotFound) },
+		"usher is not in":        func(context.Context) error { return prosody(stanza.NotAcceptable) },
+		"usher has no rights":    func(context.Context) error { return jicofo(stanza.NotAllowed, "") },
+		"the stream is lost":     func(context.Context) error { return errLost },
+		"the focus says nothing": func(ctx context.Context) error { <-ctx.Done(); return context.Cause(ctx) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newSite(t, 1, false)
+				s.recorded(t, "standup")
+				if answer != nil {
+					s.answer = func(ctx context.Context, _, _ string) error { return answer(ctx) }
+				}
+				s.stop(t, "standup")
+				time.Sleep(9 * time.Second)
+				wantState(t, s, "standup", meeting.RecordingStopping)
+				if n := s.kicks(); n > 0 {
+					t.Errorf("kicked %d times within 9 s, want the recorder to have time", n)
+				}
+				time.Sleep(2 * time.Second)
+				wantState(t, s, "standup", meeting.RecordingProcessing)
+				if n := s.kicks(); n != 1 {
+					t.Errorf("kicked %d times, want once", n)
+				}
+			})
+		})
+	}
 }
 
 // TestDeskKeepsNothingOfATurn looks at the memory that thousands of turns leave
@@ -250,7 +308,7 @@ func TestForgetfulFocus(t *testing.T) {
 func TestDeskKeepsNothingOfATurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 1, true)
-		s.answer = func(context.Context, string, string) error { return stanza.Error{Condition: stanza.ItemNotFound} }
+		s.answer = func(context.Context, string, string) error { return prosody(stanza.ItemNotFound) }
 		m := s.live(t, "standup")
 		s.record(t, m)
 		time.Sleep(100 * time.Millisecond)
@@ -307,7 +365,7 @@ func TestNeverReady(t *testing.T) {
 		var asked atomic.Int32
 		s.answer = func(context.Context, string, string) error {
 			asked.Add(1)
-			return stanza.Error{Condition: stanza.ItemNotFound}
+			return jicofo(stanza.ItemNotFound, "")
 		}
 		s.record(t, s.live(t, "standup"))
 		time.Sleep(meeting.QueueTimeout + time.Minute)

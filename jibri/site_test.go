@@ -13,6 +13,7 @@ import (
 
 	"mellium.im/xmpp/stanza"
 
+	"usher/component"
 	"usher/jibri"
 	"usher/meeting"
 	"usher/store"
@@ -56,14 +57,8 @@ func newSite(t *testing.T, recorders int, blind bool) *site {
 			return s.tracker.Do(ctx, id, f)
 		},
 		Own: func(context.Context, string) error { s.count(&s.owned); return nil },
-		Kick: func(_ context.Context, _ string, nicks []string, _ string) error {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			s.kicked = append(s.kicked, nicks...)
-			return nil
-		},
 	})
-	s.tracker = meeting.NewTracker(&store.Memory{}, rooms{}, meeting.Options{Recorders: s.desk})
+	s.tracker = meeting.NewTracker(&store.Memory{}, rooms{s}, meeting.Options{Recorders: s.desk})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	loaded := make(chan struct{})
@@ -83,11 +78,22 @@ func (s *site) count(n *int) {
 	*n++
 }
 
-type rooms struct{}
+type rooms struct{ *site }
 
-func (rooms) Want(string, meeting.Want)     {}
-func (rooms) Resync(string)                 {}
-func (rooms) PutOut(string, []meeting.Kick) {}
+func (rooms) Want(string, meeting.Want) {}
+func (rooms) Resync(string)             {}
+
+// PutOut has those named leave.
+func (s rooms) PutOut(room string, who []meeting.Kick) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, k := range who {
+		s.kicked = append(s.kicked, k.Nick)
+		time.AfterFunc(0, func() {
+			s.tracker.Observe(room, time.Now(), meeting.Gone{Nick: k.Nick, Reason: meeting.LeftKicked})
+		})
+	}
+}
 
 // live makes a meeting with one human and the focus in its room.
 func (s *site) live(t *testing.T, room string) meeting.Meeting {
@@ -223,7 +229,7 @@ func (s *site) focusStarts(room string) (string, error) {
 	s.asked++
 	if s.sessions[room] != "" {
 		s.mu.Unlock()
-		return "", stanza.Error{Condition: stanza.UnexpectedRequest}
+		return "", jicofo(stanza.UnexpectedRequest, "Recording or live streaming is already enabled")
 	}
 	name := ""
 	for n, r := range s.recorders {
@@ -233,7 +239,7 @@ func (s *site) focusStarts(room string) (string, error) {
 	}
 	if name == "" {
 		s.mu.Unlock()
-		return "", stanza.Error{Condition: stanza.ResourceConstraint, Text: map[string]string{"": "all Jibris are busy"}}
+		return "", jicofo(stanza.ResourceConstraint, "all Jibris are busy")
 	}
 	session := fmt.Sprintf("session-%d", s.asked)
 	s.recorders[name], s.sessions[room] = room, session
@@ -250,14 +256,6 @@ func (s *site) focusStarts(room string) (string, error) {
 	return session, nil
 }
 
-// unknownSession is what Jicofo answers to the stop of a recording that it knows
-// nothing of: it hands the request back (component.ErrorAnswer).
-type unknownSession struct{}
-
-func (unknownSession) Error() string           { return "Unknown session" }
-func (unknownSession) Unwrap() error           { return stanza.Error{Condition: stanza.ItemNotFound} }
-func (unknownSession) HandsBack(xml.Name) bool { return true }
-
 func (s *site) focusStops(room string) error {
 	s.mu.Lock()
 	s.stops++
@@ -272,7 +270,7 @@ func (s *site) focusStops(room string) error {
 	blind := s.blind
 	s.mu.Unlock()
 	if session == "" {
-		return unknownSession{}
+		return jicofo(stanza.ItemNotFound, "Unknown session")
 	}
 	s.tracker.Observe(room, time.Now(), meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: session, Status: "off"}})
 	time.AfterFunc(2*time.Second, func() { // the hook of the recorder's host
@@ -284,6 +282,20 @@ func (s *site) focusStops(room string) error {
 		}
 	})
 	return nil
+}
+
+// jicofo is an error answer of Jicofo's, which hands the request back.
+func jicofo(c stanza.Condition, text string) error {
+	e := stanza.Error{Type: stanza.Cancel, Condition: c}
+	if text != "" {
+		e.Text = map[string]string{"": text}
+	}
+	return component.ErrorAnswer{Stanza: e, Payload: xml.Name{Space: "http://jitsi.org/protocol/jibri", Local: "jibri"}}
+}
+
+// prosody is an error answer of Prosody's, which does not.
+func prosody(c stanza.Condition) error {
+	return component.ErrorAnswer{Stanza: stanza.Error{Type: stanza.Cancel, Condition: c}}
 }
 
 var errLost = errors.New("the stream has ended")

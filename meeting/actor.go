@@ -270,7 +270,7 @@ func (a *actor) settle() {
 		a.asked = w
 		a.t.ask(a, m.Room, func() { a.t.rooms.Want(m.Room, w) })
 	}
-	if who := m.ToKick(); len(who) > 0 || a.kicks {
+	if who := m.ToKick(now); len(who) > 0 || a.kicks {
 		a.kicks = len(who) > 0
 		a.t.ask(a, m.Room, func() { a.t.rooms.PutOut(m.Room, who) })
 	}

@@ -51,8 +51,10 @@ type Effects struct {
 //	-           FocusSaid on        recording    recording.started: somebody else started it
 //	starting    FocusSaid off       requested, or failed after the last attempt
 //	recording   FocusSaid off       processing   recording.stopped, and a new one is requested if a recorder died
+//	recording   FocusSaid off       stopping     recording.stopping, while its recorder is in the room
 //	any active  Stop, empty, end    stopping     recording.stopping; aborted while it waited
-//	stopping    FocusSaid off       processing   recording.stopped; aborted if it never began
+//	stopping    Gone recorder       processing   recording.stopped; aborted if it never began
+//	stopping    FocusSaid off       processing   the same, unless its recorder is in the room
 //	any         Stored              available    recording.available
 //	processing  Lost, time          failed       recording.failed
 func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
@@ -87,7 +89,7 @@ func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 		return m, Effects{}, err
 	}
 	if d.m.ID != "" {
-		d.records()
+		d.records(m)
 	}
 	if d.changed {
 		d.m.Version++
@@ -166,7 +168,11 @@ func (d *draft) observe(f Fact) {
 	case NickChanged:
 		d.renamed(f.From, f.To)
 	case Roster:
+		unseen := !d.m.StaleSince.IsZero()
 		d.found(func() { d.roster(f) })
+		if unseen && d.m.Focus == f.Focus {
+			d.heard(f.Focus) // what it said before vouched for nothing meanwhile
+		}
 		d.focusSaid(f.Focus)
 	case FocusSaid:
 		d.focusSaid(f.Focus)

@@ -99,8 +99,9 @@ func (m Meeting) lingersUntil() time.Time {
 	return m.noPendingBefore(m.Session.EmptySince.Add(cmp.Or(m.Linger, SessionLinger)))
 }
 
-// Deadline returns the next time at which the meeting changes by itself, zero
-// if it never will. A [Tick] at or after it makes the change.
+// Deadline returns the next time at which the meeting changes by itself, or what
+// is wanted of its room does, zero if that never happens. A [Tick] at or after it
+// makes the change.
 func (m Meeting) Deadline(now time.Time) time.Time {
 	var next time.Time
 	earliest := func(t time.Time) {
@@ -114,6 +115,8 @@ func (m Meeting) Deadline(now time.Time) time.Time {
 	if m.State() == StateEnded {
 		return next
 	}
+	_, kick := m.recorderKicks(now)
+	earliest(kick)
 	if now.Before(m.StartAt) {
 		earliest(m.StartAt)
 	}

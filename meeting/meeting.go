@@ -161,7 +161,7 @@ func (m Meeting) Want(now time.Time) Want {
 		return WantRegain
 	case slices.ContainsFunc(m.Recordings, func(r Recording) bool {
 		return r.State == RecordingStarting || r.State == RecordingOn || r.State == RecordingStopping
-	}):
+	}), m.kicksRecorders(now):
 		return WantStay
 	case len(m.Pending) > 0:
 		return WantSoon

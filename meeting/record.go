@@ -12,8 +12,9 @@ const (
 	// page reload must not end it, and nobody wants to look at more of an empty
 	// room.
 	emptyGrace = 3 * time.Second
-	// stopPatience bounds the wait for the focus to say off, which it does at
-	// once (Jicofo's BaseJibri). usher stays in the room for it.
+	// stopPatience bounds the wait for the recorder to leave, which takes it a few
+	// seconds once the focus has told it to (Jicofo's BaseJibri does so at once).
+	// Then it is kicked. usher stays in the room for it.
 	stopPatience = 10 * time.Second
 	// startPatience bounds the wait for on. Jicofo tries up to six recorders and
 	// gives each 90 s.
@@ -156,7 +157,7 @@ func (d *draft) stopRecording(r *Recording, why RecordingReason) {
 		r.Stop = why
 		d.move(r, RecordingAborted, RecordingWasAborted)
 	case r.State == RecordingStarting, r.State == RecordingOn:
-		r.Stop = why
+		r.Stop, r.Doubt = why, time.Time{}
 		d.move(r, RecordingStopping, RecordingIsStopping)
 	default:
 		return
@@ -213,7 +214,8 @@ func (d *draft) recordingFact(f Fact) error {
 		}
 	case RecordingUnknown:
 		if r := at(f.ID); r != nil && r.State == RecordingStopping {
-			d.over(r)
+			r.Unknown = true
+			d.ended(r)
 		}
 	case RecordingClosed:
 		r := d.bring(f.Recording)
@@ -257,12 +259,24 @@ func (d *draft) queue(r *Recording, why RecordingReason) {
 
 func (d *draft) accepted(r *Recording, jibriSession string) error {
 	switch {
-	case r == nil, r.State != RecordingStarting && r.State != RecordingStopping && r.JibriSession != jibriSession:
+	case r == nil:
 		return ErrNotWanted
 	case r.JibriSession == jibriSession:
 		return nil // the focus said so first
+	case r.State.Settled() && r.JibriSession == "":
+		// It was to be over before it began, and the focus did not hear of it.
+		r.named(jibriSession)
+		r.SettledAt = time.Time{}
+		d.move(r, RecordingStopping, RecordingIsStopping)
+		return nil
+	case r.State != RecordingStarting && r.State != RecordingStopping, r.JibriSession != "":
+		return ErrNotWanted
 	}
-	r.JibriSession, r.Detail = jibriSession, ""
+	r.named(jibriSession)
+	r.Detail = ""
+	if r.failing() {
+		r.Failure = ""
+	}
 	if r.Waits != "" && r.State == RecordingStarting {
 		r.Waits = ""
 		d.tell(r, RecordingIsStarting)
@@ -278,14 +292,19 @@ func (d *draft) accepted(r *Recording, jibriSession string) error {
 // refused takes in why the focus did not start a recording.
 func (d *draft) refused(r *Recording, f RecordingRefused) {
 	if r.State == RecordingStopping {
-		d.over(r) // nothing to stop
+		switch f.Refusal {
+		case RefusedNotReady, RefusedSilent, RefusedExists:
+			// The focus may have started it; it is told to stop next.
+		default:
+			d.ended(r) // nothing to stop
+		}
 		return
 	}
 	if r.State != RecordingStarting {
 		return
 	}
 	again := func(pause time.Duration) {
-		r.State, r.Since, r.NotBefore = RecordingRequested, d.at, d.at.Add(pause)
+		r.State, r.Since, r.NotBefore, r.Doubt = RecordingRequested, d.at, d.at.Add(pause), time.Time{}
 		d.keep(r)
 	}
 	why := FailRefused
@@ -336,12 +355,21 @@ func (d *draft) fail(r *Recording, why RecordingReason) {
 }
 
 // startFailed tries once more, or gives up, after no recorder got as far as on.
+// One that is in the room nevertheless is kicked first.
 func (d *draft) startFailed(r *Recording, why RecordingReason) {
+	if d.m.recorderSeen(*r) {
+		r.Failure, r.Doubt = why, time.Time{}
+		d.keep(r)
+		return
+	}
 	if r.Attempts >= maxAttempts || d.m.Occupancy().Humans == 0 {
 		d.fail(r, why)
 		return
 	}
-	r.State, r.Since, r.JibriSession, r.Doubt = RecordingRequested, d.at, "", time.Time{}
+	if r.JibriSession != "" {
+		r.GivenUp = append(slices.Clone(r.GivenUp), r.JibriSession)
+	}
+	r.State, r.Since, r.JibriSession, r.Failure, r.Doubt = RecordingRequested, d.at, "", "", time.Time{}
 	r.NotBefore = d.at.Add(retryPause)
 	d.keep(r)
 }

@@ -5,10 +5,12 @@ import (
 	"time"
 )
 
-// over takes in that a recording has ended: from now on its file is awaited, if
-// it ever began. One that broke goes on with another recorder while people are in.
+// over takes in that a recording has ended and its recorder has left: from now
+// on its file is awaited, if it ever began. One that broke goes on with another
+// recorder while people are in.
 func (d *draft) over(r *Recording) {
 	r.Doubt = time.Time{}
+	stored := r.State == RecordingStopping && slices.ContainsFunc(r.Files, func(f RecordingFile) bool { return !f.StoredAt.Before(r.Since) })
 	if r.StartedAt.IsZero() {
 		if r.Failure != "" {
 			d.fail(r, r.Failure)
@@ -18,15 +20,18 @@ func (d *draft) over(r *Recording) {
 		return
 	}
 	r.StoppedAt = d.at
-	if r.Stop == "" {
-		r.Stop = StopRecorder
-	}
+	r.stopped()
 	d.move(r, RecordingProcessing, RecordingStopped)
+	if stored {
+		d.move(r, RecordingAvailable, RecordingIsAvailable)
+	}
+	_, another := d.m.ActiveRecording()
 	switch {
+	case another:
 	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.Unprompted == d.m.Session.ID:
 	case r.Stop == StopRecorder && d.m.StaleSince.IsZero():
 		d.unprompt() // its own decision, such as that nobody has said a word for long
-	case r.Failure != "" && d.m.Occupancy().Humans > 0:
+	case r.Failure != "" && !r.Stop.onPurpose() && d.m.Occupancy().Humans > 0:
 		if r.Restarts >= maxRestarts {
 			d.unprompt()
 			return
@@ -38,11 +43,22 @@ func (d *draft) over(r *Recording) {
 	}
 }
 
+// stopped names the reason of a recording that nobody stopped.
+func (r *Recording) stopped() {
+	switch {
+	case r.Stop != "":
+	case r.Failure != "":
+		r.Stop = StopFailure
+	default:
+		r.Stop = StopRecorder
+	}
+}
+
 // closed takes in that a recorder has finished a file.
 func (d *draft) closed(r *Recording, jibriSession, recorder string) {
 	r.Recorder = recorder
 	if r.JibriSession == "" {
-		r.JibriSession = jibriSession
+		r.named(jibriSession)
 	}
 	vouched := d.m.Focus.Status == focusOn && d.m.Focus.Session == r.JibriSession && d.m.StaleSince.IsZero()
 	switch r.State {
@@ -57,7 +73,7 @@ func (d *draft) closed(r *Recording, jibriSession, recorder string) {
 	if r.StartedAt.IsZero() {
 		r.StartedAt = r.RequestedAt // there is a file, so it did begin
 	}
-	d.over(r)
+	d.ended(r)
 }
 
 // stored adds files that were handed over.
@@ -82,7 +98,7 @@ func (d *draft) stored(r *Recording, f RecordingStored) {
 	if r.Failure == FailFileMissing || r.Failure == FailHandOver {
 		r.Failure, r.Detail = "", ""
 	}
-	if r.State == RecordingOn {
+	if r.State == RecordingOn || r.State == RecordingStopping {
 		d.keep(r) // told once all of it is over
 		return
 	}

@@ -15,8 +15,8 @@ const (
 	RecordingQueued     RecordingState = "queued"     // no recorder was free; waits in line
 	RecordingStarting   RecordingState = "starting"   // the focus was asked, or is about to be
 	RecordingOn         RecordingState = "recording"  // the focus says that it records
-	RecordingStopping   RecordingState = "stopping"   // it is to end; the focus has not said so yet
-	RecordingProcessing RecordingState = "processing" // it is over; its file is awaited
+	RecordingStopping   RecordingState = "stopping"   // it is to end; its recorder has not left yet
+	RecordingProcessing RecordingState = "processing" // its recorder has left; its file is awaited
 	RecordingAvailable  RecordingState = "available"  // its file is where apps can get it
 	RecordingFailed     RecordingState = "failed"     // there is no file, and none is expected
 	RecordingAborted    RecordingState = "aborted"    // ended on purpose before it began
@@ -69,6 +69,16 @@ const (
 	StopUnconfirmed RecordingReason = "stop_not_answered" // nobody confirmed that it stopped
 )
 
+// onPurpose reports whether somebody wanted the recording to end, so that it must
+// not go on.
+func (why RecordingReason) onPurpose() bool {
+	switch why {
+	case StopRequested, StopParticipant, StopEmpty, StopMeetingEnd, StopMaxLength:
+		return true
+	}
+	return false
+}
+
 // Reasons for failing.
 const (
 	FailQueueTimeout RecordingReason = "queue_timeout"  // no recorder became free in time
@@ -90,13 +100,16 @@ type Recording struct {
 	Room      string `json:"room"`       // of the meeting; names its files
 	// JibriSession is Jibri's own id for it, empty until the focus tells. Files
 	// are found by it.
-	JibriSession string         `json:"jibri_session_id,omitempty"`
-	Mode         RecordingMode  `json:"mode"`
-	State        RecordingState `json:"state"`
-	Since        time.Time      `json:"since"` // of the state
-	By           Requester      `json:"by"`
-	Priority     int            `json:"priority,omitempty"` // higher goes first
-	RequestedAt  time.Time      `json:"requested_at"`
+	JibriSession string `json:"jibri_session_id,omitempty"`
+	// GivenUp are the same ids of earlier tries to start it. Whatever recorder
+	// still comes for one of them has no business in the room.
+	GivenUp     []string       `json:"given_up,omitempty"`
+	Mode        RecordingMode  `json:"mode"`
+	State       RecordingState `json:"state"`
+	Since       time.Time      `json:"since"` // of the state
+	By          Requester      `json:"by"`
+	Priority    int            `json:"priority,omitempty"` // higher goes first
+	RequestedAt time.Time      `json:"requested_at"`
 	// QueueUntil is when it fails unless a recorder has taken it; NoQueue fails
 	// it as soon as none is free.
 	QueueUntil time.Time     `json:"queue_until,omitzero"`
@@ -111,10 +124,13 @@ type Recording struct {
 	// took over, this one included.
 	Restarts  int       `json:"restarts,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"` // the focus said on
-	StoppedAt time.Time `json:"stopped_at,omitzero"` // it said off, or it was taken for that
+	StoppedAt time.Time `json:"stopped_at,omitzero"` // its recorder had left, or was taken for gone
 	SettledAt time.Time `json:"settled_at,omitzero"` // available, failed or aborted
 	// Doubt is since when nothing vouches that it goes on, zero otherwise.
 	Doubt time.Time `json:"doubt,omitzero"`
+	// Unknown says that the focus knows nothing of it, so nobody will tell its
+	// recorder to stop.
+	Unknown bool `json:"unknown,omitempty"`
 	// Waits says why it is queued, Stop why it ended or is to, Failure what went
 	// wrong, and Detail more about that for people.
 	Waits   RecordingReason `json:"waits,omitempty"`
@@ -271,11 +287,13 @@ type (
 		Detail  string
 	}
 
-	// RecordingUnknown says that the focus, told to stop it, knows of none.
+	// RecordingUnknown says that the focus, told to stop it, knows of none. Its
+	// recorder is then put out of the room.
 	RecordingUnknown struct{ ID string }
 
-	// RecordingClosed says that a recorder has finished its file, which is proof
-	// that it is over. JibriSession is what the recorder knows it by.
+	// RecordingClosed says that a recorder has finished its file: it is over once
+	// no recorder of it is in the room. JibriSession is what the recorder knows
+	// it by.
 	RecordingClosed struct {
 		Recording    Recording
 		JibriSession string
@@ -365,16 +383,21 @@ func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
 	i := slices.IndexFunc(m.Recordings, func(r Recording) bool {
 		return r.State.waiting() || r.State == RecordingStarting && r.JibriSession == ""
 	})
-	if i < 0 || slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
+	if i < 0 || m.Recordings[i].failing() || slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
 		return Recording{}, time.Time{}, false // one after the other: the focus knows one per room
 	}
 	return m.Recordings[i], m.Recordings[i].NotBefore, true
 }
 
-// ToStop returns the recording that the focus is to be told to stop.
+// ToStop returns the recording that the focus is to be told to stop. It knows
+// one per room, so what it is told may end another one than is meant.
 func (m Meeting) ToStop() (Recording, bool) {
-	i := slices.IndexFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping })
-	if i < 0 || !m.Focus.Here || m.State() == StateEnded {
+	i := slices.IndexFunc(m.Recordings, func(r Recording) bool {
+		its := r.JibriSession != "" && r.JibriSession == m.Focus.Session
+		other := r.JibriSession != "" && !its && m.Focus.Status == focusOn
+		return r.State == RecordingStopping && !r.Unknown && !other && !(its && m.Focus.Status == focusOff)
+	})
+	if i < 0 || !m.Focus.Here || !m.StaleSince.IsZero() || m.State() == StateEnded {
 		return Recording{}, false
 	}
 	return m.Recordings[i], true
@@ -397,8 +420,9 @@ func BeforeInQueue(a, b Recording) int {
 	return 0
 }
 
-// clone returns the recording with files of its own.
+// clone returns the recording with lists of its own.
 func (r Recording) clone() Recording {
+	r.GivenUp = slices.Clone(r.GivenUp)
 	r.Files = slices.Clone(r.Files)
 	return r
 }

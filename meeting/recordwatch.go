@@ -1,6 +1,9 @@
 package meeting
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // focusSaid takes in what the focus's presence says; the same again is no news.
 func (d *draft) focusSaid(said FocusSays) {
@@ -35,6 +38,7 @@ func (d *draft) heard(said FocusSays) {
 
 // saidOn takes in that the focus says that it records.
 func (d *draft) saidOn(said FocusSays) {
+	d.endOthers(said.Session)
 	r := d.ofSession(said.Session)
 	if r == nil {
 		r = d.adopt(said)
@@ -46,22 +50,35 @@ func (d *draft) saidOn(said FocusSays) {
 			d.keep(r)
 		}
 	case RecordingStopping:
-		if r.StartedAt.IsZero() {
-			r.StartedAt = d.at
+		if r.StartedAt.IsZero() || r.Unknown {
+			r.StartedAt, r.Unknown = cmp.Or(r.StartedAt, d.at), false
 			d.keep(r)
 		}
-	case RecordingAborted:
-		// It was to be over before it began, and the focus did not hear of it.
-		r.StartedAt, r.SettledAt = d.at, time.Time{}
-		d.move(r, RecordingStopping, RecordingIsStopping)
-	case RecordingAvailable:
 	default:
-		if r.StartedAt.IsZero() {
-			r.StartedAt = d.at
+		r.StartedAt = cmp.Or(r.StartedAt, d.at)
+		r.StoppedAt, r.SettledAt, r.Doubt, r.Unknown = time.Time{}, time.Time{}, time.Time{}, false
+		r.Failure, r.Detail, r.Waits = "", "", ""
+		if r.State == RecordingAborted || r.Stop.onPurpose() {
+			// It was to be over, and the focus did not hear of it.
+			d.move(r, RecordingStopping, RecordingIsStopping)
+			return
 		}
-		r.StoppedAt, r.SettledAt, r.Doubt = time.Time{}, time.Time{}, time.Time{}
-		r.Stop, r.Failure, r.Detail, r.Waits = "", "", "", ""
+		r.Stop = ""
 		d.move(r, RecordingOn, RecordingStarted)
+	}
+}
+
+// endOthers ends recordings of other sessions than the one that the focus now
+// says that it records: it knows one at a time, so their off was missed.
+func (d *draft) endOthers(jibriSession string) {
+	for i := range d.m.Recordings {
+		r := d.m.Recordings[i]
+		going := r.State == RecordingStarting || r.State == RecordingOn || r.State == RecordingStopping
+		if going && r.JibriSession != "" && r.JibriSession != jibriSession {
+			p := d.rec(i)
+			p.Unknown = true
+			d.ended(p)
+		}
 	}
 }
 
@@ -73,13 +90,8 @@ func (d *draft) adopt(said FocusSays) *Recording {
 		r := d.m.Recordings[i]
 		if r.JibriSession == "" && (r.State.waiting() || r.State == RecordingStarting || r.State == RecordingStopping) {
 			p := d.rec(i)
-			p.JibriSession = said.Session
+			p.named(said.Session)
 			return p
-		}
-	}
-	for i := range d.m.Recordings {
-		if s := d.m.Recordings[i].State; s == RecordingStarting || s == RecordingOn || s == RecordingStopping {
-			d.over(d.rec(i)) // its off was missed: the focus knows one at a time
 		}
 	}
 	by := Requester{Type: ByParticipant}
@@ -97,41 +109,24 @@ func (d *draft) saidOff(said FocusSays) {
 	if r == nil {
 		return // of before our time
 	}
-	switch r.State {
-	case RecordingStarting:
+	p, _ := d.find(said.Initiator)
+	byPerson := said.Failure == "" && p >= 0 && d.m.People[p].Kind == KindHuman
+	switch {
+	case r.State == RecordingStarting && !byPerson:
 		// Also without a failure: at its pending timeout Jicofo says off alone.
 		d.startFailed(r, FailRecorder)
-	case RecordingOn, RecordingStopping:
-		if said.Failure != "" {
-			r.Failure = FailRecorder
-		}
-		p, _ := d.find(said.Initiator)
-		switch {
-		case r.State == RecordingStopping:
-		case r.Failure != "":
-			r.Stop = StopFailure
-		case p >= 0 && d.m.People[p].Kind == KindHuman:
+	case r.State == RecordingStarting, r.State == RecordingOn:
+		if byPerson {
 			r.Stop = StopParticipant
 			d.unprompt()
 		}
-		d.over(r)
-	}
-}
-
-// recorderIn reports whether a recorder is in the room that says that it
-// records this session, or has not said what it records.
-func (m Meeting) recorderIn(jibriSession string) bool {
-	for i := range m.People {
-		if m.People[i].Kind != KindRecorder {
-			continue
+		fallthrough
+	case r.State == RecordingStopping:
+		if said.Failure != "" {
+			r.Failure = FailRecorder
 		}
-		for _, c := range m.People[i].Connections {
-			if c.Recording == jibriSession || c.Recording == "" {
-				return true
-			}
-		}
+		d.ended(r)
 	}
-	return false
 }
 
 // noHuman returns when the meeting counts as empty for recordings, zero while a
@@ -164,7 +159,9 @@ func (m Meeting) recordingDue(r Recording) time.Time {
 	case RecordingStarting:
 		earliest(r.Since.Add(startPatience))
 		earliest(m.noHuman())
-		earliest(m.doubtedUntil(r))
+		if !r.failing() {
+			earliest(m.doubtedUntil(r))
+		}
 	case RecordingOn:
 		if r.MaxLength > 0 {
 			earliest(r.StartedAt.Add(r.MaxLength))
@@ -172,7 +169,12 @@ func (m Meeting) recordingDue(r Recording) time.Time {
 		earliest(m.noHuman())
 		earliest(m.doubtedUntil(r))
 	case RecordingStopping:
-		earliest(r.Since.Add(stopPatience))
+		switch {
+		case m.Closed:
+			earliest(r.Since) // the room went, and its recorder with it
+		case m.StaleSince.IsZero() && m.State() != StateEnded && !m.recorderIn(r):
+			earliest(r.Since.Add(stopPatience))
+		}
 	case RecordingProcessing:
 		patience := filePatience
 		switch {
@@ -193,7 +195,7 @@ func (m Meeting) recordingDue(r Recording) time.Time {
 // doubtedUntil returns when a recording that nobody vouches for is taken for
 // over, zero while somebody does or the room cannot be seen.
 func (m Meeting) doubtedUntil(r Recording) time.Time {
-	if r.Doubt.IsZero() || !m.StaleSince.IsZero() || r.State == RecordingOn && m.recorderIn(r.JibriSession) {
+	if r.Doubt.IsZero() || !m.StaleSince.IsZero() || r.State == RecordingOn && m.recorderIn(r) {
 		return time.Time{}
 	}
 	return r.Doubt.Add(doubtGrace)
@@ -226,7 +228,12 @@ func (d *draft) roomEnded() {
 
 // records makes the changes to recordings whose time has come, or which follow
 // from what else changed, and lets the meeting's policy start one.
-func (d *draft) records() {
+//
+// before is the meeting as it was before the event.
+func (d *draft) records(before Meeting) {
+	for i := 0; i < len(d.m.Recordings); i++ {
+		d.recorderLeft(i, before)
+	}
 	for i := 0; i < len(d.m.Recordings); i++ {
 		if t := d.m.recordingDue(d.m.Recordings[i]); !t.IsZero() && !d.at.Before(t) {
 			d.recordingIsDue(d.rec(i))

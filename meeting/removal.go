@@ -1,6 +1,9 @@
 package meeting
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // maxRemovals is how many users a meeting remembers to have been put out of it:
 // as a rule below 10 KB, which are written with every change. When there are
@@ -35,11 +38,14 @@ func (m Meeting) removal(user string) int {
 	return slices.IndexFunc(m.Removals, func(r Removal) bool { return r.UserID == user })
 }
 
-// ToKick returns those connections in the room that are not to be there, nil for
-// none. A guest cannot be recognised, so none is among them.
-func (m Meeting) ToKick() (who []Kick) {
+// ToKick returns those connections in the room that are not to be there now, nil
+// for none: users whom an app has put out, and recorders that have not left by
+// themselves, see [Meeting.Deadline] for when there are more. A guest cannot be
+// recognised, so none is among them.
+func (m Meeting) ToKick(now time.Time) []Kick {
+	who, _ := m.recorderKicks(now)
 	if len(m.Removals) == 0 {
-		return nil
+		return who
 	}
 	for i := range m.People {
 		r := m.removal(m.People[i].UserID)

@@ -124,9 +124,17 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.NickChanged{From: args["from"], To: args["to"]}
 	case "roster":
 		var r meeting.Roster
-		for _, w := range words[1:] {
+		for _, w := range words[1:] { // nick/user, nick//session of a recorder, or focus=session that it records
+			if w == "focus="+args["focus"] {
+				r.Focus = meeting.FocusSays{Here: true, Session: args["focus"], Status: "on"}
+				continue
+			}
 			nick, user, _ := strings.Cut(w, "/")
-			r.Occupants = append(r.Occupants, occupant(map[string]string{"nick": nick, "user": user}))
+			o := map[string]string{"nick": nick, "user": user}
+			if session, ok := strings.CutPrefix(user, "/"); ok {
+				o = map[string]string{"nick": nick, "kind": "recorder", "session": session}
+			}
+			r.Occupants = append(r.Occupants, occupant(o))
 		}
 		f = r
 	case "room_gone":
@@ -154,8 +162,14 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.RecordingRefused{ID: s.recording(), Refusal: meeting.Refusal(args["as"]), Detail: args["detail"]}
 	case "unknown":
 		f = meeting.RecordingUnknown{ID: s.recording()}
-	case "stop":
-		f = meeting.RecordingStop{ID: s.recording(), Reason: meeting.StopRequested}
+	case "stop": // the newest, or that of a session
+		id := s.recording()
+		if args["session"] != "" {
+			id = s.ofSession(args["session"]).ID
+		}
+		f = meeting.RecordingStop{ID: id, Reason: meeting.StopRequested}
+	case "closed":
+		f = meeting.RecordingClosed{Recording: s.ofSession(args["session"]), JibriSession: args["session"], Recorder: args["recorder"]}
 	case "stored":
 		r := s.ofSession(args["session"])
 		f = meeting.RecordingStored{Recording: r, JibriSession: args["session"], Recorder: args["recorder"], Files: []meeting.RecordingFile{
@@ -318,8 +332,8 @@ func (s *story) state() string {
 	if _, ok := s.m.ToStop(); ok {
 		line += " stop"
 	}
-	for _, k := range s.m.ToKick() {
-		line += " kick=" + k.Nick + "/" + k.Reason
+	for _, k := range s.m.ToKick(s.now) {
+		line += " kick=" + k.Nick + "/" + strings.ReplaceAll(k.Reason, " ", "_")
 	}
 	switch s.m.Want(s.now) {
 	case meeting.WantClosed:

@@ -56,8 +56,12 @@ func (r *Rooms) PutOut(name string, who []meeting.Kick) {
 		return // no meeting wants anything of it
 	}
 	rm.unwanted = who
-	if len(who) > 0 && rm.phase == inside {
-		r.schedule(rm, 0) // else once usher is in
+	switch {
+	case rm.phase != inside: // once usher is in
+	case len(who) == 0:
+		rm.failures = 0
+	case rm.failures == 0: // else when the kick that failed is tried again
+		r.schedule(rm, 0)
 	}
 }
 
@@ -73,12 +77,12 @@ func (r *Rooms) putOut(ctx context.Context, rm *room) time.Duration {
 	err := errors.Join(errs...)
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err != nil {
+	if err != nil && len(rm.unwanted) > 0 {
 		rm.failures++
 		if rm.failures == 1 {
 			r.log.Warn("cannot put somebody out of a room, trying again", "room", rm.name, "err", err)
 		}
-		return max(retry(rm.failures), retryMin)
+		return kickRetry
 	}
 	rm.failures = 0
 	if len(rm.unwanted) > 0 && &rm.unwanted[0] == &who[0] { // not named anew meanwhile

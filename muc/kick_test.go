@@ -83,3 +83,27 @@ func TestPutOut(t *testing.T) {
 		}
 	})
 }
+
+// TestKickIsTriedAgain has kicks that fail, while the one to kick is named again
+// and again, as with each change of the meeting.
+func TestKickIsTriedAgain(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		follow(s, r, seen)
+		s.set(func() { s.noKicks = true })
+		for range 100 {
+			r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
+			time.Sleep(100 * time.Millisecond)
+		}
+		if n := s.count("kick"); n < 4 || n > 6 {
+			t.Errorf("%d kicks in 10 s, want one every 2 s", n)
+		}
+		r.PutOut("standup", nil) // gone by themselves
+		time.Sleep(3 * time.Second)
+		s.set(func() { s.noKicks = false })
+		r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
+		synctest.Wait()
+		if got := s.humans("standup"); len(got) > 0 {
+			t.Errorf("in the room: %q, want nobody: the next kick is made at once", got)
+		}
+	})
+}

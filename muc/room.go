@@ -35,7 +35,7 @@ type room struct {
 	seenBefore bool      // sight of it was lost, it may still be there
 	lost       time.Time // when that was
 	lonely     bool      // left because no human was in; enter only for somebody
-	failures   int       // entries that failed in a row
+	failures   int       // entries, or kicks once inside, that failed in a row
 	putOut     int       // stays in a row that soon ended with being put out
 	retryAt    time.Time // no entry before that
 	probe      allowance // to look for the room unannounced

@@ -56,9 +56,10 @@ const (
 	// emptyStay is how long usher stays once the last human has left, unless
 	// the focus goes first: whoever stays keeps the conference alive.
 	emptyStay = 5 * time.Second
-	// recordingStay is the same while a recording is to end first. The meeting
-	// gives up on it before that.
-	recordingStay = 20 * time.Second
+	// recordingStay is the same while a recording is to end first, also without
+	// the focus: its recorder is kicked until it has left, which only somebody in
+	// the room can do. Jibri itself leaves an empty room after 30 s.
+	recordingStay = 45 * time.Second
 	// unvisitedStay is the same for a room that no human ever came to.
 	unvisitedStay = 30 * time.Second
 
@@ -82,6 +83,9 @@ const (
 	retryMin    = 250 * time.Millisecond
 	retryMax    = 15 * time.Second
 	stableAfter = time.Minute
+	// kickRetry is the wait after a kick that failed. Whoever must not be in sees
+	// and hears the others meanwhile, or records them.
+	kickRetry = 2 * time.Second
 	// failuresToTell is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
 	failuresToTell = 5

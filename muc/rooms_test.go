@@ -419,9 +419,29 @@ func TestStaysWhileARecordingIsToEnd(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		r.Want("standup", meeting.WantStay)
 		s.leave("standup", "bb", "")
-		time.Sleep(21 * time.Second)
+		time.Sleep(46 * time.Second)
 		if s.usherIn("standup") {
 			t.Error("usher stays for ever, which keeps the conference alive")
+		}
+	})
+}
+
+// TestStaysForARecorderWithoutTheFocus has a focus that went while a recorder
+// goes on: only usher can put it out.
+func TestStaysForARecorderWithoutTheFocus(t *testing.T) {
+	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+		follow(s, r, seen)
+		r.Want("standup", meeting.WantStay)
+		s.leave("standup", "aa", "")
+		s.leave("standup", "focus", "")
+		time.Sleep(20 * time.Second)
+		if !s.usherIn("standup") {
+			t.Error("usher left before the recording had ended")
+		}
+		r.Want("standup", meeting.WantFollow)
+		time.Sleep(100 * time.Millisecond)
+		if s.usherIn("standup") {
+			t.Error("usher keeps a room alive that everybody else has left")
 		}
 	})
 }

@@ -50,7 +50,7 @@ func (rm *room) shouldLeave(now time.Time) (bool, time.Duration) {
 	case !rm.visited:
 		left := rm.since.Add(unvisitedStay).Sub(now)
 		return left <= 0, left
-	case !focus:
+	case !focus && rm.want != meeting.WantStay:
 		return true, 0
 	}
 	stay := emptyStay

@@ -3,6 +3,7 @@ package main
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -28,7 +29,7 @@ type studio struct {
 }
 
 func newStudio(t *testing.T, extra ...string) *studio {
-	s := &studio{newSite(t, extra...), map[string]string{}}
+	s := &studio{scene: newSite(t, extra...), dirs: map[string]string{}}
 	must(t, s.startUsher(t.Context(), newLog(s.log, 0)))
 	s.waitReady("")
 	return s
@@ -346,10 +347,79 @@ func TestFocusRestartsWhileRecording(t *testing.T) {
 		t.Errorf("now it is %+v, want the same recording", now)
 	}
 	s.stopRecording(r.ID)
-	if r := s.newest(meeting.RecordingAvailable); len(r.Files) != 1 {
+	s.recorderOut(5 * time.Second)
+	if r := s.newest(meeting.RecordingAvailable); len(r.Files) != 1 || r.StopReason != meeting.StopRequested {
 		t.Errorf("recording %+v", r)
 	}
 	must(t, j.WaitIdle(within(t)))
+	s.stoppedOnceKicked()
+}
+
+// recorderOut waits until the recorder has left the meeting's room, which may
+// take it no longer than patience.
+func (s *studio) recorderOut(patience time.Duration) {
+	s.t.Helper()
+	begin := time.Now()
+	s.until("the recorder is out", func() bool { return s.meeting().Occupancy.Recorders == 0 })
+	if took := time.Since(begin); took > patience {
+		s.t.Errorf("the recorder was out after %v, want %v at most", took, patience)
+	}
+}
+
+// stoppedOnceKicked checks what the app was told of the end of a recording: it is
+// stopping, its recorder is kicked, and only then it has stopped, once.
+func (s *studio) stoppedOnceKicked() {
+	s.t.Helper()
+	var got []string
+	for _, n := range s.events() {
+		kicked := n.Type == meeting.ParticipantLeft && n.Data.Participant.LeftReason == meeting.LeftKicked
+		if kicked || n.Type == meeting.RecordingIsStopping || n.Type == meeting.RecordingStopped {
+			got = append(got, fmt.Sprintf("%s, %d recorders in", n.Type, n.Data.Occupancy.Recorders))
+		}
+	}
+	want := []string{"recording.stopping, 1 recorders in", "participant.left, 0 recorders in", "recording.stopped, 0 recorders in"}
+	if !slices.Equal(got, want) {
+		s.t.Errorf("told %q, want %q", got, want)
+	}
+}
+
+// TestRecordingIsStoppedWithoutAFocus has a focus that nobody brings back, so
+// that there is nobody to tell: the recorder is kicked, by an app's wish and,
+// when the last human has left, by itself.
+func TestRecordingIsStoppedWithoutAFocus(t *testing.T) {
+	for name, end := range map[string]func(s *studio, recording string, ada *jitsisim.Person, restart func()) meeting.RecordingReason{
+		"by an app": func(s *studio, recording string, _ *jitsisim.Person, _ func()) meeting.RecordingReason {
+			s.stopRecording(recording)
+			return meeting.StopRequested
+		},
+		"usher is killed meanwhile": func(s *studio, recording string, _ *jitsisim.Person, restart func()) meeting.RecordingReason {
+			s.stopRecording(recording)
+			restart()
+			return meeting.StopRequested
+		},
+		"the last human leaves": func(s *studio, _ string, ada *jitsisim.Person, _ func()) meeting.RecordingReason {
+			must(s.t, ada.Leave(within(s.t)))
+			return meeting.StopEmpty
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &studio{scene: newSite(t), dirs: map[string]string{}}
+			usher := s.runUsher()
+			s.waitReady("")
+			j := s.jibri("jibri-1", func(c *jitsisim.JibriConfig) { c.EmptyPatience = time.Hour })
+			s.meets("standup", "automatic")
+			ada := s.enters("Ada")
+			r := s.newest(meeting.RecordingOn)
+			s.until("the recorder is seen in the room", func() bool { return s.meeting().Occupancy.Recorders == 1 })
+			must(t, s.focus.Restart(within(t)))
+			why := end(s, r.ID, ada, func() { usher.kill(); s.runUsher() })
+			if r := s.newest(meeting.RecordingAvailable); len(r.Files) != 1 || r.StopReason != why {
+				t.Errorf("recording %+v, want one file and %s", r, why)
+			}
+			must(t, j.WaitIdle(within(t)))
+			s.stoppedOnceKicked()
+		})
+	}
 }
 
 func TestFocusAndRecorderAreLost(t *testing.T) {
@@ -386,7 +456,7 @@ func TestProsodyRestartsWhileRecording(t *testing.T) {
 // TestRecordingOverAKill kills usher while one meeting is recorded and another
 // waits, and lets the people of the first go before it is back.
 func TestRecordingOverAKill(t *testing.T) {
-	s := &studio{newSite(t), map[string]string{}}
+	s := &studio{scene: newSite(t), dirs: map[string]string{}}
 	usher := s.runUsher()
 	s.waitReady("")
 	s.jibri("jibri-1", nil)

@@ -100,7 +100,7 @@ func (l *leader) newTerm() (*term, error) {
 		Do: func(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
 			return t.tracker.Do(ctx, id, f)
 		},
-		Own: t.rooms.Own, Kick: t.rooms.Kick, Log: l.log, Metrics: reg,
+		Own: t.rooms.Own, Log: l.log, Metrics: reg,
 	})
 	metrics := newTermMetrics(reg, t)
 	t.tracker = meeting.NewTracker(l.store, t.rooms, meeting.Options{

@@ -1,0 +1,176 @@
+package meeting
+
+import (
+	"slices"
+	"time"
+)
+
+// A recording is over when its recorder has left the room, whatever the focus
+// or anybody else said of it: until then somebody may still be recorded. A
+// recorder that does not leave by itself is kicked, and Jibri then ends as if it
+// had been told to.
+
+// labelGrace is how long a recorder that comes in after a recording may take to
+// say what it records. Jibri says so as soon as it is in (CallPage.addToPresence).
+const labelGrace = 10 * time.Second
+
+// recorderKickReason is what a recorder is shown when it is kicked.
+const recorderKickReason = "recording is over"
+
+// named notes which session of Jibri's the recording is.
+func (r *Recording) named(jibriSession string) {
+	r.JibriSession = jibriSession
+	r.GivenUp = slices.DeleteFunc(slices.Clone(r.GivenUp), func(s string) bool { return s == jibriSession })
+}
+
+// recordedBy returns the place of the recording that a recorder in the room
+// belongs to, or -1. One that does not say what it records has only just come
+// in, or its page was loaded anew; it is taken to be that of the newest recording
+// that may have one.
+func (m Meeting) recordedBy(c Occupant) int {
+	if c.Recording != "" {
+		if i := slices.IndexFunc(m.Recordings, func(r Recording) bool { return r.JibriSession == c.Recording }); i >= 0 {
+			return i
+		}
+		if i := slices.IndexFunc(m.Recordings, func(r Recording) bool { return slices.Contains(r.GivenUp, c.Recording) }); i >= 0 {
+			return i
+		}
+		// It may come in before the focus has told which session it is.
+		return slices.IndexFunc(m.Recordings, func(r Recording) bool {
+			return r.JibriSession == "" && (r.State == RecordingStarting || r.State == RecordingStopping)
+		})
+	}
+	processing := -1
+	for i := len(m.Recordings) - 1; i >= 0; i-- {
+		switch r := m.Recordings[i]; r.State {
+		case RecordingStarting, RecordingOn, RecordingStopping:
+			return i
+		case RecordingProcessing:
+			if processing < 0 && r.Recorder == "" { // nobody has finished a file of it
+				processing = i
+			}
+		}
+	}
+	return processing
+}
+
+// recorderIn reports whether a recorder of this recording is in the room, as far
+// as usher knows.
+func (m Meeting) recorderIn(r Recording) bool {
+	at := m.recording(r.ID)
+	if at < 0 {
+		return false
+	}
+	for i := range m.People {
+		if m.People[i].Kind != KindRecorder {
+			continue
+		}
+		for _, c := range m.People[i].Connections {
+			past := slices.Contains(r.GivenUp, c.Recording) || r.State == RecordingProcessing && c.Recording == ""
+			if !past && m.recordedBy(c) == at {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// recorderSeen is recorderIn while usher sees the room.
+func (m Meeting) recorderSeen(r Recording) bool {
+	return m.StaleSince.IsZero() && m.State() != StateEnded && m.recorderIn(r)
+}
+
+// failing reports whether the start of the recording has failed and only its
+// recorder, which is still in the room, is in the way of the next try.
+func (r Recording) failing() bool { return r.State == RecordingStarting && r.Failure != "" }
+
+// recorderKicks returns the recorders that are to be kicked out of the room now,
+// and the next time when another is, zero if none will be. Recorders are to be
+// kicked until they have left.
+func (m Meeting) recorderKicks(now time.Time) (who []Kick, next time.Time) {
+	if len(m.Recordings) == 0 || !m.StaleSince.IsZero() {
+		return nil, time.Time{}
+	}
+	for i := range m.People {
+		if m.People[i].Kind != KindRecorder {
+			continue
+		}
+		for _, c := range m.People[i].Connections {
+			from, ok := m.kickFrom(m.People[i], c)
+			switch {
+			case !ok:
+			case !now.Before(from):
+				who = append(who, Kick{Nick: c.Nick, Reason: recorderKickReason})
+			case next.IsZero() || from.Before(next):
+				next = from
+			}
+		}
+	}
+	return who, next
+}
+
+// kicksRecorders reports whether a recorder is to be kicked now or later.
+func (m Meeting) kicksRecorders(now time.Time) bool {
+	who, next := m.recorderKicks(now)
+	return len(who) > 0 || !next.IsZero()
+}
+
+// kickFrom returns from when on a recorder in the room is to be kicked; ok is
+// false for one that may stay.
+func (m Meeting) kickFrom(p Participant, c Occupant) (from time.Time, ok bool) {
+	i := m.recordedBy(c)
+	if i < 0 {
+		return time.Time{}, false // nothing of usher's
+	}
+	r := m.Recordings[i]
+	switch {
+	case slices.Contains(r.GivenUp, c.Recording):
+		return time.Time{}, true
+	case r.State == RecordingStarting:
+		return time.Time{}, r.failing()
+	case r.State.Active():
+		return time.Time{}, false
+	case r.State == RecordingStopping && !r.Unknown:
+		return r.Since.Add(stopPatience), true
+	case r.State == RecordingProcessing && c.Recording == "":
+		return p.ArrivedAt.Add(labelGrace), true
+	}
+	return time.Time{}, true
+}
+
+// ended takes in that somebody says that a recording is over: it is once no
+// recorder of it is in the room.
+func (d *draft) ended(r *Recording) {
+	if !d.m.recorderSeen(*r) {
+		d.over(r)
+		return
+	}
+	if r.State == RecordingStopping {
+		d.keep(r)
+		return
+	}
+	r.Doubt = time.Time{}
+	r.stopped()
+	d.move(r, RecordingStopping, RecordingIsStopping)
+}
+
+// recorderLeft makes the changes to a recording that follow from its recorder
+// having left since before, or being in the room.
+func (d *draft) recorderLeft(i int, before Meeting) {
+	switch r := d.m.Recordings[i]; {
+	case r.State == RecordingProcessing:
+		if d.m.recorderSeen(r) {
+			p := d.rec(i)
+			p.StoppedAt = time.Time{}
+			d.move(p, RecordingStopping, RecordingIsStopping)
+		}
+	case r.failing():
+		if !d.m.recorderSeen(r) {
+			d.startFailed(d.rec(i), r.Failure)
+		}
+	case r.State == RecordingStopping && d.m.State() != StateEnded:
+		if before.recorderIn(r) && !d.m.recorderIn(r) {
+			d.over(d.rec(i))
+		}
+	}
+}
