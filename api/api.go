@@ -199,7 +199,7 @@ func New(cfg Config) (http.Handler, error) {
 	// wants its files, for good; a 401 says that a setting is to be mended.
 	mux.Handle("POST /internal/jibri/recordings", &handovers{
 		commands: cfg.Commands, reads: cfg.Store, secrets: cfg.RecorderKeys, nobody: rand.Text(), seals: seals,
-		count: newHandoverCount(cfg.Metrics), log: cfg.Log,
+		count: newHandoverCount(cfg.Metrics), version: cfg.Version, log: cfg.Log,
 	})
 	m.expect("/internal/jibri/recordings", http.MethodPost, http.StatusOK)
 	if cfg.JibriHookSecret != "" {

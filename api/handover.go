@@ -47,6 +47,7 @@ type handovers struct {
 	nobody   string            // stands for the secret of a recorder that there is not
 	seals    seals
 	count    *prometheus.CounterVec
+	version  string
 	log      *slog.Logger
 }
 
@@ -59,6 +60,7 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 			count.WithLabelValues(string(phase), result)
 		}
 	}
+	count.WithLabelValues(string(meeting.HandOverCheck), "ok")
 	count.WithLabelValues("none", "unsigned")
 	count.WithLabelValues("none", "invalid")
 	if reg != nil {
@@ -68,21 +70,16 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 }
 
 func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandOver))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusRequestEntityTooLarge, ""))
-		return
-	} else if err != nil {
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusBadRequest, "the body does not arrive"))
-		return
-	}
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
 	secret := cmp.Or(h.secrets[recorder], h.nobody)
-	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
-	if err != nil {
-		h.refuse(w, r, "none", "unsigned", newProblem(http.StatusUnauthorized, err.Error()))
+	body, problem := signedBody(w, r, recorder, secret)
+	if problem != nil {
+		result := "invalid"
+		if problem.Status == http.StatusUnauthorized {
+			result = "unsigned"
+		}
+		h.refuse(w, r, "none", result, problem)
 		return
 	}
 	var said meeting.HandOver
@@ -93,6 +90,10 @@ func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	phase := string(said.Phase)
 	switch said.Phase {
 	case meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost:
+	case meeting.HandOverCheck:
+		h.count.WithLabelValues(phase, "ok").Inc()
+		answer(w, http.StatusOK, meeting.HandOverCheckAnswer{Usher: cmp.Or(h.version, "unknown")})
+		return
 	default:
 		h.refuse(w, r, "none", "invalid", newProblem(http.StatusUnprocessableEntity, "there is no such phase"))
 		return
@@ -132,6 +133,27 @@ func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	answer(w, http.StatusOK, h.answer(rec))
+}
+
+// signedBody returns the body of a call that was signed with the secret.
+func signedBody(w http.ResponseWriter, r *http.Request, recorder, secret string) ([]byte, *Problem) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandOver))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, newProblem(http.StatusRequestEntityTooLarge, "")
+	} else if err != nil {
+		return nil, newProblem(http.StatusBadRequest, "the body does not arrive")
+	}
+	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
+	if err == nil {
+		return body, nil
+	}
+	p := newProblem(http.StatusUnauthorized, err.Error())
+	p.Code = "recorder_signature"
+	if errors.Is(err, token.ErrCallbackTime) {
+		p.Code = "recorder_clock"
+	}
+	return nil, p
 }
 
 func (h *handovers) refuse(w http.ResponseWriter, r *http.Request, phase, result string, p *Problem) {

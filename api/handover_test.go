@@ -1,12 +1,45 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"usher/meeting"
 )
+
+// TestHandOverCheck: a recorder's host can tell usher from others, and what is
+// wrong between the two.
+func TestHandOverCheck(t *testing.T) {
+	s := newStudio(t)
+	s.serve(func(c *Config) {
+		c.RecorderKeys, c.Version = map[string]string{"j1": recorderSecret}, "v1.2.3"
+	})
+	res := s.call(meeting.HandOver{Phase: meeting.HandOverCheck})
+	body := res.Body.Bytes()
+	var said meeting.HandOverCheckAnswer
+	if err := json.Unmarshal(body, &said); err != nil || res.Code != http.StatusOK || said.Usher != "v1.2.3" {
+		t.Errorf("check: %d %s, %v, want 200 and the version", res.Code, body, err)
+	}
+	data, err := json.Marshal(meeting.HandOver{Phase: meeting.HandOverCheck})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		recorder, secret string
+		at               time.Time
+		code             string
+	}{
+		{"j1", recorderSecret + "x", time.Now(), "recorder_signature"},
+		{"j2", recorderSecret, time.Now(), "recorder_signature"},
+		{"j1", recorderSecret, time.Now().Add(-time.Hour), "recorder_clock"},
+		{"j1", recorderSecret, time.Now().Add(time.Hour), "recorder_clock"},
+	} {
+		s.signed(data, tt.recorder, tt.secret, tt.at).problemCode(http.StatusUnauthorized, tt.code)
+	}
+}
 
 // TestLostByTheFirstOfTwoRecorders: one dies and cannot hand over what it had,
 // while another goes on with the recording.

@@ -371,7 +371,7 @@ func TestHostileHandOvers(t *testing.T) {
 		"session climbs":          {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "../session-1"}, 422},
 		"session with NUL":        {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1\x00"}, 422},
 		"no session":              {meeting.HandOver{Phase: meeting.HandOverClosed}, 422},
-		"no such phase":           {meeting.HandOver{Phase: "check", JibriSession: "session-1"}, 422},
+		"no such phase":           {meeting.HandOver{Phase: "begun", JibriSession: "session-1"}, 422},
 		"no JSON":                 {"x", 422},
 		"no files":                {meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1"}, 422},
 		"too many files":          {meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1", Files: make([]meeting.RecordingFile, maxFiles+1)}, 422},

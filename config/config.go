@@ -58,7 +58,7 @@ type Config struct {
 	// The limits of a key are above what a busy app needs, and below what would
 	// starve the others.
 	APIRate                 float64 `name:"api-rate" default:"500" help:"Requests per second that one API key may make in the long run; 0: as many as it likes."`
-	APIBurst                int     `name:"api-burst" default:"1000" help:"Requests that one API key may make at once."`
+	APIBurst                int     `name:"api-burst" default:"1000" help:"Requests that one API key may make at once, 1 or more."`
 	ReservationToken        Secret  `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
 	ReservationMaxOccupants bool    `help:"Pass max_participants on to Prosody with a reservation: set it only where the site sets reservations_enable_max_occupants, because others refuse the answer."`
 
@@ -107,7 +107,28 @@ func (c *Config) AfterApply() error {
 			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
 		}
 	}
-	problems = append(problems, c.checkWebhooks(), c.Recording.check(), c.Whereby.check())
+	problems = append(problems, c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Whereby.check())
+	return errors.Join(problems...)
+}
+
+// Limits of api-rate, in requests per second. Below the least, one request an
+// hour, an app that is refused would be told to come back another day; above
+// the most there is no limit in practice, which is what 0 is for.
+const (
+	minAPIRate = 1.0 / 3600
+	maxAPIRate = 1e6
+)
+
+// checkRate reports limits that would refuse everybody, or nobody.
+func (c *Config) checkRate() error {
+	var problems []error
+	limited := c.APIRate >= minAPIRate && c.APIRate <= maxAPIRate // NaN is neither
+	if !limited && c.APIRate != 0 {
+		problems = append(problems, fmt.Errorf("api-rate must be 0, for no limit, or from %.5f (one request an hour) to %.0f requests per second, not %v", minAPIRate, maxAPIRate, c.APIRate))
+	}
+	if c.APIBurst < 1 && c.APIRate != 0 || c.APIBurst < 0 {
+		problems = append(problems, fmt.Errorf("api-burst must be 1 or more, not %d: every request would be refused; for no limit set api-rate to 0", c.APIBurst))
+	}
 	return errors.Join(problems...)
 }
 

@@ -88,6 +88,34 @@ func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 	}
 }
 
+// TestRateLimits: a limit that would refuse every request is refused itself.
+func TestRateLimits(t *testing.T) {
+	for _, tt := range []struct{ flags, want string }{
+		{"--api-burst=0", "api-burst must be 1 or more, not 0"},
+		{"--api-burst=-1", "api-burst must be 1 or more, not -1"},
+		{"--api-burst=-1 --api-rate=0", "api-burst must be 1 or more, not -1"},
+		{"--api-burst=1.5", "--api-burst: expected a valid"},
+		{"--api-burst=99999999999999999999", "--api-burst"},
+		{"--api-rate=-1", "api-rate must be 0"},
+		{"--api-rate=NaN", "api-rate must be 0"},
+		{"--api-rate=NaN --api-burst=0", "\napi-burst must be 1 or more"},
+		{"--api-rate=+Inf", "api-rate must be 0"},
+		{"--api-rate=-Inf", "api-rate must be 0"},
+		{"--api-rate=1e-300", "api-rate must be 0"},
+		{"--api-rate=1e300", "api-rate must be 0"},
+		{"--api-rate=many", "--api-rate: expected a float"},
+		{"--api-burst=1", ""},
+		{"--api-rate=0.001 --api-burst=1", ""},
+		{"--api-rate=0", ""},
+		{"--api-rate=0 --api-burst=0", ""},
+	} {
+		_, err := parse(t, nil, append([]string{"--component-secret=s", "--api-key=" + key}, strings.Fields(tt.flags)...)...)
+		if tt.want == "" && err != nil || tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)) {
+			t.Errorf("%s: %v, want %q", tt.flags, err, tt.want)
+		}
+	}
+}
+
 func TestSecretsNeverShow(t *testing.T) {
 	const hidden = "hunter2-hunter2"
 	s := config.Secret(hidden)

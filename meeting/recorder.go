@@ -44,7 +44,14 @@ const (
 	HandOverClosed HandOverPhase = "closed" // the recording is over; the files are being handed over
 	HandOverStored HandOverPhase = "stored" // they are where apps can get them
 	HandOverLost   HandOverPhase = "lost"   // they never will be
+	// HandOverCheck says nothing: it asks whether a call would be accepted.
+	HandOverCheck HandOverPhase = "check"
 )
+
+// HandOverCheckAnswer is usher's answer to the phase check.
+type HandOverCheckAnswer struct {
+	Usher string `json:"usher"` // its version
+}
 
 // HandOverAnswer is usher's answer to the phase closed: what the files are to be
 // named after.

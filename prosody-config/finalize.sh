@@ -15,7 +15,8 @@
 #   USHER_RECORDER         name of this recorder (default: the host's)
 #   USHER_RECORDER_SECRET  what usher has under that name; or the file that
 #                          USHER_RECORDER_SECRET_FILE names
-#   USHER_FINALIZE_LOG     default /tmp/usher-finalize.log
+#   USHER_FINALIZE_LOG     default usher-finalize.log beside the session
+#                          directory, where Jibri's user alone writes
 set -u
 umask 077
 LC_ALL=C # bytes, not characters
@@ -25,8 +26,9 @@ call_timeout=10  # seconds; usher answers in milliseconds, or while it takes ove
 first_wait=1     # seconds before the second try, doubled each time up to
 max_wait=60      # seconds
 give_up=86400    # seconds of trying one call: a day
-look_pace=1      # seconds between two looks at a file that may still grow
-look_patience=60 # looks at a directory that has no file, or one that grows
+look_interval=1  # seconds between two looks at a file that may still grow
+missing_looks=60 # looks at a directory that has no file: a minute
+grow_looks=600   # looks at files that still grow: ten minutes
 
 env_file=$(dirname -- "$0")/usher-finalize.env
 if [ -r "$env_file" ]; then
@@ -38,7 +40,6 @@ secret=${USHER_RECORDER_SECRET:-}
 if [ -z "$secret" ] && [ -n "${USHER_RECORDER_SECRET_FILE:-}" ]; then
 	secret=$(cat -- "$USHER_RECORDER_SECRET_FILE")
 fi
-log=${USHER_FINALIZE_LOG:-/tmp/usher-finalize.log}
 
 fail() {
 	echo "finalize.sh: $*" >&2
@@ -163,12 +164,14 @@ hand_over() {
 	looks=0
 	sizes >"$tmp/before"
 	while :; do
-		sleep "$look_pace"
+		sleep "$look_interval"
 		sizes >"$tmp/files"
 		[ -s "$tmp/files" ] && cmp -s "$tmp/before" "$tmp/files" && break
 		mv "$tmp/files" "$tmp/before"
 		looks=$((looks + 1))
-		if [ $looks -ge $look_patience ]; then
+		most=$grow_looks
+		[ -s "$tmp/before" ] || most=$missing_looks
+		if [ $looks -ge "$most" ]; then
 			printf '{"phase":"lost","jibri_session_id":"%s","detail":"the session directory has no finished file"}' "$session" >"$body"
 			tell
 			return 1
@@ -192,6 +195,7 @@ dir=${1%/}
 session=${dir##*/}
 case $session in '' | .* | *[!A-Za-z0-9._-]*) fail "no session directory: $1" ;; esac
 case $dir in /*) ;; *) dir=$PWD/$dir ;; esac
+log=${USHER_FINALIZE_LOG:-${dir%/*}/usher-finalize.log}
 case $recorder in '' | *[!A-Za-z0-9._-]*) fail "USHER_RECORDER may have A-Z a-z 0-9 . _ - only" ;; esac
 [ -n "${USHER_URL:-}" ] || fail "USHER_URL is missing"
 [ -n "$secret" ] || fail "USHER_RECORDER_SECRET is missing"
@@ -203,6 +207,8 @@ if [ -n "$detached" ]; then
 	hand_over
 	exit
 fi
+# The recording counts more than the log.
+(: >>"$log") 2>/dev/null || log=/dev/null
 # Jibri waits for as long as this script, or a pipe that it was given, is open.
 start=$(command -v setsid) || start=nohup
 "$start" /bin/sh "$0" --detached "$dir" </dev/null >>"$log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &

@@ -38,6 +38,7 @@ type jibriHost struct {
 	t                         *testing.T
 	spool, recordings, target string
 	config, secret            string
+	sleep                     string // in the place of sleep(1), for the script
 	env                       []string
 
 	mu      sync.Mutex
@@ -97,19 +98,20 @@ func (h *jibriHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
 	}
 	if err != nil {
-		http.Error(w, err.Error(), http.StatusUnauthorized)
+		problem(w, http.StatusUnauthorized, "recorder_signature")
 		return
 	}
 	var what meeting.HandOver
-	if err := json.Unmarshal(body, &what); err != nil || what.Phase == "check" {
-		http.Error(w, "which phase?", http.StatusUnprocessableEntity)
+	must(h.t, json.Unmarshal(body, &what))
+	if what.Phase == meeting.HandOverCheck {
+		_ = json.NewEncoder(w).Encode(meeting.HandOverCheckAnswer{Usher: "v1"})
 		return
 	}
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.status != nil {
 		if status := h.status(what); status != http.StatusOK {
-			w.WriteHeader(status)
+			problem(w, status, "no")
 			return
 		}
 	}
@@ -122,7 +124,16 @@ func (h *jibriHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewEncoder(w).Encode(meeting.HandOverAnswer{
 			RecordingID: "rec_1", MeetingID: "mtg_1", Room: what.JibriSession, StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		})
+		return
 	}
+	w.WriteHeader(http.StatusNoContent)
+}
+
+// problem answers with an error of usher's.
+func problem(w http.ResponseWriter, status int, code string) {
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	fmt.Fprintf(w, `{"code":%q}`, code)
 }
 
 // record makes a session directory with one file.
@@ -196,7 +207,7 @@ func (h *jibriHost) stored(sessions ...string) {
 	})
 }
 
-// worker returns the process that has locked the spool, 0 if none has. It looks
+// worker returns a process that has locked the spool, 0 if none has. It looks
 // at the kernel's list (proc_locks(5)), because trying the lock would keep it
 // from a worker that just starts.
 func (h *jibriHost) worker() int {
@@ -237,7 +248,7 @@ func (h *jibriHost) endWorker() {
 		for _, line := range lines {
 			args, err := os.ReadFile(line)
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(line)))
-			if err == nil && pid != os.Getpid() && bytes.Contains(args, []byte(h.config+"\x00")) {
+			if err == nil && pid != os.Getpid() && bytes.Contains(args, []byte("--spool-dir="+h.spool+"\x00")) {
 				left = true
 				_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by now
 			}
@@ -261,12 +272,22 @@ func (h *jibriHost) await(what string, ok func() bool) {
 }
 
 // noted returns how many directories are still to be worked off.
-func (h *jibriHost) noted() int {
+func (h *jibriHost) noted() int { return pendingJobs(h.t, h.spool) }
+
+// pendingJobs returns how many jobs of a spool are still to be done.
+func pendingJobs(t *testing.T, spool string) int {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(spool, "*", "job.json"))
+	must(t, err)
 	n := 0
-	for _, folder := range []string{"new", "work"} {
-		found, err := filepath.Glob(filepath.Join(h.spool, folder, "*.json"))
-		must(h.t, err)
-		n += len(found)
+	for _, path := range found {
+		text, err := os.ReadFile(path)
+		must(t, err)
+		var job struct{ State string }
+		must(t, json.Unmarshal(text, &job))
+		if job.State == "pending" {
+			n++
+		}
 	}
 	return n
 }
@@ -373,8 +394,13 @@ func TestFinalizeWithWrongSettings(t *testing.T) {
 		}, "handover must be"},
 		"no secret":          {func(h *jibriHost) { h.env = h.env[:3] }, "recorder-secret is missing"},
 		"no file of secrets": {func(h *jibriHost) { h.env = append(h.env[:3:3], "USHER_RECORDER_SECRET_FILE=/nowhere") }, "USHER_RECORDER_SECRET_FILE"},
-		"a broken file":      {func(h *jibriHost) { must(h.t, os.WriteFile(h.config, []byte("{"), 0o600)) }, "unexpected EOF"},
-		"no file":            {func(h *jibriHost) { must(h.t, os.Remove(h.config)) }, "no such file"},
+		"a broken file": {func(h *jibriHost) {
+			must(h.t, os.WriteFile(h.config, []byte(`{"spool_dir": "`+h.spool+`",}`), 0o600))
+		}, "invalid character"},
+		"no file": {func(h *jibriHost) {
+			must(h.t, os.Remove(h.config))
+			h.env = append(h.env, "USHER_SPOOL_DIR="+h.spool)
+		}, "no such file"},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newJibriHost(t, "shared")
@@ -382,7 +408,6 @@ func TestFinalizeWithWrongSettings(t *testing.T) {
 			must(t, err)
 			env := slices.Clone(h.env)
 			tt.spoil(h)
-			h.env = append(h.env, "USHER_SPOOL_DIR="+h.spool) // for where the file is what is wrong
 			out, took, err := h.finalize(h.record("one", "1"))
 			if err == nil || !strings.Contains(out, tt.want) || !strings.Contains(out, h.spool) || took > hookTime {
 				t.Errorf("%v after %v: %s; want %q", err, took, out, tt.want)
@@ -419,16 +444,80 @@ func TestFinalizeRefusesNames(t *testing.T) {
 	}
 }
 
+// TestFinalizeSettingsPutRight proves that the next call hands over with the
+// settings as they are then, wherever they come from, also what was noted before.
+func TestFinalizeSettingsPutRight(t *testing.T) {
+	const wrong = "wrong-wrong-wrong-wrong"
+	for what, tt := range map[string]struct {
+		spoil, mend func(*jibriHost)
+		args        []string // of the first call
+	}{
+		"in the file": {
+			func(h *jibriHost) { h.env = h.env[:3]; h.set("recorder_secret", wrong) },
+			func(h *jibriHost) { h.set("recorder_secret", recorderSecret) }, nil,
+		},
+		"in the environment": {
+			func(h *jibriHost) { h.env = append(h.env[:3:3], "USHER_RECORDER_SECRET="+wrong) },
+			func(h *jibriHost) { h.env = append(h.env[:3:3], "USHER_RECORDER_SECRET="+recorderSecret) }, nil,
+		},
+		"a flag":    {func(*jibriHost) {}, func(*jibriHost) {}, []string{"--recorder-secret=" + wrong}},
+		"the URL":   {func(h *jibriHost) { h.set("url", "http://127.0.0.1:1") }, func(h *jibriHost) { h.set("url", h.server.URL) }, nil},
+		"the place": {func(h *jibriHost) { h.set("target_dir", "/nowhere") }, func(h *jibriHost) { h.set("target_dir", h.target) }, nil},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			h := newJibriHost(t, "move")
+			tt.spoil(h)
+			h.hook(append(tt.args, h.record("one", "1"))...)
+			h.await("a failed try", func() bool {
+				log, _ := os.ReadFile(filepath.Join(h.spool, "finalize.log"))
+				return bytes.Contains(log, []byte("will try again"))
+			})
+			if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.worker())); err != nil || bytes.Contains(args, []byte("wrong")) {
+				t.Errorf("the worker's arguments show the secret: %q, %v", args, err)
+			}
+			tt.mend(h)
+			h.hook(h.record("two", "2"))
+			h.stored("one", "two")
+			h.await("the workers end", func() bool { return h.worker() == 0 })
+			if h.noted() != 0 {
+				t.Errorf("%d noted, want none", h.noted())
+			}
+		})
+	}
+}
+
+// set changes one setting of the file.
+func (h *jibriHost) set(name, value string) {
+	text, err := os.ReadFile(h.config)
+	must(h.t, err)
+	var settings map[string]any
+	must(h.t, json.Unmarshal(text, &settings))
+	settings[name] = value
+	h.configure(settings)
+}
+
 func TestFinalizeCheck(t *testing.T) {
-	h := newJibriHost(t, "shared")
-	if out, _, err := h.finalize("--check"); err != nil || !strings.Contains(out, "takes what jibri-1 hands over") {
+	h := newJibriHost(t, "move")
+	stranger := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})) // 200 to all
+	t.Cleanup(stranger.Close)
+	if out, _, err := h.finalize("--check"); err != nil || !strings.Contains(out, "is usher v1 and takes what jibri-1 hands over") {
 		t.Errorf("check: %v %s", err, out)
 	}
-	if out, _, err := h.finalize("--check", "--recorder-secret=another-of-some-length"); err == nil || !strings.Contains(out, "signature") {
-		t.Errorf("check with a wrong secret: %v %s", err, out)
+	for flag, want := range map[string]string{
+		"--recorder-secret=another-of-some-length": "recorder or recorder-secret: ",
+		"--url=http://127.0.0.1:1":                 "url: ",
+		"--url=" + stranger.URL:                    "url: ",
+		"--target-dir=/nowhere":                    "target-dir: ",
+		"--recordings-dir=/nowhere":                "recordings-dir: ",
+		"--spool-dir=/proc/self":                   "spool-dir: ",
+	} {
+		if out, _, err := h.finalize("--check", flag); err == nil || !strings.Contains(out, want) {
+			t.Errorf("check %s: %v %s, want %q", flag, err, out, want)
+		}
 	}
-	if out, _, err := h.finalize("--check", "--url=http://127.0.0.1:1"); err == nil || !strings.Contains(out, "refused") {
-		t.Errorf("check of nobody: %v %s", err, out)
+	if found, err := os.ReadDir(h.target); err != nil || len(found) != 0 || h.noted() != 0 {
+		t.Errorf("left behind: %v, %v and %d jobs", found, err, h.noted())
 	}
 }
 

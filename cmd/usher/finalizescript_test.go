@@ -33,6 +33,9 @@ func (h *jibriHost) script(client string, env []string, args ...string) (output 
 	for _, tool := range append(scriptTools, client) {
 		path, err := exec.LookPath(tool)
 		must(h.t, err) // make test installs what is not there
+		if tool == "sleep" && h.sleep != "" {
+			path = h.sleep
+		}
 		must(h.t, os.Symlink(path, filepath.Join(bin, tool)))
 	}
 	path, err := filepath.Abs("../../prosody-config/finalize.sh")
@@ -118,6 +121,46 @@ func TestFinalizeScript(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFinalizeScriptWaits proves that a file may grow for as long as with the
+// program, that a directory without one is given up sooner, and that the log is
+// beside the directory, not where others may write. Nobody really sleeps.
+func TestFinalizeScriptWaits(t *testing.T) {
+	for what, tt := range map[string]struct {
+		sleep string // a look's
+		want  meeting.HandOverPhase
+	}{
+		"a file that grows": {`n=$(wc -l <"$dir/a.mp4"); [ "$n" -ge 200 ] || echo more >>"$dir/a.mp4"`, meeting.HandOverStored},
+		"no file":           {`: >"$dir/a.mp4"`, meeting.HandOverLost},
+	} {
+		t.Run(what, func(t *testing.T) {
+			h := newJibriHost(t, "shared")
+			h.sleep = filepath.Join(t.TempDir(), "sleep")
+			dir := h.record("one", "1\n")
+			must(t, os.WriteFile(h.sleep, []byte("#!/bin/sh\ndir="+dir+"\n"+tt.sleep+"\n"), 0o700))
+			if out, _, err := h.script("curl", []string{"USHER_FINALIZE_LOG="}, dir); err != nil {
+				t.Fatalf("%v: %s", err, out)
+			}
+			h.until("closed and "+string(tt.want), func(told []meeting.HandOver) bool { return len(told) == 2 })
+			if got := h.told[1].Phase; got != tt.want {
+				t.Errorf("usher was told %s, want %s", got, tt.want)
+			}
+			if log, err := os.ReadFile(filepath.Join(h.recordings, "usher-finalize.log")); err != nil || len(log) == 0 {
+				t.Errorf("the log is %q, %v", log, err)
+			}
+		})
+	}
+}
+
+// TestFinalizeScriptWithoutLog proves that a recording is handed over also where
+// no log can be written.
+func TestFinalizeScriptWithoutLog(t *testing.T) {
+	h := newJibriHost(t, "shared")
+	if out, _, err := h.script("curl", []string{"USHER_FINALIZE_LOG=/nowhere/log"}, h.record("one", "1")); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	h.stored("one")
 }
 
 // TestFinalizeScriptSigns has keys that are hard to make a signature with in a

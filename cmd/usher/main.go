@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 
 	"github.com/alecthomas/kong"
@@ -58,25 +59,40 @@ func main() {
 // run parses the arguments and runs the command they name until it is done or
 // ctx ends.
 func run(ctx context.Context, args []string, lookup func(string) (string, bool), stderr io.Writer) error {
-	options := append(config.Options(lookup),
-		kong.Name("usher"),
-		kong.Description("usher follows the meetings of a Jitsi site: who is in, since when, and until when."),
-		kong.Configuration(kong.JSON),
+	line := commandLine{args, lookup}
+	_, command, err := line.parse(
+		kong.Bind(line),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 		kong.BindTo(stderr, (*io.Writer)(nil)),
 	)
-	parser, err := kong.New(&cli{}, options...)
 	if err != nil {
-		return fmt.Errorf("define the command line: %w", err)
-	}
-	command, err := parser.Parse(args)
-	if err != nil {
-		return noteAnyway(args, lookup, err)
+		return noteAnyway(line, err)
 	}
 	if err := command.Run(); !errors.Is(err, context.Canceled) {
 		return err
 	}
 	return nil
+}
+
+// commandLine is what usher was called with.
+type commandLine struct {
+	args   []string
+	lookup func(string) (string, bool) // of the environment
+}
+
+// parse reads it, and the files that it names as they are now.
+func (l commandLine) parse(options ...kong.Option) (*cli, *kong.Context, error) {
+	c := &cli{}
+	parser, err := kong.New(c, slices.Concat(config.Options(l.lookup), []kong.Option{
+		kong.Name("usher"),
+		kong.Description("usher follows the meetings of a Jitsi site: who is in, since when, and until when."),
+		kong.Configuration(kong.JSON),
+	}, options)...)
+	if err != nil {
+		return nil, nil, fmt.Errorf("define the command line: %w", err)
+	}
+	command, err := parser.Parse(l.args)
+	return c, command, err
 }
 
 func newLog(w io.Writer, level slog.Level) *slog.Logger {

@@ -62,12 +62,7 @@ func (s *studio) jibri(name string, edit func(*jitsisim.JibriConfig)) *jitsisim.
 func endWorkers(t *testing.T, spool string) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); time.Now().Before(deadline); time.Sleep(20 * time.Millisecond) {
-		busy := false
-		for _, folder := range []string{"new", "work"} {
-			notes, _ := os.ReadDir(filepath.Join(spool, folder))
-			busy = busy || len(notes) > 0
-		}
-		if !busy {
+		if pendingJobs(t, spool) == 0 {
 			return
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/minio/minio-go/v7"
 
@@ -21,6 +22,7 @@ const bigger = 40 << 20
 func onS3(t *testing.T) (*site, s3test.Server) {
 	server := s3test.Start(t)
 	s := newSite(t, Shared)
+	s.growInterval = 10 * time.Millisecond // of real time
 	s.cfg.HandOver = S3
 	s.cfg.S3 = Bucket{Bucket: server.Bucket, S3: config.S3{
 		Endpoint: server.Endpoint, Region: "us-east-1", AccessKey: server.AccessKey, SecretKey: config.Secret(server.SecretKey),
@@ -130,13 +132,13 @@ func TestS3Refuses(t *testing.T) {
 		f, err := openFolder(dir, s.recordings)
 		must(t, err)
 		defer f.root.Close()
-		c := &course{Worker: s.worker(), entry: entry{Dir: dir}}
-		err = c.storeOne(t.Context(), f, to, "a.mp4", s.answer)
+		c := &task{Worker: s.worker(), job: job{Dir: dir, StoringAt: time.Now()}}
+		err = c.storeOne(t.Context(), cfg, f, to, "a.mp4", s.answer)
 		if err == nil || strings.Contains(err.Error(), "another-secret") {
 			t.Errorf("%s: %v", what, err)
 		}
-		if patience(&storeError{err}) != storePatience {
-			t.Errorf("%s is tried for %v", what, patience(&storeError{err}))
+		if c.givesUp(&storeError{err}, time.Now().Add(-2*growTimeout)) {
+			t.Errorf("%s: given up after %v, want %v", what, 2*growTimeout, storeTimeout)
 		}
 		has(t, dir, "a.mp4")
 		if len(c.Files) != 0 {

@@ -4,9 +4,9 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
+	"mime"
 	"net/http"
 	"strings"
 	"time"
@@ -25,9 +25,8 @@ const (
 	maxAnswer = 64 << 10
 	// callbackPath is where usher listens, below its URL.
 	callbackPath = "/internal/jibri/recordings"
-	// phaseCheck is a phase that there is not: usher checks the signature first
-	// and refuses the phase then.
-	phaseCheck meeting.HandOverPhase = "check"
+	// maxDetail is the most of an error that usher takes, in bytes.
+	maxDetail = 2000
 )
 
 // refusedError is usher's answer that it does not want the files, now or ever.
@@ -35,7 +34,7 @@ type refusedError struct{ text string }
 
 func (e *refusedError) Error() string { return "usher does not want it: " + e.text }
 
-// caller tells usher.
+// caller makes calls to usher with the settings of one moment.
 type caller struct {
 	Settings
 	client *http.Client
@@ -50,56 +49,68 @@ func newCaller(s Settings, transport http.RoundTripper) caller {
 	}}
 }
 
-// tell makes one signed call. The answer is empty but for the phase closed. An
-// error is a [refusedError] when another try would not help.
-func (c caller) tell(ctx context.Context, what meeting.HandOver) (meeting.HandOverAnswer, error) {
-	var answer meeting.HandOverAnswer
-	status, text, err := c.post(ctx, what)
-	switch {
-	case err != nil:
-		return answer, err
-	case status == http.StatusOK:
-		if len(bytes.TrimSpace(text)) == 0 {
-			return answer, nil
-		}
-		if err := json.Unmarshal(text, &answer); err != nil {
-			return answer, fmt.Errorf("usher's answer is not what it should be: %w", err)
-		}
-		return answer, nil
-	case status == http.StatusNoContent:
-		return answer, nil
-	}
-	said := fmt.Sprintf("status %d %s", status, excerpt(text))
-	switch status {
-	case http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusUnprocessableEntity:
-		return answer, &refusedError{said}
-	case http.StatusUnauthorized, http.StatusForbidden:
-		return answer, errors.New("usher does not accept the recorder's name, secret or clock: " + said)
-	}
-	return answer, errors.New("usher answers with " + said)
+// answer is what came back from a call.
+type answer struct {
+	status int
+	header http.Header
+	text   []byte
 }
 
-// Check asks usher whether it accepts the settings' name and secret, and
-// returns what it said if not.
-func Check(ctx context.Context, s Settings) error {
-	status, text, err := newCaller(s, nil).post(ctx, meeting.HandOver{Phase: phaseCheck})
-	switch {
-	case err != nil:
-		return err
-	case status >= 200 && status < 300, status == http.StatusBadRequest, status == http.StatusUnprocessableEntity:
-		return nil
-	}
-	return fmt.Errorf("usher answers with status %d %s", status, excerpt(text))
+// String is what a log line has room for.
+func (a answer) String() string {
+	const shown = 200 // bytes
+	return fmt.Sprintf("status %d %s %q", a.status, a.header.Get("Content-Type"), bytes.TrimSpace(a.text[:min(len(a.text), shown)]))
 }
 
-func (c caller) post(ctx context.Context, what meeting.HandOver) (status int, text []byte, err error) {
+// problemCode returns the code of an error of usher's (RFC 9457), "" when it is
+// somebody else's: a proxy's while usher restarts, or another service's.
+func (a answer) problemCode() string {
+	var problem struct{ Code string }
+	if a.mediaType() != "application/problem+json" || json.Unmarshal(a.text, &problem) != nil {
+		return ""
+	}
+	return problem.Code
+}
+
+func (a answer) mediaType() string {
+	t, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
+	return t
+}
+
+// report makes one signed call. The result is empty but for the phase closed.
+// An error is a [refusedError] when another try would not help.
+func (c caller) report(ctx context.Context, what meeting.HandOver) (result meeting.HandOverAnswer, err error) {
+	what.Detail = strings.ToValidUTF8(what.Detail[:min(len(what.Detail), maxDetail)], "")
+	a, err := c.post(ctx, what)
+	if err != nil {
+		return result, err
+	}
+	switch {
+	case a.status == http.StatusNoContent && what.Phase != meeting.HandOverClosed:
+		return result, nil
+	case a.status == http.StatusOK && what.Phase == meeting.HandOverClosed:
+		if err := json.Unmarshal(a.text, &result); err == nil && result.RecordingID != "" {
+			return result, nil
+		}
+	case a.problemCode() == "":
+	case a.status == http.StatusNotFound, a.status == http.StatusConflict, a.status == http.StatusGone, a.status == http.StatusUnprocessableEntity:
+		return result, &refusedError{a.String()}
+	case a.status == http.StatusUnauthorized:
+		return result, fmt.Errorf("usher does not accept the recorder's name, secret or clock: %v", a)
+	default:
+		return result, fmt.Errorf("usher answers with %v", a)
+	}
+	return result, fmt.Errorf("what answers at %s is not usher: %v", c.URL, a)
+}
+
+func (c caller) post(ctx context.Context, what meeting.HandOver) (answer, error) {
 	body, err := json.Marshal(what)
 	if err != nil {
-		return 0, nil, err
+		return answer{}, err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.URL, "/")+callbackPath, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return answer{}, err
 	}
 	timestamp, signature := token.SignCallback(string(c.RecorderSecret), c.Recorder, time.Now(), body)
 	req.Header.Set("Content-Type", "application/json")
@@ -108,18 +119,12 @@ func (c caller) post(ctx context.Context, what meeting.HandOver) (status int, te
 	req.Header.Set(token.CallbackSignature, signature)
 	resp, err := c.client.Do(req)
 	if err != nil {
-		return 0, nil, fmt.Errorf("call usher: %w", err)
+		return answer{}, fmt.Errorf("call usher: %w", err)
 	}
 	defer resp.Body.Close()
-	text, err = io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return 0, nil, fmt.Errorf("read usher's answer: %w", err)
+		return answer{}, fmt.Errorf("read usher's answer: %w", err)
 	}
-	return resp.StatusCode, text, nil
-}
-
-// excerpt is the part of an answer that a log line has room for.
-func excerpt(text []byte) string {
-	const shown = 200 // bytes
-	return fmt.Sprintf("%q", bytes.TrimSpace(text[:min(len(text), shown)]))
+	return answer{resp.StatusCode, resp.Header, text}, nil
 }

@@ -10,9 +10,11 @@ import (
 
 // Detach starts this program again with the given arguments, in a process
 // session of its own and without anything of the caller's: Jibri waits for as
-// long as its hook, or a pipe that the hook was given, is open. It returns once
-// the process has begun; its output goes to the spool's log.
-func (s *Spool) Detach(args ...string) error {
+// long as its hook, or a pipe that the hook was given, is open. The process gets
+// one more variable of the environment: everybody on the host can read its
+// arguments. Detach returns once the process has begun; its output goes to the
+// spool's log.
+func (s *Spool) Detach(variable string, args ...string) error {
 	self, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("start the worker: %w", err)
@@ -24,7 +26,8 @@ func (s *Spool) Detach(args ...string) error {
 	defer log.Close()
 	keepToOurselves()
 	cmd := exec.Command(self, args...)
-	cmd.Stdout, cmd.Stderr = log, log // and nothing to read
+	cmd.Env = append(os.Environ(), variable)
+	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	if err := cmd.Start(); err != nil {
 		return fmt.Errorf("start the worker: %w", err)

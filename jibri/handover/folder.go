@@ -25,9 +25,9 @@ const (
 	// maxFiles is the most files that one directory may have: Jibri writes one,
 	// and one more for each time it is started again for the session.
 	maxFiles = 100
-	// growPace is the time between two looks that tell whether a file still
+	// growInterval is the time between two looks that tell whether a file still
 	// grows: ffmpeg writes several times a second.
-	growPace = time.Second
+	growInterval = time.Second
 )
 
 // Errors that a later look may find gone.
@@ -142,14 +142,14 @@ func (f *folder) ids() (meetingID, recordingID string) {
 }
 
 // media returns the names of the files to hand over, in order, once they have
-// stopped to grow for growPace.
-func (f *folder) media(ctx context.Context) ([]string, error) {
+// stopped to grow for that long.
+func (f *folder) media(ctx context.Context, interval time.Duration) ([]string, error) {
 	before, err := f.look()
 	if err != nil {
 		return nil, err
 	}
 	select {
-	case <-time.After(growPace):
+	case <-time.After(interval):
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}

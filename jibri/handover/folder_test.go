@@ -53,7 +53,7 @@ func TestSessionDirectories(t *testing.T) {
 			t.Errorf("the spool takes %q", dir)
 		}
 	}
-	s.entries(inbox, 0)
+	s.jobs(pending, 0)
 }
 
 // TestOnlyPlainFiles proves that links and pipes are neither followed nor
@@ -157,7 +157,7 @@ func TestDuration(t *testing.T) {
 		{`case "$*" in "-v error -protocol_whitelist file -show_entries format=duration -of csv=p=0 /dev/fd/3") echo 8;; esac`, 8 * time.Second},
 	} {
 		if strings.HasPrefix(tt.script, "yes 1") && !strings.Contains(tt.script, "|") {
-			tt.script = "timeout 1 " + tt.script
+			tt.script = "timeout 0.1 " + tt.script
 		}
 		must(t, os.WriteFile(filepath.Join(bin, "ffprobe"), []byte("#!/bin/sh\n"+tt.script+"\n"), 0o700))
 		if got := duration(t.Context(), file); got != tt.want {

@@ -1,11 +1,12 @@
 // Package handover is what runs on a recorder's host when a recording is over:
-// it tells usher so, puts the files where apps can get them, and tells usher
+// it reports that to usher, puts the files where apps can get them, and reports
 // where that is.
 //
 // Jibri calls it with the name of the session directory and waits until it
-// answers, so all that is done at once is to note the name in a spool. One
-// detached worker per spool does the rest, for as long as it takes: whatever
-// fails is tried again, and a worker that dies loses nothing.
+// answers, so all that is done at once is to note the name in a spool, as a
+// job.json. A detached worker does the rest, for as long as it takes: whatever
+// fails is tried again, with the settings as they are then, and a worker that
+// dies loses nothing.
 //
 // What is in a session directory is not to be trusted: people in the meeting
 // had a hand in it.

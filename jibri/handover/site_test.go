@@ -23,6 +23,8 @@ const (
 	recorder = "jibri-1"
 	secret   = "a-secret-of-some-length"
 	pictures = "moving pictures"
+
+	siteLookInterval = 30 * time.Second
 )
 
 var startedAt = time.Date(2026, 1, 2, 4, 4, 5, 600e6, time.FixedZone("", 3600))
@@ -33,11 +35,13 @@ type site struct {
 	cfg        Settings
 	spool      *Spool
 	log        strings.Builder
+	logger     *slog.Logger
 	recordings string
 	target     string
 	answer     meeting.HandOverAnswer
 	// status is what usher answers a phase with; 200 if nil, no connection if 0.
-	status func(meeting.HandOver) int
+	status       func(meeting.HandOver) int
+	growInterval time.Duration
 
 	mu    sync.Mutex
 	calls []meeting.HandOver // that usher took
@@ -47,7 +51,7 @@ type site struct {
 func newSite(t *testing.T, how string) *site {
 	t.Helper()
 	base := t.TempDir()
-	s := &site{t: t, recordings: filepath.Join(base, "recordings"), target: filepath.Join(base, "target")}
+	s := &site{t: t, recordings: filepath.Join(base, "recordings"), target: filepath.Join(base, "target"), growInterval: growInterval}
 	s.cfg = Settings{
 		URL: "http://usher.test", Recorder: recorder, RecorderSecret: secret,
 		SpoolDir: filepath.Join(base, "spool"), RecordingsDir: s.recordings, HandOver: how, TargetDir: s.target,
@@ -60,6 +64,7 @@ func newSite(t *testing.T, how string) *site {
 	var err error
 	s.spool, err = OpenSpool(s.cfg.SpoolDir)
 	must(t, err)
+	s.logger = slog.New(slog.NewTextHandler(&s.log, nil))
 	return s
 }
 
@@ -83,8 +88,26 @@ func (s *site) hook(dirs ...string) {
 	}
 }
 
+// worker returns one that looks at the spool more rarely than in earnest: time
+// is virtual, its looks are not.
 func (s *site) worker() *Worker {
-	return NewWorker(s.spool, s.cfg, slog.New(slog.NewTextHandler(&s.log, nil)), s)
+	w := NewWorker(s.spool, s.settings, s.logger, s)
+	w.lookInterval, w.growInterval = siteLookInterval, s.growInterval
+	return w
+}
+
+// settings are those of the site as they are now.
+func (s *site) settings() (Settings, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cfg, s.cfg.Check()
+}
+
+// change changes the settings.
+func (s *site) change(change func(*Settings)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	change(&s.cfg)
 }
 
 // work runs a worker until nothing is left to do.
@@ -102,7 +125,13 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.tries++
+	if r.URL.Host != "usher.test" {
+		return nil, errors.New("no such host")
+	}
 	h := r.Header
+	if s.cfg.RecorderSecret != secret { // a test has it wrong
+		return problem(http.StatusUnauthorized), nil
+	}
 	err = token.VerifyCallback(secret, h.Get(token.CallbackRecorder), h.Get(token.CallbackTimestamp), h.Get(token.CallbackSignature), body, time.Now())
 	if err != nil || r.Method != http.MethodPost || r.URL.String() != "http://usher.test/internal/jibri/recordings" || h.Get(token.CallbackRecorder) != recorder {
 		s.t.Errorf("%s %s by %q: %v", r.Method, r.URL, h.Get(token.CallbackRecorder), err)
@@ -115,20 +144,31 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	if s.status != nil {
 		status = s.status(what)
 	}
-	w := httptest.NewRecorder()
 	switch {
 	case status == 0:
 		return nil, errors.New("connection refused")
+	case status >= 400:
+		return problem(status), nil
 	case status != http.StatusOK:
-		w.WriteHeader(status)
-		_, _ = w.WriteString("no\n")
-	default:
-		s.calls = append(s.calls, what)
-		if what.Phase == meeting.HandOverClosed {
-			_ = json.NewEncoder(w).Encode(s.answer)
-		}
+		return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody}, nil
+	}
+	s.calls = append(s.calls, what)
+	w := httptest.NewRecorder()
+	if what.Phase == meeting.HandOverClosed {
+		_ = json.NewEncoder(w).Encode(s.answer)
+	} else {
+		w.WriteHeader(http.StatusNoContent)
 	}
 	return w.Result(), nil
+}
+
+// problem is an error of usher's.
+func problem(status int) *http.Response {
+	w := httptest.NewRecorder()
+	w.Header().Set("Content-Type", "application/problem+json")
+	w.WriteHeader(status)
+	_, _ = w.WriteString(`{"code":"no","detail":"no"}`)
+	return w.Result()
 }
 
 // told are the phases that usher took.
@@ -156,13 +196,19 @@ func (s *site) last() meeting.HandOver {
 	return s.calls[len(s.calls)-1]
 }
 
-// entries checks how many entries a folder of the spool has.
-func (s *site) entries(folder string, want int) {
+// jobs checks how many jobs of the spool stand like that.
+func (s *site) jobs(how state, want int) {
 	s.t.Helper()
-	names, err := s.spool.names(folder)
+	jobs, err := s.spool.jobs()
 	must(s.t, err)
-	if len(names) != want {
-		s.t.Errorf("%s has %q, want %d\n%s", folder, names, want, s.log.String())
+	got := 0
+	for _, j := range jobs {
+		if j.State == how {
+			got++
+		}
+	}
+	if got != want {
+		s.t.Errorf("%d jobs are %s, want %d: %+v\n%s", got, how, want, jobs, s.log.String())
 	}
 }
 

@@ -1,14 +1,17 @@
 package handover
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -16,35 +19,48 @@ import (
 	"usher/meeting"
 )
 
-// Folders of a spool. A hook only adds to inbox, the worker alone changes the
-// others.
 const (
-	inbox   = "new"
-	work    = "work"
-	done    = "done"    // usher knows where the files are
-	lost    = "lost"    // usher knows that there will be none
-	refused = "refused" // usher does not want them; they are where they were
+	// doneRetention is how long the spool remembers where it has put files: a hook
+	// that is called again for a directory then reports that, instead of that it
+	// is empty.
+	doneRetention = 30 * 24 * time.Hour
+	// maxJob is the most of a job that is read, in bytes; one with a hundred files
+	// has some 40 kB.
+	maxJob = 1 << 20
+	// maxLog is how long the log of a spool gets before it is begun anew, in bytes:
+	// tens of thousands of recordings. The last one is kept.
+	maxLog = 10 << 20
 )
 
-// keepDone is how long the spool remembers where it has put files: a hook that
-// is called again for a directory then tells that, instead of that it is empty.
-const keepDone = 30 * 24 * time.Hour
+// Files of a spool, besides a folder with a job.json for each session.
+const (
+	jobFile    = "job.json"
+	lockFile   = "jobs.lock"     // locked while a job is changed
+	workerFile = "newest-worker" // replaced by every worker that starts
+	logFile    = "finalize.log"
+)
 
-// maxEntry is the most of an entry that is read, in bytes; one with a hundred
-// files has some 40 kB.
-const maxEntry = 1 << 20
-
-// session is what session directories are called: Jibri makes a name of the
+// sessionName is what session directories are called: Jibri makes a name of the
 // focus's session id, which is letters and digits.
-var session = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
+var sessionName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
-// Spool is a directory with what is still to be done.
-type Spool struct{ dir string }
+// state is how a job stands.
+type state string
 
-// entry is what the spool knows of one session directory.
-type entry struct {
+const (
+	pending state = "pending" // to be done
+	done    state = "done"    // usher knows where the files are
+	lost    state = "lost"    // usher knows that there will be none
+	refused state = "refused" // usher does not want them; they are where they were
+)
+
+// job is what the spool knows of one session directory: its job.json.
+type job struct {
 	Dir         string                  `json:"dir"` // absolute
-	AddedAt     time.Time               `json:"added_at"`
+	State       state                   `json:"state"`
+	AddedAt     time.Time               `json:"added_at"`            // by the last call of the hook
+	StoringAt   time.Time               `json:"storing_at,omitzero"` // since when storing has been tried
+	SettledAt   time.Time               `json:"settled_at,omitzero"`
 	MeetingID   string                  `json:"meeting_id,omitempty"`
 	RecordingID string                  `json:"recording_id,omitempty"`
 	Files       []meeting.RecordingFile `json:"files,omitempty"`  // put where they belong
@@ -52,20 +68,23 @@ type entry struct {
 }
 
 // session returns the name of the directory, which is Jibri's id.
-func (e entry) session() string { return filepath.Base(e.Dir) }
+func (j job) session() string { return filepath.Base(j.Dir) }
+
+// Spool is a directory with what is still to be done. Several processes may use
+// it at the same time.
+type Spool struct{ dir string }
 
 // OpenSpool makes the directory if it is not there.
 func OpenSpool(dir string) (*Spool, error) {
-	for _, folder := range []string{inbox, work, done, lost, refused} {
-		if err := os.MkdirAll(filepath.Join(dir, folder), 0o700); err != nil {
-			return nil, fmt.Errorf("make the spool: %w", err)
-		}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the spool: %w", err)
 	}
 	return &Spool{dir}, nil
 }
 
 // Add notes a session directory. When it returns, the note survives the loss of
-// power. The directory itself is not looked at.
+// power. The directory itself is not looked at. What is known of one that was
+// handed over before stays known.
 func (s *Spool) Add(dir string) error {
 	if err := checkName(dir); err != nil {
 		return err
@@ -74,8 +93,12 @@ func (s *Spool) Add(dir string) error {
 	if err != nil {
 		return err
 	}
-	e := entry{Dir: dir, AddedAt: time.Now().UTC()}
-	return s.write(inbox, fmt.Sprintf("%s.%d", key(dir), time.Now().UnixNano()), e)
+	return s.change(dir, func(j *job) {
+		*j = job{
+			Dir: dir, State: pending, AddedAt: time.Now().UTC(),
+			MeetingID: j.MeetingID, RecordingID: j.RecordingID, Files: j.Files,
+		}
+	})
 }
 
 // checkName refuses what no session directory of Jibri is called.
@@ -85,183 +108,203 @@ func checkName(dir string) error {
 			return fmt.Errorf("%q is no session directory: it has .. in it", dir)
 		}
 	}
-	if strings.ContainsRune(dir, 0) || !session.MatchString(filepath.Base(dir)) {
+	if strings.ContainsRune(dir, 0) || !sessionName.MatchString(filepath.Base(dir)) {
 		return fmt.Errorf("%q is no session directory: its name may have A-Z a-z 0-9 . _ - only", dir)
 	}
 	return nil
 }
 
-// key is the name of a directory's entry: that of the session, and something
-// that tells directories of the same name in different places apart.
+// key is the name of a directory's folder in the spool: that of the session, and
+// something that keeps directories of the same name in different places apart.
 func key(dir string) string {
 	sum := sha256.Sum256([]byte(dir))
 	return filepath.Base(dir) + "." + hex.EncodeToString(sum[:6])
 }
 
-// write stores an entry so that it is there whole or not at all, and stays.
-func (s *Spool) write(folder, name string, e entry) error {
-	text, err := json.Marshal(e)
+// change has the job of a directory changed and stores it. Processes do so one
+// after the other. A job that cannot be read is set aside for a person to see.
+func (s *Spool) change(dir string, change func(*job)) error {
+	lock, err := s.lock(lockFile, syscall.LOCK_EX)
 	if err != nil {
+		return fmt.Errorf("lock the spool: %w", err)
+	}
+	defer lock.Close()
+	path := filepath.Join(s.dir, key(dir), jobFile)
+	j, err := s.read(key(dir))
+	if errors.Is(err, errBroken) {
+		err = os.Rename(path, path+".broken")
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	folder = filepath.Join(s.dir, folder)
-	file, err := os.CreateTemp(folder, ".part-*")
-	if err != nil {
+	change(&j)
+	if err := write(path, j); err != nil {
 		return fmt.Errorf("write to the spool: %w", err)
 	}
-	_, err = file.Write(text)
-	err = errors.Join(err, file.Sync(), file.Close())
-	if err == nil {
-		err = os.Rename(file.Name(), filepath.Join(folder, name+".json"))
-	}
-	if err == nil {
-		return syncFolder(folder)
-	}
-	_ = os.Remove(file.Name())
-	return fmt.Errorf("write to the spool: %w", err)
+	return nil
 }
 
-// syncFolder makes new names in a folder survive the loss of power.
-func syncFolder(path string) error {
-	folder, err := os.Open(path)
+// write stores a job so that it is there whole or not at all, and stays. Whoever
+// calls it sees to it that nobody else does at the same time.
+func write(path string, j job) error {
+	text, err := json.Marshal(j)
 	if err != nil {
 		return err
 	}
-	return errors.Join(folder.Sync(), folder.Close())
+	folder := filepath.Dir(path)
+	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	part := path + ".part" // that of a process that was killed is overwritten
+	file, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(text)
+	if err = errors.Join(err, file.Sync(), file.Close()); err == nil {
+		err = os.Rename(part, path)
+	}
+	if err != nil {
+		_ = os.Remove(part)
+		return err
+	}
+	return errors.Join(syncDir(folder), syncDir(filepath.Dir(folder)))
 }
 
-// read returns an entry; [fs.ErrNotExist] when there is none.
-func (s *Spool) read(folder, name string) (entry, error) {
-	path := filepath.Join(s.dir, folder, name+".json")
+// syncDir makes new names in a directory survive the loss of power.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// errBroken says that a file of the spool does not hold what it should.
+var errBroken = errors.New("it is broken")
+
+// read returns a job; [fs.ErrNotExist] when there is none, errBroken when it
+// says nothing that could be done.
+func (s *Spool) read(name string) (job, error) {
+	j, err := readJob(filepath.Join(s.dir, name, jobFile))
+	if err == nil && (key(j.Dir) != name || !slices.Contains([]state{pending, done, lost, refused}, j.State)) {
+		err = errBroken
+	}
+	if err != nil {
+		return job{}, fmt.Errorf("read the job %s: %w", name, err)
+	}
+	return j, nil
+}
+
+// readJob reads a job from a plain file.
+func readJob(path string) (j job, err error) {
 	info, err := os.Lstat(path)
 	if err != nil {
-		return entry{}, err
+		return j, err
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxEntry {
-		return entry{}, fmt.Errorf("%s is no entry of a spool", path)
+	if !info.Mode().IsRegular() || info.Size() > maxJob {
+		return j, errBroken
 	}
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return entry{}, err
+		return j, err
 	}
-	var e entry
-	if err := json.Unmarshal(text, &e); err != nil {
-		return entry{}, fmt.Errorf("read %s: %w", path, err)
+	if json.Unmarshal(text, &j) != nil || checkName(j.Dir) != nil || !filepath.IsAbs(j.Dir) {
+		return j, errBroken
 	}
-	if err := checkName(e.Dir); err != nil || !filepath.IsAbs(e.Dir) || !strings.HasPrefix(name, key(e.Dir)) {
-		return entry{}, fmt.Errorf("%s is not about the directory that it names", path)
-	}
-	return e, nil
+	return j, nil
 }
 
-// names returns the entries of a folder, oldest name first.
-func (s *Spool) names(folder string) ([]string, error) {
-	files, err := os.ReadDir(filepath.Join(s.dir, folder))
+// jobs returns all that can be read, oldest first, and what is wrong with the
+// others.
+func (s *Spool) jobs() (jobs []job, err error) {
+	folders, err := os.ReadDir(s.dir)
+	problems := []error{err}
+	for _, f := range folders {
+		j, err := s.read(f.Name())
+		switch {
+		case err == nil:
+			jobs = append(jobs, j)
+		case f.IsDir() && !errors.Is(err, fs.ErrNotExist):
+			problems = append(problems, err)
+		}
+	}
+	slices.SortFunc(jobs, func(a, b job) int { return cmp.Or(a.AddedAt.Compare(b.AddedAt), strings.Compare(a.Dir, b.Dir)) })
+	return jobs, errors.Join(problems...)
+}
+
+// forget drops a job that was done long ago, unless the hook has been called
+// since it was read.
+func (s *Spool) forget(j job) {
+	lock, err := s.lock(lockFile, syscall.LOCK_EX)
+	if err != nil {
+		return // the next worker does
+	}
+	defer lock.Close()
+	if now, err := s.read(key(j.Dir)); err == nil && now.State == done {
+		_ = os.RemoveAll(filepath.Join(s.dir, key(j.Dir)))
+	}
+}
+
+// own takes a job for this process, until the file is closed or the process has
+// ended; [syscall.EWOULDBLOCK] when another has it.
+func (s *Spool) own(name string) (*os.File, error) {
+	dir, err := os.Open(filepath.Join(s.dir, name))
 	if err != nil {
 		return nil, err
 	}
-	var names []string
-	for _, f := range files {
-		if name, ok := strings.CutSuffix(f.Name(), ".json"); ok && !strings.HasPrefix(name, ".") {
-			names = append(names, name)
-		}
-	}
-	return names, nil
+	return flock(dir, syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
-// remove forgets an entry.
-func (s *Spool) remove(folder, name string) error {
-	return os.Remove(filepath.Join(s.dir, folder, name+".json"))
-}
-
-// settle moves the entry of a directory out of the work.
-func (s *Spool) settle(e entry, folder string) error {
-	name := key(e.Dir)
-	if err := s.write(folder, name, e); err != nil {
-		return err
-	}
-	return s.remove(work, name)
-}
-
-// setAside puts what is no entry where a person will find it.
-func (s *Spool) setAside(folder, name string) error {
-	return os.Rename(filepath.Join(s.dir, folder, name+".json"), filepath.Join(s.dir, refused, name+".broken"))
-}
-
-// takeIn turns the notes of hooks into entries to work off, but for directories
-// that are being worked on: those wait. What was put where before stays known.
-func (s *Spool) takeIn(busy map[string]bool) error {
-	names, err := s.names(inbox)
+// takeOver makes whoever calls it the newest worker, for as long as the file is
+// the one that has the name workerFile.
+func (s *Spool) takeOver() (*os.File, error) {
+	file, err := os.CreateTemp(s.dir, ".worker-*")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var broken []error
-	for _, name := range names {
-		e, err := s.read(inbox, name)
-		if err != nil {
-			broken = append(broken, err, s.setAside(inbox, name))
-			continue
-		}
-		k := key(e.Dir)
-		if busy[k] {
-			continue
-		}
-		for _, folder := range []string{work, done, lost, refused} {
-			if before, err := s.read(folder, k); err == nil {
-				e.Files, e.MeetingID, e.RecordingID = before.Files, before.MeetingID, before.RecordingID
-				break
-			}
-		}
-		if err := s.write(work, k, e); err != nil {
-			return err
-		}
-		if err := s.remove(inbox, name); err != nil {
-			return err
-		}
-		for _, folder := range []string{done, lost, refused} {
-			_ = s.remove(folder, k) // not there, usually
-		}
+	if err := os.Rename(file.Name(), filepath.Join(s.dir, workerFile)); err != nil {
+		return nil, errors.Join(err, os.Remove(file.Name()), file.Close())
 	}
-	return errors.Join(broken...)
+	return file, nil
 }
 
-// forget drops what was done long ago.
-func (s *Spool) forget(now time.Time) {
-	names, err := s.names(done)
+// isNewest reports whether no other worker has taken over since.
+func (s *Spool) isNewest(worker *os.File) bool {
+	newest, err := os.Stat(filepath.Join(s.dir, workerFile))
+	own, err2 := worker.Stat()
+	return err != nil || err2 != nil || os.SameFile(newest, own)
+}
+
+// lock locks a file of the spool until it is closed, by whatever end of the
+// process.
+func (s *Spool) lock(name string, how int) (*os.File, error) {
+	file, err := os.OpenFile(filepath.Join(s.dir, name), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return
+		return nil, err
 	}
-	for _, name := range names {
-		info, err := os.Lstat(filepath.Join(s.dir, done, name+".json"))
-		if err == nil && now.Sub(info.ModTime()) > keepDone {
-			_ = s.remove(done, name)
+	return flock(file, how)
+}
+
+// flock locks a file, or closes it.
+func flock(file *os.File, how int) (*os.File, error) {
+	for {
+		err := syscall.Flock(int(file.Fd()), how)
+		switch {
+		case err == nil:
+			return file, nil
+		case !errors.Is(err, syscall.EINTR):
+			_ = file.Close()
+			return nil, err
 		}
 	}
 }
 
-// Pending reports whether something is to be done.
-func (s *Spool) Pending() (bool, error) {
-	for _, folder := range []string{inbox, work} {
-		if names, err := s.names(folder); err != nil || len(names) > 0 {
-			return err == nil, err
-		}
+// Log opens the file that a detached worker writes into.
+func (s *Spool) Log() (*os.File, error) {
+	path := filepath.Join(s.dir, logFile)
+	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
+		_ = os.Rename(path, path+".1")
 	}
-	return false, nil
-}
-
-// lock takes the spool for this process; ok is false when another has it. It is
-// free again when the file is closed, by whatever end of the process.
-func (s *Spool) lock() (file *os.File, ok bool, err error) {
-	file, err = os.OpenFile(filepath.Join(s.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, false, err
-	}
-	if err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		_ = file.Close()
-		if errors.Is(err, syscall.EWOULDBLOCK) {
-			return nil, false, nil
-		}
-		return nil, false, fmt.Errorf("lock the spool: %w", err)
-	}
-	return file, true, nil
+	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 }

@@ -1,50 +1,99 @@
 package handover
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"reflect"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 )
 
-// TestBrokenEntries proves that what cannot be read stops nothing and is kept
-// for a person to see.
-func TestBrokenEntries(t *testing.T) {
+// TestBrokenJobs proves that what cannot be read stops nothing and is kept for a
+// person to see.
+func TestBrokenJobs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Shared)
 		dir := s.record("abc", "a.mp4", pictures)
-		for i, text := range []string{
-			"", "{", "null", `{"dir":"relative/abc"}`, `{"dir":"/etc/.."}`, `{"dir":"/etc/passwd"}`,
-			strings.Repeat(" ", maxEntry+1), `{"dir":"` + dir + `"}`, // under another name
-		} {
-			for _, folder := range []string{inbox, work} {
-				must(t, os.WriteFile(filepath.Join(s.cfg.SpoolDir, folder, folder+string(rune('a'+i))+".json"), []byte(text), 0o600))
+		texts := []string{
+			"", "{", "null", "[]", `{"dir":"relative/abc"}`, `{"dir":"/etc/.."}`, `{"dir":"/etc/passwd","state":"pending"}`,
+			strings.Repeat(" ", maxJob+1), `{"dir":"` + dir + `","state":"pending"}`, // under another name
+		}
+		for i, text := range texts {
+			folder := filepath.Join(s.cfg.SpoolDir, "job"+strconv.Itoa(i))
+			must(t, os.Mkdir(folder, 0o700))
+			must(t, os.WriteFile(filepath.Join(folder, jobFile), []byte(text), 0o600))
+		}
+		must(t, os.Mkdir(filepath.Join(s.cfg.SpoolDir, "killed.0123456789ab"), 0o700)) // a hook was, before it wrote
+		own := filepath.Join(s.cfg.SpoolDir, key(dir))
+		for _, text := range []string{"{", `{"dir":"` + dir + `","state":"x"}`} {
+			must(t, os.MkdirAll(own, 0o700))
+			must(t, os.WriteFile(filepath.Join(own, jobFile), []byte(text), 0o600))
+			must(t, os.WriteFile(filepath.Join(own, jobFile+".part"), []byte("{"), 0o600)) // another was, while it wrote
+			s.hook(dir)
+			has(t, own, jobFile, jobFile+".broken")
+			if kept, err := os.ReadFile(filepath.Join(own, jobFile+".broken")); err != nil || string(kept) != text {
+				t.Errorf("set aside: %q, %v, want %q", kept, err, text)
 			}
 		}
-		must(t, os.WriteFile(filepath.Join(s.cfg.SpoolDir, inbox, ".part-1"), []byte("{"), 0o600)) // a hook was killed
-		s.hook(dir)
 		s.work()
 		s.told("abc closed, abc stored")
-		broken, err := filepath.Glob(filepath.Join(s.cfg.SpoolDir, refused, "*.broken"))
-		if err != nil || len(broken) != 16 {
-			t.Errorf("%d entries set aside, want 16 (%v)\n%s", len(broken), err, s.log.String())
+		if got := strings.Count(s.log.String(), "level=ERROR"); got != 1 {
+			t.Errorf("%d errors are logged, want one that names all\n%s", got, s.log.String())
+		}
+		for i := range texts {
+			if name := "job" + strconv.Itoa(i); !strings.Contains(s.log.String(), name) {
+				t.Errorf("the log does not name %s", name)
+			}
 		}
 	})
 }
 
-func TestDoneIsForgottenInTime(t *testing.T) {
+// TestFullSpool proves that what is in the spool stays whole when nothing more
+// can be written, and that the hook says so.
+func TestFullSpool(t *testing.T) {
 	s := newSite(t, Shared)
 	dir := s.record("abc")
-	must(t, s.spool.write(done, key(dir), entry{Dir: dir}))
-	must(t, s.spool.write(lost, key(dir), entry{Dir: dir}))
-	s.spool.forget(time.Now().Add(keepDone - time.Hour))
-	s.entries(done, 1)
-	s.spool.forget(time.Now().Add(keepDone + time.Hour))
-	s.entries(done, 0)
-	s.entries(lost, 1)
+	s.hook(dir)
+	before, err := s.spool.read(key(dir))
+	must(t, err)
+	part := filepath.Join(s.cfg.SpoolDir, key(dir), jobFile+".part")
+	must(t, os.Symlink("/dev/full", part))
+	if err := s.spool.Add(dir); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("Add: %v, want %v", err, syscall.ENOSPC)
+	}
+	if after, err := s.spool.read(key(dir)); err != nil || !reflect.DeepEqual(after, before) {
+		t.Errorf("the job is %+v, %v, want %+v", after, err, before)
+	}
+	s.hook(dir) // there is space again
+	if after, err := s.spool.read(key(dir)); err != nil || !after.AddedAt.After(before.AddedAt) {
+		t.Errorf("the job is %+v, %v, want one called for later than %v", after, err, before.AddedAt)
+	}
+}
+
+func TestDoneIsForgottenInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Shared)
+		dir, other := s.record("abc", "a.mp4", pictures), s.record("def")
+		s.hook(dir, other)
+		s.work() // other has no file
+		s.jobs(done, 1)
+		s.jobs(lost, 1)
+		time.Sleep(doneRetention - time.Hour)
+		s.work()
+		s.jobs(done, 1)
+		time.Sleep(2 * time.Hour)
+		s.work()
+		s.jobs(done, 0)
+		s.jobs(lost, 1)
+		s.hook(dir) // the job is new
+		s.work()
+		s.jobs(done, 1)
+	})
 }
 
 func TestSettings(t *testing.T) {

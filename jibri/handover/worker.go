@@ -3,21 +3,21 @@ package handover
 import (
 	"context"
 	"errors"
-	"io/fs"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
+	"syscall"
 	"time"
 
 	"usher/meeting"
 )
 
 const (
-	// lookPace is how often a worker looks for new notes while it works: recorders
-	// take minutes between two recordings.
-	lookPace = 5 * time.Second
-	// atOnce is how many directories have their files moved at the same time:
+	// lookInterval is the time between two looks at the spool: a newer worker is
+	// kept waiting no longer than that.
+	lookInterval = 2 * time.Second
+	// atOnce is how many directories a worker moves the files of at the same time:
 	// more would only share the same disk and line.
 	atOnce = 2
 )
@@ -25,61 +25,59 @@ const (
 // Worker works off a spool. Call [Worker.Run] once.
 type Worker struct {
 	spool *Spool
-	cfg   Settings
-	log   *slog.Logger
-	call  caller
-	slots chan struct{} // of length atOnce
-	// shelf returns where files go; see [newShelf].
-	shelf func(*meeting.Destination) (shelf, error)
+	// settings returns them as they are now.
+	settings  func() (Settings, error)
+	log       *slog.Logger
+	transport http.RoundTripper
+	slots     chan struct{} // of length atOnce
+	retired   chan struct{} // closed once there is a newer worker
+	old       *os.File      // the lock shared with other workers, nil before
+	said      string        // what is wrong with the spool, as it was logged last
+
+	// What tests shorten or have fail; see the constants of these names, and
+	// [newShelf].
+	lookInterval, growInterval time.Duration
+	shelf                      func(Settings, *meeting.Destination) (shelf, error)
 }
 
-// NewWorker returns a worker. transport is nil outside tests.
-func NewWorker(spool *Spool, s Settings, log *slog.Logger, transport http.RoundTripper) *Worker {
+// NewWorker returns a worker. It asks for the settings before each try, so that
+// one that is put right counts from then on. transport is nil outside tests.
+func NewWorker(spool *Spool, settings func() (Settings, error), log *slog.Logger, transport http.RoundTripper) *Worker {
 	return &Worker{
-		spool: spool, cfg: s, log: log, call: newCaller(s, transport),
-		slots: make(chan struct{}, atOnce),
-		shelf: func(to *meeting.Destination) (shelf, error) { return newShelf(s, to) },
+		spool: spool, settings: settings, log: log, transport: transport,
+		slots: make(chan struct{}, atOnce), retired: make(chan struct{}),
+		lookInterval: lookInterval, growInterval: growInterval, shelf: newShelf,
 	}
 }
 
-// Run works until nothing is left to do or ctx ends. It returns at once when
-// another worker has the spool: that one sees new notes, too.
+// Run works until nothing is left to do, ctx ends or a newer worker has taken
+// over. Every call of the hook starts a worker with the arguments and the
+// environment of that call; those before it finish what goes well and leave to it
+// whatever they would have to try again.
 func (w *Worker) Run(ctx context.Context) error {
-	for {
-		lock, ok, err := w.spool.lock()
-		if err != nil || !ok {
-			return err
-		}
-		err = w.workOff(ctx)
-		_ = lock.Close()
-		if err != nil || ctx.Err() != nil {
-			return err
-		}
-		// A hook that came in the last moment found the spool locked.
-		if more, err := w.spool.Pending(); err != nil || !more {
-			return err
-		}
+	self, err := w.spool.takeOver()
+	if err != nil {
+		return err
 	}
-}
-
-// workOff starts a course for each entry, and waits for all.
-func (w *Worker) workOff(ctx context.Context) error {
-	w.spool.forget(time.Now())
-	look := time.NewTicker(lookPace)
+	defer self.Close()
+	defer func() { _ = w.old.Close() }() // nil when it never had it
+	look := time.NewTicker(w.lookInterval)
 	defer look.Stop()
 	busy := map[string]bool{}
 	ended := make(chan string)
+	retired := false
 	for {
-		err := w.begin(ctx, busy, ended)
-		if len(busy) == 0 {
-			return err
+		if !retired && !w.spool.isNewest(self) {
+			retired = true
+			close(w.retired)
 		}
-		if err != nil {
-			w.log.Error("read the spool", "err", err)
+		left := !retired && w.begin(ctx, busy, ended)
+		if len(busy) == 0 && !left {
+			return nil
 		}
 		select {
-		case key := <-ended:
-			delete(busy, key)
+		case name := <-ended:
+			delete(busy, name)
 		case <-look.C:
 		case <-ctx.Done():
 			for range busy {
@@ -90,40 +88,58 @@ func (w *Worker) workOff(ctx context.Context) error {
 	}
 }
 
-// begin starts a course for what has none.
-func (w *Worker) begin(ctx context.Context, busy map[string]bool, ended chan<- string) error {
-	err := w.spool.takeIn(busy)
-	names, err2 := w.spool.names(work)
-	for _, name := range names {
-		if busy[name] {
+// begin starts what is to be done and not being done. It reports whether
+// something is left that another process is at.
+func (w *Worker) begin(ctx context.Context, busy map[string]bool, ended chan<- string) (left bool) {
+	if w.old == nil {
+		var err error
+		if w.old, err = w.spool.lock(oldLock, syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
+			w.complain(fmt.Errorf("wait for the worker of an earlier version to end; if its settings are wrong, end it: %w", err))
+			return true
+		}
+	}
+	problems := []error{w.spool.takeInOld()}
+	jobs, err := w.spool.jobs()
+	problems = append(problems, err)
+	for _, j := range jobs {
+		name := key(j.Dir)
+		if j.State == done && time.Since(j.SettledAt) > doneRetention {
+			w.spool.forget(j)
+		}
+		if j.State != pending || busy[name] {
 			continue
 		}
-		e, err3 := w.spool.read(work, name)
-		if errors.Is(err3, fs.ErrNotExist) {
-			continue
-		} else if err3 != nil {
-			err = errors.Join(err, err3, w.spool.setAside(work, name))
+		lock, err := w.spool.own(name)
+		if err != nil {
+			if !errors.Is(err, syscall.EWOULDBLOCK) {
+				problems = append(problems, err)
+			}
+			left = true
 			continue
 		}
 		busy[name] = true
 		go func() {
-			c := &course{Worker: w, entry: e, log: w.log.With("dir", e.Dir)}
-			c.run(ctx)
+			w.work(ctx, name)
+			_ = lock.Close()
 			ended <- name
 		}()
 	}
-	return errors.Join(err, err2)
+	w.complain(errors.Join(problems...))
+	return left
 }
 
-// maxLog is how long the log of a spool gets before it is begun anew, in bytes:
-// tens of thousands of recordings. The last one is kept.
-const maxLog = 10 << 20
-
-// Log opens the file that a detached worker writes into.
-func (s *Spool) Log() (*os.File, error) {
-	path := filepath.Join(s.dir, "finalize.log")
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
-		_ = os.Rename(path, path+".1")
+// work does a job that this process owns, unless it was done since it was listed.
+func (w *Worker) work(ctx context.Context, name string) {
+	if j, err := w.spool.read(name); err == nil && j.State == pending {
+		t := &task{Worker: w, job: j, log: w.log.With("dir", j.Dir)}
+		t.run(ctx)
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+}
+
+// complain logs what is wrong with the spool, once while it stays the same.
+func (w *Worker) complain(err error) {
+	if err != nil && err.Error() != w.said {
+		w.said = err.Error()
+		w.log.Error("the spool, or a part of it, is left alone", "err", err)
+	}
 }

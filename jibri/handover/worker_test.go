@@ -2,10 +2,13 @@ package handover
 
 import (
 	"context"
+	"io"
 	"io/fs"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -42,9 +45,8 @@ func TestSharedFilesStay(t *testing.T) {
 			t.Errorf("file = %+v, want %+v", got[0], want)
 		}
 		has(t, dir, "empty.mp4", "metadata.json", "notes.txt", "standup_2026.mp4")
-		s.entries(done, 1)
-		s.entries(work, 0)
-		s.entries(inbox, 0)
+		s.jobs(done, 1)
+		s.jobs(pending, 0)
 
 		s.hook(dir, dir) // again
 		s.work()
@@ -52,7 +54,7 @@ func TestSharedFilesStay(t *testing.T) {
 		if again := s.last().Files; len(again) != 1 || again[0] != got[0] {
 			t.Errorf("files = %+v, want the same as before", again)
 		}
-		s.entries(done, 1)
+		s.jobs(done, 1)
 	})
 }
 
@@ -111,15 +113,10 @@ func TestMovedAlready(t *testing.T) {
 func TestRoomThatUsherDoesNotName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Move)
-		s.status = func(h meeting.HandOver) int {
-			if h.Phase == meeting.HandOverClosed {
-				return http.StatusNoContent
-			}
-			return http.StatusOK
-		}
+		s.answer.Room = ""
 		s.hook(s.record("abc", "standup_2026-01-02.MKV", pictures))
 		s.work()
-		s.told("abc stored")
+		s.told("abc closed, abc stored")
 		has(t, s.target, "standup_2026-01-02.mkv")
 	})
 }
@@ -140,7 +137,7 @@ func TestUsherAwayForDays(t *testing.T) {
 		s.hook(s.record("abc", "a.mp4", pictures))
 		s.work()
 		s.told("abc closed, abc stored")
-		if late := time.Since(start) - away; late > maxWait*11/10+growPace+lookPace {
+		if late := time.Since(start) - away; late > maxWait*11/10+growInterval+siteLookInterval {
 			t.Errorf("told %v after usher came back", late)
 		}
 		if n := strings.Count(s.log.String(), "level=WARN"); n != 1 {
@@ -167,9 +164,9 @@ func TestRefusals(t *testing.T) {
 				s.hook(dir)
 				s.work()
 				has(t, dir, "a.mp4", "metadata.json")
-				s.entries(refused, 1)
-				s.entries(work, 0)
-				if e, err := s.spool.read(refused, key(dir)); err != nil || !strings.Contains(e.Detail, "status 4") {
+				s.jobs(refused, 1)
+				s.jobs(pending, 0)
+				if e, err := s.spool.read(key(dir)); err != nil || !strings.Contains(e.Detail, "status 4") {
 					t.Errorf("entry = %+v, %v", e, err)
 				}
 				if s.tries > 2 {
@@ -181,8 +178,8 @@ func TestRefusals(t *testing.T) {
 				if s.last().Phase != meeting.HandOverStored {
 					t.Errorf("told %s last", s.last().Phase)
 				}
-				s.entries(refused, 0)
-				s.entries(done, 1)
+				s.jobs(refused, 0)
+				s.jobs(done, 1)
 			})
 		}
 	}
@@ -233,10 +230,10 @@ func TestNothingToHandOver(t *testing.T) {
 			if s.last().Detail == "" || len(s.last().Files) != 0 {
 				t.Errorf("%s: told %+v", what, s.last())
 			}
-			if waited := time.Since(start); waited < missingPatience || waited > storePatience+time.Hour {
+			if waited := time.Since(start); waited < missingTimeout || waited > storeTimeout+time.Hour {
 				t.Errorf("%s: lost after %v", what, waited)
 			}
-			s.entries(lost, 1)
+			s.jobs(lost, 1)
 		})
 	}
 }
@@ -246,7 +243,7 @@ func TestShareThatIsMountedLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Shared)
 		s.hook(filepath.Join(s.recordings, "abc"))
-		time.AfterFunc(missingPatience/2, func() { s.record("abc", "a.mp4", pictures) })
+		time.AfterFunc(missingTimeout/2, func() { s.record("abc", "a.mp4", pictures) })
 		s.work()
 		s.told("abc closed, abc stored")
 	})
@@ -278,18 +275,18 @@ func (u unlinkable) place(ctx context.Context, file *mediaFile, stem string) (me
 }
 
 func TestFullDisk(t *testing.T) {
-	for _, freed := range []time.Duration{storePatience - time.Hour, storePatience + 2*time.Hour} {
+	for _, freed := range []time.Duration{storeTimeout - time.Hour, storeTimeout + 2*time.Hour} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, Move)
 			start := time.Now()
 			dir := s.record("abc", "a.mp4", pictures)
 			s.hook(dir)
 			w := s.worker()
-			w.shelf = func(*meeting.Destination) (shelf, error) {
+			w.shelf = func(Settings, *meeting.Destination) (shelf, error) {
 				return unlinkable{moved{dir: s.target}, start.Add(freed)}, nil
 			}
 			must(t, w.Run(t.Context()))
-			if freed < storePatience {
+			if freed < storeTimeout {
 				s.told("abc closed, abc stored")
 				has(t, s.target, name+".mp4")
 				has(t, s.recordings)
@@ -301,7 +298,7 @@ func TestFullDisk(t *testing.T) {
 			}
 			has(t, s.target)
 			has(t, dir, "a.mp4")
-			if took := time.Since(start); took < storePatience || took > storePatience+2*maxWait {
+			if took := time.Since(start); took < storeTimeout || took > storeTimeout+2*maxWait {
 				t.Errorf("given up after %v", took)
 			}
 		})
@@ -326,14 +323,14 @@ func TestOneOfTwoFiles(t *testing.T) {
 		dir := s.record("abc", "a.mp4", pictures, "b.mp4", "more "+pictures)
 		s.hook(dir)
 		w := s.worker()
-		w.shelf = func(*meeting.Destination) (shelf, error) { return picky{moved{dir: s.target}}, nil }
+		w.shelf = func(Settings, *meeting.Destination) (shelf, error) { return picky{moved{dir: s.target}}, nil }
 		must(t, w.Run(t.Context()))
 		s.told("abc closed, abc stored")
 		if f := s.last().Files; len(f) != 1 || f[0].Name != "a.mp4" {
 			t.Errorf("files = %+v", f)
 		}
 		has(t, dir, "b.mp4")
-		s.entries(lost, 1)
+		s.jobs(lost, 1)
 	})
 }
 
@@ -350,7 +347,7 @@ func TestTargetGoneThenBack(t *testing.T) {
 }
 
 func TestGrowingFile(t *testing.T) {
-	for _, lasts := range []time.Duration{growPatience / 2, 2 * growPatience} {
+	for _, lasts := range []time.Duration{growTimeout / 2, 2 * growTimeout} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, Move)
 			dir := s.record("abc", "a.mp4", pictures)
@@ -366,14 +363,14 @@ func TestGrowingFile(t *testing.T) {
 					must(t, err)
 					must(t, f.Close())
 					size += len("more")
-					time.Sleep(growPace / 2)
+					time.Sleep(growInterval / 2)
 				}
 				grown <- size
 			}()
 			s.work()
 			stop()
 			size := <-grown
-			if lasts > growPatience {
+			if lasts > growTimeout {
 				s.told("abc closed, abc lost")
 				has(t, dir, "a.mp4")
 				has(t, s.target)
@@ -387,34 +384,221 @@ func TestGrowingFile(t *testing.T) {
 	}
 }
 
-// TestOneWorker proves that a second worker leaves the spool to the first, and
-// that this one sees what comes meanwhile.
-func TestOneWorker(t *testing.T) {
+// TestNewerWorker proves that a worker leaves to a newer one what it would have
+// to try again, and that this one has the settings of its own time.
+func TestNewerWorker(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Shared)
+		s.hook(s.record("one", "a.mp4", pictures), s.record("two", "a.mp4", pictures))
+		old := s.worker()
+		old.settings = func() (Settings, error) {
+			wrong := s.cfg
+			wrong.URL = "http://nobody.test"
+			return wrong, nil
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- old.Run(t.Context()) }()
+		time.Sleep(time.Hour)
 		start := time.Now()
-		s.status = func(h meeting.HandOver) int {
-			if h.JibriSession == "one" && time.Since(start) < time.Hour {
-				return 503
-			}
-			return http.StatusOK
+		s.work()
+		if took := time.Since(start); took > 2*siteLookInterval+growInterval {
+			t.Errorf("handed over after %v, want %v at most", took, 2*siteLookInterval+growInterval)
 		}
-		s.hook(s.record("one", "a.mp4", pictures))
-		ended := make(chan error)
-		go func() { ended <- s.worker().Run(t.Context()) }()
-		synctest.Wait()
-		s.hook(s.record("two", "a.mp4", pictures))
-		s.work() // returns at once
-		if time.Since(start) != 0 {
-			t.Errorf("the second worker took %v", time.Since(start))
-		}
-		time.Sleep(lookPace + growPace + time.Millisecond)
-		synctest.Wait()
-		s.told("two closed, two stored")
 		must(t, <-ended)
-		s.told("two closed, two stored, one closed, one stored")
+		if len(s.calls) != 4 {
+			t.Errorf("%d calls, want closed and stored of each: %+v", len(s.calls), s.calls)
+		}
+		s.jobs(done, 2)
 	})
 }
+
+// TestNewerWorkerWaits proves that it does not touch what an older one is at,
+// which finishes what goes well.
+func TestNewerWorkerWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Move)
+		slow := func(w *Worker) *Worker {
+			w.shelf = func(c Settings, _ *meeting.Destination) (shelf, error) { return slowly{moved{dir: c.TargetDir}}, nil }
+			return w
+		}
+		s.hook(s.record("one", "a.mp4", pictures))
+		start := time.Now()
+		ended := make(chan error, 1)
+		go func() { ended <- slow(s.worker()).Run(t.Context()) }()
+		time.Sleep(storingTime / 2)
+		s.hook(s.record("two", "a.mp4", "other "+pictures))
+		must(t, slow(s.worker()).Run(t.Context()))
+		must(t, <-ended)
+		s.told("one closed, two closed, one stored, two stored")
+		if took := time.Since(start); took > 2*storingTime {
+			t.Errorf("took %v: one was stored twice, or two waited for it", took)
+		}
+		has(t, s.target, name+"-2.mp4", name+".mp4")
+	})
+}
+
+// storingTime is how long it takes to store a file slowly.
+const storingTime = time.Hour
+
+type slowly struct{ moved }
+
+func (s slowly) place(ctx context.Context, file *mediaFile, stem string) (meeting.RecordingFile, error) {
+	time.Sleep(storingTime)
+	return s.moved.place(ctx, file, stem)
+}
+
+// TestFilesAtOnce proves that a worker moves the files of no more than atOnce
+// directories at the same time.
+func TestFilesAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Move)
+		const sessions = 2 * atOnce
+		for i := range sessions {
+			s.hook(s.record("session"+strconv.Itoa(i), "a.mp4", pictures))
+		}
+		w := s.worker()
+		w.shelf = func(c Settings, _ *meeting.Destination) (shelf, error) { return slowly{moved{dir: c.TargetDir}}, nil }
+		start := time.Now()
+		must(t, w.Run(t.Context()))
+		want := sessions / atOnce * storingTime
+		if took := time.Since(start); took < want || took > want+10*time.Minute {
+			t.Errorf("took %v, want %v and a little", took, want)
+		}
+		s.jobs(done, sessions)
+	})
+}
+
+// TestManyWorkers proves that any number of them at once do each job once.
+func TestManyWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Move)
+		ended := make(chan error)
+		const sessions, workers = 5, 5
+		for i := range sessions {
+			s.hook(s.record("session"+strconv.Itoa(i), "a.mp4", pictures))
+		}
+		for range workers {
+			go func() { ended <- s.worker().Run(t.Context()) }()
+		}
+		for range workers {
+			must(t, <-ended)
+		}
+		s.jobs(done, sessions)
+		stored := 0
+		for _, c := range s.calls {
+			if c.Phase == meeting.HandOverStored {
+				stored++
+			}
+		}
+		if stored != sessions {
+			t.Errorf("usher was told %d times that files are stored, want once for each of %d sessions", stored, sessions)
+		}
+	})
+}
+
+// TestSettingsPutRight proves that a worker goes on with them at its next try.
+func TestSettingsPutRight(t *testing.T) {
+	for what, spoil := range map[string]func(*Settings){
+		"another secret":     func(c *Settings) { c.RecorderSecret = "another-of-some-length" },
+		"no settings at all": func(c *Settings) { *c = Settings{} },
+		"no target":          func(c *Settings) { c.TargetDir = "/nowhere" },
+		"recordings":         func(c *Settings) { c.RecordingsDir = "/nowhere" },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, Move)
+			s.hook(s.record("abc", "a.mp4", pictures))
+			right := s.cfg
+			spoil(&s.cfg)
+			time.AfterFunc(time.Hour, func() { s.change(func(c *Settings) { *c = right }) })
+			start := time.Now()
+			s.work()
+			s.told("abc closed, abc stored")
+			if took := time.Since(start); took < time.Hour || took > time.Hour+2*maxWait {
+				t.Errorf("%s: took %v, want one try after an hour", what, took)
+			}
+		})
+	}
+}
+
+// TestStoringEndsAlsoWithNewWorkers proves that the time for storing goes on
+// when another worker takes over, as after each recording.
+func TestStoringEndsAlsoWithNewWorkers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Move)
+		s.cfg.TargetDir = "/nowhere"
+		s.hook(s.record("abc", "a.mp4", pictures))
+		start := time.Now()
+		for range 30 {
+			ctx, stop := context.WithTimeout(t.Context(), time.Hour)
+			must(t, s.worker().Run(ctx))
+			stop()
+		}
+		s.jobs(lost, 1)
+		if s.last().Phase != meeting.HandOverLost || time.Since(start) < storeTimeout {
+			t.Errorf("told %s last after %v", s.last().Phase, time.Since(start))
+		}
+	})
+}
+
+// TestCalledAgainMeanwhile proves that a call for a directory that is being
+// handed over is not lost: it may have a further file.
+func TestCalledAgainMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Move)
+		dir := s.record("abc", "a.mp4", pictures)
+		s.hook(dir)
+		w := s.worker()
+		w.shelf = func(c Settings, _ *meeting.Destination) (shelf, error) { return slowly{moved{dir: c.TargetDir}}, nil }
+		time.AfterFunc(storingTime/2, func() {
+			s.record("abc", "b.mp4", "more "+pictures)
+			s.hook(dir)
+		})
+		must(t, w.Run(t.Context()))
+		s.told("abc closed, abc stored, abc closed, abc stored")
+		if got := len(s.last().Files); got != 2 {
+			t.Errorf("%d files, want 2: %+v", got, s.last().Files)
+		}
+		s.jobs(done, 1)
+	})
+}
+
+// TestAnswersOfSomebodyElse proves that neither a refusal nor a success counts
+// that is not usher's.
+func TestAnswersOfSomebodyElse(t *testing.T) {
+	for what, strange := range map[string]http.HandlerFunc{
+		"nothing":        func(http.ResponseWriter, *http.Request) {},
+		"a page":         func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "<html>Welcome</html>") },
+		"other JSON":     func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, `{"status":"ok"}`) },
+		"204":            func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) },
+		"a proxy's 404":  http.NotFound,
+		"a proxy's 410":  func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "gone", http.StatusGone) },
+		"a server's 422": func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusUnprocessableEntity) },
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, Shared)
+			s.hook(s.record("abc", "a.mp4", pictures))
+			start := time.Now()
+			w := s.worker()
+			w.transport = roundTrip(func(r *http.Request) (*http.Response, error) {
+				if time.Since(start) > time.Hour {
+					return s.RoundTrip(r)
+				}
+				answer := httptest.NewRecorder()
+				strange(answer, r)
+				return answer.Result(), nil
+			})
+			must(t, w.Run(t.Context()))
+			s.told("abc closed, abc stored")
+			if !strings.Contains(s.log.String(), "is not usher") {
+				t.Errorf("%s: the log does not say that it is not usher\n%s", what, s.log.String())
+			}
+		})
+	}
+}
+
+type roundTrip func(*http.Request) (*http.Response, error)
+
+func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
 // TestWorkerToldToStop proves that nothing is settled then and the next one
 // goes on.
@@ -426,7 +610,7 @@ func TestWorkerToldToStop(t *testing.T) {
 		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 		defer stop()
 		must(t, s.worker().Run(ctx))
-		s.entries(work, 1)
+		s.jobs(pending, 1)
 		s.status = nil
 		s.work()
 		s.told("abc closed, abc stored")
