@@ -82,4 +82,6 @@ func (s *localSite) stop() error { return s.site.Stop() }
 
 func localConfig(args []string) (config.Config, error) { return localsite.ReadFlags(args) }
 
-func beginStore(ctx context.Context, redisURL string) error { return localsite.BeginStore(ctx, redisURL) }
+func beginStore(ctx context.Context, redisURL string) error {
+	return localsite.BeginStore(ctx, redisURL)
+}
