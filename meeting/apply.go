@@ -36,6 +36,7 @@ type Effects struct {
 //	any      Invited       same      nothing; the session waits for them
 //	any      Removed       same      nothing; the user is kicked until Readmitted
 //	any      Tick          same      meeting.ending before an end by the clock
+//	any      StoreReset    same      store.reset, unless it has ended; all of it is stored
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
 //	ended    RoomGone      ended     nothing; the meeting is closed
 //
@@ -73,6 +74,8 @@ func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 		d.roomGone(f.Reason)
 	case Tick:
 		d.tick()
+	case StoreReset:
+		d.storeReset()
 	case RecordingWanted:
 		err = d.wantRecording(f)
 	case RecordingStop, RecordingWaits, RecordingTried, RecordingAccepted, RecordingRefused,
@@ -143,6 +146,18 @@ func (d *draft) end(f Ended) error {
 	d.m.Forgotten = f.Forget
 	d.notifyMeeting(MeetingEnded)
 	return nil
+}
+
+// storeReset has the meeting stored, and tells apps that the store has lost
+// what came before.
+func (d *draft) storeReset() {
+	switch {
+	case d.m.ID == "":
+	case d.m.State() == StateEnded:
+		d.changed = true // meeting.ended was the last that is told of it
+	default:
+		d.notifyMeeting(StoreWasReset)
+	}
 }
 
 func (d *draft) roomGone(reason LeftReason) {

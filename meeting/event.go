@@ -85,6 +85,10 @@ type SightLost struct{}
 // Tick says that a deadline may have come.
 type Tick struct{}
 
+// StoreReset says that the store has lost what it held, so that the meeting is
+// to be written anew as it is at hand.
+type StoreReset struct{}
+
 func (Created) fact()     {}
 func (Patched) fact()     {}
 func (Invited) fact()     {}
@@ -96,6 +100,7 @@ func (Roster) fact()      {}
 func (RoomGone) fact()    {}
 func (SightLost) fact()   {}
 func (Tick) fact()        {}
+func (StoreReset) fact()  {}
 
 // Errors that callers decide on.
 var (

@@ -34,6 +34,8 @@ const (
 	RecordingHasFailed   NoticeType = "recording.failed"    // there will be no file
 	RecordingWasAborted  NoticeType = "recording.aborted"   // ended on purpose before it began
 	RecordingWasDeleted  NoticeType = "recording.deleted"   // an app deleted it
+
+	StoreWasReset NoticeType = "store.reset" // the store was emptied, and the meeting is written anew
 )
 
 // Notice is what apps are told, and its JSON is what they are sent: the event

@@ -143,6 +143,8 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.SightLost{}
 	case "tick":
 		f = meeting.Tick{}
+	case "store_reset":
+		f = meeting.StoreReset{}
 	case "focus": // on, off, here or away
 		says := meeting.FocusSays{Here: words[1] != "away", Session: args["session"], Failure: args["failure"], Initiator: args["by"]}
 		if args["session"] != "" {

@@ -5,6 +5,8 @@ import (
 	"crypto/rand"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -251,6 +253,37 @@ func (t *Tracker) Each(f func(Meeting)) {
 	for _, a := range actors {
 		f(*a.meeting.Load())
 	}
+}
+
+// Rewrite writes every meeting at hand anew, with its people and its recordings,
+// because the store has lost what it held. It blocks until each is stored, or
+// ctx ends; what is not stored by then goes on being tried. Error:
+// [ErrUnavailable] while the meetings are not loaded.
+func (t *Tracker) Rewrite(ctx context.Context) error {
+	if !t.Running() {
+		return ErrUnavailable
+	}
+	t.mu.RLock()
+	left := slices.Collect(maps.Values(t.byID))
+	t.mu.RUnlock()
+	all := len(left)
+	done := make(chan outcome, all)
+	for len(left) > 0 {
+		left = slices.DeleteFunc(left, func(a *actor) bool {
+			return a.post(request{event: newEvent(time.Now(), StoreReset{}), done: done})
+		})
+		if len(left) > 0 && !sleep(ctx, maxRetry) { // their queues are full
+			return context.Cause(ctx)
+		}
+	}
+	for range all {
+		select {
+		case <-done: // one that was refused for good is in the log
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+	return nil
 }
 
 // Running reports whether Run has loaded the meetings and still works on them.

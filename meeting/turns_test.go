@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -87,4 +88,40 @@ func TestTrackerBoundsCommits(t *testing.T) {
 	if i := slices.Index(store.order, "new"); i > 100 {
 		t.Errorf("a new meeting was commit %d, want it among the first", i)
 	}
+}
+
+// TestTrackerRewritesAllMeetings proves that each meeting at hand is stored
+// whole again, and apps are told, when the store has lost them.
+func TestTrackerRewritesAllMeetings(t *testing.T) {
+	open := liveMeetings(20)
+	open[0].Recordings = []meeting.Recording{{ID: "rec_0", MeetingID: "mtg_0", State: meeting.RecordingProcessing}}
+	open[1].People, open[1].Session, open[1].EndedAt = nil, meeting.Session{}, time.Unix(1, 0) // its room is still to close
+	store := &fakeStore{open: open}
+	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+		store.commits = nil
+		written := map[string]bool{}
+		store.failWith(func(c meeting.Commit) error {
+			if !c.Whole && !written[c.Meeting.ID] {
+				return &meeting.ConflictError{Stored: 0}
+			}
+			written[c.Meeting.ID] = true
+			return nil
+		})
+		if err := tr.Rewrite(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if len(store.commits) != len(open) || strings.Count(store.told(), "store.reset") != len(open)-1 {
+			t.Errorf("%d commits that tell %q, want one for each of %d meetings, and store.reset but for the one that has ended", len(store.commits), store.told(), len(open))
+		}
+		for _, c := range store.commits {
+			switch {
+			case !c.Whole:
+				t.Errorf("%s was not written whole", c.Meeting.ID)
+			case c.Meeting.ID == "mtg_0" && len(c.Recordings) != 1:
+				t.Errorf("%d recordings of %s, want the one that is not settled", len(c.Recordings), c.Meeting.ID)
+			case c.Meeting.ID != "mtg_1" && (len(c.People) != 1 || len(c.Sessions) != 1):
+				t.Errorf("%d people and %d sessions of %s, want one each", len(c.People), len(c.Sessions), c.Meeting.ID)
+			}
+		}
+	})
 }

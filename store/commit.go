@@ -30,8 +30,12 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 	err := r.do(opCommit, func() error {
 		var err error
 		answer, err = commitScript.Run(ctx, r.rdb, keys, args...).StringSlice()
-		if err == nil && answer[0] == "fenced" {
+		switch {
+		case err != nil:
+		case answer[0] == "fenced":
 			err = meeting.ErrFenced
+		case answer[0] == "reset":
+			err = errReset
 		}
 		return err
 	})
@@ -40,6 +44,7 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 	}
 	switch answer[0] {
 	case "ok":
+		r.mirror.open(c.Meeting.ID, !c.Meeting.Over())
 		return nil
 	case "conflict":
 		stored, err := strconv.ParseInt(answer[1], 10, 64)
@@ -57,12 +62,12 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 	m, k := c.Meeting, r.keys
 	keys = []string{
-		k.fence(), k.meeting(m.ID), k.events(), k.rooms(), k.open(),
+		k.fence(), k.epoch(), k.meeting(m.ID), k.events(), k.rooms(), k.open(),
 		k.meetings(), k.room(m.Room), k.held(m.Room), k.external(m.ExternalID), k.sessions(m.ID),
 		k.inState(meeting.StateCreated), k.inState(meeting.StateLive), k.inState(meeting.StateEnded),
 	}
 	args = []any{
-		r.fence.Load(), c.Op, c.From, c.Whole,
+		r.fence.Load(), r.epoch.Load() != nil, c.Op, c.From, c.Whole,
 		m.ID, m.Version, string(m.State()), m.HoldsRoom(), !m.Over(), millis(m.EndedAt),
 		m.Room, m.RoomHeldUntil().UnixMilli(), c.ReuseRoom, m.ExternalID, encode(m),
 		Retention.Milliseconds(), LogRetention.Milliseconds(),

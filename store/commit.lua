@@ -2,8 +2,8 @@
 -- commit.go packs KEYS and ARGV in the order in which they are taken here;
 -- keys.go says what each key holds.
 --
--- Answers {'ok'}, {'fenced'}, {'conflict', stored version}, {'exists', id} or
--- {'held', until when in ms}.
+-- Answers {'ok'}, {'fenced'}, {'reset'}, {'conflict', stored version},
+-- {'exists', id} or {'held', until when in ms}.
 --
 -- Everything is checked before anything is written, because Redis does not
 -- take back what a failing script has written. The first write needs memory:
@@ -14,11 +14,11 @@ local k, a = 0, 0
 local function key() k = k + 1; return KEYS[k] end
 local function arg() a = a + 1; return ARGV[a] end
 
-local fence_key, meeting_key, events, rooms, open = key(), key(), key(), key(), key()
+local fence_key, epoch_key, meeting_key, events, rooms, open = key(), key(), key(), key(), key(), key()
 local meetings, room_index, held, external_key, sessions = key(), key(), key(), key(), key()
 local in_state = {created = key(), live = key(), ended = key()}
 
-local fence, op, from, whole = tonumber(arg()), arg(), arg(), arg() == '1'
+local fence, knows_epoch, op, from, whole = tonumber(arg()), arg() == '1', arg(), arg(), arg() == '1'
 local id, version, state, holds_room, is_open, ended_at = arg(), arg(), arg(), arg() == '1', arg() == '1', arg()
 local room, held_until, reuse_room, external, json = arg(), tonumber(arg()), arg() == '1', arg(), arg()
 local retention, log_retention = tonumber(arg()), tonumber(arg())
@@ -40,6 +40,12 @@ if not whole then
     return {'conflict', stored_version or '0'}
   end
   if not stored_version then
+    -- Of a store that was emptied nobody knows what rooms and ids are taken,
+    -- until the leader has written anew what it holds (epoch.go).
+    local epoch = redis.call('GET', epoch_key) or ''
+    if epoch == '' and knows_epoch or string.sub(epoch, 1, 1) == '?' then
+      return {'reset'}
+    end
     local taken = redis.call('HGET', rooms, room)
       or (external ~= '' and redis.call('GET', external_key))
     if taken then

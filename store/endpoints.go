@@ -3,9 +3,6 @@ package store
 import (
 	"context"
 	"encoding/json"
-	"errors"
-
-	"github.com/redis/go-redis/v9"
 
 	"usher/meeting"
 )
@@ -15,20 +12,11 @@ import (
 // nothing else.
 func (r *Redis) Endpoints(ctx context.Context, known string) (all []meeting.StoredEndpoint, version string, err error) {
 	err = r.do(opWebhooks, func() error {
-		version, err = r.rdb.Get(ctx, r.keys.endpointsVersion()).Result()
-		if errors.Is(err, redis.Nil) {
-			version, err = "0", nil
+		v, hashes, err := r.settings(ctx, parseSettingsVersion(known), r.keys.endpoints(), r.keys.endpointsDisabled())
+		if hashes != nil {
+			all = joinEndpoints(hashes[0], hashes[1])
 		}
-		if err != nil || version == known {
-			return err
-		}
-		// The version is read first: what changes in between is read again.
-		documents, err := r.rdb.HGetAll(ctx, r.keys.endpoints()).Result()
-		if err != nil {
-			return err
-		}
-		disabled, err := r.rdb.HGetAll(ctx, r.keys.endpointsDisabled()).Result()
-		all = joinEndpoints(documents, disabled)
+		version = v.String()
 		return err
 	})
 	if err != nil {
@@ -59,7 +47,7 @@ func joinEndpoints[T ~string | ~[]byte](documents, disabled map[string]T) []meet
 // putEndpointScript answers whether the endpoint was as expected. KEYS:
 // documents, version. ARGV: id, the document expected or empty for none, the
 // new one.
-var putEndpointScript = redis.NewScript(`
+var putEndpointScript = guarded(`
 if (redis.call('HGET', KEYS[1], ARGV[1]) or '') ~= ARGV[2] then
   return 0
 end
@@ -74,34 +62,36 @@ return 1
 func (r *Redis) PutEndpoint(ctx context.Context, id string, was, document json.RawMessage) (bool, error) {
 	var done bool
 	err := r.do(opWebhooks, func() (err error) {
-		done, err = putEndpointScript.Run(ctx, r.rdb, []string{r.keys.endpoints(), r.keys.endpointsVersion()},
+		done, err = r.runGuarded(ctx, putEndpointScript, []string{r.keys.endpoints(), r.keys.endpointsVersion()},
 			id, []byte(was), []byte(document)).Bool()
 		return err
 	})
-	return done, err
+	return done, r.changed(ctx, err)
 }
+
+// disableEndpointScript: KEYS: disabled, version. ARGV: id, why or nothing.
+var disableEndpointScript = guarded(`
+if ARGV[2] == '' then
+  redis.call('HDEL', KEYS[1], ARGV[1])
+else
+  redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+end
+return redis.call('INCR', KEYS[2])
+`)
 
 // DisableEndpoint notes why and since when an endpoint is disabled; nil enables
 // it. Its lanes stay as they are.
 func (r *Redis) DisableEndpoint(ctx context.Context, id string, why json.RawMessage) error {
-	return r.do(opWebhooks, func() error {
-		_, err := r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			if why == nil {
-				p.HDel(ctx, r.keys.endpointsDisabled(), id)
-			} else {
-				p.HSet(ctx, r.keys.endpointsDisabled(), id, []byte(why))
-			}
-			p.Incr(ctx, r.keys.endpointsVersion())
-			return nil
-		})
-		return err
-	})
+	return r.changed(ctx, r.do(opWebhooks, func() error {
+		return r.runGuarded(ctx, disableEndpointScript,
+			[]string{r.keys.endpointsDisabled(), r.keys.endpointsVersion()}, id, []byte(why)).Err()
+	}))
 }
 
 // deleteEndpointScript removes an endpoint and all that was kept for it. KEYS:
 // documents, disabled, version, due, prefix of the lanes, and more that go.
 // ARGV: id.
-var deleteEndpointScript = redis.NewScript(`
+var deleteEndpointScript = guarded(`
 local lanes = redis.call('ZRANGE', KEYS[4], 0, -1)
 for _, meeting in ipairs(lanes) do
   redis.call('DEL', KEYS[5] .. meeting)
@@ -121,10 +111,10 @@ return known
 // One that does not exist is no error.
 func (r *Redis) DeleteEndpoint(ctx context.Context, id string) error {
 	k := r.keys
-	return r.do(opWebhooks, func() error {
-		return deleteEndpointScript.Run(ctx, r.rdb, []string{
+	return r.changed(ctx, r.do(opWebhooks, func() error {
+		return r.runGuarded(ctx, deleteEndpointScript, []string{
 			k.endpoints(), k.endpointsDisabled(), k.endpointsVersion(), k.due(id), k.lanes(id),
 			k.tries(id), k.gaps(id), k.health(id), k.attempts(id), k.dead(id),
 		}, id).Err()
-	})
+	}))
 }

@@ -18,6 +18,9 @@ import (
 func (r *Redis) do(op string, call func() error) error {
 	start := time.Now()
 	err := call()
+	if redis.HasErrorPrefix(err, resetCode) {
+		err = errReset
+	}
 	r.metrics.seconds[op].Observe(time.Since(start).Seconds())
 	return r.fault(op, err)
 }
@@ -52,6 +55,8 @@ func judge(err error) (reason string, passes bool) {
 	switch {
 	case errors.Is(err, meeting.ErrFenced):
 		return reasonFenced, false
+	case errors.Is(err, errReset):
+		return reasonOther, true
 	case errors.Is(err, errUnreadable):
 		return reasonUnreadable, false
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, redis.ErrPoolTimeout),

@@ -162,7 +162,7 @@ func TestEmptiedServer(t *testing.T) {
 
 func TestFence(t *testing.T) {
 	srv := startServer(t)
-	old, other := srv.openSite("fence"), srv.openSite("fence")
+	old, other := srv.openQuick("fence"), srv.openQuick("fence")
 	s, c := newScene(t, meeting.Created{Room: "a"})
 	commit(t, old, c)
 	joined := s.apply(human("ada", ""))
@@ -171,7 +171,7 @@ func TestFence(t *testing.T) {
 			t.Errorf("commit of somebody who does not lead: %v, want ErrFenced", err)
 		}
 		return other.Commit(ctx, joined)
-	})
+	}, nothing)
 	if err != nil {
 		t.Error(err)
 	}

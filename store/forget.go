@@ -62,6 +62,9 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 			p.Unlink(ctx, r.keys.sessions(id), r.keys.recordingsOf(id), r.keys.meeting(id))
 			return nil
 		})
+		if err == nil {
+			r.mirror.open(id, false)
+		}
 		return err
 	})
 }

@@ -14,6 +14,8 @@ import (
 //
 //	key                    type    holds                                              expires
 //	fence                  string  the highest fencing number given out               never
+//	epoch                  string  names the state, see epoch.go                      never
+//	schema                 string  version of the form of all this, see schema        never
 //	leader                 string  holder and fencing number of the leader            LeaseTTL, renewed
 //	meeting:<id>           hash    json (without people), version, op, state,         Retention after closing
 //	                               link:<SHA-256 of its code> for each join link
@@ -40,8 +42,9 @@ import (
 //	dead:<ep>              stream  likewise, notices that were given up               Retention
 //	endpoints              hash    endpoint id to its document, secrets included      never
 //	endpoints:disabled     hash    endpoint id to why and since when                  when enabled
-//	endpoints:version      string  number of changes of these two                     never
+//	endpoints:version      string  number of changes of these two and of apikeys      never
 //	apikeys                hash    slot of an app to JSON: scopes, SHA-256 of the key never
+//	links:changed          set     meetings whose links the leader has yet to read    when read
 //	idempotency:<SHA-256>  string  sealed answer to a request that may be repeated    as the API says
 //	recording:<id>         string  JSON                                               Retention after it is settled
 //	recordings             zset    recording ids by request in ms                     trimmed
@@ -73,12 +76,14 @@ type keys string
 func keysOf(site string) keys { return keys("usher:{" + site + "}:") }
 
 func (k keys) fence() string                    { return string(k) + "fence" }
+func (k keys) epoch() string                    { return string(k) + "epoch" }
 func (k keys) leader() string                   { return string(k) + "leader" }
 func (k keys) meeting(id string) string         { return string(k) + "meeting:" + id }
 func (k keys) session(id string) string         { return string(k) + "session:" + id }
 func (k keys) people(session string) string     { return string(k) + "people:" + session }
 func (k keys) sessions(mtg string) string       { return string(k) + "sessions:" + mtg }
 func (k keys) external(id string) string        { return string(k) + "external:" + id }
+func (k keys) schema() string                   { return string(k) + "schema" }
 func (k keys) rooms() string                    { return string(k) + "rooms" }
 func (k keys) held(room string) string          { return string(k) + "held:" + room }
 func (k keys) open() string                     { return string(k) + "open" }
@@ -103,3 +108,4 @@ func (k keys) endpointsDisabled() string        { return string(k) + "endpoints:
 func (k keys) endpointsVersion() string         { return string(k) + "endpoints:version" }
 func (k keys) idempotency(name string) string   { return string(k) + "idempotency:" + name }
 func (k keys) apiKeys() string                  { return string(k) + "apikeys" }
+func (k keys) linksChanged() string             { return string(k) + "links:changed" }

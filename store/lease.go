@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,45 +28,82 @@ const (
 	leasePoll = time.Second
 )
 
-// leaseTimes are the times above; tests against a real Redis shorten them.
-type leaseTimes struct{ ttl, renew, demote, poll time.Duration }
+// leaseTimes are the times above, and mirrorInterval; tests against a real Redis
+// shorten them.
+type leaseTimes struct{ ttl, renew, demote, poll, mirror time.Duration }
 
-var defaultLeaseTimes = leaseTimes{ttl: LeaseTTL, renew: leaseRenew, demote: leaseDemote, poll: leasePoll}
+var defaultLeaseTimes = leaseTimes{ttl: LeaseTTL, renew: leaseRenew, demote: leaseDemote, poll: leasePoll, mirror: mirrorInterval}
 
 // ErrLeaseLost is why the context of a leader was cancelled.
 var ErrLeaseLost = errors.New("store: lease lost")
 
+// ErrNewerSchema says that a newer version of usher has written to the store, in
+// a form that this one would damage.
+var ErrNewerSchema = errors.New("store: Redis holds the state of a newer usher")
+
+// schema is the version of the form in which all is stored (keys.go); one more
+// with each change that an older version would damage.
+const schema = 1
+
+// newerSchema is acquireScript's answer that the store has a higher one.
+const newerSchema = -2
+
 // acquireScript takes the lease and answers its fencing number, 0 when another
-// has it. ARGV: holder, TTL in ms, and the value of the lease that may be taken
-// over; empty: one that a process of the same name has left behind.
+// has it, -1 when there is no state that it could be the lease of (epoch.go), and
+// -2 when the schema is a newer one; and the epoch, or the schema. ARGV: holder,
+// TTL in ms, the value of the lease that may be taken over, empty: one that a
+// process of the same name has left behind; and a new epoch, whether it may be
+// that of an empty store, and our schema.
+//
+// A store that has a fence and no epoch is an older version's. One that was
+// being written anew by a leader who is gone is taken as it is.
 //
 // Fencing numbers grow with Redis's clock, so that a Redis that was emptied
 // gives out higher ones still.
 var acquireScript = redis.NewScript(`
-local held = redis.call('GET', KEYS[1])
+local held, fence, epoch, stored = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4]))
+epoch = epoch or ''
+if (tonumber(stored) or 0) > tonumber(ARGV[6]) then
+  return {-2, stored}
+end
 if held and held ~= ARGV[3] and not (ARGV[3] == '' and string.match(held, '^(.*) %d+$') == ARGV[1]) then
-  return 0
+  return {0, epoch}
+end
+if epoch == '' and not fence and ARGV[5] ~= '1' then
+  return {-1, ''}
+end
+if epoch == '' or string.sub(epoch, 1, 1) == '?' then
+  epoch = ARGV[4]
+  redis.call('SET', KEYS[3], epoch)
 end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
-local fence = math.max((tonumber(redis.call('GET', KEYS[2])) or 0) + 1, now)
+fence = math.max((tonumber(fence) or 0) + 1, now)
 local text = string.format('%.0f', fence)
 redis.call('SET', KEYS[2], text)
 redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. text, 'PX', ARGV[2])
-return fence
+redis.call('SET', KEYS[4], ARGV[6])
+return {fence, epoch}
 `)
 
-// renewScript answers whether the lease is still ours. ARGV: value of the
-// lease, fencing number, TTL in ms. A lease that is gone although nobody led
-// after us is taken again: Redis was emptied, or slow.
+// renewScript answers 1 if the lease is still ours, else 0, and the epoch. ARGV:
+// value of the lease, fencing number, TTL in ms, the epoch that we know, that of a
+// store which has lost it and is to be written anew, and our schema. A lease that is gone
+// although nobody led after us is taken again: Redis was emptied, or slow.
 var renewScript = redis.NewScript(`
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] or (tonumber(redis.call('GET', KEYS[2])) or 0) > tonumber(ARGV[2]) then
-  return 0
+local held, fence, epoch = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3]))
+epoch = epoch or ''
+if held and held ~= ARGV[1] or (tonumber(fence) or 0) > tonumber(ARGV[2]) then
+  return {0, epoch}
+end
+if epoch ~= ARGV[4] and string.sub(epoch, 1, 1) ~= '?' then
+  epoch = ARGV[5]
+  redis.call('SET', KEYS[3], epoch)
+  redis.call('SET', KEYS[4], ARGV[6])
 end
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
-return 1
+return {1, epoch}
 `)
 
 // releaseScript gives the lease back if it is ours. ARGV: value of the lease.
@@ -73,7 +111,7 @@ var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
 end
-return 1
+return {1, ''}
 `)
 
 // Lead waits until this process may lead its site, runs led, and gives the
@@ -82,22 +120,28 @@ return 1
 // When the lease is lost, the context of led is cancelled with [ErrLeaseLost]
 // as its cause; once led has returned, Lead waits for the lease again. It does
 // the same when led returns [meeting.ErrFenced]. Any other outcome of led is
-// returned, and nil when ctx ends while waiting.
+// returned, and nil when ctx ends while waiting; [ErrNewerSchema] when a newer
+// version of usher has led the site.
 //
 // Commits carry the fencing number of the lease taken last, so those of a
 // leader that does not know yet that another leads are refused.
 //
+// rewrite writes all meetings at hand anew with their people and recordings,
+// until its ctx ends. It is called while led runs, whenever the store has lost
+// its state; [meeting.ErrUnavailable] means that the meetings are being loaded.
+// Endpoints, keys and links are written anew besides.
+//
 // holder names this process among those of the site. A lease that a process of
 // the same name has left behind is taken over without waiting when Lead is
 // called; from a namesake that is alive it is taken once, and not back.
-func (r *Redis) Lead(ctx context.Context, holder string, led func(ctx context.Context) error) error {
+func (r *Redis) Lead(ctx context.Context, holder string, led, rewrite func(ctx context.Context) error) error {
 	var t term
 	for {
-		var ok bool
-		if t, ok = r.waitForLease(ctx, holder, t.value); !ok {
-			return nil
+		var err error
+		if t, err = r.waitForLease(ctx, holder, t.value); err != nil || ctx.Err() != nil {
+			return err
 		}
-		err := r.leadFor(ctx, t, led)
+		err = r.leadFor(ctx, t, led, rewrite)
 		if !errors.Is(err, ErrLeaseLost) && !errors.Is(err, meeting.ErrFenced) {
 			return err
 		}
@@ -109,13 +153,15 @@ func (r *Redis) Lead(ctx context.Context, holder string, led func(ctx context.Co
 type term struct {
 	value string // of the lease
 	fence int64
+	epoch string    // of the store at its beginning
 	sent  time.Time // when the request that got the lease was sent
 }
 
-// waitForLease returns once the lease is ours; false when ctx has ended. The
+// waitForLease returns once the lease is ours, or ctx has ended. The
 // lease of the term before may be there still: a Redis that hung carries out
-// the renewals that nobody waited for.
-func (r *Redis) waitForLease(ctx context.Context, holder, before string) (term, bool) {
+// the renewals that nobody waited for. An empty store is begun anew once no
+// leader can be left that holds what was in it (epoch.go).
+func (r *Redis) waitForLease(ctx context.Context, holder, before string) (term, error) {
 	said := ""
 	say := func(msg string, args ...any) {
 		if said != msg {
@@ -123,37 +169,66 @@ func (r *Redis) waitForLease(ctx context.Context, holder, before string) (term, 
 			r.log.Info(msg, args...)
 		}
 	}
+	var missing time.Time // when the store was first seen to be empty
 	for ctx.Err() == nil {
 		sent := time.Now()
-		fence, err := r.lease(ctx, acquireScript, holder, r.times.ttl.Milliseconds(), before)
+		fresh := newEpoch()
+		begin := !missing.IsZero() && sent.Sub(missing) >= r.times.ttl
+		fence, epoch, err := r.lease(ctx, acquireScript, holder, r.times.ttl.Milliseconds(), before, fresh, begin, schema)
 		switch {
 		case err != nil:
 			say("cannot ask for the lease", "err", err)
+		case fence == newerSchema:
+			return term{}, fmt.Errorf("%w: it is of schema %s, and this program knows %d; run the newer version, or restore a backup from before it", ErrNewerSchema, epoch, schema)
+		case fence < 0:
+			say("the store is empty: waiting for a leader that may hold its state", "wait", r.times.ttl)
+			if missing.IsZero() {
+				missing = time.Now()
+			}
 		case fence == 0:
+			missing = time.Time{}
+			_ = r.check(epoch) // so that this process knows of it
 			say("another process leads, standing by")
 		default:
+			if was := r.epoch.Swap(&epoch); epoch == fresh && was != nil {
+				r.noteReset("nobody holds any more all that was in it")
+			}
 			r.fence.Store(fence)
 			r.log.Info("leading", "holder", holder, "fence", fence)
-			return term{value: fmt.Sprintf("%s %d", holder, fence), fence: fence, sent: sent}, true
+			return term{value: fmt.Sprintf("%s %d", holder, fence), fence: fence, epoch: epoch, sent: sent}, nil
 		}
 		sleep(ctx, r.times.poll)
 	}
-	return term{}, false
+	return term{}, nil
 }
 
 // leadFor runs led for as long as the lease is ours, and returns its error, or
 // why the lease was lost.
-func (r *Redis) leadFor(ctx context.Context, t term, led func(context.Context) error) error {
+func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.Context) error) error {
 	leading, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r.metrics.leader.Set(1)
 	defer r.metrics.leader.Set(0)
 
 	var renewing sync.WaitGroup
+	resets := make(chan string, 1) // epochs of a store that is to be written anew
+	renewing.Go(func() { r.keepMirror(leading, t, resets, rewrite) })
 	renewing.Go(func() {
+		known := t.epoch
 		cancel(keep(leading, r.times, t.sent, func(ctx context.Context) (bool, error) {
-			held, err := r.lease(ctx, renewScript, t.value, t.fence, r.times.ttl.Milliseconds())
-			return held == 1, err
+			held, epoch, err := r.lease(ctx, renewScript, t.value, t.fence, r.times.ttl.Milliseconds(),
+				known, rewritePrefix+newEpoch(), schema)
+			if err != nil || held == 0 {
+				return false, err
+			}
+			if !isWhole(epoch) {
+				known = strings.TrimPrefix(epoch, rewritePrefix) // from when it is
+				select {
+				case resets <- epoch:
+				default: // it still works on the one before; the next renewal asks again
+				}
+			}
+			return true, nil
 		}))
 	})
 	err := led(leading)
@@ -167,19 +242,21 @@ func (r *Redis) leadFor(ctx context.Context, t term, led func(context.Context) e
 	// runs out by itself.
 	releasing, done := context.WithTimeout(context.WithoutCancel(ctx), r.times.poll)
 	defer done()
-	if _, err := r.lease(releasing, releaseScript, t.value); err != nil {
+	if _, _, err := r.lease(releasing, releaseScript, t.value); err != nil {
 		r.log.Warn("cannot give the lease back", "err", err)
 	}
 	return err
 }
 
 // lease runs one of the scripts above.
-func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (answer int64, err error) {
+func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (answer int64, epoch string, err error) {
 	err = r.do(opLease, func() error {
-		answer, err = script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence()}, args...).Int64()
+		values, err := script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema()}, args...).Slice()
+		l := list{values: values}
+		answer, epoch = int64(l.number()), l.text()
 		return err
 	})
-	return answer, err
+	return answer, epoch, err
 }
 
 // keep renews a lease that was asked for at the given time. It returns nil when

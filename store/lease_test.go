@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -15,12 +17,19 @@ import (
 // for a machine that is busy, short enough to wait for.
 var quick = leaseTimes{
 	ttl: 8 * time.Second, renew: 200 * time.Millisecond, demote: 5 * time.Second, poll: 50 * time.Millisecond,
+	mirror: 100 * time.Millisecond,
 }
+
+// nothing is what a process writes anew that has no meetings.
+func nothing(context.Context) error { return nil }
 
 func (s *server) openQuick(site string) *Redis {
 	s.t.Helper()
 	r := s.openSite(site)
 	r.times = quick
+	if err := r.Begin(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
 	return r
 }
 
@@ -44,7 +53,7 @@ func lead(t *testing.T, r *Redis, holder string) *leader {
 			<-ctx.Done()
 			l.lost <- context.Cause(ctx)
 			return nil
-		})
+		}, nothing)
 	}()
 	t.Cleanup(cancel)
 	return l
@@ -140,7 +149,7 @@ func TestLeaseEmptiedServer(t *testing.T) {
 	srv.do("FLUSHALL")
 	b := srv.openQuick("one")
 	for deadline := time.Now().Add(patience); ; srv.do("FLUSHALL") {
-		got, err := b.lease(t.Context(), acquireScript, "b", 1000*patience.Milliseconds(), "")
+		got, _, err := b.lease(t.Context(), acquireScript, "b", 1000*patience.Milliseconds(), "", newEpoch(), true, schema)
 		if err != nil || time.Now().After(deadline) {
 			t.Fatal("cannot take the lease", err)
 		}
@@ -174,7 +183,7 @@ func TestLeadReturns(t *testing.T) {
 	srv := startServer(t)
 	r := srv.openQuick("one")
 	broken := errors.New("broken")
-	if err := r.Lead(t.Context(), "a", func(context.Context) error { return broken }); !errors.Is(err, broken) {
+	if err := r.Lead(t.Context(), "a", func(context.Context) error { return broken }, nothing); !errors.Is(err, broken) {
 		t.Errorf("Lead = %v, want %v", err, broken)
 	}
 	terms := 0
@@ -184,7 +193,7 @@ func TestLeadReturns(t *testing.T) {
 			return meeting.ErrFenced
 		}
 		return nil
-	})
+	}, nothing)
 	if err != nil || terms != 2 {
 		t.Errorf("Lead = %v after %d terms, want nil after a second one", err, terms)
 	}
@@ -237,5 +246,33 @@ func TestKeep(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestNewerSchema proves that a program does not lead, nor wait to lead, where a
+// newer one has led, whether or not that one is still there; and that a schema
+// that is lost with everything else is stored again.
+func TestNewerSchema(t *testing.T) {
+	srv := startServer(t)
+	r := srv.openQuick("one")
+	l := lead(t, r, "a")
+	wait(t, l.began)
+	if got := srv.raw.Get(t.Context(), r.keys.schema()).Val(); got != strconv.Itoa(schema) {
+		t.Errorf("schema = %q, want %d", got, schema)
+	}
+	srv.do("FLUSHALL")
+	until(t, "the schema is stored again", func() bool {
+		return srv.raw.Get(t.Context(), r.keys.schema()).Val() == strconv.Itoa(schema)
+	})
+	srv.do("SET", r.keys.schema(), schema+1)
+	for _, while := range []string{"the newer one leads", "nobody leads"} {
+		never := func(context.Context) error { t.Error("led"); return nil }
+		err := srv.openQuick("one").Lead(t.Context(), "b", never, nothing)
+		if want := fmt.Sprintf("schema %d, and this program knows %d", schema+1, schema); !errors.Is(err, ErrNewerSchema) || !strings.Contains(err.Error(), want) {
+			t.Errorf("Lead while %s = %v, want ErrNewerSchema that says %q", while, err, want)
+		}
+		if while == "the newer one leads" {
+			l.stop(t)
+		}
 	}
 }

@@ -16,8 +16,9 @@ import (
 const linkField = "link:"
 
 // putLinkScript answers 1, 0 when there is no such meeting, or -1 when it has
-// as many links as it may. ARGV: field, link, how many fields are the most.
-var putLinkScript = redis.NewScript(`
+// as many links as it may. KEYS: meeting, meetings whose links have changed.
+// ARGV: field, link, how many fields are the most, meeting.
+var putLinkScript = guarded(`
 if redis.call('EXISTS', KEYS[1]) == 0 then
   return 0
 end
@@ -25,6 +26,7 @@ if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 and redis.call('HLEN', KEYS[1]) 
   return -1
 end
 redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])
+redis.call('SADD', KEYS[2], ARGV[4])
 return 1
 `)
 
@@ -37,12 +39,15 @@ const meetingFields = 4
 func (r *Redis) PutLink(ctx context.Context, meetingID, hash string, link []byte, most int) (bool, error) {
 	var answer int
 	err := r.do(opLinks, func() (err error) {
-		answer, err = putLinkScript.Run(ctx, r.rdb, []string{r.keys.meeting(meetingID)},
-			linkField+hash, link, most+meetingFields).Int()
+		answer, err = r.runGuarded(ctx, putLinkScript, []string{r.keys.meeting(meetingID), r.keys.linksChanged()},
+			linkField+hash, link, most+meetingFields, meetingID).Int()
 		return err
 	})
-	if err == nil && answer == 0 {
+	switch {
+	case err == nil && answer == 0:
 		err = meeting.ErrNotFound
+	case err == nil && answer == 1:
+		r.mirror.put(meetingID, map[string]string{linkField + hash: string(link)})
 	}
 	return answer == 1, err
 }
@@ -54,7 +59,7 @@ func (r *Redis) Link(ctx context.Context, meetingID, hash string) (link []byte, 
 		return err
 	})
 	if errors.Is(err, redis.Nil) {
-		err = meeting.ErrNotFound
+		err = r.notFound(ctx)
 	}
 	return link, err
 }
@@ -65,12 +70,15 @@ func (r *Redis) Links(ctx context.Context, meetingID string) (map[string][]byte,
 	all := map[string][]byte{}
 	err := r.do(opLinks, func() error {
 		fields, err := r.rdb.HGetAll(ctx, r.keys.meeting(meetingID)).Result()
+		if err != nil {
+			return err
+		}
 		for field, link := range fields {
 			if hash, ok := strings.CutPrefix(field, linkField); ok {
 				all[hash] = []byte(link)
 			}
 		}
-		return err
+		return r.checkNow(ctx)
 	})
 	return all, err
 }

@@ -260,7 +260,7 @@ func (s *Memory) Events(_ context.Context, after string, limit int) ([]meeting.L
 func (s *Memory) Ping(context.Context) error { return nil }
 
 // Lead runs led at once and returns its error.
-func (s *Memory) Lead(ctx context.Context, _ string, led func(ctx context.Context) error) error {
+func (s *Memory) Lead(ctx context.Context, _ string, led, _ func(ctx context.Context) error) error {
 	return led(ctx)
 }
 

@@ -23,6 +23,7 @@ const (
 	opKeys       = "apikeys"
 	opLinks      = "links"
 	opRecordings = "recordings"
+	opEpoch      = "epoch" // and what is held to write the store anew
 )
 
 // Reasons for an error.
@@ -41,6 +42,7 @@ type metrics struct {
 	seconds map[string]prometheus.Observer // by operation
 	errors  map[string]prometheus.Counter  // by reason
 	leader  prometheus.Gauge
+	resets  prometheus.Counter
 }
 
 // newMetrics registers the metrics; reg may be nil.
@@ -62,8 +64,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Name: "usher_leader",
 			Help: "1 while this process leads its site, else 0.",
 		}),
+		resets: f.NewCounter(prometheus.CounterOpts{
+			Name: "usher_store_resets_total",
+			Help: "Times that the store was found emptied; what usher held was written anew.",
+		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opExchange, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opExchange, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings, opEpoch} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther, reasonUnreadable} {

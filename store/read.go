@@ -48,7 +48,7 @@ func (r *Redis) Load(ctx context.Context, id string) (meeting.Meeting, error) {
 	case err != nil:
 		return meeting.Meeting{}, err
 	case len(found) == 0:
-		return meeting.Meeting{}, meeting.ErrNotFound
+		return meeting.Meeting{}, r.notFound(ctx)
 	}
 	return found[0], nil
 }
@@ -63,6 +63,9 @@ func (r *Redis) Load(ctx context.Context, id string) (meeting.Meeting, error) {
 func (r *Redis) List(ctx context.Context, f meeting.Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
 	err = r.do(opList, func() error {
 		ids, more, err := r.chosen(ctx, f, cursor, pageSize(limit))
+		if err == nil {
+			err = r.checkNow(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -227,6 +230,9 @@ func (r *Redis) decodePeople(stored map[string]string) []meeting.Participant {
 func (r *Redis) Sessions(ctx context.Context, meetingID, cursor string, limit int) (page []meeting.Session, next string, err error) {
 	err = r.do(opSessions, func() error {
 		ids, more, err := r.pageByEnd(ctx, r.keys.sessions(meetingID), cursor, pageSize(limit))
+		if err == nil && len(ids) == 0 {
+			err = r.checkNow(ctx)
+		}
 		if err != nil {
 			return err
 		}
@@ -256,7 +262,7 @@ func (r *Redis) Session(ctx context.Context, id string) (s meeting.Session, err 
 		return err
 	})
 	if errors.Is(err, redis.Nil) {
-		err = meeting.ErrNotFound
+		err = r.notFound(ctx)
 	}
 	return s, err
 }
@@ -270,7 +276,10 @@ func (r *Redis) Participants(ctx context.Context, sessionID string) (people []me
 			return err
 		}
 		people = r.decodePeople(stored)
-		return nil
+		if len(stored) == 0 {
+			err = r.checkNow(ctx)
+		}
+		return err
 	})
 	return people, err
 }
@@ -290,6 +299,9 @@ func (r *Redis) Events(ctx context.Context, after string, limit int) ([]meeting.
 	err := r.do(opEvents, func() error {
 		found, err := r.rdb.XRangeN(ctx, r.keys.events(), start, "+", int64(pageSize(limit))).Result()
 		entries = logEntries(found)
+		if err == nil && len(entries) == 0 {
+			err = r.checkNow(ctx)
+		}
 		return err
 	})
 	return entries, err

@@ -18,7 +18,7 @@ func (r *Redis) Recording(ctx context.Context, id string) (rec meeting.Recording
 		return err
 	})
 	if errors.Is(err, redis.Nil) {
-		err = meeting.ErrNotFound
+		err = r.notFound(ctx)
 	}
 	return rec, err
 }
@@ -34,7 +34,7 @@ func (r *Redis) RecordingOf(ctx context.Context, jibriSession string) (rec meeti
 		return err
 	})
 	if errors.Is(err, redis.Nil) {
-		err = meeting.ErrNotFound
+		err = r.notFound(ctx)
 	}
 	return rec, err
 }
@@ -57,6 +57,9 @@ func (r *Redis) Recordings(ctx context.Context, f meeting.RecordingFilter, curso
 	}
 	err = r.do(opRecordings, func() error {
 		ids, more, err := r.pageByEnd(ctx, key, cursor, pageSize(limit))
+		if err == nil {
+			err = r.checkNow(ctx)
+		}
 		if err != nil {
 			return err
 		}

@@ -59,6 +59,9 @@ type Redis struct {
 	metrics *metrics
 	log     *slog.Logger
 
+	epoch      atomic.Pointer[string] // the last that was whole; nil: this process has seen none
+	mirror     mirror                 // while leading
+	reset      atomic.Pointer[string] // how the store was last found to have lost its state; nil: never
 	unreadable unreadable
 }
 

@@ -34,7 +34,7 @@ type contract interface {
 	RemoveAPIKey(ctx context.Context, slot string, key []byte) error
 	Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error
 	Ping(ctx context.Context) error
-	Lead(ctx context.Context, holder string, led func(ctx context.Context) error) error
+	Lead(ctx context.Context, holder string, led, rewrite func(ctx context.Context) error) error
 	Close() error
 }
 

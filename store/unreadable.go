@@ -63,16 +63,3 @@ func (r *Redis) leaveOut(kind, id string, err error) {
 		r.log.Error("leaving out what cannot be read", "kind", kind, "id", id, "err", err)
 	}
 }
-
-// Findings says what an operator should know although the store works; nothing
-// when all is well.
-func (r *Redis) Findings() []string {
-	var all []string
-	if text := r.unreadable.finding(); text != "" {
-		all = append(all, text)
-	}
-	return all
-}
-
-// Findings returns nothing.
-func (s *Memory) Findings() []string { return nil }

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"usher/internal/localsite"
 	"usher/internal/stack"
 )
 
@@ -61,6 +62,9 @@ func startUsher(ctx context.Context, program, dir, redisURL string, env []string
 		"--component-secret=" + stack.ComponentSecret, "--log-level=warn",
 		"--api-rate=0", // it is the API that is measured
 	}, flags...)
+	if err := localsite.BeginStore(ctx, redisURL); err != nil {
+		return nil, err
+	}
 	return u, u.start(ctx)
 }
 

@@ -182,6 +182,7 @@ func (l *appLoad) work(site *localSite) {
 func newBareScene(t *testing.T, flags ...string) *scene {
 	t.Helper()
 	s := &scene{t: t, redis: stacktest.Redis(t), log: &logText{}, localSite: &localSite{}}
+	must(t, beginStore(t.Context(), s.redis.URL))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", s.log)

@@ -44,6 +44,7 @@ func newSite(t *testing.T, extra ...string) *scene {
 	t.Helper()
 	t.Parallel() // nothing is shared, and most tests wait for a timeout
 	s := &scene{t: t, redis: stacktest.Redis(t), log: &logText{}}
+	must(t, beginStore(t.Context(), s.redis.URL))
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("log:\n%s", s.log)

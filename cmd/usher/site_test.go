@@ -81,3 +81,7 @@ func (s *localSite) call(ctx context.Context, method, path string, in, out any) 
 func (s *localSite) stop() error { return s.site.Stop() }
 
 func localConfig(args []string) (config.Config, error) { return localsite.ReadFlags(args) }
+
+func beginStore(ctx context.Context, redisURL string) error {
+	return localsite.BeginStore(ctx, redisURL)
+}

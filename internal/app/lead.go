@@ -46,6 +46,13 @@ func newLeader(cfg config.Config, store meeting.Store, book *webhook.Book, deliv
 // lead runs terms until ctx ends, another process takes over
 // ([meeting.ErrFenced]) or an error that only a person can mend.
 func (l *leader) lead(ctx context.Context) error {
+	// What is committed before the endpoints are known would miss them.
+	if err := l.book.Load(ctx); err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
 	err := l.runTerm(ctx)
 	if errors.Is(err, component.ErrConflict) {
 		l.log.Error("another process connects as this component, standing back", "err", err, "wait", conflictPause)
@@ -56,6 +63,15 @@ func (l *leader) lead(ctx context.Context) error {
 		return meeting.ErrFenced
 	}
 	return err
+}
+
+// rewrite writes all meetings anew after the store was emptied. Deliveries that
+// this process holds belong before them: events keep their order.
+func (l *leader) rewrite(ctx context.Context) error {
+	if t := l.term.Load(); t != nil {
+		return t.tracker.Rewrite(ctx)
+	}
+	return meeting.ErrUnavailable
 }
 
 func (l *leader) runTerm(ctx context.Context) error {

@@ -26,6 +26,7 @@ var noticeTypes = []meeting.NoticeType{
 	meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
 	meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
 	meeting.RecordingWasAborted, meeting.RecordingWasDeleted,
+	meeting.StoreWasReset,
 }
 
 func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {

@@ -37,7 +37,7 @@ type backend interface {
 	webhook.Store
 	Ping(ctx context.Context) error
 	Findings() []string
-	Lead(ctx context.Context, holder string, led func(context.Context) error) error
+	Lead(ctx context.Context, holder string, led, rewrite func(context.Context) error) error
 	Close() error
 }
 
@@ -104,14 +104,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		if err != nil {
 			return err
 		}
-		// What is committed before the endpoints are known would miss them.
-		if err := book.Load(ctx); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
-			return err
-		}
-		return st.Lead(ctx, host+":"+cfg.Listen, l.lead)
+		return st.Lead(ctx, host+":"+cfg.Listen, l.lead, l.rewrite)
 	})
 	serving.run(feed.Run)
 	for i, ln := range listeners {
@@ -206,6 +199,11 @@ func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg pro
 	if err != nil {
 		stopChild()
 		return nil, "", nil, nil, err
+	}
+	if child != nil {
+		if err := rdb.Begin(ctx); err != nil { // it then takes longer to lead
+			log.Warn("cannot begin the store of our own redis-server", "err", err)
+		}
 	}
 	return rdb, redisURL, child, func() {
 		if err := rdb.Close(); err != nil {

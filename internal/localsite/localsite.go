@@ -24,6 +24,7 @@ import (
 	"usher/internal/app"
 	"usher/internal/jitsisim"
 	"usher/internal/stack"
+	"usher/store"
 	"usher/token"
 )
 
@@ -278,6 +279,16 @@ func (s *Site) WriteEnv(path string) error {
 		fmt.Fprintf(&b, "%s='%s'\n", v[0], v[1])
 	}
 	return os.WriteFile(path, []byte(b.String()), 0o600)
+}
+
+// BeginStore makes an empty Redis that was started just now ready for its first
+// usher, which else waits for another that might hold what is lost.
+func BeginStore(ctx context.Context, redisURL string) error {
+	rdb, err := store.NewRedis(store.Config{URL: redisURL, Site: "main"})
+	if err != nil {
+		return err
+	}
+	return errors.Join(rdb.Begin(ctx), rdb.Close())
 }
 
 // ReadFlags reads flags of `usher serve`, and nothing of the environment.
