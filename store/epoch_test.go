@@ -156,7 +156,6 @@ func TestAnEmptiedStoreIsWrittenAnewByWhoLeads(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	wantBelongings := belongingsOf(t, r, ids)
 	until(t, "the leader knows what the other has changed", func() bool {
 		r.mirror.mu.Lock()
 		defer r.mirror.mu.Unlock()
@@ -172,7 +171,7 @@ func TestAnEmptiedStoreIsWrittenAnewByWhoLeads(t *testing.T) {
 		must(r.AddAPIKey(ctx, late, []byte(late)))(t)
 		must(r.PutLink(ctx, ids[6], late, []byte(late), 9))(t)
 		want := map[string]meeting.Meeting{}
-		wantBelongings = belongingsOf(t, r, ids)
+		wantBelongings := belongingsOf(t, r, ids)
 		tracker.Each(func(m meeting.Meeting) { want[m.ID] = m })
 		srv.do("FLUSHALL")
 		epoch = whole(t, srv, r, epoch)

@@ -95,7 +95,7 @@ func TestCheckUsher(t *testing.T) {
 		"another's 401":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(401) }, []string{"url: ", "is not usher"}},
 		"another's 404":    {http.NotFound, []string{"url: ", "is not usher"}},
 		"a proxy's 502":    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(502) }, []string{"url: ", "is not usher"}},
-		"a redirect":       {http.RedirectHandler("https://elsewhere.test", 302).ServeHTTP, []string{"url: ", "https://elsewhere.test"}},
+		"a redirect":       {http.RedirectHandler("https://elsewhere.test", http.StatusFound).ServeHTTP, []string{"url: ", "https://elsewhere.test"}},
 		"usher of before":  {func(w http.ResponseWriter, _ *http.Request) { fail(w, 422, "invalid") }, []string{"url: ", "too old"}},
 		"usher, no Redis":  {func(w http.ResponseWriter, _ *http.Request) { fail(w, 503, "unavailable") }, []string{"cannot say now"}},
 		"a clock":          {func(w http.ResponseWriter, _ *http.Request) { fail(w, 401, "recorder_clock") }, []string{"clocks"}},

@@ -34,7 +34,7 @@ type site struct {
 	t          *testing.T
 	cfg        Settings
 	spool      *Spool
-	log        strings.Builder
+	log        logText
 	logger     *slog.Logger
 	recordings string
 	target     string
@@ -236,4 +236,22 @@ func must(t *testing.T, err error) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// logText is a log that a test may read while it is written.
+type logText struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logText) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logText) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }

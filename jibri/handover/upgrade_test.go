@@ -100,7 +100,7 @@ func TestWorkerOfBefore(t *testing.T) {
 			w := s.worker()
 			w.shelf = func(Settings, *meeting.Destination) (shelf, error) {
 				if _, err := s.spool.lock("lock", syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
-					return nil, fmt.Errorf("a worker of before gets the spool: %v", err)
+					return nil, fmt.Errorf("a worker of before gets the spool: %w", err)
 				}
 				return shared{}, nil
 			}
