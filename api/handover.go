@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/token"
 )
 
@@ -41,13 +43,15 @@ var (
 // recording: POST /internal/jibri/recordings, signed with the recorder's own
 // secret ([token.SignCallback]). Calls may be repeated.
 type handovers struct {
-	commands Commands
-	reads    RecordingReads
-	secrets  map[string]string // by recorder
-	nobody   string            // stands for the secret of a recorder that there is not
-	seals    seals
-	count    *prometheus.CounterVec
-	log      *slog.Logger
+	svc     *service.Service
+	secrets map[string]string // by recorder
+	nobody  string            // stands for the secret of a recorder that there is not
+	count   *prometheus.CounterVec
+	log     *slog.Logger
+}
+
+func newHandovers(cfg Config) *handovers {
+	return &handovers{cfg.Service, cfg.RecorderKeys, rand.Text(), newHandoverCount(cfg.Metrics), cfg.Log}
 }
 
 func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
@@ -67,39 +71,33 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 	return count
 }
 
-func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandOver))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusRequestEntityTooLarge, ""))
-		return
+		return h.refuse("none", "invalid", NewProblem(http.StatusRequestEntityTooLarge, ""))
 	} else if err != nil {
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusBadRequest, "the body does not arrive"))
-		return
+		return h.refuse("none", "invalid", NewProblem(http.StatusBadRequest, "the body does not arrive"))
 	}
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
 	secret := cmp.Or(h.secrets[recorder], h.nobody)
 	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
 	if err != nil {
-		h.refuse(w, r, "none", "unsigned", newProblem(http.StatusUnauthorized, err.Error()))
-		return
+		return h.refuse("none", "unsigned", NewProblem(http.StatusUnauthorized, err.Error()))
 	}
 	var said meeting.HandOver
 	if err := json.Unmarshal(body, &said); err != nil {
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over"))
-		return
+		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over"))
 	}
 	phase := string(said.Phase)
 	switch said.Phase {
 	case meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost:
 	default:
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusUnprocessableEntity, "there is no such phase"))
-		return
+		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "there is no such phase"))
 	}
 	if problem := wrongHandOver(said); problem != "" {
-		h.refuse(w, r, phase, "invalid", newProblem(http.StatusUnprocessableEntity, problem))
-		return
+		return h.refuse(phase, "invalid", NewProblem(http.StatusUnprocessableEntity, problem))
 	}
 	rec, result, err := h.find(r.Context(), said)
 	if err == nil && !rec.Deleted.IsZero() {
@@ -108,35 +106,33 @@ func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, f := range said.Files {
 			h.log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
 		}
-		p := newProblem(http.StatusGone, "an app deleted the recording")
+		p := NewProblem(http.StatusGone, "an app deleted the recording")
 		p.Code = "deleted"
-		h.refuse(w, r, phase, "deleted", p)
-		return
+		return h.refuse(phase, "deleted", p)
 	}
 	if err == nil {
 		err = h.tell(r.Context(), recorder, said, rec)
 	}
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
-		h.refuse(w, r, phase, "unknown", newProblem(http.StatusNotFound, "usher knows of no such recording"))
-		return
+		return h.refuse(phase, "unknown", NewProblem(http.StatusNotFound, "usher knows of no such recording"))
 	case err != nil:
 		h.log.Warn("a recorder's call has to wait", "request_id", requestID(r.Context()), "err", err)
-		h.refuse(w, r, phase, "unavailable", newProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
-		return
+		return h.refuse(phase, "unavailable", NewProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
 	}
 	h.count.WithLabelValues(phase, result).Inc()
 	h.log.Info("recorder's call", "phase", phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
 	if said.Phase != meeting.HandOverClosed {
 		w.WriteHeader(http.StatusNoContent)
-		return
+		return nil
 	}
-	answer(w, http.StatusOK, h.answer(rec))
+	writeJSON(w, http.StatusOK, h.answer(rec))
+	return nil
 }
 
-func (h *handovers) refuse(w http.ResponseWriter, r *http.Request, phase, result string, p *Problem) {
+func (h *handovers) refuse(phase, result string, p *Problem) error {
 	h.count.WithLabelValues(phase, result).Inc()
-	writeProblem(w, r, p)
+	return p
 }
 
 // answer says what the files are to be named after.
@@ -147,7 +143,7 @@ func (h *handovers) answer(rec meeting.Recording) meeting.HandOverAnswer {
 	}
 	a := meeting.HandOverAnswer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
 	var err error
-	if a.Destination, err = h.seals.openDestination(rec.Destination); err != nil {
+	if a.Destination, err = h.svc.Destination(rec.Destination); err != nil {
 		h.log.Error("the file goes to the site's own storage, because the app's cannot be read", "recording_id", rec.ID, "err", err)
 	}
 	return a
@@ -157,7 +153,7 @@ func (h *handovers) answer(rec meeting.Recording) meeting.HandOverAnswer {
 // session is sure; metadata.json is not, and counts only where nothing else is
 // known and nothing contradicts it.
 func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meeting.Recording, result string, err error) {
-	rec, err = h.reads.RecordingOf(ctx, said.JibriSession)
+	rec, err = h.svc.RecordingOf(ctx, said.JibriSession)
 	switch {
 	case err == nil && said.RecordingID != "" && said.RecordingID != rec.ID:
 		h.log.Warn("metadata.json names another recording than the focus did",
@@ -168,7 +164,7 @@ func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meetin
 	case said.RecordingID == "":
 		return meeting.Recording{}, "", meeting.ErrNotFound
 	}
-	rec, err = h.reads.Recording(ctx, said.RecordingID)
+	rec, err = h.svc.Store.Recording(ctx, said.RecordingID)
 	if err == nil && (rec.MeetingID != said.MeetingID || rec.JibriSession != "") {
 		err = meeting.ErrNotFound
 	}
@@ -190,7 +186,7 @@ func (h *handovers) tell(ctx context.Context, recorder string, said meeting.Hand
 		h.log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
 		fact = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
 	}
-	_, err := h.commands.Do(ctx, rec.MeetingID, fact)
+	_, err := h.svc.Do(ctx, rec.MeetingID, fact)
 	return err
 }
 

@@ -81,8 +81,8 @@ func TestHandOverWhileUsherIsAway(t *testing.T) {
 	s.call(closed).problem(http.StatusServiceUnavailable)
 	s.store.fail(nil)
 	// A process that does not lead has a tracker that does not run.
-	s.serve(func(c *Config) {
-		c.Commands = meeting.NewTracker(s.site.store, noRooms{}, meeting.Options{})
+	s.serve(func(c *testConfig) {
+		c.Leader = leader{meeting.NewTracker(s.site.store, noRooms{}, meeting.Options{}), s.site}
 		c.RecorderKeys, c.Recorders = map[string]string{"j1": recorderSecret}, s.recorders
 	})
 	s.call(closed).problem(http.StatusServiceUnavailable)
