@@ -15,13 +15,15 @@ import (
 // mayImport says which packages of ours a package may import; docs/architecture.md
 // has the reason. What is not listed here may import none of them.
 var mayImport = map[string][]string{
-	"usher/muc":            {"usher/meeting", "usher/token", "usher/config"},
-	"usher/jibri":          {"usher/meeting", "usher/token", "usher/config", "usher/component/brewery"},
-	"usher/jibri/archive":  {"usher/meeting", "usher/token", "usher/config"},
-	"usher/jibri/handover": {"usher/meeting", "usher/token", "usher/config", "usher/jibri/archive"},
-	"usher/store":          {"usher/meeting", "usher/token", "usher/config"},
-	"usher/webhook":        {"usher/meeting", "usher/token", "usher/config"},
-	"usher/api":            {"usher/meeting", "usher/token", "usher/config"},
+	"usher/meeting/service": {"usher/meeting", "usher/token"},
+	"usher/muc":             {"usher/meeting", "usher/token", "usher/config", "usher/component"},
+	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery"},
+	"usher/jibri/archive":   {"usher/meeting", "usher/token", "usher/config"},
+	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/jibri/archive"},
+	"usher/store":           {"usher/meeting", "usher/token", "usher/config"},
+	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config"},
+	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook"},
+	"usher/api/whereby":     {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/api"},
 }
 
 // anything holds what wires the others together.

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/token"
 )
 
@@ -46,7 +47,7 @@ func TestTokensLiveAsLongAsTheirMeeting(t *testing.T) {
 		} {
 			id := s.create(tt.meeting)["id"].(string)
 			m, _ := s.store.Load(t.Context(), id)
-			var ticket Ticket
+			var ticket service.Ticket
 			s.do("POST", "/v1/meetings/"+id+"/tokens", tt.body).into(http.StatusCreated, &ticket)
 			made := map[string]string{
 				"POST tokens": ticket.Token,
@@ -74,12 +75,14 @@ func TestReloadAfterAnHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		id := s.create(`{"room":"standup"}`)["id"].(string)
-		var visit struct{ RoomName, RoomURL, HostRoomURL string }
-		s.do("POST", "/whereby/v1/meetings", `{"endDate":"2000-01-01T08:00:00.000Z","fields":["hostRoomUrl"]}`).into(http.StatusCreated, &visit)
-		held := map[string]string{
-			s.tokenOf(s.link("/v1/meetings/"+id, `{}`).URL): "standup",
-			s.tokenOf(visit.RoomURL):                        visit.RoomName[1:],
-			s.tokenOf(visit.HostRoomURL):                    visit.RoomName[1:],
+		held := map[string]string{s.tokenOf(s.link("/v1/meetings/"+id, `{}`).URL): "standup"}
+		visit := s.create(`{"room":"visit","end_at":"2000-01-01T09:00:00Z"}`)["id"].(string)
+		for _, host := range []bool{false, true} {
+			code, err := s.svc.OwnLink(t.Context(), visit, host)
+			if err != nil {
+				t.Fatal(err)
+			}
+			held[s.tokenOf(s.svc.JoinURL(code))] = "visit"
 		}
 		for _, after := range []time.Duration{time.Hour, 7 * time.Hour} {
 			time.Sleep(after)
@@ -99,9 +102,9 @@ func TestLinksOfBefore(t *testing.T) {
 		s := newSite(t)
 		id := s.create(`{"room":"standup"}`)["id"].(string)
 		for stored, want := range map[time.Duration]time.Duration{10 * time.Minute: 24 * time.Hour, time.Hour: time.Hour} {
-			code := newCode(id)
+			code := service.CodeOf(id, token.Code())
 			kept := fmt.Sprintf(`{"id":"lnk_1","user":{},"host":true,"ttl":%d,"query":false,"created_at":"1999-12-31T00:00:00Z"}`, stored)
-			if _, err := s.store.PutLink(t.Context(), id, token.Hash(code), []byte(kept), MaxLinks); err != nil {
+			if _, err := s.store.PutLink(t.Context(), id, token.Hash(code), []byte(kept), service.MaxLinks); err != nil {
 				t.Fatal(err)
 			}
 			claims, err := newIssuer(t).Verify(time.Now(), s.tokenOf("/j/"+code), "standup")
@@ -112,10 +115,10 @@ func TestLinksOfBefore(t *testing.T) {
 	})
 }
 
-// awayCommands are those of a process that does not lead.
-type awayCommands struct{ Commands }
+// awayLeader is that of a process that does not lead.
+type awayLeader struct{ service.Leader }
 
-func (awayCommands) Do(context.Context, string, meeting.Fact) (meeting.Meeting, error) {
+func (awayLeader) Do(context.Context, string, meeting.Fact) (meeting.Meeting, error) {
 	return meeting.Meeting{}, meeting.ErrUnavailable
 }
 
@@ -160,10 +163,10 @@ func TestRemovedUser(t *testing.T) {
 	out(meeting.Kick{Nick: "ada", Reason: "enough"}, meeting.Kick{Nick: "ada2", Reason: "enough"})
 
 	// Ways in for others change nothing; a new one for her lets her in again.
-	s.do("POST", path+"/tokens", `{"user":{"id":"u2"}}`).into(http.StatusCreated, &Ticket{})
+	s.do("POST", path+"/tokens", `{"user":{"id":"u2"}}`).into(http.StatusCreated, &service.Ticket{})
 	s.do("POST", path+"/tokens", `{"user":{"id":"u1"},"role":"king"}`).problem(http.StatusUnprocessableEntity)
 	s.click(mine.URL).page(http.StatusForbidden)
-	s.do("POST", path+"/tokens", `{"user":{"id":"u1"}}`).into(http.StatusCreated, &Ticket{})
+	s.do("POST", path+"/tokens", `{"user":{"id":"u1"}}`).into(http.StatusCreated, &service.Ticket{})
 	out()
 	s.tokenOf(mine.URL)
 	kick()
@@ -172,7 +175,7 @@ func TestRemovedUser(t *testing.T) {
 	out()
 
 	// It is not done while it cannot be remembered.
-	s.serve(func(c *Config) { c.Commands = awayCommands{s.tracker} })
+	s.serve(func(c *testConfig) { c.Leader = awayLeader{leader{s.tracker, s}} })
 	s.kicked = nil
 	s.do("DELETE", path+"/participants/"+list.Data[0].ID, "").problemCode(http.StatusServiceUnavailable, "unavailable")
 	if len(s.kicked) > 0 {

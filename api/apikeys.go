@@ -9,23 +9,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"usher/meeting"
 )
-
-// APIKey is an API key as admins see it.
-type APIKey struct {
-	ID        string       `json:"id"`
-	Name      string       `json:"name" doc:"Of the app that uses it"`
-	Scopes    []Scope      `json:"scopes" nullable:"false" enum:"meetings:read,meetings:write,participants:write,recordings:write,webhooks:write,events:read,admin"`
-	CreatedAt meeting.Time `json:"created_at"`
-	Key       string       `json:"key,omitempty" doc:"The key itself, shown this once"`
-}
-
-func (k storedKey) info() APIKey {
-	return APIKey{ID: k.ID, Name: k.Name, Scopes: k.Scopes, CreatedAt: meeting.Time{Time: k.Created}}
-}
 
 // newAPIKey is the body that makes a key.
 type newAPIKey struct {
@@ -34,64 +19,51 @@ type newAPIKey struct {
 	Scopes []Scope  `json:"scopes" minItems:"1" maxItems:"7" uniqueItems:"true" nullable:"false" enum:"meetings:read,meetings:write,participants:write,recordings:write,webhooks:write,events:read,admin"`
 }
 
-// oneAPIKey is an output of huma's.
-type oneAPIKey struct{ Body APIKey }
-
-func (v *v1) registerAPIKeys(a huma.API) {
-	create := operation(ScopeAdmin, "create-api-key", http.MethodPost, "/v1/api-keys",
-		"Make an API key for an app", http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge)
-	create.DefaultStatus = http.StatusCreated
-	huma.Register(a, create, v.createAPIKey)
-	huma.Register(a, operation(ScopeAdmin, "list-api-keys", http.MethodGet, "/v1/api-keys",
+func (v *v1) registerAPIKeys() {
+	show(v, operation(ScopeAdmin, http.StatusCreated, "create-api-key", "POST /v1/api-keys",
+		"Make an API key for an app", http.StatusConflict), v.createAPIKey)
+	show(v, operation(ScopeAdmin, http.StatusOK, "list-api-keys", "GET /v1/api-keys",
 		"List the API keys, without those of the configuration"), v.listAPIKeys)
-	revoke := operation(ScopeAdmin, "revoke-api-key", http.MethodDelete, "/v1/api-keys/{id}",
-		"Revoke an API key: it opens nothing any more, on other instances after some seconds", http.StatusNotFound)
-	revoke.DefaultStatus = http.StatusNoContent
-	huma.Register(a, revoke, v.revokeAPIKey)
+	done(v, operation(ScopeAdmin, http.StatusNoContent, "revoke-api-key", "DELETE /v1/api-keys/{id}",
+		"Revoke an API key: it opens nothing any more, on other instances after some seconds"), v.revokeAPIKey)
 }
 
-func (v *v1) createAPIKey(ctx context.Context, in *struct{ Body newAPIKey }) (*oneAPIKey, error) {
+func (v *v1) createAPIKey(ctx context.Context, in *body[newAPIKey]) (APIKey, error) {
 	key, text := newKey(in.Body.Name, in.Body.Scopes, time.Now())
 	defer v.keys.forget()
 	for n := range keysPerApp {
 		added, err := v.keys.store.AddAPIKey(ctx, fmt.Sprint(key.Name, "/", n+1), key.raw)
 		if err != nil {
-			return nil, v.fail(ctx, err)
+			return APIKey{}, err
 		}
 		if added {
-			v.log.Info("API key made", "key_id", key.ID, "name", key.Name, "scopes", key.Scopes, "by", exchangeOf(ctx).caller.id)
-			made := key.info()
-			made.Key = text
-			return &oneAPIKey{made}, nil
+			v.log.Info("API key made", "key_id", key.ID, "name", key.Name, "scopes", key.Scopes, "by", infoOf(ctx).caller.id)
+			key.Key = text
+			return key.APIKey, nil
 		}
 	}
-	p := newProblem(http.StatusConflict, "this app has two keys already: revoke one")
-	p.Code = "two_keys"
-	return nil, p
+	return APIKey{}, NewProblem(http.StatusConflict, "this app has two keys already: revoke one").coded("two_keys")
 }
 
-func (v *v1) listAPIKeys(ctx context.Context, _ *struct{}) (*page[APIKey], error) {
+func (v *v1) listAPIKeys(ctx context.Context, _ *struct{}) (Page[APIKey], error) {
 	keys, err := v.keys.load(ctx)
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
 	list := slices.SortedFunc(maps.Values(keys), func(a, b storedKey) int { return cmp.Compare(b.ID, a.ID) })
-	return newPage(list, "", storedKey.info), nil
+	return pageOf(list, "", err, func(k storedKey) APIKey { return k.APIKey })
 }
 
-func (v *v1) revokeAPIKey(ctx context.Context, in *ByID) (*struct{}, error) {
+func (v *v1) revokeAPIKey(ctx context.Context, in *ByID) error {
 	keys, err := v.keys.load(ctx)
 	if err != nil {
-		return nil, v.fail(ctx, err)
+		return err
 	}
 	key, known := keys[in.ID]
 	if !known {
-		return nil, v.fail(ctx, meeting.ErrNotFound)
+		return meeting.ErrNotFound
 	}
 	defer v.keys.forget()
 	if err := v.keys.store.RemoveAPIKey(ctx, key.slot, key.raw); err != nil {
-		return nil, v.fail(ctx, err)
+		return err
 	}
-	v.log.Info("API key revoked", "key_id", key.ID, "name", key.Name, "by", exchangeOf(ctx).caller.id)
-	return nil, nil
+	v.log.Info("API key revoked", "key_id", key.ID, "name", key.Name, "by", infoOf(ctx).caller.id)
+	return nil
 }

@@ -78,7 +78,7 @@ func TestRevokedKeyOnAnotherInstance(t *testing.T) {
 		s := newSite(t)
 		key := s.makeKey("app", `"meetings:read"`)
 		here := s.handler
-		s.serve(func(*Config) {}) // the other one, on the same store
+		s.serve(func(*testConfig) {}) // the other one, on the same store
 		s.as(key.Key, "GET", "/v1/meetings", "").into(http.StatusOK, &anyMap{})
 		other := s.handler
 		s.handler = here
@@ -98,7 +98,7 @@ func TestKeysWhileTheStoreIsAway(t *testing.T) {
 		time.Sleep(time.Minute)
 		s.as(key.Key, "GET", "/v1/meetings", "").problemCode(http.StatusServiceUnavailable, "unavailable")
 		s.as(key.Key+"x", "GET", "/v1/meetings", "").problemCode(http.StatusUnauthorized, "unauthorized")
-		s.serve(func(*Config) {}) // one that has never seen the keys
+		s.serve(func(*testConfig) {}) // one that has never seen the keys
 		s.as(key.Key+"x", "GET", "/v1/meetings", "").problemCode(http.StatusServiceUnavailable, "unavailable")
 		s.store.fail(nil)
 		s.as(key.Key, "GET", "/v1/meetings", "").into(http.StatusOK, &anyMap{})
@@ -137,7 +137,7 @@ func TestRateLimit(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		key := s.makeKey("app", `"meetings:read"`).Key
-		s.serve(func(c *Config) { c.KeyLimit = Limit{PerSecond: 2, Burst: 3} })
+		s.serve(func(c *testConfig) { c.KeyLimit = Limit{PerSecond: 2, Burst: 3} })
 		check := func(status int, remaining, reset, retry string) {
 			t.Helper()
 			res := s.as(key, "GET", "/v1/meetings", "")

@@ -3,9 +3,11 @@ package api
 import (
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -13,8 +15,8 @@ import (
 // 64 random bits, which nobody tries out over HTTP.
 const minSecret = 16
 
-// credentials are secrets of which any opens the door. Only digests are kept,
-// so that no dump of memory or log of this value tells a secret.
+// credentials are secrets of which any is good. Only digests are kept, so that no
+// dump of memory or log of this value shows a secret.
 type credentials [][sha256.Size]byte
 
 func newCredentials(secrets ...string) (credentials, error) {
@@ -24,9 +26,25 @@ func newCredentials(secrets ...string) (credentials, error) {
 			return nil, fmt.Errorf("shorter than %d bytes", minSecret)
 		}
 		if strings.TrimSpace(s) != s {
-			return nil, fmt.Errorf("begins or ends with white space")
+			return nil, errors.New("begins or ends with white space")
 		}
 		c = append(c, sha256.Sum256([]byte(s)))
+	}
+	return c, nil
+}
+
+// secondSecret returns the credential of a secret that is for something else than
+// the keys, nil for none.
+func secondSecret(keys credentials, name, secret string) (credentials, error) {
+	if secret == "" {
+		return nil, nil
+	}
+	c, err := newCredentials(secret)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	if keys.match(secret) {
+		return nil, fmt.Errorf("api: the %s must not be an API key", name)
 	}
 	return c, nil
 }
@@ -50,44 +68,68 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// guard opens /v1 to API keys and /reservations to its token. Going by prefix
-// and not by route, no route can be added and forgotten.
-type guard struct {
-	keys        *keyring
+// authenticator opens /v1 and the platforms to API keys, and /reservations to its
+// token. Going by prefix and not by route, no route can be added and forgotten.
+type authenticator struct {
+	keys        *keyCache
 	limits      *limiters   // by key
 	reservation credentials // nil: the site does not use reservations
 	next        http.Handler
 	log         *slog.Logger
 }
 
-func (g *guard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *authenticator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	info, known := infoOf(r.Context()), true
 	switch {
-	case strings.HasPrefix(r.URL.Path, "/v1/"):
-		who, ok, err := g.keys.find(r.Context(), bearer(r))
-		switch {
-		case err != nil:
-			g.log.Warn("cannot read the API keys", "request_id", requestID(r.Context()), "err", err)
-			writeProblem(w, r, newProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
-			return
-		case !ok:
-			unauthorized(w, r)
+	case strings.HasPrefix(r.URL.Path, "/v1/") || info.platform != nil:
+		var err error
+		if info.caller, known, err = h.keys.find(r.Context(), bearer(r)); err != nil {
+			h.log.Warn("cannot read the API keys", "request_id", info.id, "err", err)
+			writeProblem(w, r, NewProblem(http.StatusServiceUnavailable, tryAgain))
 			return
 		}
-		exchangeOf(r.Context()).caller = who
-		if !g.limits.take(w, who.id) {
-			writeProblem(w, r, newProblem(http.StatusTooManyRequests, "more requests than this API key may make"))
+		if known && !h.limits.take(w, info.caller.id) {
+			writeProblem(w, r, NewProblem(http.StatusTooManyRequests, "more requests than this API key may make: "+info.caller.id))
 			return
 		}
-	case strings.HasPrefix(r.URL.Path, "/reservations/") && g.reservation != nil:
-		if !g.reservation.match(bearer(r)) {
-			unauthorized(w, r)
-			return
-		}
+	case strings.HasPrefix(r.URL.Path, "/reservations/") && h.reservation != nil:
+		known = h.reservation.match(bearer(r))
 	}
-	g.next.ServeHTTP(w, r)
+	if !known {
+		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
+		writeProblem(w, r, NewProblem(http.StatusUnauthorized, ""))
+		return
+	}
+	h.next.ServeHTTP(w, r)
 }
 
-func unauthorized(w http.ResponseWriter, r *http.Request) {
-	w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
-	writeProblem(w, r, newProblem(http.StatusUnauthorized, ""))
+// Scope is something that an API key may do.
+type Scope string
+
+// Scopes. One does not include another, but admin includes all.
+const (
+	ScopeMeetingsRead      Scope = "meetings:read"
+	ScopeMeetingsWrite     Scope = "meetings:write" // tokens and links too
+	ScopeParticipantsWrite Scope = "participants:write"
+	ScopeRecordingsWrite   Scope = "recordings:write"
+	ScopeWebhooksWrite     Scope = "webhooks:write"
+	ScopeEventsRead        Scope = "events:read"
+	ScopeAdmin             Scope = "admin"
+)
+
+// caller is who makes a request.
+type caller struct {
+	id     string // of the key, or configuredKey
+	scopes []Scope
+}
+
+// configuredKey stands for the keys of the configuration, which have no id.
+const configuredKey = "configured"
+
+// needs returns a [Problem] unless the caller has the scope.
+func (c caller) needs(s Scope) error {
+	if slices.Contains(c.scopes, s) || slices.Contains(c.scopes, ScopeAdmin) {
+		return nil
+	}
+	return NewProblem(http.StatusForbidden, "the API key lacks the scope "+string(s))
 }

@@ -7,23 +7,29 @@ import (
 	"strings"
 )
 
-// Limits of one address on join links. Behind one address may be a school
-// whose classes begin at the same minute; a click costs less than a
+// Limits of one address on join links and files. Behind one address may be a
+// school whose classes begin at the same minute; a click costs less than a
 // millisecond, and no code can be guessed at any pace.
 const (
-	DoorRate  = 50  // clicks per second in the long run
-	DoorBurst = 500 // clicks at once
+	AddressRate  = 50  // requests per second in the long run
+	AddressBurst = 500 // requests at once
 )
 
-// clients tells the addresses of those who ask.
-type clients struct {
+// addressLimits hold one limit for each client's address.
+type addressLimits struct {
+	limiters
 	proxies []netip.Prefix // whose word on X-Forwarded-For is believed
+}
+
+// allow counts a request and reports whether it may pass.
+func (l *addressLimits) allow(w http.ResponseWriter, r *http.Request) bool {
+	return l.take(w, l.address(r))
 }
 
 // address returns where the request came from: for IPv6 the network, because
 // each client has one to itself. Behind a trusted proxy it is the last address
 // in X-Forwarded-For that is none of ours; those before it anybody can make up.
-func (c clients) address(r *http.Request) string {
+func (l *addressLimits) address(r *http.Request) string {
 	from, err := netip.ParseAddrPort(r.RemoteAddr)
 	if err != nil {
 		return r.RemoteAddr
@@ -32,7 +38,7 @@ func (c clients) address(r *http.Request) string {
 	hops := strings.Split(strings.Join(r.Header.Values("X-Forwarded-For"), ","), ",")
 	for _, hop := range slices.Backward(hops) {
 		next, err := netip.ParseAddr(strings.TrimSpace(hop))
-		if err != nil || !c.trusts(client) {
+		if err != nil || !slices.ContainsFunc(l.proxies, func(p netip.Prefix) bool { return p.Contains(client) }) {
 			break
 		}
 		client = next.Unmap()
@@ -42,8 +48,4 @@ func (c clients) address(r *http.Request) string {
 		return network.String()
 	}
 	return client.String()
-}
-
-func (c clients) trusts(a netip.Addr) bool {
-	return slices.ContainsFunc(c.proxies, func(p netip.Prefix) bool { return p.Contains(a) })
 }

@@ -61,27 +61,27 @@ type EventFilter struct {
 	MeetingID string `query:"meeting_id" maxLength:"64" doc:"Only those of one meeting"`
 }
 
-func (v *v1) registerEvents(a huma.API) {
-	huma.Register(a, operation(ScopeEventsRead, "list-events", http.MethodGet, "/v1/events",
+func (v *v1) registerEvents() {
+	show(v, operation(ScopeEventsRead, http.StatusOK, "list-events", "GET /v1/events",
 		"Read the event log, oldest first; it reaches back a week"), v.listEvents)
-	stream := operation(ScopeEventsRead, "stream-events", http.MethodGet, streamPath,
+	stream := operation(ScopeEventsRead, http.StatusOK, "stream-events", "GET "+streamPath,
 		"Follow the event log as server-sent events. The id of each is its place in the log; without one it begins now")
 	stream.Responses = map[string]*huma.Response{"200": {
 		Description: "The events, until either side ends it",
 		Content:     map[string]*huma.MediaType{"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}}},
 	}}
-	huma.Register(a, stream, v.streamEvents)
+	handle(v, stream, v.streamEvents)
 }
 
 func (v *v1) listEvents(ctx context.Context, in *struct {
 	EventFilter
 	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most events to return"`
-}) (*struct{ Body Events }, error) {
+}) (Events, error) {
 	found := Events{Data: []Event{}, NextCursor: cmp.Or(in.After, "0-0")}
 	for range scanPages {
 		entries, err := v.events.Events(ctx, found.NextCursor, eventPage)
 		if err != nil {
-			return nil, v.fail(ctx, err)
+			return Events{}, err
 		}
 		for _, e := range entries {
 			if len(found.Data) == in.Limit {
@@ -98,7 +98,7 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 			break
 		}
 	}
-	return &struct{ Body Events }{found}, nil
+	return found, nil
 }
 
 // readEvent reads an entry of the log. One that cannot be read is left out, or
@@ -116,22 +116,15 @@ func (v *v1) streamEvents(ctx context.Context, in *struct {
 	LastEventID string `header:"Last-Event-ID" maxLength:"40" pattern:"^([0-9]{1,19}(-[0-9]{1,19})?)?$" doc:"Go on after this one; browsers send it by themselves"`
 }) (*huma.StreamResponse, error) {
 	if v.feed == nil {
-		return nil, v.fail(ctx, meeting.ErrUnavailable)
+		return nil, meeting.ErrUnavailable
 	}
 	waiting, cancel := context.WithTimeoutCause(ctx, listenTimeout, errors.New("api: the event log is not followed"))
 	defer cancel()
 	l, err := v.feed.listen(waiting)
-	if errors.Is(err, errTooManyListeners) {
-		p := newProblem(http.StatusServiceUnavailable, "too many streams are open")
-		p.Code = "busy"
-		return nil, p
-	}
 	if err != nil {
-		return nil, v.fail(ctx, err)
+		return nil, err
 	}
-	s := &stream{
-		v1: v, listener: l, meetingID: in.MeetingID, place: cmp.Or(in.LastEventID, in.After),
-	}
+	s := &stream{v1: v, listener: l, meetingID: in.MeetingID, place: cmp.Or(in.LastEventID, in.After)}
 	return &huma.StreamResponse{Body: s.run}, nil
 }
 
@@ -174,9 +167,9 @@ func (s *stream) run(hc huma.Context) {
 			if !ok {
 				return
 			}
-			err = s.tell(ev)
+			err = s.sendEvent(ev)
 		case <-heartbeat.C:
-			if !s.keys.holds(ctx, exchangeOf(ctx).caller) {
+			if !s.keys.holds(ctx, infoOf(ctx).caller) {
 				return
 			}
 			err = s.beat()
@@ -203,7 +196,7 @@ func (s *stream) catchUp(ctx context.Context) error {
 				s.place = e.ID
 				continue
 			}
-			if err := s.tell(ev); err != nil {
+			if err := s.sendEvent(ev); err != nil {
 				return err
 			}
 		}
@@ -211,8 +204,8 @@ func (s *stream) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// tell sends an event unless it was sent before or is not asked for.
-func (s *stream) tell(ev event) error {
+// sendEvent sends an event unless it was sent before or is not asked for.
+func (s *stream) sendEvent(ev event) error {
 	if s.place != "" && comparePlaces(ev.place, s.place) <= 0 {
 		return nil
 	}

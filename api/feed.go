@@ -22,10 +22,10 @@ const (
 	followPause = time.Second
 )
 
-var errTooManyListeners = errors.New("api: too many listeners")
+var errTooManyListeners = errors.New("too many streams are open")
 
-// EventLog is the store's log of everything that was told, which other
-// processes write to as well. Errors as in [Reads].
+// EventLog is the store's log of all events, to which other processes write
+// as well. Errors as in [service.Store].
 type EventLog interface {
 	// Events returns at most limit entries after the place, oldest first.
 	Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error)

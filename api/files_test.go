@@ -116,9 +116,11 @@ func TestDownloadRefused(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStudio(t)
 		rec := s.recorded("s1", testFile)
-		s.serve(func(c *Config) { c.Files, c.SealSecret = s.files, "a-secret-of-some-length" })
+		s.serve(func(c *testConfig) { c.Files, c.SealSecret = s.files, "a-secret-of-some-length" })
 		path := s.link(rec, "?ttl_s=60")
-		forge := func(secret, ticket string) string { return "/d/" + token.Seal(secret, sealedFile, []byte(ticket)) }
+		forge := func(secret, ticket string) string {
+			return "/d/" + token.Seal(secret, "link to a file", []byte(ticket))
+		}
 		for name, bad := range map[string]string{
 			"changed":         path[:len(path)-2] + "!!",
 			"empty":           "/d/",
@@ -158,11 +160,11 @@ func TestDownloadRefused(t *testing.T) {
 		}
 		time.Sleep(time.Minute)
 		s.follow("GET", path, nil).problemCode(http.StatusGone, "expired")
-		s.serve(func(*Config) {})
+		s.serve(func(*testConfig) {})
 		s.do("GET", "/v1/recordings/"+rec.ID+"/download", "").problemCode(http.StatusNotImplemented, "not_configured")
 
-		s.serve(func(c *Config) { c.Files = s.files })
-		for range DoorBurst {
+		s.serve(func(c *testConfig) { c.Files = s.files })
+		for range AddressBurst {
 			s.follow("GET", "/d/x", nil).problem(http.StatusNotFound)
 		}
 		s.follow("GET", "/d/x", nil).problemCode(http.StatusTooManyRequests, "rate_limited")
@@ -176,9 +178,9 @@ func TestDeleteTellsWhatIsLeft(t *testing.T) {
 	object.Name, object.Storage, object.Bucket, object.Path = "object.mp4", meeting.StorageS3, "b", "object.mp4"
 	rec := s.recorded("s1", testFile, object)
 	path := "/v1/recordings/" + rec.ID
-	s.serve(func(*Config) {})
+	s.serve(func(*testConfig) {})
 	s.do("DELETE", path, "").problemCode(http.StatusNotImplemented, "not_configured")
-	s.serve(func(c *Config) { c.Files = s.files })
+	s.serve(func(c *testConfig) { c.Files = s.files })
 	for status, err := range map[int]error{
 		http.StatusServiceUnavailable: errors.New("/srv/secret: the disk is away"),
 		http.StatusNotImplemented:     fmt.Errorf("no bucket: %w", errors.ErrUnsupported),
@@ -254,7 +256,7 @@ func TestDownloadOutlastsDeadlines(t *testing.T) {
 		res, finish := get()
 		begin, part, read := time.Now(), make([]byte, size/16), 0
 		for {
-			time.Sleep(downloadPatience - time.Second)
+			time.Sleep(downloadTimeout - time.Second)
 			n, err := io.ReadFull(res.Body, part)
 			if read += n; err != nil || read == size {
 				break
@@ -266,7 +268,7 @@ func TestDownloadOutlastsDeadlines(t *testing.T) {
 		finish()
 
 		res, finish = get()
-		time.Sleep(2 * downloadPatience)
+		time.Sleep(2 * downloadTimeout)
 		synctest.Wait()
 		if open := s.files.open.Load(); open != 0 {
 			t.Error("the answer goes on although its client has stopped reading")
@@ -290,21 +292,7 @@ func TestDeleteTakesAFileThatCameMeanwhile(t *testing.T) {
 	late.Name, late.Path = "late.mp4", "late.mp4"
 	s.files.content[late.Path] = "0123456789"
 	s.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{late}})
-	h := &files{store: s.files, commands: s.tracker, log: slog.New(slog.DiscardHandler)}
-	if err := h.remove(t.Context(), before); err != nil || len(s.files.content) != 0 {
+	if err := s.svc.RemoveRecording(t.Context(), before); err != nil || len(s.files.content) != 0 {
 		t.Errorf("%v, %d files left, want none", err, len(s.files.content))
-	}
-}
-
-func TestWherebyDeleteIsTriedAgain(t *testing.T) {
-	s := newStudio(t)
-	path := "/whereby/v1/recordings/" + s.recorded("s1", testFile).ID
-	s.files.err = errors.New("the disk is away")
-	if res := s.do("DELETE", path, ""); res.Code != http.StatusServiceUnavailable {
-		t.Errorf("DELETE: %d %s, want 503", res.Code, res.Body)
-	}
-	s.files.err = nil
-	if res := s.do("DELETE", path, ""); res.Code != http.StatusNoContent || len(s.files.content) != 0 {
-		t.Errorf("DELETE again: %d %s, %d files left, want 204 and none", res.Code, res.Body, len(s.files.content))
 	}
 }

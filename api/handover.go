@@ -3,6 +3,7 @@ package api
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"io"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/token"
 )
 
@@ -41,14 +43,16 @@ var (
 // recording: POST /internal/jibri/recordings, signed with the recorder's own
 // secret ([token.SignCallback]). Calls may be repeated.
 type handovers struct {
-	commands Commands
-	reads    RecordingReads
-	secrets  map[string]string // by recorder
-	nobody   string            // stands for the secret of a recorder that there is not
-	seals    seals
-	count    *prometheus.CounterVec
-	version  string
-	log      *slog.Logger
+	svc     *service.Service
+	secrets map[string]string // by recorder
+	nobody  string            // stands for the secret of a recorder that there is not
+	count   *prometheus.CounterVec
+	version string
+	log     *slog.Logger
+}
+
+func newHandovers(cfg Config) *handovers {
+	return &handovers{cfg.Service, cfg.RecorderKeys, rand.Text(), newHandoverCount(cfg.Metrics), cfg.Version, cfg.Log}
 }
 
 func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
@@ -69,7 +73,7 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 	return count
 }
 
-func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
 	secret := cmp.Or(h.secrets[recorder], h.nobody)
@@ -79,28 +83,24 @@ func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if problem.Status == http.StatusUnauthorized {
 			result = "unsigned"
 		}
-		h.refuse(w, r, "none", result, problem)
-		return
+		return h.refuse("none", result, problem)
 	}
 	var said meeting.HandOver
 	if err := json.Unmarshal(body, &said); err != nil {
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over"))
-		return
+		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over"))
 	}
 	phase := string(said.Phase)
 	switch said.Phase {
 	case meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost:
 	case meeting.HandOverCheck:
 		h.count.WithLabelValues(phase, "ok").Inc()
-		answer(w, http.StatusOK, meeting.HandOverCheckAnswer{Usher: cmp.Or(h.version, "unknown")})
-		return
+		writeJSON(w, http.StatusOK, meeting.HandOverCheckAnswer{Usher: cmp.Or(h.version, "unknown")})
+		return nil
 	default:
-		h.refuse(w, r, "none", "invalid", newProblem(http.StatusUnprocessableEntity, "there is no such phase"))
-		return
+		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "there is no such phase"))
 	}
 	if problem := wrongHandOver(said); problem != "" {
-		h.refuse(w, r, phase, "invalid", newProblem(http.StatusUnprocessableEntity, problem))
-		return
+		return h.refuse(phase, "invalid", NewProblem(http.StatusUnprocessableEntity, problem))
 	}
 	rec, result, err := h.find(r.Context(), said)
 	if err == nil && !rec.Deleted.IsZero() {
@@ -109,30 +109,28 @@ func (h *handovers) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for _, f := range said.Files {
 			h.log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
 		}
-		p := newProblem(http.StatusGone, "an app deleted the recording")
+		p := NewProblem(http.StatusGone, "an app deleted the recording")
 		p.Code = "deleted"
-		h.refuse(w, r, phase, "deleted", p)
-		return
+		return h.refuse(phase, "deleted", p)
 	}
 	if err == nil {
 		err = h.tell(r.Context(), recorder, said, rec)
 	}
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
-		h.refuse(w, r, phase, "unknown", newProblem(http.StatusNotFound, "usher knows of no such recording"))
-		return
+		return h.refuse(phase, "unknown", NewProblem(http.StatusNotFound, "usher knows of no such recording"))
 	case err != nil:
 		h.log.Warn("a recorder's call has to wait", "request_id", requestID(r.Context()), "err", err)
-		h.refuse(w, r, phase, "unavailable", newProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
-		return
+		return h.refuse(phase, "unavailable", NewProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
 	}
 	h.count.WithLabelValues(phase, result).Inc()
 	h.log.Info("recorder's call", "phase", phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
 	if said.Phase != meeting.HandOverClosed {
 		w.WriteHeader(http.StatusNoContent)
-		return
+		return nil
 	}
-	answer(w, http.StatusOK, h.answer(rec))
+	writeJSON(w, http.StatusOK, h.answer(rec))
+	return nil
 }
 
 // signedBody returns the body of a call that was signed with the secret.
@@ -140,15 +138,15 @@ func signedBody(w http.ResponseWriter, r *http.Request, recorder, secret string)
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandOver))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		return nil, newProblem(http.StatusRequestEntityTooLarge, "")
+		return nil, NewProblem(http.StatusRequestEntityTooLarge, "")
 	} else if err != nil {
-		return nil, newProblem(http.StatusBadRequest, "the body does not arrive")
+		return nil, NewProblem(http.StatusBadRequest, "the body does not arrive")
 	}
 	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
 	if err == nil {
 		return body, nil
 	}
-	p := newProblem(http.StatusUnauthorized, err.Error())
+	p := NewProblem(http.StatusUnauthorized, err.Error())
 	p.Code = "recorder_signature"
 	if errors.Is(err, token.ErrCallbackTime) {
 		p.Code = "recorder_clock"
@@ -156,9 +154,9 @@ func signedBody(w http.ResponseWriter, r *http.Request, recorder, secret string)
 	return nil, p
 }
 
-func (h *handovers) refuse(w http.ResponseWriter, r *http.Request, phase, result string, p *Problem) {
+func (h *handovers) refuse(phase, result string, p *Problem) error {
 	h.count.WithLabelValues(phase, result).Inc()
-	writeProblem(w, r, p)
+	return p
 }
 
 // answer says what the files are to be named after.
@@ -169,7 +167,7 @@ func (h *handovers) answer(rec meeting.Recording) meeting.HandOverAnswer {
 	}
 	a := meeting.HandOverAnswer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
 	var err error
-	if a.Destination, err = h.seals.openDestination(rec.Destination); err != nil {
+	if a.Destination, err = h.svc.Destination(rec.Destination); err != nil {
 		h.log.Error("the file goes to the site's own storage, because the app's cannot be read", "recording_id", rec.ID, "err", err)
 	}
 	return a
@@ -179,7 +177,7 @@ func (h *handovers) answer(rec meeting.Recording) meeting.HandOverAnswer {
 // session is sure; metadata.json is not, and counts only where nothing else is
 // known and nothing contradicts it.
 func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meeting.Recording, result string, err error) {
-	rec, err = h.reads.RecordingOf(ctx, said.JibriSession)
+	rec, err = h.svc.RecordingOf(ctx, said.JibriSession)
 	switch {
 	case err == nil && said.RecordingID != "" && said.RecordingID != rec.ID:
 		h.log.Warn("metadata.json names another recording than the focus did",
@@ -190,7 +188,7 @@ func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meetin
 	case said.RecordingID == "":
 		return meeting.Recording{}, "", meeting.ErrNotFound
 	}
-	rec, err = h.reads.Recording(ctx, said.RecordingID)
+	rec, err = h.svc.Store.Recording(ctx, said.RecordingID)
 	if err == nil && (rec.MeetingID != said.MeetingID || rec.JibriSession != "") {
 		err = meeting.ErrNotFound
 	}
@@ -212,7 +210,7 @@ func (h *handovers) tell(ctx context.Context, recorder string, said meeting.Hand
 		h.log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
 		fact = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
 	}
-	_, err := h.commands.Do(ctx, rec.MeetingID, fact)
+	_, err := h.svc.Do(ctx, rec.MeetingID, fact)
 	return err
 }
 

@@ -14,7 +14,7 @@ import (
 // wrong between the two.
 func TestHandOverCheck(t *testing.T) {
 	s := newStudio(t)
-	s.serve(func(c *Config) {
+	s.serve(func(c *testConfig) {
 		c.RecorderKeys, c.Version = map[string]string{"j1": recorderSecret}, "v1.2.3"
 	})
 	res := s.call(meeting.HandOver{Phase: meeting.HandOverCheck})
@@ -114,8 +114,8 @@ func TestHandOverWhileUsherIsAway(t *testing.T) {
 	s.call(closed).problem(http.StatusServiceUnavailable)
 	s.store.fail(nil)
 	// A process that does not lead has a tracker that does not run.
-	s.serve(func(c *Config) {
-		c.Commands = meeting.NewTracker(s.site.store, noRooms{}, meeting.Options{})
+	s.serve(func(c *testConfig) {
+		c.Leader = leader{meeting.NewTracker(s.site.store, noRooms{}, meeting.Options{}), s.site}
 		c.RecorderKeys, c.Recorders = map[string]string{"j1": recorderSecret}, s.recorders
 	})
 	s.call(closed).problem(http.StatusServiceUnavailable)

@@ -40,7 +40,7 @@ func Admin(metrics prometheus.Gatherer, checks ...Check) http.Handler {
 		if !ready.Ready {
 			status = http.StatusServiceUnavailable
 		}
-		answer(w, status, ready)
+		writeJSON(w, status, ready)
 	})
 	// Without cmdline: flags can hold secrets.
 	mux.HandleFunc("/debug/pprof/", pprof.Index)

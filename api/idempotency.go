@@ -33,8 +33,9 @@ const (
 	maxIdempotencyKey = 255
 )
 
-// Replies keeps answers for requests that are repeated. Errors as in [Reads].
-type Replies interface {
+// AnswerStore keeps answers for requests that are repeated. Errors as in
+// [service.Store].
+type AnswerStore interface {
 	// Claim stores the value under the name for the given life and returns nil,
 	// or returns what is there already.
 	Claim(ctx context.Context, name string, value []byte, life time.Duration) (there []byte, err error)
@@ -44,14 +45,14 @@ type Replies interface {
 	Release(ctx context.Context, name string) error
 }
 
-// repeats answers a POST under /v1 that carries an Idempotency-Key, and is a
+// idempotency answers a POST under /v1 that carries an Idempotency-Key, and is a
 // repetition, as it answered the first (draft-ietf-httpapi-idempotency-key-header).
 //
 // What is kept is sealed with a key that only somebody who knows both the
 // Idempotency-Key and the API key can make: answers hold tokens and secrets,
 // and the store holds neither.
-type repeats struct {
-	store Replies
+type idempotency struct {
+	store AnswerStore
 	next  http.Handler
 	log   *slog.Logger
 }
@@ -71,14 +72,14 @@ type heldAnswer struct {
 	Body                []byte      `json:"body"`
 }
 
-func (h *repeats) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *idempotency) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	key := r.Header.Get("Idempotency-Key")
 	if r.Method != http.MethodPost || key == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
 		h.next.ServeHTTP(w, r)
 		return
 	}
 	if len(key) > maxIdempotencyKey {
-		writeProblem(w, r, newProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes"))
+		writeProblem(w, r, NewProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes"))
 		return
 	}
 	body, err := io.ReadAll(r.Body)
@@ -87,7 +88,7 @@ func (h *repeats) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
 			status = http.StatusRequestEntityTooLarge
 		}
-		writeProblem(w, r, newProblem(status, ""))
+		writeProblem(w, r, NewProblem(status, ""))
 		return
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
@@ -98,7 +99,7 @@ func (h *repeats) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	there, err := h.store.Claim(r.Context(), name, claim, claimLife)
 	switch {
 	case err != nil:
-		writeProblem(w, r, newProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
+		writeProblem(w, r, NewProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
 	case there != nil:
 		h.repeat(w, r, there, asked, seal)
 	default:
@@ -119,7 +120,7 @@ func final(status int) bool {
 
 // first lets the request through, and keeps the answer unless trying again may
 // have another outcome.
-func (h *repeats) first(w http.ResponseWriter, r *http.Request, name, asked string, seal cipher.AEAD) {
+func (h *idempotency) first(w http.ResponseWriter, r *http.Request, name, asked string, seal cipher.AEAD) {
 	held := &heldAnswer{ResponseWriter: w, Headers: http.Header{}}
 	store := func(f func(context.Context) error) {
 		// The client may be gone; its next try comes back for this.
@@ -149,22 +150,22 @@ func (h *repeats) first(w http.ResponseWriter, r *http.Request, name, asked stri
 }
 
 // repeat answers a request whose key was used before.
-func (h *repeats) repeat(w http.ResponseWriter, r *http.Request, there []byte, asked string, seal cipher.AEAD) {
+func (h *idempotency) repeat(w http.ResponseWriter, r *http.Request, there []byte, asked string, seal cipher.AEAD) {
 	var kept reply
 	var held heldAnswer
 	if err := json.Unmarshal(there, &kept); err != nil {
 		h.log.Error("a kept answer is unreadable", "request_id", requestID(r.Context()), "err", err)
-		writeProblem(w, r, newProblem(http.StatusInternalServerError, ""))
+		writeProblem(w, r, NewProblem(http.StatusInternalServerError, ""))
 		return
 	}
 	if kept.Request != asked {
-		p := newProblem(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request")
+		p := NewProblem(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request")
 		p.Code = "idempotency_key_reused"
 		writeProblem(w, r, p)
 		return
 	}
 	if kept.Answer == nil {
-		p := newProblem(http.StatusConflict, "the first request with this Idempotency-Key is being worked on")
+		p := NewProblem(http.StatusConflict, "the first request with this Idempotency-Key is being worked on")
 		p.Code = "in_progress"
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		writeProblem(w, r, p)
@@ -176,7 +177,7 @@ func (h *repeats) repeat(w http.ResponseWriter, r *http.Request, there []byte, a
 	}
 	if err != nil {
 		h.log.Error("a kept answer is unreadable", "request_id", requestID(r.Context()), "err", err)
-		writeProblem(w, r, newProblem(http.StatusInternalServerError, ""))
+		writeProblem(w, r, NewProblem(http.StatusInternalServerError, ""))
 		return
 	}
 	w.Header().Set("Idempotent-Replayed", "true")
@@ -228,7 +229,7 @@ func (w *heldAnswer) send(to http.ResponseWriter) {
 		to.Header()[name] = values
 	}
 	to.WriteHeader(w.Status)
-	_, _ = to.Write(w.Body) // the client's loss
+	_, _ = to.Write(w.Body) // the client is gone
 }
 
 var idempotencyKeyParam = &huma.Param{

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/service"
 )
 
 // repeat posts with an Idempotency-Key.
@@ -71,22 +72,22 @@ func TestIdempotencyKeyAfterFailure(t *testing.T) {
 	s.do("POST", "/v1/meetings", `{}`).problem(http.StatusServiceUnavailable)
 }
 
-// slowCommands hold Create until they are told to go on.
-type slowCommands struct {
-	Commands
+// slowLeader holds Create until it may go on.
+type slowLeader struct {
+	service.Leader
 	begun, goOn chan struct{}
 }
 
-func (c slowCommands) Create(ctx context.Context, f meeting.Created) (meeting.Meeting, error) {
+func (c slowLeader) Create(ctx context.Context, f meeting.Created) (meeting.Meeting, error) {
 	close(c.begun)
 	<-c.goOn
-	return c.Commands.Create(ctx, f)
+	return c.Leader.Create(ctx, f)
 }
 
 func TestIdempotencyKeyTwiceAtOnce(t *testing.T) {
 	s := newSite(t)
-	slow := slowCommands{s.tracker, make(chan struct{}), make(chan struct{})}
-	s.serve(func(c *Config) { c.Commands = slow })
+	slow := slowLeader{leader{s.tracker, s}, make(chan struct{}), make(chan struct{})}
+	s.serve(func(c *testConfig) { c.Leader = slow })
 	done := make(chan response, 1)
 	go func() { done <- s.repeat("/v1/meetings", "k", `{}`) }()
 	<-slow.begun
@@ -101,21 +102,21 @@ func TestIdempotencyKeyTwiceAtOnce(t *testing.T) {
 	}
 }
 
-// spyReplies sees what is stored.
-type spyReplies struct {
-	Store
+// spyAnswers sees what is stored.
+type spyAnswers struct {
+	wholeStore
 	kept []string
 }
 
-func (s *spyReplies) Keep(ctx context.Context, name string, value []byte, life time.Duration) error {
+func (s *spyAnswers) Keep(ctx context.Context, name string, value []byte, life time.Duration) error {
 	s.kept = append(s.kept, name, string(value))
-	return s.Store.Keep(ctx, name, value, life)
+	return s.wholeStore.Keep(ctx, name, value, life)
 }
 
 func TestIdempotencyKeepsNothingReadable(t *testing.T) {
 	s := newSite(t)
-	spy := &spyReplies{Store: s.store}
-	s.serve(func(c *Config) { c.Store = spy })
+	spy := &spyAnswers{wholeStore: s.store}
+	s.serve(func(c *testConfig) { c.Store = spy })
 	s.repeat("/v1/meetings", "the-key", `{"room":"secret-room"}`)
 	if len(spy.kept) != 2 {
 		t.Fatalf("kept %q, want one answer", spy.kept)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/token"
 )
 
@@ -40,7 +41,7 @@ func TestCreateToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // starts at midnight UTC 2000-01-01
 		s := newSite(t)
 		path := "/v1/meetings/" + s.create(`{"room":"Standup","end_at":"2000-01-01T00:05:00Z"}`)["id"].(string)
-		var ticket Ticket
+		var ticket service.Ticket
 		res := s.do("POST", path+"/tokens", `{"user":{"id":"u1","name":"José <b>&😀","email":"j@example.org"},"role":"host","ttl_s":3600}`)
 		res.into(http.StatusCreated, &ticket)
 		if want := time.Date(2000, 1, 1, 0, 20, 0, 0, time.UTC); !ticket.ExpiresAt.Equal(want) {
@@ -78,7 +79,7 @@ func TestCreateToken(t *testing.T) {
 
 func TestWithoutTokens(t *testing.T) {
 	s := newSite(t)
-	s.serve(func(c *Config) { c.Tokens = nil })
+	s.serve(func(c *testConfig) { c.Tokens = nil })
 	path := "/v1/meetings/" + s.create(`{}`)["id"].(string)
 	s.do("POST", path+"/tokens", `{}`).problemCode(http.StatusNotImplemented, "not_configured")
 	s.do("POST", path+"/links", `{}`).problemCode(http.StatusNotImplemented, "not_configured")
@@ -229,7 +230,7 @@ func TestJoinLinkForPrograms(t *testing.T) {
 			}
 			return res
 		}
-		var ticket Ticket
+		var ticket service.Ticket
 		ask(l.URL).into(http.StatusOK, &ticket)
 		if want := "https://meet.example.org/standup#jwt=" + ticket.Token; ticket.URL != want {
 			t.Errorf("url = %s, want %s", ticket.URL, want)
@@ -268,10 +269,10 @@ func TestLinkOfAMeetingThatIsNotOpen(t *testing.T) {
 	})
 }
 
-// deafCommands never take note of anything.
-type deafCommands struct{ Commands }
+// deafLeader never takes note of anything.
+type deafLeader struct{ service.Leader }
 
-func (deafCommands) Do(ctx context.Context, _ string, _ meeting.Fact) (meeting.Meeting, error) {
+func (deafLeader) Do(ctx context.Context, _ string, _ meeting.Fact) (meeting.Meeting, error) {
 	<-ctx.Done()
 	return meeting.Meeting{}, meeting.ErrUnavailable
 }
@@ -281,14 +282,14 @@ func TestASlowMeetingKeepsNobodyOut(t *testing.T) {
 		s := newSite(t)
 		path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
 		l := s.link(path, `{}`)
-		s.serve(func(c *Config) { c.Commands = deafCommands{s.tracker} })
+		s.serve(func(c *testConfig) { c.Leader = deafLeader{leader{s.tracker, s}} })
 		begin := time.Now()
 		if res := s.click(l.URL); res.Code != http.StatusFound {
 			t.Errorf("click = %d", res.Code)
 		}
-		s.do("POST", path+"/tokens", `{}`).into(http.StatusCreated, &Ticket{})
-		if took := time.Since(begin); took != 2*InviteTimeout {
-			t.Errorf("two invitations took %v, want %v", took, 2*InviteTimeout)
+		s.do("POST", path+"/tokens", `{}`).into(http.StatusCreated, &service.Ticket{})
+		if took := time.Since(begin); took != 2*service.InviteTimeout {
+			t.Errorf("two invitations took %v, want %v", took, 2*service.InviteTimeout)
 		}
 		if !strings.Contains(s.log.String(), "somebody is on the way") {
 			t.Error("the log does not tell")
@@ -301,7 +302,7 @@ func TestLinkLimits(t *testing.T) {
 		s := newSite(t)
 		path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
 		l := s.link(path, `{}`)
-		for range DoorBurst {
+		for range AddressBurst {
 			if res := s.click(l.URL); res.Code != http.StatusFound {
 				t.Fatalf("click = %d", res.Code)
 			}
@@ -310,7 +311,7 @@ func TestLinkLimits(t *testing.T) {
 		if res := s.clickFrom(l.URL, "GET", "192.0.2.2:1"); res.Code != http.StatusFound {
 			t.Errorf("click from elsewhere = %d", res.Code)
 		}
-		for range MaxLinks - 1 {
+		for range service.MaxLinks - 1 {
 			s.link(path, `{}`)
 		}
 		s.do("POST", path+"/links", `{}`).problemCode(http.StatusConflict, "too_many_links")
@@ -318,7 +319,7 @@ func TestLinkLimits(t *testing.T) {
 }
 
 func TestClientAddress(t *testing.T) {
-	c := clients{[]netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}
+	c := addressLimits{proxies: []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8"), netip.MustParsePrefix("fd00::/8")}}
 	for _, tt := range []struct{ remote, forwarded, want string }{
 		{"192.0.2.1:1", "", "192.0.2.1"},
 		{"192.0.2.1:1", "198.51.100.7", "192.0.2.1"}, // made up

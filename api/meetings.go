@@ -2,9 +2,7 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -123,35 +121,30 @@ type createdMeeting struct {
 	Body     meeting.MeetingInfo
 }
 
-func shown(m meeting.Meeting) *oneMeeting {
-	return &oneMeeting{ETag: etag(m), Body: m.Info()}
+func shown(m meeting.Meeting, err error) (*oneMeeting, error) {
+	return &oneMeeting{ETag: etag(m), Body: m.Info()}, err
 }
 
-func (v *v1) registerMeetings(a huma.API) {
-	create := operation(ScopeMeetingsWrite, "create-meeting", http.MethodPost, "/v1/meetings", "Make a meeting",
-		http.StatusBadRequest, http.StatusConflict, http.StatusRequestEntityTooLarge)
-	create.DefaultStatus = http.StatusCreated
-	huma.Register(a, create, v.createMeeting)
-	huma.Register(a, operation(ScopeMeetingsRead, "list-meetings", http.MethodGet, "/v1/meetings", "List meetings"), v.listMeetings)
-	huma.Register(a, operation(ScopeMeetingsRead, "get-meeting", http.MethodGet, "/v1/meetings/{id}", "See a meeting",
-		http.StatusNotFound), v.getMeeting)
-	huma.Register(a, operation(ScopeMeetingsWrite, "patch-meeting", http.MethodPatch, "/v1/meetings/{id}",
+func (v *v1) registerMeetings() {
+	handle(v, operation(ScopeMeetingsWrite, http.StatusCreated, "create-meeting", "POST /v1/meetings",
+		"Make a meeting", http.StatusConflict), v.createMeeting)
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-meetings", "GET /v1/meetings", "List meetings"), v.listMeetings)
+	handle(v, operation(ScopeMeetingsRead, http.StatusOK, "get-meeting", "GET /v1/meetings/{id}", "See a meeting"), v.getMeeting)
+	handle(v, operation(ScopeMeetingsWrite, http.StatusOK, "patch-meeting", "PATCH /v1/meetings/{id}",
 		"Change a meeting that is not over: what is missing stays, null takes a limit away",
-		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusPreconditionFailed,
-		http.StatusRequestEntityTooLarge), v.patchMeeting)
-	huma.Register(a, operation(ScopeMeetingsWrite, "end-meeting", http.MethodPost, "/v1/meetings/{id}/end",
-		"End a meeting for good: everybody out, and nobody in again", http.StatusNotFound), v.endMeeting)
-	remove := operation(ScopeMeetingsWrite, "delete-meeting", http.MethodDelete, "/v1/meetings/{id}",
-		"End a meeting and forget everything about it", http.StatusNotFound)
-	remove.DefaultStatus = http.StatusNoContent
+		http.StatusConflict, http.StatusPreconditionFailed), v.patchMeeting)
+	handle(v, operation(ScopeMeetingsWrite, http.StatusOK, "end-meeting", "POST /v1/meetings/{id}/end",
+		"End a meeting for good: everybody out, and nobody in again"), v.endMeeting)
+	remove := operation(ScopeMeetingsWrite, http.StatusNoContent, "delete-meeting", "DELETE /v1/meetings/{id}",
+		"End a meeting and forget everything about it")
 	remove.Responses = map[string]*huma.Response{
 		"202": {Description: "Not to be seen any more; deleted as soon as its room is gone"},
 	}
-	huma.Register(a, remove, v.deleteMeeting)
+	handle(v, remove, v.deleteMeeting)
 }
 
-func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (*createdMeeting, error) {
-	m, err := v.commands.Create(ctx, meeting.Created{
+func (v *v1) createMeeting(ctx context.Context, in *body[newMeeting]) (*createdMeeting, error) {
+	m, err := v.svc.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
 		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom,
 		Limits: meeting.Limits{
@@ -162,10 +155,7 @@ func (v *v1) createMeeting(ctx context.Context, in *struct{ Body newMeeting }) (
 			MaxParticipants: in.Body.MaxParticipants,
 		},
 	})
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	return &createdMeeting{Location: "/v1/meetings/" + m.ID, ETag: etag(m), Body: m.Info()}, nil
+	return &createdMeeting{Location: "/v1/meetings/" + m.ID, ETag: etag(m), Body: m.Info()}, err
 }
 
 func duration(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
@@ -175,54 +165,25 @@ func (v *v1) listMeetings(ctx context.Context, in *struct {
 	ExternalID string `query:"external_id" maxLength:"200"`
 	Room       string `query:"room" maxLength:"100"`
 	Paging
-}) (*page[meeting.MeetingInfo], error) {
-	list, next, err := v.reads.List(ctx, meeting.Filter{
+}) (Page[meeting.MeetingInfo], error) {
+	list, next, err := v.svc.List(ctx, meeting.Filter{
 		State: meeting.State(in.State), ExternalID: in.ExternalID, Room: strings.ToLower(in.Room),
 	}, in.Cursor, in.Limit)
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	list = slices.DeleteFunc(list, func(m meeting.Meeting) bool { return m.Forgotten })
-	return newPage(list, next, meeting.Meeting.Info), nil
+	return pageOf(list, next, err, meeting.Meeting.Info)
 }
 
 func (v *v1) getMeeting(ctx context.Context, in *ByID) (*oneMeeting, error) {
-	m, err := v.load(ctx, in.ID)
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	return shown(m), nil
+	return shown(v.svc.Load(ctx, in.ID))
 }
 
-// load reads a meeting for an app. One that is being forgotten is gone as far
-// as apps can see; it only waits for its room to close.
-func (v *v1) load(ctx context.Context, id string) (meeting.Meeting, error) {
-	m, err := v.reads.Load(ctx, id)
-	if err == nil && m.Forgotten {
-		return meeting.Meeting{}, meeting.ErrNotFound
-	}
-	return m, err
-}
-
-// endMeeting may be repeated: a meeting that is over is given as it is.
 func (v *v1) endMeeting(ctx context.Context, in *ByID) (*oneMeeting, error) {
-	m, err := v.commands.Do(ctx, in.ID, meeting.Ended{Reason: meeting.EndRequested})
-	if errors.Is(err, meeting.ErrEnded) {
-		m, err = v.load(ctx, in.ID)
-	}
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	return shown(m), nil
+	return shown(v.svc.End(ctx, in.ID))
 }
 
 func (v *v1) deleteMeeting(ctx context.Context, in *ByID) (*struct{ Status int }, error) {
-	m, err := v.commands.Do(ctx, in.ID, meeting.Ended{Reason: meeting.EndRequested, Forget: true})
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
+	m, err := v.svc.Do(ctx, in.ID, meeting.Ended{Reason: meeting.EndRequested, Forget: true})
 	if m.Closed {
-		return &struct{ Status int }{http.StatusNoContent}, nil
+		return &struct{ Status int }{http.StatusNoContent}, err
 	}
-	return &struct{ Status int }{http.StatusAccepted}, nil
+	return &struct{ Status int }{http.StatusAccepted}, err
 }

@@ -105,7 +105,7 @@ func (m *matching) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestAnswersMatchTheDocument uses every operation, well and badly.
 func TestAnswersMatchTheDocument(t *testing.T) {
 	s := newSite(t)
-	s.serve(func(c *Config) { c.Files = &fakeFiles{} })
+	s.serve(func(c *testConfig) { c.Files = &fakeFiles{} })
 	doc := loadDocument(t, s)
 	doc.Servers = nil
 	router, err := legacy.NewRouter(doc)
@@ -142,7 +142,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	file := meeting.RecordingFile{Name: "a.mp4", Dir: "s1", Storage: meeting.StorageS3, Path: "a.mp4", Size: 1}
 	s.must(made.ID, meeting.RecordingStored{Recording: stored, JibriSession: "s1", Files: []meeting.RecordingFile{file}})
 	key := s.makeKey("app", `"events:read"`)
-	for _, request := range append(webhookRequests, []string{
+	s.useWebhooks()
+	for _, request := range []string{
 		"GET /v1/meetings", "GET " + path, "GET /v1/rooms", "GET /v1/sessions/" + sessions.Data[0].ID,
 		"GET /v1/sessions/" + sessions.Data[0].ID + "/participants", "GET " + path + "/participants/" + people.Data[0].ID,
 		"DELETE " + path + "/participants/" + people.Data[0].ID + "?reason=enough",
@@ -156,7 +157,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		// And what goes wrong.
 		"GET " + path, "GET /v1/meetings?limit=0", "GET /v1/sessions/x", `POST /v1/meetings {"room":7}`, `POST /v1/meetings {`,
 		`PATCH ` + path + ` {"end_at":"x"}`, "DELETE /v1/api-keys/none", "GET /v1/events?after=x",
-	}...) {
+	} {
 		method, rest, _ := strings.Cut(request, " ")
 		target, body, _ := strings.Cut(rest, " ")
 		s.do(method, target, body)

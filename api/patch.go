@@ -91,19 +91,19 @@ func (v *v1) patchMeeting(ctx context.Context, in *struct {
 	IfMatch string `header:"If-Match" maxLength:"64" doc:"Refuse with 412 unless the meeting has this ETag"`
 	Body    meetingChanges
 }) (*oneMeeting, error) {
-	if _, err := v.load(ctx, in.ID); err != nil {
-		return nil, v.fail(ctx, err)
+	if _, err := v.svc.Load(ctx, in.ID); err != nil {
+		return nil, err
 	}
 	if in.Body.empty() {
-		return nil, newProblem(http.StatusUnprocessableEntity, "nothing to change")
+		return nil, NewProblem(http.StatusUnprocessableEntity, "nothing to change")
 	}
 	version, err := ifMatch(in.IfMatch)
 	if err != nil {
-		return nil, v.fail(ctx, err)
+		return nil, err
 	}
 	at := func(t time.Time) time.Time { return instant(&t) }
 	same := func(n int) int { return n }
-	m, err := v.commands.Do(ctx, in.ID, meeting.Patched{
+	return shown(v.svc.Do(ctx, in.ID, meeting.Patched{
 		IfVersion: version,
 		StartAt:   changed(in.Body.StartAt, at), EndAt: changed(in.Body.EndAt, at),
 		MaxDuration:     changed(in.Body.MaxDurationS, duration),
@@ -112,11 +112,7 @@ func (v *v1) patchMeeting(ctx context.Context, in *struct {
 		MaxParticipants: changed(in.Body.MaxParticipants, same),
 		Policy:          changed(in.Body.Recording, newPolicy.policy),
 		Metadata:        changed(in.Body.Metadata, func(m map[string]string) map[string]string { return m }),
-	})
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	return shown(m), nil
+	}))
 }
 
 // etag names the meeting's version (RFC 9110 §8.8.3).

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/danielgtaylor/huma/v2"
-
 	"usher/meeting"
 )
 
@@ -15,9 +13,6 @@ type people struct {
 	ByID
 	Active bool `query:"active" doc:"Only those who are in the room now"`
 }
-
-// oneParticipant is an output of huma's.
-type oneParticipant struct{ Body meeting.ParticipantInfo }
 
 // ByPerson is the input of operations on one participant.
 type ByPerson struct {
@@ -35,134 +30,81 @@ type Room struct {
 	Session    *meeting.SessionInfo `json:"session" doc:"The open session"`
 }
 
-func (v *v1) registerPeople(a huma.API) {
-	huma.Register(a, operation(ScopeMeetingsRead, "list-rooms", http.MethodGet, "/v1/rooms",
+func (v *v1) registerPeople() {
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-sessions", "GET /v1/meetings/{id}/sessions",
+		"List the sessions of a meeting"), v.listSessions)
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "get-session", "GET /v1/sessions/{id}",
+		"See a session"), v.getSession)
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-rooms", "GET /v1/rooms",
 		"List the rooms that are live: an open session, and who is in counted"), v.listRooms)
-	huma.Register(a, operation(ScopeMeetingsRead, "list-meeting-participants", http.MethodGet, "/v1/meetings/{id}/participants",
-		"List the people of the open session, or of the latest one when none is open",
-		http.StatusNotFound), v.meetingParticipants)
-	huma.Register(a, operation(ScopeMeetingsRead, "list-session-participants", http.MethodGet, "/v1/sessions/{id}/participants",
-		"List the people of a session", http.StatusNotFound), v.sessionParticipants)
-	huma.Register(a, operation(ScopeMeetingsRead, "get-participant", http.MethodGet, "/v1/meetings/{id}/participants/{participant}",
-		"See one of the people of the open or latest session", http.StatusNotFound), v.getParticipant)
-	kick := operation(ScopeParticipantsWrite, "kick-participant", http.MethodDelete, "/v1/meetings/{id}/participants/{participant}",
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-meeting-participants", "GET /v1/meetings/{id}/participants",
+		"List the people of the open session, or of the latest one when none is open"), v.meetingParticipants)
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-session-participants", "GET /v1/sessions/{id}/participants",
+		"List the people of a session"), v.sessionParticipants)
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "get-participant", "GET /v1/meetings/{id}/participants/{participant}",
+		"See one of the people of the open or latest session"), v.getParticipant)
+	done(v, operation(ScopeParticipantsWrite, http.StatusNoContent, "kick-participant", "DELETE /v1/meetings/{id}/participants/{participant}",
 		"Put a person out of the room, on every connection they have. Somebody with a user id is put out again whenever they come back, "+
 			"until the meeting ends or an app makes a token or link for them; a guest can come back",
-		http.StatusNotFound, http.StatusConflict)
-	kick.DefaultStatus = http.StatusNoContent
-	huma.Register(a, kick, v.kick)
+		http.StatusConflict), v.kick)
 }
 
-func (v *v1) listRooms(ctx context.Context, in *Paging) (*page[Room], error) {
-	live, next, err := v.reads.List(ctx, meeting.Filter{State: meeting.StateLive}, in.Cursor, in.Limit)
-	if err != nil {
-		return nil, v.fail(ctx, err)
+func (v *v1) listSessions(ctx context.Context, in *pageByID) (page Page[meeting.SessionInfo], err error) {
+	if _, err := v.svc.Load(ctx, in.ID); err != nil {
+		return page, err
 	}
-	return newPage(live, next, func(m meeting.Meeting) Room {
+	list, next, err := v.svc.Sessions(ctx, in.ID, in.Cursor, in.Limit)
+	return pageOf(list, next, err, meeting.Session.Info)
+}
+
+func (v *v1) getSession(ctx context.Context, in *ByID) (meeting.SessionInfo, error) {
+	s, _, err := v.svc.SessionOf(ctx, in.ID)
+	return s.Info(), err
+}
+
+func (v *v1) listRooms(ctx context.Context, in *Paging) (Page[Room], error) {
+	live, next, err := v.svc.List(ctx, meeting.Filter{State: meeting.StateLive}, in.Cursor, in.Limit)
+	return pageOf(live, next, err, func(m meeting.Meeting) Room {
 		info := m.Info()
 		return Room{
 			Room: info.Room, MeetingID: info.ID, ExternalID: info.ExternalID,
 			StaleSince: info.StaleSince, Occupancy: info.Occupancy, Session: info.Session,
 		}
-	}), nil
+	})
 }
 
-func (v *v1) meetingParticipants(ctx context.Context, in *people) (*page[meeting.ParticipantInfo], error) {
-	m, err := v.load(ctx, in.ID)
+func (v *v1) meetingParticipants(ctx context.Context, in *people) (page Page[meeting.ParticipantInfo], err error) {
+	m, err := v.svc.Load(ctx, in.ID)
 	if err != nil {
-		return nil, v.fail(ctx, err)
+		return page, err
 	}
-	list, err := v.peopleOf(ctx, m)
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	return shownPeople(list, in.Active), nil
+	list, err := v.svc.People(ctx, m)
+	return in.page(list, err)
 }
 
-// peopleOf returns everybody of the open session, or of the latest one when
-// none is open.
-func (v *v1) peopleOf(ctx context.Context, m meeting.Meeting) ([]meeting.Participant, error) {
-	session := m.Session.ID
-	if session == "" {
-		latest, _, err := v.reads.Sessions(ctx, m.ID, "", 1)
-		if err != nil || len(latest) == 0 {
-			return nil, err
-		}
-		session = latest[0].ID
+func (v *v1) sessionParticipants(ctx context.Context, in *people) (page Page[meeting.ParticipantInfo], err error) {
+	if _, _, err := v.svc.SessionOf(ctx, in.ID); err != nil {
+		return page, err
 	}
-	return v.reads.Participants(ctx, session)
+	list, err := v.svc.Participants(ctx, in.ID)
+	return in.page(list, err)
 }
 
-func (v *v1) sessionParticipants(ctx context.Context, in *people) (*page[meeting.ParticipantInfo], error) {
-	if _, err := v.session(ctx, in.ID); err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	list, err := v.reads.Participants(ctx, in.ID)
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	return shownPeople(list, in.Active), nil
-}
-
-func shownPeople(list []meeting.Participant, active bool) *page[meeting.ParticipantInfo] {
-	if active {
+func (in *people) page(list []meeting.Participant, err error) (Page[meeting.ParticipantInfo], error) {
+	if in.Active {
 		list = slices.DeleteFunc(slices.Clone(list), func(p meeting.Participant) bool { return !p.Present() })
 	}
-	return newPage(list, "", meeting.Participant.Info)
+	return pageOf(list, "", err, meeting.Participant.Info)
 }
 
-func (v *v1) getParticipant(ctx context.Context, in *ByPerson) (*oneParticipant, error) {
-	_, p, err := v.person(ctx, in)
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	return &oneParticipant{Body: p.Info()}, nil
-}
-
-// person reads the meeting, and the one of its open or latest session's people
-// that is asked for.
-func (v *v1) person(ctx context.Context, in *ByPerson) (meeting.Meeting, meeting.Participant, error) {
-	m, err := v.load(ctx, in.ID)
-	if err != nil {
-		return meeting.Meeting{}, meeting.Participant{}, err
-	}
-	list, err := v.peopleOf(ctx, m)
-	if err != nil {
-		return meeting.Meeting{}, meeting.Participant{}, err
-	}
-	i := slices.IndexFunc(list, func(p meeting.Participant) bool { return p.ID == in.Participant })
-	if i < 0 {
-		return meeting.Meeting{}, meeting.Participant{}, meeting.ErrNotFound
-	}
-	return m, list[i], nil
+func (v *v1) getParticipant(ctx context.Context, in *ByPerson) (meeting.ParticipantInfo, error) {
+	_, p, err := v.svc.Person(ctx, in.ID, in.Participant)
+	return p.Info(), err
 }
 
 func (v *v1) kick(ctx context.Context, in *struct {
 	ByPerson
 	Reason string `query:"reason" maxLength:"200" doc:"Shown to the person" example:"This meeting is for the team only"`
-}) (*struct{}, error) {
-	m, p, err := v.person(ctx, &in.ByPerson)
-	if err != nil {
-		return nil, v.fail(ctx, err)
-	}
-	if !p.Present() {
-		refusal := newProblem(http.StatusConflict, "this person is not in the room")
-		refusal.Code = "not_present"
-		return nil, refusal
-	}
-	if p.UserID != "" {
-		// Before the kick, or who is quick to come back would stay in.
-		if _, err := v.commands.Do(ctx, m.ID, meeting.Removed{UserID: p.UserID, Reason: in.Reason}); err != nil {
-			return nil, v.fail(ctx, err)
-		}
-	}
-	var nicks []string
-	for _, c := range p.Connections {
-		nicks = append(nicks, c.Nick)
-	}
-	if err := v.rooms.Kick(ctx, m.Room, nicks, in.Reason); err != nil {
-		v.log.Warn("cannot put a person out of a room", "request_id", requestID(ctx), "meeting_id", m.ID, "participant_id", p.ID, "err", err)
-		return nil, newProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again")
-	}
-	return nil, nil
+}) error {
+	return v.svc.Remove(ctx, in.ID, in.Participant, in.Reason)
 }

@@ -1,8 +1,11 @@
 package api
 
 import (
+	"cmp"
+	"context"
 	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -10,6 +13,10 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"usher/meeting"
+	"usher/meeting/service"
+	"usher/webhook"
 )
 
 const (
@@ -62,7 +69,8 @@ var codes = map[int]string{
 	http.StatusNotImplemented:        "not_configured",
 }
 
-func newProblem(status int, detail string) *Problem {
+// NewProblem returns the error of a status, with the code that is usual for it.
+func NewProblem(status int, detail string) *Problem {
 	code, known := codes[status]
 	if !known {
 		code = "error"
@@ -94,22 +102,116 @@ func (p *Problem) GetHeaders() http.Header {
 	return http.Header{"Retry-After": {strconv.Itoa(int(retryAfter / time.Second))}}
 }
 
-// writeProblem answers a request that no operation of the API handles.
+// tryAgain is the detail where nothing better can be said.
+const tryAgain = "this cannot be done right now, try again"
+
+// refusals are the problems that errors stand for. Without a code it is that of
+// the status, without a detail the error's own text.
+var refusals = []struct {
+	err          error
+	status       int
+	code, detail string
+}{
+	{meeting.ErrEnded, http.StatusConflict, "ended", "the meeting is over"},
+	{meeting.ErrNotLive, http.StatusConflict, "not_live", "nobody is in the meeting"},
+	{meeting.ErrNotSettled, http.StatusConflict, "not_settled", "the recording is not over, or its file is still awaited"},
+	{meeting.ErrVersion, http.StatusPreconditionFailed, "", "the meeting has changed since: read it again"},
+	{meeting.ErrBusy, http.StatusServiceUnavailable, "busy", "too much waits for this meeting already, try again"},
+	{meeting.ErrUnavailable, http.StatusServiceUnavailable, "", tryAgain},
+	{meeting.ErrFenced, http.StatusServiceUnavailable, "", tryAgain},
+	{service.ErrNoTokens, http.StatusNotImplemented, "", ""},
+	{service.ErrNoFiles, http.StatusNotImplemented, "", ""},
+	{service.ErrOwnBucket, http.StatusNotImplemented, "", ""},
+	{service.ErrTooManyLinks, http.StatusConflict, "too_many_links", ""},
+	{service.ErrNotPresent, http.StatusConflict, "not_present", ""},
+	{service.ErrFileMissing, http.StatusGone, "file_missing", ""},
+	{service.ErrExpired, http.StatusGone, "expired", ""},
+	{service.ErrBadLink, http.StatusNotFound, "", ""},
+	{service.ErrFileGone, http.StatusNotFound, "", ""},
+	{service.ErrStorage, http.StatusServiceUnavailable, "", ""},
+	{errTooManyListeners, http.StatusServiceUnavailable, "busy", ""},
+	{webhook.ErrConfigured, http.StatusConflict, "configured", "the endpoint comes from usher's configuration"},
+	{webhook.ErrFull, http.StatusConflict, "too_many_webhooks", "the site has as many webhook endpoints as it may: delete one"},
+}
+
+// problemOf returns what the outside is shown of an error. What it does not know
+// is logged.
+func problemOf(ctx context.Context, log *slog.Logger, err error) *Problem {
+	var ready *Problem
+	var exists *meeting.ExistsError
+	var held *meeting.RoomHeldError
+	var invalid *meeting.InvalidError
+	var endpoint *webhook.InvalidError
+	switch {
+	case errors.As(err, &ready):
+		return ready
+	case errors.As(err, &exists):
+		p := NewProblem(http.StatusConflict, "a meeting with this room or external id exists")
+		p.MeetingID = exists.ID
+		return p
+	case errors.As(err, &held):
+		return NewProblem(http.StatusConflict, "tokens of the room's last meeting may open it until "+
+			held.Until.UTC().Format(time.RFC3339)+": choose another room, or send reuse_room to have it all the same").coded("room_held")
+	case errors.As(err, &invalid) && invalid.Field == "":
+		return NewProblem(http.StatusUnprocessableEntity, invalid.Detail)
+	case errors.As(err, &invalid):
+		p := NewProblem(http.StatusUnprocessableEntity, "")
+		p.Errors = []FieldError{{Pointer: "/" + invalid.Field, Detail: invalid.Detail}}
+		return p
+	case errors.As(err, &endpoint):
+		return problemOf(ctx, log, &meeting.InvalidError{Field: endpoint.Field, Detail: endpoint.Problem})
+	case errors.Is(err, meeting.ErrNotFound), errors.Is(err, webhook.ErrNotFound):
+		return NewProblem(http.StatusNotFound, "")
+	}
+	for _, r := range refusals {
+		if errors.Is(err, r.err) {
+			p := NewProblem(r.status, cmp.Or(r.detail, err.Error()))
+			p.Code = cmp.Or(r.code, p.Code)
+			return p
+		}
+	}
+	if ctx.Err() != nil {
+		return NewProblem(http.StatusServiceUnavailable, tryAgain)
+	}
+	log.Error("request failed", "request_id", requestID(ctx), "err", err)
+	return NewProblem(http.StatusInternalServerError, "")
+}
+
+// coded returns the problem with another code than that of its status.
+func (p *Problem) coded(code string) *Problem {
+	p.Code = code
+	return p
+}
+
+// writeProblem answers with an error, in the shape of the platform whose path was
+// asked for.
 func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
-	p.RequestID = requestID(r.Context())
+	info := infoOf(r.Context())
+	p.RequestID = info.id
 	for name, values := range p.GetHeaders() {
 		w.Header()[name] = values
 	}
+	if info.platform != nil {
+		info.platform.WriteProblem(w, r, p)
+		return
+	}
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
-	_ = json.NewEncoder(w).Encode(p) // the client's loss
+	_ = json.NewEncoder(w).Encode(p) // the client is gone
+}
+
+// writeJSON answers with a body.
+func writeJSON(w http.ResponseWriter, status int, body any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(body) // the client is gone
 }
 
 // asProblem makes whatever huma is about to send as an error a [Problem].
 func asProblem(ctx huma.Context, _ string, body any) (any, error) {
 	switch e := body.(type) {
 	case *huma.ErrorModel:
-		p := newProblem(e.Status, e.Detail)
+		p := NewProblem(e.Status, e.Detail)
 		if e.Status < http.StatusInternalServerError {
 			p.Errors = fieldErrors(e.Errors)
 		}
@@ -155,9 +257,9 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 	return f
 }
 
-// decodeJSON is json.Unmarshal with errors fit for the outside: without names
+// DecodeJSON is json.Unmarshal with errors fit for the outside: without names
 // of Go types, and without what was sent.
-func decodeJSON(data []byte, v any) error {
+func DecodeJSON(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError

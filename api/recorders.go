@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
-	"reflect"
 
 	"usher/meeting"
 )
@@ -12,12 +11,12 @@ import (
 // maxReport, in bytes, is far more than a Jibri has to say of itself.
 const maxReport = 64 << 10
 
-// Recorders knows the site's Jibris and the line before them.
+// Recorders knows the site's Jibris and their queue.
 type Recorders interface {
 	Recorders() []meeting.Recorder
 	// Watching reports whether all of them are seen, and why not.
 	Watching() (ok bool, problem string)
-	// Queue returns the recordings that wait, the next one first.
+	// Queue returns the recordings that wait for one, the next one first.
 	Queue() []meeting.Recording
 	// Report takes what a Jibri says of itself.
 	Report(name string, busy, healthy bool)
@@ -36,7 +35,7 @@ type Recorder struct {
 	Name   string       `json:"name" doc:"Jibri's instance id"`
 	Status string       `json:"status" enum:"idle,busy,unhealthy,gone"`
 	Since  meeting.Time `json:"since" doc:"Of the status"`
-	Source string       `json:"source" enum:"brewery,webhook" doc:"Who told"`
+	Source string       `json:"source" enum:"brewery,webhook" doc:"Where this was learned"`
 }
 
 // RecorderList is all that usher sees of the site's recorders.
@@ -46,45 +45,42 @@ type RecorderList struct {
 	Data     []Recorder `json:"data" nullable:"false"`
 }
 
-// Queued is a recording in line.
+// Queued is a recording that waits for a recorder.
 type Queued struct {
 	Position  int                   `json:"position" doc:"1 is next"`
 	Recording meeting.RecordingInfo `json:"recording"`
 }
 
-func (v *v1) listRecorders(context.Context, *struct{}) (*struct{ Body RecorderList }, error) {
+func (v *v1) listRecorders(context.Context, *struct{}) (RecorderList, error) {
 	list := RecorderList{Data: []Recorder{}}
 	list.Watching, list.Problem = v.recorders.Watching()
 	for _, r := range v.recorders.Recorders() {
-		list.Data = append(list.Data, Recorder{r.Name, string(r.Status), meeting.Time{Time: r.Since}, r.Source})
+		list.Data = append(list.Data, Recorder{r.Name, string(r.Status), timeOf(r.Since), r.Source})
 	}
-	return &struct{ Body RecorderList }{list}, nil
+	return list, nil
 }
 
-func (v *v1) listQueue(ctx context.Context, _ *struct{}) (*page[Queued], error) {
-	if !v.commands.Running() { // the line is another process's
-		return nil, v.fail(ctx, meeting.ErrUnavailable)
+func (v *v1) listQueue(context.Context, *struct{}) (page Page[Queued], err error) {
+	if !v.svc.Running() { // the queue is another process's
+		return page, meeting.ErrUnavailable
 	}
 	position := 0
-	return newPage(v.recorders.Queue(), "", func(r meeting.Recording) Queued {
+	return pageOf(v.recorders.Queue(), "", nil, func(r meeting.Recording) Queued {
 		position++
 		return Queued{position, r.Info()}
-	}), nil
+	})
 }
 
-func typeOf[T any]() reflect.Type { return reflect.TypeFor[T]() }
-
-// reports is the subscriber of Jibri's webhooks (jibri.webhook.subscribers).
+// jibriHook is the subscriber of Jibri's webhooks (jibri.webhook.subscribers).
 // Jibri takes nothing but 200 for an answer, and does not repeat.
-type reports struct {
+type jibriHook struct {
 	secret    credentials
 	recorders Recorders
 }
 
-func (h *reports) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (h *jibriHook) serve(w http.ResponseWriter, r *http.Request) error {
 	if !h.secret.match(r.PathValue("secret")) {
-		writeProblem(w, r, newProblem(http.StatusNotFound, ""))
-		return
+		return NewProblem(http.StatusNotFound, "")
 	}
 	var body struct {
 		ID     string `json:"jibriId"`
@@ -93,15 +89,15 @@ func (h *reports) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			Health struct {
 				Status string `json:"healthStatus"`
 			} `json:"health"`
-		} `json:"status"` // missing in reports about sessions, which say nothing new
+		} `json:"status"` // missing in reports about sessions, which hold nothing new
 	}
 	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, maxReport)).Decode(&body)
 	if err != nil || !isPlain(body.ID, maxRecorderName) {
-		writeProblem(w, r, newProblem(http.StatusBadRequest, "not a report of Jibri's"))
-		return
+		return NewProblem(http.StatusBadRequest, "not a report of Jibri's")
 	}
 	if body.Status != nil {
 		h.recorders.Report(body.ID, body.Status.Busy != "IDLE", body.Status.Health.Status == "HEALTHY")
 	}
 	w.WriteHeader(http.StatusOK)
+	return nil
 }

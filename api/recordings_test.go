@@ -98,7 +98,7 @@ type studio struct {
 
 func newStudio(t testing.TB) *studio {
 	s := &studio{site: newSite(t), files: &fakeFiles{content: map[string]string{}}, recorders: &fakeRecorders{}}
-	s.serve(func(c *Config) {
+	s.serve(func(c *testConfig) {
 		c.Files, c.Recorders, c.JibriHookSecret = s.files, s.recorders, hookSecret
 		c.RecorderKeys = map[string]string{"j1": recorderSecret}
 	})
@@ -263,7 +263,7 @@ func TestRecordingIsRefused(t *testing.T) {
 		s.do("POST", "/v1/meetings", body).problem(http.StatusUnprocessableEntity)
 		s.do("PATCH", "/v1/meetings/"+s.id, body).problem(http.StatusUnprocessableEntity)
 	}
-	s.serve(func(*Config) {}) // no files, no recorders, no secrets
+	s.serve(func(*testConfig) {}) // no files, no recorders, no secrets
 	s.do("GET", "/v1/recorders", "").into(http.StatusOK, &anyMap{})
 	if res := s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "x"}); res.Code != http.StatusUnauthorized {
 		t.Errorf("a hand-over without any recorder's key: %d, want 401, after which it is tried again", res.Code)

@@ -1,7 +1,6 @@
 package api
 
 import (
-	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/service"
 )
 
 const (
@@ -35,7 +35,7 @@ const (
 // Prosody shows the message of a refusal to people, remembers a refusal for 30
 // to 90 seconds, and repeats a request that got a 5xx three times, 3 s apart.
 type reservations struct {
-	commands  Commands
+	leader    service.Leader
 	expect    func(room string)
 	occupants bool // the site takes max_occupants
 }
@@ -54,34 +54,37 @@ type reservation struct {
 }
 
 // post lets people into a room, or says why not.
-func (h *reservations) post(w http.ResponseWriter, r *http.Request) {
+func (h *reservations) post(w http.ResponseWriter, r *http.Request) error {
 	// Read by hand: ParseForm wants a Content-Type, which a site can lose by
 	// setting headers of its own.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReservationBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
-		answer(w, http.StatusRequestEntityTooLarge, message{"The request is too large."})
-		return
+		writeJSON(w, http.StatusRequestEntityTooLarge, message{"The request is too large."})
+		return nil
 	}
 	form, formErr := url.ParseQuery(string(body))
 	if err != nil || formErr != nil || form.Get("name") == "" {
-		answer(w, http.StatusBadRequest, message{"The request names no room."})
-		return
+		writeJSON(w, http.StatusBadRequest, message{"The request names no room."})
+		return nil
 	}
 	if room, ok := h.decide(w, form.Get("name"), form.Get("mail_owner")); ok {
 		h.expect(room)
 	}
+	return nil
 }
 
 // get is asked after a conflict, which post never reports; it says the same.
-func (h *reservations) get(w http.ResponseWriter, r *http.Request) {
+func (h *reservations) get(w http.ResponseWriter, r *http.Request) error {
 	h.decide(w, r.PathValue("id"), "")
+	return nil
 }
 
 // delete hears that a room is gone. usher sees that for itself, and better: a
 // restart of Prosody never says it.
-func (h *reservations) delete(w http.ResponseWriter, _ *http.Request) {
+func (h *reservations) delete(w http.ResponseWriter, _ *http.Request) error {
 	w.WriteHeader(http.StatusNoContent)
+	return nil
 }
 
 // message is a refusal; people read it.
@@ -93,32 +96,32 @@ type message struct {
 func (h *reservations) decide(w http.ResponseWriter, name, owner string) (room string, allowed bool) {
 	room, now := strings.ToLower(name), time.Now()
 	// Asked on both sides: the meetings may come or go in between.
-	running := h.commands.Running()
-	m, known := h.commands.Room(room)
-	running = running && h.commands.Running()
+	running := h.leader.Running()
+	m, known := h.leader.Room(room)
+	running = running && h.leader.Running()
 	switch {
 	case !running:
 		// This process does not lead, or has not loaded its meetings: it knows
 		// of no room, which is not the same as that there is none. Prosody
 		// remembers a refusal but repeats after a 5xx, by then it is known.
-		answer(w, http.StatusServiceUnavailable, message{"Meetings cannot be started right now. Please try again in a minute."})
+		writeJSON(w, http.StatusServiceUnavailable, message{"Meetings cannot be started right now. Please try again in a minute."})
 	case !known:
-		answer(w, http.StatusForbidden, message{"There is no such meeting. It may be over, or the link is wrong."})
+		writeJSON(w, http.StatusForbidden, message{"There is no such meeting. It may be over, or the link is wrong."})
 	case m.State() == meeting.StateEnded, isOver(m, now):
-		answer(w, http.StatusForbidden, message{"This meeting is over."})
+		writeJSON(w, http.StatusForbidden, message{"This meeting is over."})
 	case now.Before(m.StartAt):
-		answer(w, http.StatusForbidden, message{"This meeting opens on " + m.StartAt.UTC().Format("2 January 2006 at 15:04:05 UTC") + "."})
+		writeJSON(w, http.StatusForbidden, message{"This meeting opens on " + m.StartAt.UTC().Format("2 January 2006 at 15:04:05 UTC") + "."})
 	default:
 		granted := reservation{
 			ID: room, Name: name, MailOwner: owner,
 			// Prosody drops the fraction of a second.
-			StartTime: meeting.Time{Time: now.Truncate(time.Second)},
+			StartTime: timeOf(now.Truncate(time.Second)),
 			Duration:  seconds(m, now),
 		}
 		if h.occupants {
 			granted.MaxOccupants = m.MaxParticipants
 		}
-		answer(w, http.StatusOK, granted)
+		writeJSON(w, http.StatusOK, granted)
 		return room, true
 	}
 	return "", false
@@ -144,10 +147,4 @@ func seconds(m meeting.Meeting, now time.Time) int64 {
 func isOver(m meeting.Meeting, now time.Time) bool {
 	end, _ := m.EndsAt()
 	return !end.IsZero() && !now.Before(end)
-}
-
-func answer(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(status)
-	_ = json.NewEncoder(w).Encode(body) // the client's loss
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/service"
 )
 
 // ask posts what mod_reservations posts when somebody wants a room.
@@ -76,7 +77,7 @@ func TestReservationOfLimits(t *testing.T) {
 		}
 		s.observe("hour", meeting.Seen{Occupant: human("ann")})
 		time.Sleep(30 * time.Minute)
-		s.serve(func(c *Config) { c.ReservationOccupants = true })
+		s.serve(func(c *testConfig) { c.ReservationOccupants = true })
 		if res := s.ask("hour"); !strings.Contains(res.Body.String(), `"duration":88200,"max_occupants":9}`) {
 			t.Errorf("reservation in its middle = %s, want half an hour and a day, for 9", res.Body)
 		}
@@ -184,7 +185,7 @@ func BenchmarkReservation(b *testing.B) {
 
 // passing is a tracker that starts or stops while it is asked.
 type passing struct {
-	Commands
+	service.Leader
 	running []bool
 }
 
@@ -198,7 +199,7 @@ func (p *passing) Running() bool {
 
 func TestReservationWhileStartingOrStopping(t *testing.T) {
 	for _, running := range [][]bool{{false, true}, {true, false}} {
-		h := &reservations{commands: &passing{running: running}}
+		h := &reservations{leader: &passing{running: running}}
 		w := httptest.NewRecorder()
 		if h.decide(w, "r", ""); w.Code != http.StatusServiceUnavailable {
 			t.Errorf("running %v: status = %d, want 503: a refusal would be remembered", running, w.Code)

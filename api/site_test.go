@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +18,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/store"
+	"usher/token"
+	"usher/webhook"
 )
 
 // faultyStore is a store that fails as long as a test says so.
@@ -30,10 +34,16 @@ type faultyStore struct {
 
 var (
 	_ meeting.Store = (*faultyStore)(nil)
-	_ Store         = (*faultyStore)(nil)
-	_ Store         = (*store.Redis)(nil)
-	_ Commands      = (*meeting.Tracker)(nil)
+	_ wholeStore    = (*faultyStore)(nil)
+	_ wholeStore    = (*store.Redis)(nil)
 )
+
+// wholeStore is all that is asked of a store.
+type wholeStore interface {
+	service.Store
+	Store
+	webhook.Store
+}
 
 func newFaultyStore() *faultyStore { return &faultyStore{Memory: new(store.Memory)} }
 
@@ -133,13 +143,16 @@ const (
 
 // site is the handler under test with a real tracker behind it.
 type site struct {
-	t       testing.TB
-	store   *faultyStore
-	tracker *meeting.Tracker
-	handler http.Handler
-	feed    *Feed
-	metrics *prometheus.Registry
-	log     *lockedBuffer
+	t         testing.TB
+	store     *faultyStore
+	tracker   *meeting.Tracker
+	handler   http.Handler
+	svc       *service.Service
+	book      *webhook.Book
+	deliverer *webhook.Deliverer
+	feed      *Feed
+	metrics   *prometheus.Registry
+	log       *lockedBuffer
 
 	expected []string // rooms that Expect was called with
 	kicked   []string // what Kick was called with
@@ -176,27 +189,58 @@ func newStandby(t testing.TB) *site {
 	s := &site{t: t, store: newFaultyStore(), log: &lockedBuffer{}}
 	s.feed = NewFeed(s.store, nil)
 	s.tracker = meeting.NewTracker(s.store, noRooms{}, meeting.Options{})
-	s.serve(func(*Config) {})
+	s.serve(func(*testConfig) {})
 	return s
 }
 
 // serve makes the handler anew, with a configuration that differs.
-func (s *site) serve(change func(*Config)) {
+func (s *site) serve(change func(*testConfig)) {
 	s.t.Helper()
 	s.metrics = prometheus.NewRegistry()
-	cfg := Config{
-		Commands: s.tracker, Rooms: s, Store: s.store, Feed: s.feed, Webhooks: &fakeWebhooks{},
-		Tokens: newIssuer(s.t), SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/",
-		Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
-		Expect:  func(room string) { s.expected = append(s.expected, room) },
-		Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Metrics: s.metrics, Version: "test",
+	cfg := testConfig{
+		Config: Config{
+			Feed: s.feed,
+			Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
+			Expect:  func(room string) { s.expected = append(s.expected, room) },
+			Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Metrics: s.metrics, Version: "test",
+		},
+		Leader: leader{s.tracker, s}, Store: s.store, Tokens: newIssuer(s.t),
 	}
 	change(&cfg)
+	s.svc = service.New(service.Config{
+		Leader: cfg.Leader, Store: cfg.Store, Files: cfg.Files, Tokens: cfg.Tokens, SealSecret: cfg.SealSecret,
+		SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/", Log: RequestLog(cfg.Log),
+	})
 	var err error
-	if s.handler, err = New(cfg); err != nil {
+	s.book, err = webhook.NewBook(webhook.Config{
+		Store: cfg.Store, Dialects: map[string]webhook.Dialect{webhook.Jitsi: webhook.JitsiDialect()}, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Endpoints: []webhook.Endpoint{{Name: "crm", URL: "https://crm.example/", Secrets: []webhook.Secret{webhook.NewSecret()}}},
+	})
+	if err != nil {
 		s.t.Fatal(err)
 	}
+	s.deliverer = webhook.NewDeliverer(s.book)
+	cfg.Service, cfg.Config.Store, cfg.Webhooks, cfg.Deliverer = s.svc, cfg.Store, s.book, s.deliverer
+	if s.handler, err = New(cfg.Config); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+// testConfig is what a test may want otherwise.
+type testConfig struct {
+	Config
+	Leader     service.Leader
+	Store      wholeStore
+	Files      service.Files
+	Tokens     *token.Issuer
+	SealSecret string
+}
+
+// leader is the process under test.
+type leader struct {
+	*meeting.Tracker
+	*site
 }
 
 // lockedBuffer takes the log of requests that run at the same time.

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+
+	"usher/meeting/service"
 )
 
 // TestUnreadableEventIsLeftOut proves that an entry of the log that cannot be
@@ -38,7 +40,7 @@ func TestUnreadableLinkIsLeftOut(t *testing.T) {
 	id := s.create(`{"room":"standup"}`)["id"].(string)
 	path := "/v1/meetings/" + id
 	l := s.link(path, `{}`)
-	if _, err := s.store.PutLink(t.Context(), id, "spoilt", []byte("{"), MaxLinks); err != nil {
+	if _, err := s.store.PutLink(t.Context(), id, "spoilt", []byte("{"), service.MaxLinks); err != nil {
 		t.Fatal(err)
 	}
 	var list struct{ Data []Link }

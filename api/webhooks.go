@@ -4,45 +4,13 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
+	"time"
 
-	"github.com/danielgtaylor/huma/v2"
-
+	"usher/config"
 	"usher/meeting"
+	"usher/webhook"
 )
-
-// Webhooks keeps the webhook endpoints and delivers to them. What is not there
-// is [meeting.ErrNotFound], what cannot be taken [meeting.InvalidError] with
-// the field of the body, and what may pass wraps [meeting.ErrUnavailable].
-type Webhooks interface {
-	// CreateWebhook makes an endpoint and returns it with its secret, or
-	// [ErrTooManyWebhooks].
-	CreateWebhook(ctx context.Context, c WebhookChange) (Webhook, error)
-	// Webhooks returns all endpoints, in no order and without secrets.
-	Webhooks() []Webhook
-	// Webhook returns one endpoint with its backlog, without its secret.
-	Webhook(ctx context.Context, id string) (Webhook, error)
-	// ChangeWebhook, DeleteWebhook and RotateWebhook refuse endpoints of the
-	// configuration with [ErrConfigured]; disabling and enabling them is no
-	// change of the configuration. RotateWebhook returns the new secret.
-	ChangeWebhook(ctx context.Context, id string, c WebhookChange) error
-	DeleteWebhook(ctx context.Context, id string) error
-	RotateWebhook(ctx context.Context, id string) (Webhook, error)
-	Deliveries
-}
-
-// Errors of [Webhooks].
-var (
-	ErrConfigured      = errors.New("api: the endpoint comes from the configuration")
-	ErrTooManyWebhooks = errors.New("api: too many webhook endpoints")
-)
-
-// WebhookChange is what is to be different about an endpoint; nil: nothing.
-type WebhookChange struct {
-	Name, URL, MeetingID, Dialect *string
-	Events                        *[]string
-	Headers                       *map[string]string // replaces all
-	Enabled                       *bool
-}
 
 // Webhook is a webhook endpoint as apps see it.
 type Webhook struct {
@@ -96,105 +64,203 @@ type webhookChanges struct {
 	Enabled *bool              `json:"enabled,omitempty" doc:"Events that happen while it is not enabled are not sent later, unless they are replayed"`
 }
 
-// oneWebhook is an output of huma's.
-type oneWebhook struct{ Body Webhook }
+// replayRange is the body that replays.
+type replayRange struct {
+	_      struct{}   `json:"-" additionalProperties:"false"`
+	After  time.Time  `json:"after" doc:"Events from then on; the event log reaches back a week"`
+	Before *time.Time `json:"before,omitempty" doc:"Events until then; missing: until now"`
+}
 
-func (v *v1) registerWebhooks(a huma.API) {
-	create := operation(ScopeWebhooksWrite, "create-webhook", http.MethodPost, "/v1/webhooks",
-		"Make a webhook endpoint: it is told of every event from now on, at least once and in order per meeting",
-		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge)
-	create.DefaultStatus = http.StatusCreated
-	huma.Register(a, create, v.createWebhook)
-	huma.Register(a, operation(ScopeWebhooksWrite, "list-webhooks", http.MethodGet, "/v1/webhooks",
+// Replayed says what a replay has come to.
+type Replayed struct {
+	Events int `json:"events" doc:"That are on their way once more, behind what waits"`
+}
+
+func (v *v1) registerWebhooks() {
+	show(v, operation(ScopeWebhooksWrite, http.StatusCreated, "create-webhook", "POST /v1/webhooks",
+		"Make a webhook endpoint: it gets every event from now on, at least once and in order per meeting",
+		http.StatusConflict), v.createWebhook)
+	show(v, operation(ScopeWebhooksWrite, http.StatusOK, "list-webhooks", "GET /v1/webhooks",
 		"List the webhook endpoints"), v.listWebhooks)
-	huma.Register(a, operation(ScopeWebhooksWrite, "get-webhook", http.MethodGet, "/v1/webhooks/{id}",
-		"Read a webhook endpoint and what waits for it", http.StatusNotFound), v.getWebhook)
-	huma.Register(a, operation(ScopeWebhooksWrite, "patch-webhook", http.MethodPatch, "/v1/webhooks/{id}",
-		"Change a webhook endpoint, disable or enable it",
-		http.StatusBadRequest, http.StatusNotFound, http.StatusConflict, http.StatusRequestEntityTooLarge), v.patchWebhook)
-	remove := operation(ScopeWebhooksWrite, "delete-webhook", http.MethodDelete, "/v1/webhooks/{id}",
-		"Delete a webhook endpoint and what waits for it", http.StatusNotFound, http.StatusConflict)
-	remove.DefaultStatus = http.StatusNoContent
-	huma.Register(a, remove, v.deleteWebhook)
-	huma.Register(a, operation(ScopeWebhooksWrite, "rotate-webhook-secret", http.MethodPost, "/v1/webhooks/{id}/rotate-secret",
-		"Give a webhook endpoint a new secret. The old one signs as well for another day",
-		http.StatusNotFound, http.StatusConflict), v.rotateWebhook)
-	v.registerDeliveries(a)
+	show(v, operation(ScopeWebhooksWrite, http.StatusOK, "get-webhook", "GET /v1/webhooks/{id}",
+		"Read a webhook endpoint and what waits for it"), v.getWebhook)
+	show(v, operation(ScopeWebhooksWrite, http.StatusOK, "patch-webhook", "PATCH /v1/webhooks/{id}",
+		"Change a webhook endpoint, disable or enable it", http.StatusConflict), v.patchWebhook)
+	done(v, operation(ScopeWebhooksWrite, http.StatusNoContent, "delete-webhook", "DELETE /v1/webhooks/{id}",
+		"Delete a webhook endpoint and what waits for it", http.StatusConflict), v.deleteWebhook)
+	show(v, operation(ScopeWebhooksWrite, http.StatusOK, "rotate-webhook-secret", "POST /v1/webhooks/{id}/rotate-secret",
+		"Give a webhook endpoint a new secret. The old one signs as well for another day", http.StatusConflict), v.rotateWebhook)
+	show(v, operation(ScopeWebhooksWrite, http.StatusOK, "test-webhook", "POST /v1/webhooks/{id}/test",
+		"Send an event of type webhook.test, and say what came of it"), v.testWebhook)
+	show(v, operation(ScopeWebhooksWrite, http.StatusOK, "list-deliveries", "GET /v1/webhooks/{id}/deliveries",
+		"List what was tried, about the last thousand, or the events that were given up in the last thirty days"), v.listDeliveries)
+	done(v, operation(ScopeWebhooksWrite, http.StatusNoContent, "retry-delivery", "POST /v1/webhooks/{id}/deliveries/{delivery}/retry",
+		"Deliver an event once more"), v.retryDelivery)
+	show(v, operation(ScopeWebhooksWrite, http.StatusOK, "replay-webhook", "POST /v1/webhooks/{id}/replay",
+		"Deliver once more what happened in a time. It may be interrupted; then some events are on their way already"), v.replayWebhook)
 }
 
-// failWebhook is fail for the errors of [Webhooks].
-func (v *v1) failWebhook(ctx context.Context, err error) error {
-	switch {
-	case errors.Is(err, ErrConfigured):
-		p := newProblem(http.StatusConflict, "the endpoint comes from usher's configuration")
-		p.Code = "configured"
-		return p
-	case errors.Is(err, ErrTooManyWebhooks):
-		p := newProblem(http.StatusConflict, "the site has as many webhook endpoints as it may: delete one")
-		p.Code = "too_many_webhooks"
-		return p
+// shownWebhook returns an endpoint without its secret.
+func shownWebhook(e webhook.Endpoint) Webhook {
+	w := Webhook{
+		ID: e.ID, Name: e.Name, URL: e.URL, Events: slices.Clone(e.Events), MeetingID: e.MeetingID,
+		Dialect: e.Dialect, HeaderNames: e.HeaderNames(),
+		Enabled: e.Disabled == nil, Configured: e.Configured, CreatedAt: meeting.TimeOrNull(e.CreatedAt),
 	}
-	return v.fail(ctx, err)
+	if e.Disabled != nil {
+		w.Disabled = &WebhookDisabled{Reason: e.Disabled.Reason, Since: timeOf(e.Disabled.Since)}
+	}
+	return w
 }
 
-func (v *v1) createWebhook(ctx context.Context, in *struct{ Body newWebhook }) (*oneWebhook, error) {
-	c := WebhookChange{URL: &in.Body.URL, Events: &in.Body.Events, MeetingID: &in.Body.MeetingID, Name: &in.Body.Name, Dialect: &in.Body.Dialect, Headers: &in.Body.Headers}
-	if in.Body.MeetingID != "" {
-		if _, err := v.load(ctx, in.Body.MeetingID); errors.Is(err, meeting.ErrNotFound) {
-			return nil, v.fail(ctx, &meeting.InvalidError{Field: "meeting_id", Detail: "there is no such meeting"})
+// withSecret returns an endpoint with its newest secret.
+func withSecret(e webhook.Endpoint) Webhook {
+	w := shownWebhook(e)
+	w.Secret = string(e.Secrets[0].Key)
+	return w
+}
+
+func secretHeaders(headers map[string]string) map[string]config.Secret {
+	secret := map[string]config.Secret{}
+	for name, value := range headers {
+		secret[name] = config.Secret(value)
+	}
+	return secret
+}
+
+func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, error) {
+	if id := in.Body.MeetingID; id != "" {
+		if _, err := v.svc.Load(ctx, id); errors.Is(err, meeting.ErrNotFound) {
+			return Webhook{}, &meeting.InvalidError{Field: "meeting_id", Detail: "there is no such meeting"}
 		} else if err != nil {
-			return nil, v.fail(ctx, err)
+			return Webhook{}, err
 		}
 	}
-	w, err := v.webhooks.CreateWebhook(ctx, c)
+	e, err := v.webhooks.Create(ctx, webhook.Endpoint{
+		URL: in.Body.URL, Events: in.Body.Events, MeetingID: in.Body.MeetingID, Name: in.Body.Name,
+		Dialect: in.Body.Dialect, Headers: secretHeaders(in.Body.Headers),
+	})
 	if err != nil {
-		return nil, v.failWebhook(ctx, err)
+		return Webhook{}, err
 	}
-	v.log.Info("webhook endpoint made", "webhook_id", w.ID, "by", exchangeOf(ctx).caller.id)
-	return &oneWebhook{w}, nil
+	v.log.Info("webhook endpoint made", "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
+	return withSecret(e), nil
 }
 
-func (v *v1) listWebhooks(_ context.Context, in *struct{ Paging }) (*page[Webhook], error) {
-	list, next := newest(v.webhooks.Webhooks(), in.Paging, func(w Webhook) string { return w.ID })
-	return newPage(list, next, func(w Webhook) Webhook { return w }), nil
+func (v *v1) listWebhooks(_ context.Context, in *Paging) (Page[Webhook], error) {
+	list, next := newestOf(v.webhooks.List(), *in, func(e webhook.Endpoint) string { return e.ID })
+	return pageOf(list, next, nil, shownWebhook)
 }
 
-func (v *v1) getWebhook(ctx context.Context, in *ByID) (*oneWebhook, error) {
-	w, err := v.webhooks.Webhook(ctx, in.ID)
+func (v *v1) getWebhook(ctx context.Context, in *ByID) (Webhook, error) {
+	e, err := v.webhooks.Get(in.ID)
 	if err != nil {
-		return nil, v.failWebhook(ctx, err)
+		return Webhook{}, err
 	}
-	return &oneWebhook{w}, nil
+	w := shownWebhook(e)
+	b, err := v.webhooks.Backlog(ctx, in.ID)
+	w.Backlog = &WebhookBacklog{
+		Events: b.Notices, Meetings: b.Lanes, OldestAt: meeting.TimeOrNull(b.Oldest), FailingSince: meeting.TimeOrNull(b.FailingSince),
+	}
+	return w, err
 }
 
 func (v *v1) patchWebhook(ctx context.Context, in *struct {
 	ByID
 	Body webhookChanges
-}) (*oneWebhook, error) {
-	c := WebhookChange{URL: in.Body.URL, Events: in.Body.Events, Dialect: in.Body.Dialect, Headers: in.Body.Headers, Enabled: in.Body.Enabled}
-	if c == (WebhookChange{}) {
-		return nil, newProblem(http.StatusUnprocessableEntity, "nothing to change")
+}) (Webhook, error) {
+	change := in.Body
+	enabled := change.Enabled
+	change.Enabled = nil
+	if change == (webhookChanges{}) && enabled == nil {
+		return Webhook{}, NewProblem(http.StatusUnprocessableEntity, "nothing to change")
 	}
-	if err := v.webhooks.ChangeWebhook(ctx, in.ID, c); err != nil {
-		return nil, v.failWebhook(ctx, err)
+	var err error
+	if change != (webhookChanges{}) {
+		_, err = v.webhooks.Update(ctx, in.ID, change.apply)
 	}
-	v.log.Info("webhook endpoint changed", "webhook_id", in.ID, "by", exchangeOf(ctx).caller.id)
+	switch {
+	case err != nil || enabled == nil:
+	case *enabled:
+		err = v.webhooks.Enable(ctx, in.ID)
+	default:
+		err = v.webhooks.Disable(ctx, in.ID, webhook.DisabledRequested)
+	}
+	if err != nil {
+		return Webhook{}, err
+	}
+	v.log.Info("webhook endpoint changed", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
 	return v.getWebhook(ctx, &in.ByID)
 }
 
-func (v *v1) deleteWebhook(ctx context.Context, in *ByID) (*struct{}, error) {
-	if err := v.webhooks.DeleteWebhook(ctx, in.ID); err != nil {
-		return nil, v.failWebhook(ctx, err)
+func (c webhookChanges) apply(e *webhook.Endpoint) error {
+	if c.URL != nil {
+		e.URL = *c.URL
 	}
-	v.log.Info("webhook endpoint deleted", "webhook_id", in.ID, "by", exchangeOf(ctx).caller.id)
-	return nil, nil
+	if c.Events != nil {
+		e.Events = *c.Events
+	}
+	if c.Dialect != nil {
+		e.Dialect = *c.Dialect
+	}
+	if c.Headers != nil {
+		e.Headers = secretHeaders(*c.Headers)
+	}
+	return nil
 }
 
-func (v *v1) rotateWebhook(ctx context.Context, in *ByID) (*oneWebhook, error) {
-	w, err := v.webhooks.RotateWebhook(ctx, in.ID)
-	if err != nil {
-		return nil, v.failWebhook(ctx, err)
+func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
+	err := v.webhooks.Delete(ctx, in.ID)
+	if err == nil {
+		v.log.Info("webhook endpoint deleted", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
 	}
-	v.log.Info("secret of a webhook endpoint rotated", "webhook_id", w.ID, "by", exchangeOf(ctx).caller.id)
-	return &oneWebhook{w}, nil
+	return err
+}
+
+func (v *v1) rotateWebhook(ctx context.Context, in *ByID) (Webhook, error) {
+	e, err := v.webhooks.Rotate(ctx, in.ID)
+	if err != nil {
+		return Webhook{}, err
+	}
+	v.log.Info("secret of a webhook endpoint rotated", "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
+	return withSecret(e), nil
+}
+
+func (v *v1) testWebhook(ctx context.Context, in *ByID) (webhook.Attempt, error) {
+	return v.deliverer.Test(ctx, in.ID)
+}
+
+func (v *v1) listDeliveries(ctx context.Context, in *struct {
+	ByID
+	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most elements on a page"`
+	Cursor string `query:"cursor" maxLength:"40" pattern:"^[0-9]{1,19}-[0-9]{1,19}$" doc:"next_cursor of the page before"`
+	Dead   bool   `query:"dead" doc:"The events that were given up"`
+}) (Page[webhook.Attempt], error) {
+	list, next, err := v.webhooks.Attempts(ctx, in.ID, in.Dead, in.Cursor, in.Limit)
+	return pageOf(list, next, err, func(a webhook.Attempt) webhook.Attempt { return a })
+}
+
+func (v *v1) retryDelivery(ctx context.Context, in *struct {
+	ByID
+	Delivery string `path:"delivery" maxLength:"64"`
+}) error {
+	err := v.webhooks.Retry(ctx, in.ID, in.Delivery)
+	v.deliverer.Wake(in.ID)
+	return err
+}
+
+func (v *v1) replayWebhook(ctx context.Context, in *struct {
+	ByID
+	Body replayRange
+}) (Replayed, error) {
+	before := time.Now()
+	if in.Body.Before != nil {
+		before = *in.Body.Before
+	}
+	if !before.After(in.Body.After) {
+		return Replayed{}, &meeting.InvalidError{Field: "before", Detail: "is not later than after"}
+	}
+	n, err := v.webhooks.Replay(ctx, in.ID, in.Body.After, before)
+	v.deliverer.Wake(in.ID)
+	return Replayed{n}, err
 }

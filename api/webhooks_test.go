@@ -3,142 +3,68 @@ package api
 import (
 	"context"
 	"fmt"
-	"maps"
+	"io"
 	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
-	"time"
 
-	"usher/meeting"
+	"usher/webhook"
 )
 
-// fakeWebhooks keeps endpoints, sends nothing, and has one of the
-// configuration, whk_crm. An endpoint with the name full is one too many.
-type fakeWebhooks struct {
-	made     map[string]Webhook
-	replayed string
-}
-
-var crm = Webhook{ID: "whk_crm", Name: "crm", URL: "https://crm.example/", Events: []string{"*"}, Dialect: "standard", HeaderNames: []string{}, Enabled: true, Configured: true}
-
-func (f *fakeWebhooks) CreateWebhook(_ context.Context, c WebhookChange) (Webhook, error) {
-	switch {
-	case !strings.HasPrefix(*c.URL, "https://"):
-		return Webhook{}, &meeting.InvalidError{Field: "url", Detail: "is not https"}
-	case *c.Name == "full":
-		return Webhook{}, ErrTooManyWebhooks
-	}
-	if f.made == nil {
-		f.made = map[string]Webhook{}
-	}
-	w := Webhook{
-		ID: fmt.Sprint("whk_", len(f.made)+1), Name: *c.Name, URL: *c.URL, Events: append([]string{}, *c.Events...), MeetingID: *c.MeetingID,
-		Dialect: *c.Dialect, HeaderNames: append([]string{}, slices.Sorted(maps.Keys(*c.Headers))...), Enabled: true, CreatedAt: &meeting.Time{Time: time.Now()},
-	}
-	f.made[w.ID] = w
-	w.Secret = "whsec_of_" + w.ID
-	return w, nil
-}
-
-func (f *fakeWebhooks) Webhooks() []Webhook {
-	return append(slices.Collect(maps.Values(f.made)), crm)
-}
-
-func (f *fakeWebhooks) Webhook(_ context.Context, id string) (Webhook, error) {
-	w, known := f.made[id]
-	if id == crm.ID {
-		w, known = crm, true
-	}
-	if !known {
-		return Webhook{}, meeting.ErrNotFound
-	}
-	w.Backlog = &WebhookBacklog{Events: 3, Meetings: 1}
-	return w, nil
-}
-
-// change returns why an endpoint cannot be changed.
-func (f *fakeWebhooks) change(id string) error {
-	if _, err := f.Webhook(context.Background(), id); err != nil || id != crm.ID {
-		return err
-	}
-	return ErrConfigured
-}
-
-func (f *fakeWebhooks) ChangeWebhook(_ context.Context, id string, c WebhookChange) error {
-	if err := f.change(id); err != nil {
-		return err
-	}
-	w := f.made[id]
-	if c.URL != nil {
-		w.URL = *c.URL
-	}
-	if c.Dialect != nil {
-		w.Dialect = *c.Dialect
-	}
-	if c.Headers != nil {
-		w.HeaderNames = append([]string{}, slices.Sorted(maps.Keys(*c.Headers))...)
-	}
-	if c.Enabled != nil {
-		w.Enabled, w.Disabled = *c.Enabled, nil
-		if !w.Enabled {
-			w.Disabled = &WebhookDisabled{Reason: "requested", Since: meeting.Time{Time: time.Now()}}
+// deliver runs the deliverer until the test ends, and returns the URL of an
+// endpoint that takes everything.
+func (s *site) deliver() (inbox string) {
+	s.t.Helper()
+	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- s.deliverer.Run(ctx) }()
+	s.t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			s.t.Errorf("deliverer ended with %v", err)
 		}
+		srv.Close()
+	})
+	return srv.URL
+}
+
+// delivered returns the first entry of an endpoint's delivery log, once there is
+// one.
+func (s *site) delivered(path string) (a webhook.Attempt) {
+	s.t.Helper()
+	s.until(func() bool {
+		var log Page[webhook.Attempt]
+		s.do("GET", path+"/deliveries", "").into(http.StatusOK, &log)
+		if len(log.Data) > 0 {
+			a = log.Data[0]
+		}
+		return len(log.Data) > 0
+	})
+	return a
+}
+
+// useWebhooks uses the operations, well and badly.
+func (s *site) useWebhooks() {
+	s.t.Helper()
+	inbox := s.deliver()
+	var made Webhook
+	s.do("POST", "/v1/webhooks", `{"url":"`+inbox+`","events":["*"],"name":"a"}`).into(http.StatusCreated, &made)
+	path := "/v1/webhooks/" + made.ID
+	s.do("POST", path+"/replay", `{"after":"2026-01-01T00:00:00Z"}`).into(http.StatusOK, &Replayed{})
+	tried := s.delivered(path)
+	for _, request := range []string{
+		"GET /v1/webhooks", "GET " + path, "GET " + path + "/deliveries?dead=true", "GET " + path + "/deliveries?cursor=1-2",
+		"POST " + path + "/deliveries/" + tried.ID + "/retry", "POST " + path + "/test", "POST " + path + "/rotate-secret",
+		`PATCH ` + path + ` {"enabled":false}`, "GET " + path, "DELETE " + path, "GET " + path,
+		`PATCH /v1/webhooks/whk_crm {"url":"https://b.example/"}`, "DELETE /v1/webhooks/whk_crm", `POST /v1/webhooks {"url":7}`,
+	} {
+		method, rest, _ := strings.Cut(request, " ")
+		target, body, _ := strings.Cut(rest, " ")
+		s.do(method, target, body)
 	}
-	f.made[id] = w
-	return nil
-}
-
-func (f *fakeWebhooks) DeleteWebhook(_ context.Context, id string) error {
-	err := f.change(id)
-	if err == nil {
-		delete(f.made, id)
-	}
-	return err
-}
-
-func (f *fakeWebhooks) RotateWebhook(_ context.Context, id string) (Webhook, error) {
-	w := f.made[id]
-	w.Secret = "whsec_another"
-	return w, f.change(id)
-}
-
-var tried = Delivery{ID: "dlv_1", EventID: "evt_1", EventType: "webhook.test", Number: 1, Result: meeting.Failed, Error: "connect"}
-
-func (f *fakeWebhooks) TestWebhook(ctx context.Context, id string) (Delivery, error) {
-	_, err := f.Webhook(ctx, id)
-	return tried, err
-}
-
-func (f *fakeWebhooks) WebhookDeliveries(ctx context.Context, id string, dead bool, cursor string, limit int) ([]Delivery, string, error) {
-	_, err := f.Webhook(ctx, id)
-	if dead {
-		return nil, "", err
-	}
-	return []Delivery{tried}, "1-2", err
-}
-
-func (f *fakeWebhooks) RetryDelivery(ctx context.Context, id, delivery string) error {
-	if delivery != tried.ID {
-		return meeting.ErrNotFound
-	}
-	_, err := f.Webhook(ctx, id)
-	return err
-}
-
-func (f *fakeWebhooks) ReplayWebhook(ctx context.Context, id string, after, before time.Time) (int, error) {
-	f.replayed = fmt.Sprint(after.UTC().Format(time.RFC3339), " ", before.UTC().Format(time.RFC3339))
-	_, err := f.Webhook(ctx, id)
-	return 7, err
-}
-
-// webhookRequests use the operations, well and badly.
-var webhookRequests = []string{
-	`POST /v1/webhooks {"url":"https://a.example/","events":["session.*"],"name":"a"}`, "GET /v1/webhooks", "GET /v1/webhooks/whk_1",
-	`PATCH /v1/webhooks/whk_1 {"enabled":false}`, "POST /v1/webhooks/whk_1/rotate-secret", "POST /v1/webhooks/whk_1/test",
-	"GET /v1/webhooks/whk_1/deliveries?dead=true", "GET /v1/webhooks/whk_1/deliveries?cursor=1-2", "POST /v1/webhooks/whk_1/deliveries/dlv_1/retry",
-	`POST /v1/webhooks/whk_1/replay {"after":"2026-11-22T10:00:00Z"}`, "DELETE /v1/webhooks/whk_1",
-	"GET /v1/webhooks/whk_1", `PATCH /v1/webhooks/whk_crm {"url":"https://b.example/"}`, "DELETE /v1/webhooks/whk_crm", `POST /v1/webhooks {"url":7}`,
 }
 
 func TestWebhooks(t *testing.T) {
@@ -150,20 +76,21 @@ func TestWebhooks(t *testing.T) {
 	}
 	path := "/v1/webhooks/" + w.ID
 	var shown Webhook
-	s.do("POST", "/v1/webhooks", `{"url":"https://c.example/","dialect":"whereby","headers":{"X-Key":"whsec_hidden"}}`).into(http.StatusCreated, &shown)
-	if shown.Dialect != "whereby" || !slices.Equal(shown.HeaderNames, []string{"X-Key"}) {
+	s.do("POST", "/v1/webhooks", `{"url":"https://c.example/","headers":{"X-Key":"whsec_hidden"}}`).into(http.StatusCreated, &shown)
+	if shown.Dialect != "standard" || !slices.Equal(shown.HeaderNames, []string{"X-Key"}) {
 		t.Errorf("made %+v", shown)
 	}
+	second := "/v1/webhooks/" + shown.ID
 	shown = Webhook{}
-	s.do("PATCH", "/v1/webhooks/whk_2", `{"dialect":"jitsi","headers":{}}`).into(http.StatusOK, &shown)
+	s.do("PATCH", second, `{"dialect":"jitsi","headers":{}}`).into(http.StatusOK, &shown)
 	if shown.Dialect != "jitsi" || len(shown.HeaderNames) != 0 {
 		t.Errorf("changed %+v", shown)
 	}
-	s.do("DELETE", "/v1/webhooks/whk_2", "")
+	s.do("DELETE", second, "")
 	shown = Webhook{}
 	s.do("GET", path, "").into(http.StatusOK, &shown)
-	if shown.Secret != "" || shown.Backlog == nil || shown.Backlog.Events != 3 {
-		t.Errorf("shown %+v, want a backlog and no secret", shown)
+	if shown.Secret != "" || shown.Backlog == nil || shown.Backlog.Events != 0 {
+		t.Errorf("shown %+v, want an empty backlog and no secret", shown)
 	}
 	m := s.create(`{}`)["id"].(string)
 	s.do("POST", "/v1/webhooks", `{"url":"https://b.example/","meeting_id":"`+m+`"}`).into(http.StatusCreated, &shown)
@@ -176,34 +103,74 @@ func TestWebhooks(t *testing.T) {
 	if len(list.Data) != 1 || list.Data[0].ID != w.ID || list.NextCursor != nil {
 		t.Errorf("last page = %+v", list)
 	}
-	s.do("PATCH", path, `{"enabled":false}`).into(http.StatusOK, &shown)
-	if shown.Enabled || shown.Disabled == nil || shown.Disabled.Reason != "requested" {
+	s.do("PATCH", path, `{"enabled":false,"events":["session.started"]}`).into(http.StatusOK, &shown)
+	if shown.Enabled || shown.Disabled == nil || shown.Disabled.Reason != "requested" || !slices.Equal(shown.Events, []string{"session.started"}) {
 		t.Errorf("disabled %+v", shown)
+	}
+	shown = Webhook{}
+	s.do("PATCH", path, `{"enabled":true}`).into(http.StatusOK, &shown)
+	if !shown.Enabled || shown.Disabled != nil {
+		t.Errorf("enabled %+v", shown)
 	}
 	s.do("POST", path+"/rotate-secret", "").into(http.StatusOK, &shown)
 	if shown.Secret == "" || shown.Secret == w.Secret {
 		t.Error("the new secret is not shown")
-	}
-	var d Delivery
-	s.do("POST", path+"/test", "").into(http.StatusOK, &d)
-	var log Page[Delivery]
-	s.do("GET", path+"/deliveries?dead=false", "").into(http.StatusOK, &log)
-	if len(log.Data) != 1 || log.Data[0] != d || d.Error != "connect" || *log.NextCursor != "1-2" {
-		t.Errorf("test = %+v, log = %+v", d, log)
-	}
-	var r Replayed
-	s.do("POST", path+"/replay", `{"after":"2026-11-22T10:00:00Z","before":"2026-11-22T11:00:00Z"}`).into(http.StatusOK, &r)
-	if r.Events != 7 {
-		t.Errorf("replayed %d, want 7", r.Events)
-	}
-	if got := s.do("POST", path+"/deliveries/dlv_1/retry", "").Code; got != http.StatusNoContent {
-		t.Errorf("retry: %d", got)
 	}
 	if got := s.do("DELETE", path, "").Code; got != http.StatusNoContent {
 		t.Errorf("delete: %d", got)
 	}
 	if text := s.log.String(); strings.Contains(text, "whsec_") {
 		t.Error("a secret is in the log")
+	}
+}
+
+func TestDeliveries(t *testing.T) {
+	s := newSite(t)
+	inbox := s.deliver()
+	s.create(`{}`)
+	var w Webhook
+	s.do("POST", "/v1/webhooks", `{"url":"`+inbox+`"}`).into(http.StatusCreated, &w)
+	path := "/v1/webhooks/" + w.ID
+	var d webhook.Attempt
+	s.do("POST", path+"/test", "").into(http.StatusOK, &d)
+	if d.Result != "delivered" || d.Status != 200 || d.EventType != webhook.TypeTest {
+		t.Errorf("test = %+v, want it delivered", d)
+	}
+	var r Replayed
+	s.do("POST", path+"/replay", `{"after":"2026-11-22T10:00:00Z","before":"2026-11-22T11:00:00Z"}`).into(http.StatusOK, &r)
+	if r.Events != 0 {
+		t.Errorf("replayed %d of another day, want 0", r.Events)
+	}
+	s.do("POST", path+"/replay", `{"after":"2026-01-01T00:00:00Z"}`).into(http.StatusOK, &r)
+	if r.Events != 1 {
+		t.Errorf("replayed %d, want 1", r.Events)
+	}
+	first := s.delivered(path)
+	if first.EventType != "meeting.created" || first.Result != "delivered" {
+		t.Errorf("log = %+v, want the meeting's creation", first)
+	}
+	if got := s.do("POST", path+"/deliveries/"+first.ID+"/retry", "").Code; got != http.StatusNoContent {
+		t.Errorf("retry: %d", got)
+	}
+	s.until(func() bool { return s.delivered(path).ID != first.ID })
+	var log Page[webhook.Attempt]
+	s.do("GET", path+"/deliveries?dead=true", "").into(http.StatusOK, &log)
+	if len(log.Data) != 0 {
+		t.Errorf("dead letters %+v", log.Data)
+	}
+}
+
+// fillWebhooks makes as many endpoints as a site may have.
+func (s *site) fillWebhooks() {
+	s.t.Helper()
+	for i := range webhook.MaxEndpoints {
+		document := `{"url":"https://a.example/","events":["*"],"dialect":"standard","secrets":[{"key":"` + string(webhook.NewSecret().Key) + `"}]}`
+		if _, err := s.store.PutEndpoint(s.t.Context(), fmt.Sprint("whk_", i), nil, []byte(document)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	if err := s.book.Load(s.t.Context()); err != nil {
+		s.t.Fatal(err)
 	}
 }
 
@@ -214,10 +181,9 @@ func TestWebhookRefusals(t *testing.T) {
 		status         int
 		code           string
 	}{
-		{`POST /v1/webhooks {"url":"http://a.example"}`, "url", 422, "invalid"},
+		{`POST /v1/webhooks {"url":"ftp://a.example"}`, "url", 422, "invalid"},
 		{`POST /v1/webhooks {"url":"https://a.example","meeting_id":"mtg_none"}`, "meeting_id", 422, "invalid"},
 		{`POST /v1/webhooks {"url":"https://a.example","secret":"x"}`, "secret", 422, "invalid"},
-		{`POST /v1/webhooks {"url":"https://a.example","name":"full"}`, "", 409, "too_many_webhooks"},
 		{`PATCH /v1/webhooks/whk_crm {"events":["*"]}`, "", 409, "configured"},
 		{`DELETE /v1/webhooks/whk_crm`, "", 409, "configured"},
 		{`POST /v1/webhooks/whk_crm/rotate-secret`, "", 409, "configured"},
@@ -241,4 +207,6 @@ func TestWebhookRefusals(t *testing.T) {
 		}
 	}
 	s.as(s.makeKey("poor", `"meetings:write","events:read"`).Key, "GET", "/v1/webhooks", "").problemCode(403, "forbidden")
+	s.fillWebhooks()
+	s.do("POST", "/v1/webhooks", `{"url":"https://a.example"}`).problemCode(409, "too_many_webhooks")
 }

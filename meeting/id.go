@@ -1,6 +1,7 @@
 package meeting
 
 import (
+	"crypto/rand"
 	"encoding/base32"
 	"time"
 )
@@ -8,6 +9,13 @@ import (
 // Seed is the randomness that an event brings along for the ids it gives rise
 // to: Apply itself draws none, so that a retry makes the same ids again.
 type Seed [10]byte
+
+// NewSeed returns one that nobody else has, for whoever hands an event over or
+// needs an id of its own.
+func NewSeed() (s Seed) {
+	_, _ = rand.Read(s[:]) // never fails (crypto/rand)
+	return s
+}
 
 // crockford is the alphabet of ULIDs (github.com/ulid/spec).
 var crockford = base32.NewEncoding("0123456789ABCDEFGHJKMNPQRSTVWXYZ").WithPadding(base32.NoPadding)

@@ -138,12 +138,12 @@ func (m Meeting) Info() MeetingInfo {
 	info := MeetingInfo{
 		ID: m.ID, Room: m.Room, ExternalID: m.ExternalID, Metadata: m.Metadata,
 		State: m.State(), CreatedAt: Time{m.CreatedAt},
-		StartAt: timeOrNull(m.StartAt), EndAt: timeOrNull(m.EndAt),
+		StartAt: TimeOrNull(m.StartAt), EndAt: TimeOrNull(m.EndAt),
 		MaxDurationS: int64(m.MaxDuration / time.Second), EmptyTimeoutS: int64(m.EmptyTimeout / time.Second),
 		MaxParticipants:   m.MaxParticipants,
 		DepartureTimeoutS: int64(cmp.Or(m.Linger, SessionLinger) / time.Second),
-		EndedAt:           timeOrNull(m.EndedAt), EndReason: m.EndReason,
-		StaleSince: timeOrNull(m.StaleSince),
+		EndedAt:           TimeOrNull(m.EndedAt), EndReason: m.EndReason,
+		StaleSince: TimeOrNull(m.StaleSince),
 		Occupancy:  m.Occupancy(), StateVersion: m.Version,
 		Recording: m.Policy.Info(),
 	}
@@ -152,7 +152,7 @@ func (m Meeting) Info() MeetingInfo {
 		info.ActiveRecording = &active
 	}
 	if end, _ := m.EndsAt(); m.EndedAt.IsZero() {
-		info.EndsAt = timeOrNull(end)
+		info.EndsAt = TimeOrNull(end)
 	}
 	if m.Session.ID != "" {
 		s := m.Session.Info()
@@ -165,7 +165,7 @@ func (m Meeting) Info() MeetingInfo {
 func (s Session) Info() SessionInfo {
 	return SessionInfo{
 		ID: s.ID, MeetingID: s.MeetingID,
-		StartedAt: Time{s.StartedAt}, EndedAt: timeOrNull(s.EndedAt),
+		StartedAt: Time{s.StartedAt}, EndedAt: TimeOrNull(s.EndedAt),
 		Peak: s.Peak, Humans: s.Humans, Recorders: s.Recorders,
 	}
 }
@@ -176,8 +176,8 @@ func (p Participant) Info() ParticipantInfo {
 		ID: p.ID, SessionID: p.SessionID, Kind: p.Kind, Role: p.Role,
 		UserID: p.UserID, Name: p.Name, Email: p.Email,
 		Audio: p.Audio, Video: p.Video, Screen: p.Screen,
-		HandSince: timeOrNull(p.HandSince),
-		JoinedAt:  Time{p.JoinedAt}, LeftAt: timeOrNull(p.LeftAt), LeftReason: p.LeftReason,
+		HandSince: TimeOrNull(p.HandSince),
+		JoinedAt:  Time{p.JoinedAt}, LeftAt: TimeOrNull(p.LeftAt), LeftReason: p.LeftReason,
 		PresentSeconds: int64(p.Stayed / time.Second), Connections: len(p.Connections),
 	}
 	if p.Present() {
@@ -197,7 +197,8 @@ func (t Time) MarshalJSON() ([]byte, error) {
 	return t.UTC().AppendFormat(nil, timeLayout), nil
 }
 
-func timeOrNull(t time.Time) *Time {
+// TimeOrNull returns the time, nil for the zero one.
+func TimeOrNull(t time.Time) *Time {
 	if t.IsZero() {
 		return nil
 	}

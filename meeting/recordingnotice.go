@@ -92,12 +92,12 @@ func (r Recording) Info() RecordingInfo {
 		ID: r.ID, MeetingID: r.MeetingID, SessionID: r.SessionID, JibriSessionID: r.JibriSession,
 		Mode: r.Mode, State: r.State, RequestedBy: RequesterInfo(r.By), Priority: r.Priority,
 		Attempt: r.Attempts, RequestedAt: Time{r.RequestedAt},
-		StartedAt: timeOrNull(r.StartedAt), StoppedAt: timeOrNull(r.StoppedAt), SettledAt: timeOrNull(r.SettledAt),
+		StartedAt: TimeOrNull(r.StartedAt), StoppedAt: TimeOrNull(r.StoppedAt), SettledAt: TimeOrNull(r.SettledAt),
 		StopReason: r.Stop, Failure: r.Failure, Detail: r.Detail, Recorder: r.Recorder,
-		Files: []FileInfo{}, DeletedAt: timeOrNull(r.Deleted),
+		Files: []FileInfo{}, DeletedAt: TimeOrNull(r.Deleted),
 	}
 	if r.State.waiting() {
-		info.QueueReason, info.QueueUntil = r.Waits, timeOrNull(r.QueueUntil)
+		info.QueueReason, info.QueueUntil = r.Waits, TimeOrNull(r.QueueUntil)
 	}
 	for _, f := range r.Files {
 		info.Files = append(info.Files, FileInfo{

@@ -33,10 +33,11 @@ const (
 	putTries = 5
 )
 
-// Reasons for which endpoints are disabled by themselves.
+// Reasons for which endpoints are disabled: by an app, or by themselves.
 const (
-	DisabledGone    = "gone"    // it answered 410
-	DisabledFailing = "failing" // nothing but failures for DisableAfter
+	DisabledRequested = "requested"
+	DisabledGone      = "gone"    // it answered 410
+	DisabledFailing   = "failing" // nothing but failures for DisableAfter
 )
 
 // Config is what a [Book] needs.

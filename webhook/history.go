@@ -15,10 +15,10 @@ type Attempt struct {
 	ID        string             `json:"id"` // dlv_ and a ULID
 	EventID   string             `json:"event_id"`
 	EventType meeting.NoticeType `json:"event_type"`
-	MeetingID string             `json:"meeting_id"`
+	MeetingID string             `json:"meeting_id,omitempty"`
 	// Number is 1 for the first try. It stays the same in tries that do not
 	// count because they only see whether the endpoint is back.
-	Number     int             `json:"attempt"`
+	Number     int             `json:"attempt" doc:"1 for the first; the same number again for tries that only see whether the endpoint is back"`
 	Result     meeting.Verdict `json:"result" enum:"delivered,failed,given_up,released"`
 	Status     int             `json:"status,omitempty" doc:"Of the answer; missing when there was none"`
 	Error      string          `json:"error,omitempty" enum:"dns,blocked,connect,tls,timeout,broken,notice" doc:"Why there was no answer"`

@@ -15,6 +15,7 @@ import (
 	"usher/internal/jitsisim"
 	"usher/internal/localsite"
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/store"
 )
 
@@ -144,7 +145,7 @@ func (s *script) invite(ctx context.Context) (host, guest string, err error) {
 	if host, err = click(ctx, link.URL); err != nil {
 		return "", "", err
 	}
-	var ticket api.Ticket
+	var ticket service.Ticket
 	err = s.site.Call(ctx, "POST", path+"/tokens", map[string]any{
 		"user": map[string]any{"id": "u-cy", "name": "Cy"}, "role": "guest",
 	}, &ticket)

@@ -99,7 +99,7 @@ func (l *leader) runTerm(ctx context.Context) error {
 }
 
 // The leader passes the HTTP side's commands on to the tracker of the term
-// that is on (api.Commands). While another process leads, nothing is done.
+// that is on ([service.Leader]). While another process leads, nothing is done.
 
 // Create makes a meeting; see [meeting.Tracker.Create].
 func (l *leader) Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error) {

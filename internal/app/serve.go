@@ -17,10 +17,12 @@ import (
 	dto "github.com/prometheus/client_model/go"
 
 	"usher/api"
+	"usher/api/whereby"
 	"usher/config"
 	"usher/internal/stack"
 	"usher/jibri/archive"
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/store"
 	"usher/token"
 	"usher/webhook"
@@ -33,6 +35,7 @@ const drainPatience = 10 * time.Second
 // backend is a store with what the HTTP side and leading need of it.
 type backend interface {
 	meeting.Store
+	service.Store
 	api.Store
 	webhook.Store
 	Ping(ctx context.Context) error
@@ -74,7 +77,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	deliverer := webhook.NewDeliverer(book)
 	l := newLeader(cfg, st, book, deliverer, log)
 	feed := api.NewFeed(st, log)
-	public, err := newAPI(cfg, st, l, webhookAPI{book, deliverer}, feed, tokens, log, reg)
+	public, err := newAPI(cfg, st, l, feed, tokens, log, reg)
 	if err != nil {
 		return err
 	}
@@ -90,7 +93,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		return err
 	}
 	at.Redis = redisURL
-	handlers := []http.Handler{public, admin, api.WherebyAtRoot(public)}
+	handlers := []http.Handler{public, admin, whereby.AtRoot(public)}
 
 	stopping, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
@@ -118,8 +121,8 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	return errors.Join(serving.end(), leading.end(), delivering.end(), storing.end())
 }
 
-// newAPI returns the handler of the API.
-func newAPI(cfg config.Config, st backend, l *leader, hooks webhookAPI, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+// newAPI returns the handler of the APIs.
+func newAPI(cfg config.Config, st backend, l *leader, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
@@ -128,21 +131,24 @@ func newAPI(cfg config.Config, st backend, l *leader, hooks webhookAPI, feed *ap
 	for _, k := range cfg.RecorderKeys {
 		recorders[k.Name] = string(k.Key)
 	}
-	var files api.Files
+	var files service.Files
 	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
 		var err error
 		if files, err = archive.New(cfg.Recording); err != nil {
 			return nil, err
 		}
 	}
+	svc := service.New(service.Config{
+		Leader: l, Store: st, Files: files, Tokens: tokens, SiteURL: cfg.SiteURL,
+		PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), SealSecret: string(cfg.SealSecret), Log: api.RequestLog(log),
+	})
 	return api.New(api.Config{
-		Commands: l, Rooms: l, Store: st, Webhooks: hooks, Feed: feed, Keys: keys,
-		Tokens: tokens, SiteURL: cfg.SiteURL, PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), Proxies: cfg.TrustedProxies,
+		Service: svc, Store: st, Webhooks: l.book, Deliverer: l.deliverer, Feed: feed, Keys: keys, Proxies: cfg.TrustedProxies,
+		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination})},
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants,
-		SealSecret:           string(cfg.SealSecret), Destinations: cfg.AllowRecordingDestination,
-		Recorders: l, Files: files, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
+		Recorders:            l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
 		Expect: l.expect, Log: log, Metrics: reg, Version: Version(),
 	})
 }

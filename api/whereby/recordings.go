@@ -1,4 +1,4 @@
-package api
+package whereby
 
 import (
 	"context"
@@ -9,20 +9,21 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/service"
 )
 
 const (
 	// How long a link to a file is good, in seconds, unless asked otherwise, and
 	// at most: both are Whereby's.
-	wherebyLinkSeconds    = 3600
-	maxWherebyLinkSeconds = 43200
+	linkSeconds    = 3600
+	maxLinkSeconds = 43200
 	// maxBulkDelete is how many recordings one request may delete: what is
 	// asked for at once is done before the answer.
 	maxBulkDelete = 100
 )
 
-// wherebyRecording is a recording as Whereby shows it.
-type wherebyRecording struct {
+// recordingBody is a recording as Whereby shows it.
+type recordingBody struct {
 	RecordingID     string       `json:"recordingId"`
 	RoomSessionID   string       `json:"roomSessionId"`
 	RoomName        string       `json:"roomName"`
@@ -37,22 +38,22 @@ func canBeHad(rec meeting.Recording) bool {
 	return rec.State == meeting.RecordingAvailable && rec.Deleted.IsZero() && len(rec.Files) > 0
 }
 
-func shownRecording(rec meeting.Recording) wherebyRecording {
+func shownRecording(rec meeting.Recording) recordingBody {
 	file := rec.MainFile()
 	end := rec.StoppedAt
 	if end.IsZero() {
 		end = rec.SettledAt
 	}
 	const megabyte = 1_000_000
-	return wherebyRecording{
-		RecordingID: rec.ID, RoomSessionID: rec.SessionID, RoomName: shownRoom(rec.Room), Filename: file.Path,
+	return recordingBody{
+		RecordingID: rec.ID, RoomSessionID: rec.SessionID, RoomName: roomName(rec.Room), Filename: file.Path,
 		StartDate: meeting.Time{Time: rec.StartedAt}, EndDate: meeting.Time{Time: end},
 		SizeInMegaBytes: (file.Size + megabyte - 1) / megabyte,
 	}
 }
 
-func (f *facade) listRecordings(w http.ResponseWriter, r *http.Request, _ string) error {
-	cursor, limit, err := paging(r, wherebyPage)
+func (f *facade) listRecordings(w http.ResponseWriter, r *http.Request) error {
+	cursor, limit, err := paging(r, usualPage)
 	if err != nil {
 		return err
 	}
@@ -60,20 +61,18 @@ func (f *facade) listRecordings(w http.ResponseWriter, r *http.Request, _ string
 	var next string
 	chosen := meeting.RecordingFilter{State: meeting.RecordingAvailable}
 	if room := roomOf(r); room == "" {
-		list, next, err = f.v.recordings.Recordings(r.Context(), chosen, cursor, limit)
+		list, next, err = f.svc.Recordings(r.Context(), chosen, cursor, limit)
 	} else {
-		next, err = f.v.throughMeetings(r.Context(), meeting.Filter{Room: room}, cursor, limit,
-			func(m meeting.Meeting, cursor string, limit int) (int, string, error) {
+		list, next, err = service.ThroughMeetings(r.Context(), f.svc, meeting.Filter{Room: room}, cursor, limit,
+			func(m meeting.Meeting, cursor string, limit int) ([]meeting.Recording, string, error) {
 				chosen.MeetingID = m.ID
-				some, left, err := f.v.recordings.Recordings(r.Context(), chosen, cursor, limit)
-				list = append(list, some...)
-				return len(some), left, err
+				return f.svc.Recordings(r.Context(), chosen, cursor, limit)
 			})
 	}
 	if err != nil {
 		return err
 	}
-	var shown []wherebyRecording
+	var shown []recordingBody
 	for _, rec := range list {
 		if canBeHad(rec) {
 			shown = append(shown, shownRecording(rec))
@@ -82,53 +81,52 @@ func (f *facade) listRecordings(w http.ResponseWriter, r *http.Request, _ string
 	if ascending(r) {
 		slices.Reverse(shown)
 	}
-	writeWherebyList(w, shown, next)
-	return nil
+	return writeList(w, shown, next)
 }
 
 // recording returns one that can be had.
 func (f *facade) recording(ctx context.Context, id string) (meeting.Recording, error) {
-	rec, err := f.v.recordings.Recording(ctx, id)
+	rec, err := f.svc.Recording(ctx, id)
 	if err == nil && !canBeHad(rec) {
 		err = meeting.ErrNotFound
 	}
 	return rec, err
 }
 
-func (f *facade) getRecording(w http.ResponseWriter, r *http.Request, id string) error {
-	rec, err := f.recording(r.Context(), id)
+func (f *facade) getRecording(w http.ResponseWriter, r *http.Request) error {
+	rec, err := f.recording(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	writeWhereby(w, http.StatusOK, shownRecording(rec))
+	write(w, http.StatusOK, shownRecording(rec))
 	return nil
 }
 
-func (f *facade) linkRecording(w http.ResponseWriter, r *http.Request, id string) error {
-	seconds, err := number(r.URL.Query().Get("validForSeconds"), wherebyLinkSeconds, maxWherebyLinkSeconds)
+func (f *facade) linkRecording(w http.ResponseWriter, r *http.Request) error {
+	seconds, err := number(r.URL.Query().Get("validForSeconds"), linkSeconds, maxLinkSeconds)
 	if err != nil {
-		return wrong("validForSeconds must be a number from 1 to " + strconv.Itoa(maxWherebyLinkSeconds))
+		return refuse("validForSeconds must be a number from 1 to " + strconv.Itoa(maxLinkSeconds))
 	}
-	rec, err := f.recording(r.Context(), id)
-	if err != nil {
-		return err
-	}
-	url, expires, err := f.v.files.link(r.Context(), rec, rec.MainFile(), time.Duration(seconds)*time.Second)
+	rec, err := f.recording(r.Context(), r.PathValue("id"))
 	if err != nil {
 		return err
 	}
-	writeWhereby(w, http.StatusOK, struct {
+	url, expires, err := f.svc.FileLink(r.Context(), rec, rec.MainFile(), time.Duration(seconds)*time.Second)
+	if err != nil {
+		return err
+	}
+	write(w, http.StatusOK, struct {
 		AccessLink string `json:"accessLink"`
 		Expires    int64  `json:"expires"` // Unix time, milliseconds
 	}{url, expires.UnixMilli()})
 	return nil
 }
 
-func (f *facade) deleteRecording(w http.ResponseWriter, r *http.Request, id string) error {
-	if err := f.removeRecording(r.Context(), id); err != nil {
+func (f *facade) deleteRecording(w http.ResponseWriter, r *http.Request) error {
+	if err := f.removeRecording(r.Context(), r.PathValue("id")); err != nil {
 		return err
 	}
-	w.WriteHeader(http.StatusNoContent)
+	write(w, http.StatusNoContent, nil)
 	return nil
 }
 
@@ -136,39 +134,35 @@ func (f *facade) deleteRecording(w http.ResponseWriter, r *http.Request, id stri
 // left; of any other it is no error, as with Whereby. Nor is a file that usher
 // does not reach: for that there is no answer of Whereby's.
 func (f *facade) removeRecording(ctx context.Context, id string) error {
-	rec, err := f.v.recordings.Recording(ctx, id)
+	rec, err := f.svc.Recording(ctx, id)
 	switch {
 	case errors.Is(err, meeting.ErrNotFound), err == nil && (rec.State != meeting.RecordingAvailable || len(rec.Files) == 0):
 		return nil
 	case err != nil:
 		return err
 	}
-	err = f.v.files.remove(ctx, rec)
-	if p := new(Problem); errors.As(err, &p) && p.Status == http.StatusNotImplemented {
+	err = f.svc.RemoveRecording(ctx, rec)
+	if errors.Is(err, service.ErrNoFiles) {
 		return nil
 	}
 	return err
 }
 
-func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request, _ string) error {
-	data, err := readBody(r)
-	if err != nil {
-		return err
-	}
+func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		IDs []string `json:"recordingIds"`
 	}
-	if err := decodeJSON(data, &body); err != nil {
-		return wrong("the body is wrong: " + err.Error())
+	if err := readJSON(w, r, &body); err != nil {
+		return err
 	}
 	if len(body.IDs) > maxBulkDelete {
-		return wrong("recordingIds has more than " + strconv.Itoa(maxBulkDelete) + " elements")
+		return refuse("recordingIds has more than " + strconv.Itoa(maxBulkDelete) + " elements")
 	}
 	for _, id := range body.IDs {
 		if err := f.removeRecording(r.Context(), id); err != nil {
 			return err
 		}
 	}
-	w.WriteHeader(http.StatusNoContent)
+	write(w, http.StatusNoContent, nil)
 	return nil
 }

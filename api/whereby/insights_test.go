@@ -1,4 +1,4 @@
-package api
+package whereby_test
 
 import (
 	"fmt"
@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/api"
 	"usher/meeting"
 )
 
@@ -34,7 +35,7 @@ func TestInsights(t *testing.T) {
 
 	session, _ := s.tracker.Room(a.Room)
 	id := session.Session.ID
-	var sessions Page[SessionUsage]
+	var sessions api.Page[api.SessionUsage]
 	s.do("GET", "/v1/insights/sessions?room="+strings.ToUpper(a.Room), "").into(http.StatusOK, &sessions)
 	want := meeting.Usage{HumanMinutes: 3, RecorderMinutes: 2, Humans: 2, Recorders: 1}
 	if len(sessions.Data) != 1 || sessions.Data[0].Session.ID != id || sessions.Data[0].Usage != want || sessions.Data[0].MeetingID != a.ID {
@@ -43,7 +44,7 @@ func TestInsights(t *testing.T) {
 	// Page by page, over meetings with a session and without.
 	var seen []string
 	for cursor, pages := "", 0; cursor != "" || pages == 0; pages++ {
-		var p Page[SessionUsage]
+		var p api.Page[api.SessionUsage]
 		s.do("GET", "/v1/insights/sessions?limit=1&cursor="+cursor, "").into(http.StatusOK, &p)
 		for _, one := range p.Data {
 			seen = append(seen, one.MeetingID)
@@ -59,7 +60,7 @@ func TestInsights(t *testing.T) {
 	if fmt.Sprint(seen) != fmt.Sprint([]string{b.ID, a.ID}) {
 		t.Errorf("sessions of %v, want of %s and %s", seen, b.ID, a.ID)
 	}
-	var rooms Page[RoomUsage]
+	var rooms api.Page[api.RoomUsage]
 	s.do("GET", "/v1/insights/rooms", "").into(http.StatusOK, &rooms)
 	if len(rooms.Data) != 3 || rooms.Data[0].MeetingID != empty.ID || rooms.Data[0].Sessions != 0 || rooms.Data[0].FirstSessionAt != nil ||
 		rooms.Data[2].Usage != want || rooms.Data[2].Sessions != 1 || rooms.Data[2].LastSessionAt == nil {

@@ -15,6 +15,7 @@ import (
 
 	"usher/api"
 	"usher/config"
+	"usher/meeting/service"
 	"usher/store"
 	"usher/webhook"
 )
@@ -32,9 +33,10 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	}
 	book, err := newBook(cfg, st, slog.New(slog.DiscardHandler), nil)
 	must(t, err)
-	hooks := webhookAPI{book, webhook.NewDeliverer(book)}
-	l := newLeader(cfg, st, book, hooks.deliverer, slog.New(slog.DiscardHandler))
-	handler, err := api.New(api.Config{Commands: l, Rooms: l, Store: st, Webhooks: hooks, Keys: []string{key}})
+	deliverer := webhook.NewDeliverer(book)
+	l := newLeader(cfg, st, book, deliverer, slog.New(slog.DiscardHandler))
+	svc := service.New(service.Config{Leader: l, Store: st})
+	handler, err := api.New(api.Config{Service: svc, Store: st, Webhooks: book, Deliverer: deliverer, Keys: []string{key}})
 	must(t, err)
 	do := func(method, path, body string, status int, out any) {
 		t.Helper()
@@ -66,7 +68,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	defer inbox.Close()
 	var made, got api.Webhook
 	do("POST", "/v1/webhooks", fmt.Sprintf(`{"url":%q,"events":["participant.*"]}`, inbox.URL), 201, &made)
-	var tried api.Delivery
+	var tried webhook.Attempt
 	path := "/v1/webhooks/" + made.ID
 	for _, rotate := range []bool{false, true} {
 		if secret = made.Secret; rotate { // the old one signs as well
@@ -89,7 +91,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	if !got.Enabled || got.Disabled != nil {
 		t.Errorf("enabled %+v", got)
 	}
-	var log api.Page[api.Delivery]
+	var log api.Page[webhook.Attempt]
 	do("GET", path+"/deliveries", "", 200, &log)
 	do("GET", path+"/deliveries?dead=true", "", 200, &log)
 	if len(log.Data) != 0 {
@@ -132,7 +134,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	if !got.Configured || got.Enabled {
 		t.Errorf("configured %+v, want it disabled", got)
 	}
-	text, err := webhooksCheck(book, hooks.deliverer).Run(t.Context())
+	text, err := webhooksCheck(book, deliverer).Run(t.Context())
 	if want := "endpoints: 3; 1 disabled: whk_crm"; text != want || err != nil {
 		t.Errorf("/readyz says %q, %v; want %q", text, err, want)
 	}

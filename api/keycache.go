@@ -30,8 +30,8 @@ const (
 	keysPerApp = 2
 )
 
-// KeyStore keeps API keys, of which it knows nothing. A slot holds one key.
-// Errors as in [Reads].
+// KeyStore keeps API keys without reading them. A slot holds one key. Errors as
+// in [service.Store].
 type KeyStore interface {
 	APIKeys(ctx context.Context) (bySlot map[string][]byte, err error)
 	// AddAPIKey reports whether the slot was free.
@@ -40,13 +40,19 @@ type KeyStore interface {
 	RemoveAPIKey(ctx context.Context, slot string, key []byte) error
 }
 
+// APIKey is an API key as admins see it.
+type APIKey struct {
+	ID        string       `json:"id"` // key_ and a ULID
+	Name      string       `json:"name" doc:"Of the app that uses it"`
+	Scopes    []Scope      `json:"scopes" nullable:"false" enum:"meetings:read,meetings:write,participants:write,recordings:write,webhooks:write,events:read,admin"`
+	CreatedAt meeting.Time `json:"created_at"`
+	Key       string       `json:"key,omitempty" doc:"The key itself, shown this once"`
+}
+
 // storedKey is an API key as it is kept: without its secret.
 type storedKey struct {
-	ID      string    `json:"id"` // key_ and a ULID
-	Name    string    `json:"name"`
-	Scopes  []Scope   `json:"scopes"`
-	SHA256  string    `json:"sha256"` // of the whole key, in hex
-	Created time.Time `json:"created_at"`
+	APIKey
+	SHA256 string `json:"sha256"` // of the whole key, in hex
 
 	slot string
 	raw  []byte
@@ -55,17 +61,15 @@ type storedKey struct {
 // newKey returns a key, and its text, which is not kept: usk_<id>_<secret>,
 // the secret with 130 random bits.
 func newKey(name string, scopes []Scope, now time.Time) (k storedKey, text string) {
-	var seed meeting.Seed
-	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
-	k = storedKey{ID: meeting.NewID("key_", now, seed, 0), Name: name, Scopes: scopes, Created: now.UTC()}
+	k.APIKey = APIKey{ID: meeting.NewID("key_", now, meeting.NewSeed(), 0), Name: name, Scopes: scopes, CreatedAt: timeOf(now)}
 	text = keyMark + strings.TrimPrefix(k.ID, "key_") + "_" + rand.Text()
 	k.SHA256 = digest(text)
 	k.raw, _ = json.Marshal(k) // a struct of text always encodes
 	return k, text
 }
 
-// keyring knows who a key belongs to. Safe for concurrent use.
-type keyring struct {
+// keyCache finds out whose key a request has. Safe for concurrent use.
+type keyCache struct {
 	configured credentials // by configuration; they may do everything
 	store      KeyStore
 	log        *slog.Logger
@@ -87,7 +91,7 @@ type keyRead struct {
 
 // find returns who a bearer token belongs to; nobody: ok is false. Only keys
 // made over the API can fail for want of a store.
-func (k *keyring) find(ctx context.Context, text string) (c caller, ok bool, err error) {
+func (k *keyCache) find(ctx context.Context, text string) (c caller, ok bool, err error) {
 	if k.configured.match(text) {
 		return caller{id: configuredKey, scopes: []Scope{ScopeAdmin}}, true, nil
 	}
@@ -111,7 +115,7 @@ func (k *keyring) find(ctx context.Context, text string) (c caller, ok bool, err
 
 // holds reports whether a key that opened something still would. While the
 // store is away it does.
-func (k *keyring) holds(ctx context.Context, c caller) bool {
+func (k *keyCache) holds(ctx context.Context, c caller) bool {
 	if c.id == configuredKey {
 		return true
 	}
@@ -122,7 +126,7 @@ func (k *keyring) holds(ctx context.Context, c caller) bool {
 
 // all returns the keys by id, as of the last KeyCacheLife. While the store is
 // away it returns those known before; it fails when there are none.
-func (k *keyring) all(ctx context.Context) (map[string]storedKey, error) {
+func (k *keyCache) all(ctx context.Context) (map[string]storedKey, error) {
 	k.mu.Lock()
 	if k.byID != nil && time.Now().Before(k.until) {
 		defer k.mu.Unlock()
@@ -147,7 +151,7 @@ func (k *keyring) all(ctx context.Context) (map[string]storedKey, error) {
 
 // read asks the store on behalf of everybody who waits for r, so it goes on
 // when the one who asked first is gone. The store's own timeouts bound it.
-func (k *keyring) read(ctx context.Context, r *keyRead) {
+func (k *keyCache) read(ctx context.Context, r *keyRead) {
 	defer close(r.done)
 	keys, err := k.load(context.WithoutCancel(ctx))
 	k.mu.Lock()
@@ -169,7 +173,7 @@ func (k *keyring) read(ctx context.Context, r *keyRead) {
 
 // load returns the keys as they are in the store now, by id. What cannot be
 // read is left out, and logged when that changes.
-func (k *keyring) load(ctx context.Context) (map[string]storedKey, error) {
+func (k *keyCache) load(ctx context.Context) (map[string]storedKey, error) {
 	bySlot, err := k.store.APIKeys(ctx)
 	if err != nil {
 		return nil, err
@@ -198,7 +202,7 @@ func (k *keyring) load(ctx context.Context) (map[string]storedKey, error) {
 
 // forget makes the next look at the keys go to the store, and not into a read
 // that began before.
-func (k *keyring) forget() {
+func (k *keyCache) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.until, k.reading = time.Time{}, nil

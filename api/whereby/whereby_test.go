@@ -1,4 +1,4 @@
-package api
+package whereby_test
 
 import (
 	"bytes"
@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"usher/api"
+	"usher/api/whereby"
 	"usher/meeting"
 )
 
@@ -26,7 +28,7 @@ type wherebySite struct {
 	base string
 }
 
-func newWherebySite(t *testing.T, change func(*Config)) *wherebySite {
+func newWherebySite(t *testing.T, change func(*testConfig)) *wherebySite {
 	t.Helper()
 	s := newSite(t)
 	if change != nil {
@@ -158,8 +160,8 @@ func TestReflector(t *testing.T) {
 	if status != http.StatusCreated || parts == nil {
 		t.Fatalf("create: %d %s", status, body)
 	}
-	if got := h.Get(ignoredHeader); got != "recording.destination" {
-		t.Errorf("%s = %q, want the destination, which this site does not allow", ignoredHeader, got)
+	if got := h.Get(whereby.Ignored); got != "recording.destination" {
+		t.Errorf("%s = %q, want the destination, which this site does not allow", whereby.Ignored, got)
 	}
 	id, room := parts[1], parts[2]
 	stored, err := s.store.Load(t.Context(), id)
@@ -265,8 +267,8 @@ func TestWherebyRoomNames(t *testing.T) {
 		s.createMeeting(rest)
 	}
 	m := s.createMeeting(`,"isLocked":true,"streaming":{"startTrigger":"none"},"liveTranscription":null,"templateType":"viewerMode"`)
-	if got := m.header.Get(ignoredHeader); got != "isLocked, streaming, templateType" {
-		t.Errorf("%s = %q", ignoredHeader, got)
+	if got := m.header.Get(whereby.Ignored); got != "isLocked, streaming, templateType" {
+		t.Errorf("%s = %q", whereby.Ignored, got)
 	}
 }
 
@@ -319,7 +321,7 @@ func TestWherebyRefusals(t *testing.T) {
 		{"POST /meetings", `{` + soon + `,"roomNamePrefix":{}}`, 400, "wrong type"},
 		{"POST /meetings", `{` + soon + `,"recording":{"type":"tape"}}`, 400, "recording.type"},
 		{"POST /meetings", `{` + soon + `,"recording":{"type":"cloud","startTrigger":"maybe"}}`, 400, "startTrigger"},
-		{"POST /meetings", `{` + soon + `,"x":"` + strings.Repeat("x", MaxBody) + `"}`, 413, "larger"},
+		{"POST /meetings", `{` + soon + `,"x":"` + strings.Repeat("x", api.MaxBody) + `"}`, 413, "larger"},
 		{"GET /meetings/none", ``, 404, "Not Found"},
 		{"GET /meetings?limit=0", ``, 400, "limit"},
 		{"GET /meetings?limit=101", ``, 400, "limit"},
@@ -332,8 +334,8 @@ func TestWherebyRefusals(t *testing.T) {
 		{"GET /recordings/none/access-link?validForSeconds=43201", ``, 400, "validForSeconds"},
 		{"POST /recordings/bulk-delete", `{"recordingIds":"all"}`, 400, "wrong type"},
 		{"POST /recordings/bulk-delete", `{"recordingIds":["` + strings.Repeat(`a","`, 200) + `"]}`, 400, "more than"},
-		{"GET /none", ``, 404, "Not found"},
-		{"GET /meetings/a/b", ``, 404, "Not found"},
+		{"GET /none", ``, 404, "Not Found"},
+		{"GET /meetings/a/b", ``, 404, "Not Found"},
 		{"POST /transcriptions", `{"recordingId":"1"}`, 405, "Method"},
 		{"PATCH /meetings", `{}`, 405, "Method"},
 	} {
@@ -352,16 +354,16 @@ func TestWherebyRefusals(t *testing.T) {
 	if res.Code != 403 || !strings.Contains(res.Body.String(), `{"error":`) {
 		t.Errorf("a key that may not make links sees them: %d %s", res.Code, res.Body)
 	}
-	s.serve(func(c *Config) { c.Tokens = nil })
+	s.serve(func(c *testConfig) { c.Tokens = nil })
 	s.refused("POST", "/meetings", "application/json", `{`+soon+`}`, 501)
-	s.serve(func(c *Config) { c.Store = panicky{s.store} })
+	s.serve(func(c *testConfig) { c.Store = panicky{s.store} })
 	if message := s.refused("GET", "/meetings/m", "", "", 500); strings.Contains(message, "bug") {
 		t.Errorf("the answer tells of the panic: %s", message)
 	}
 }
 
 func TestWherebyRateLimit(t *testing.T) {
-	s := newWherebySite(t, func(c *Config) { c.KeyLimit = Limit{PerSecond: 0.1, Burst: 2} })
+	s := newWherebySite(t, func(c *testConfig) { c.KeyLimit = api.Limit{PerSecond: 0.1, Burst: 2} })
 	_, h, _ := s.call("GET", s.base+"/meetings", "", nil)
 	if h.Get("X-RateLimit-Limit") != "2" || h.Get("X-RateLimit-Remaining") != "1" {
 		t.Errorf("headers = %v", h)
@@ -478,7 +480,7 @@ func TestWherebyDoesNotGuess(t *testing.T) {
 }
 
 func TestWherebyMeetings(t *testing.T) {
-	s := newWherebySite(t, func(c *Config) { c.SealSecret = "a-secret-that-stays" })
+	s := newWherebySite(t, func(c *testConfig) { c.SealSecret = "a-secret-that-stays" })
 	m := s.createMeeting("")
 	var one anyMap
 	s.get("/meetings/"+m.ID+"?fields=hostRoomUrl,viewerRoomUrl", &one)
@@ -489,14 +491,14 @@ func TestWherebyMeetings(t *testing.T) {
 	if s.get("/meetings/"+m.ID, &one); one["endDate"] != "2099-02-20T20:09:39.123Z" || one["hostRoomUrl"] != nil {
 		t.Errorf("meeting = %v, want no link for hosts unless asked", one)
 	}
-	s.serve(func(c *Config) { c.SealSecret = "a-secret-that-stays" })
+	s.serve(func(c *testConfig) { c.SealSecret = "a-secret-that-stays" })
 	if s.get("/meetings/"+m.ID, &one); one["roomUrl"] != m.URL {
 		t.Errorf("roomUrl = %v after a restart, want %s", one["roomUrl"], m.URL)
 	}
 	if links, _ := s.store.Links(t.Context(), m.ID); len(links) != 2 {
 		t.Errorf("the meeting has %d links, want one for hosts and one for guests", len(links))
 	}
-	s.serve(func(*Config) {})
+	s.serve(func(*testConfig) {})
 	s.get("/meetings/"+m.ID, &one)
 	for _, url := range []string{m.URL, one["roomUrl"].(string)} {
 		if res := s.send("GET", strings.TrimPrefix(url, "https://usher.example.org"), "", "", ""); res.Code != http.StatusFound {
@@ -639,7 +641,7 @@ func TestWherebyTheme(t *testing.T) {
 	put := func(what, kind string, body []byte, want int) {
 		t.Helper()
 		status, h, text := s.call("PUT", s.base+"/rooms//any-room/theme/"+what, kind, body)
-		if status != want || want == 204 && (text != "" || h.Get(ignoredHeader) != "theme") || want > 204 && !strings.HasPrefix(text, `{"error":"`) {
+		if status != want || want == 204 && (text != "" || h.Get(whereby.Ignored) != "theme") || want > 204 && !strings.HasPrefix(text, `{"error":"`) {
 			t.Errorf("%s as %.40s: %d %s, want %d", what, kind, status, text, want)
 		}
 	}
@@ -671,7 +673,7 @@ func TestWherebyTheme(t *testing.T) {
 
 func TestWherebyAtRoot(t *testing.T) {
 	s := newWherebySite(t, nil)
-	srv := httptest.NewServer(WherebyAtRoot(s.handler))
+	srv := httptest.NewServer(whereby.AtRoot(s.handler))
 	defer srv.Close()
 	m := s.createMeeting("")
 	door := strings.TrimPrefix(m.URL, "https://usher.example.org")
@@ -711,13 +713,13 @@ func TestWherebyMetrics(t *testing.T) {
 
 // TestWherebyGuide compares the table of docs/whereby.md with what is served.
 func TestWherebyGuide(t *testing.T) {
-	text, err := os.ReadFile("../docs/whereby.md")
+	text, err := os.ReadFile("../../docs/whereby.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	var served, told []string
-	for _, route := range wherebyRoutes {
-		served = append(served, fmt.Sprintf("%s %s %s", route.method, route.pattern, route.scope))
+	for _, route := range whereby.New(whereby.Config{}).Routes {
+		served = append(served, fmt.Sprintf("%s %s", route.Pattern, route.Scope))
 	}
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /v1/[^`]*)` \\| `([^`]*)` \\|").FindAllStringSubmatch(string(text), -1) {
 		told = append(told, row[1]+" "+row[2])

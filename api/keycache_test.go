@@ -43,19 +43,19 @@ func (c *countedKeys) APIKeys(ctx context.Context) (map[string][]byte, error) {
 }
 
 // newRing returns the keys of a slow store, with one key and its text.
-func newRing(t *testing.T, delay time.Duration) (*keyring, *countedKeys, string) {
+func newRing(t *testing.T, delay time.Duration) (*keyCache, *countedKeys, string) {
 	t.Helper()
 	counted := &countedKeys{KeyStore: new(store.Memory), delay: delay}
 	key, text := newKey("app", []Scope{ScopeAdmin}, time.Now())
 	if added, err := counted.AddAPIKey(t.Context(), "app/1", key.raw); err != nil || !added {
 		t.Fatalf("added: %v, %v", added, err)
 	}
-	return &keyring{store: counted, log: slog.New(slog.DiscardHandler)}, counted, text
+	return &keyCache{store: counted, log: slog.New(slog.DiscardHandler)}, counted, text
 }
 
 // findAtOnce looks a key up several times at once, and returns how often it was
 // found and how often that failed.
-func findAtOnce(ctx context.Context, ring *keyring, text string) (found, failed int32) {
+func findAtOnce(ctx context.Context, ring *keyCache, text string) (found, failed int32) {
 	var n, errs atomic.Int32
 	var all sync.WaitGroup
 	for range 6 {
@@ -127,7 +127,7 @@ func TestKeysOfAStoppedRedis(t *testing.T) {
 		t.Fatal(err)
 	}
 	counted := &countedKeys{KeyStore: rdb}
-	ring := &keyring{store: counted, log: slog.New(slog.DiscardHandler)}
+	ring := &keyCache{store: counted, log: slog.New(slog.DiscardHandler)}
 	_, text := newKey("app", nil, time.Now())
 	if found, failed := findAtOnce(t.Context(), ring, text); found != 0 || failed != 6 {
 		t.Errorf("%d found, %d failed, want 0 and 6", found, failed)

@@ -1,14 +1,17 @@
-package api
+package whereby_test
 
 import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
 
+	"usher/api/whereby"
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/token"
 )
 
@@ -47,7 +50,9 @@ func TestWherebyRecordings(t *testing.T) {
 
 	ids := func(query string) string {
 		t.Helper()
-		var list struct{ Results []wherebyRecording }
+		var list struct {
+			Results []struct{ RecordingID string }
+		}
 		s.get("/recordings"+query, &list)
 		var ids []string
 		for _, r := range list.Results {
@@ -114,7 +119,7 @@ func TestWherebyRecordings(t *testing.T) {
 // TestWherebyAccessLink looks at what is asked of the storage.
 func TestWherebyAccessLink(t *testing.T) {
 	bucket := &fakeFiles{}
-	s := newWherebySite(t, func(c *Config) { c.Files = bucket })
+	s := newWherebySite(t, func(c *testConfig) { c.Files = bucket })
 	m := s.createMeeting("")
 	s.person(m, meeting.Seen{Occupant: human("ann")})
 	rec := s.record(m.ID,
@@ -142,10 +147,10 @@ func TestWherebyDestination(t *testing.T) {
 	cloud := func(destination string) string {
 		return `,"recording":{"type":"cloud","startTrigger":"automatic","destination":` + destination + `}`
 	}
-	s := newWherebySite(t, func(c *Config) { c.SealSecret, c.Destinations = wherebySecret, true })
+	s := newWherebySite(t, func(c *testConfig) { c.SealSecret, c.Destinations = wherebySecret, true })
 	m := s.createMeeting(cloud(`{"provider":"s3","region":"eu-north-1",` + keys + `}`))
-	if got := m.header.Get(ignoredHeader); got != "" {
-		t.Errorf("%s = %q", ignoredHeader, got)
+	if got := m.header.Get(whereby.Ignored); got != "" {
+		t.Errorf("%s = %q", whereby.Ignored, got)
 	}
 	s.person(m, meeting.Seen{Occupant: human("ann")}) // starts a recording
 	stored, err := s.store.Load(t.Context(), m.ID)
@@ -153,15 +158,18 @@ func TestWherebyDestination(t *testing.T) {
 		t.Fatalf("recordings = %+v, %v, want one", stored.Recordings, err)
 	}
 	sealed := stored.Recordings[0].Destination
-	got, err := newSeals(wherebySecret).openDestination(sealed)
+	opened := func(secret, sealed string) (*meeting.Destination, error) {
+		return service.New(service.Config{SealSecret: secret}).Destination(sealed)
+	}
+	got, err := opened(wherebySecret, sealed)
 	want := meeting.Destination{Region: "eu-north-1", Bucket: "B/folder", AccessKey: "AKIA-VISIBLE", SecretKey: "SK-VISIBLE/+="}
 	if err != nil || got == nil || *got != want {
 		t.Errorf("opened %v, %v, want what the app said", got, err)
 	}
-	if _, err := newSeals("another-secret").openDestination(sealed); !errors.Is(err, token.ErrSealed) {
+	if _, err := opened("another-secret", sealed); !errors.Is(err, token.ErrSealed) {
 		t.Errorf("another secret: %v, want ErrSealed", err)
 	}
-	if got, err := newSeals(wherebySecret).openDestination(""); got != nil || err != nil {
+	if got, err := opened(wherebySecret, ""); got != nil || err != nil {
 		t.Errorf("no destination: %v, %v, want none", got, err)
 	}
 	// An app that changes what it can see keeps what it cannot.
@@ -179,7 +187,6 @@ func TestWherebyDestination(t *testing.T) {
 	kept, _ := json.Marshal(stored)
 	for what, text := range map[string]string{
 		"answers": shown.String(), "log": s.log.String(), "store": string(kept),
-		"print": fmt.Sprintf("%v %+v %#v", wherebyDestination{AccessKeySecret: "SK-VISIBLE"}, &wherebyRecord{Destination: &wherebyDestination{AccessKeyID: "AKIA-VISIBLE"}}, wherebyDestination{AccessKeyID: "AKIA-VISIBLE"}),
 	} {
 		if strings.Contains(text, "VISIBLE") || what != "store" && strings.Contains(text, sealed) || text == "" {
 			t.Errorf("%s show the destination: %s", what, text)
@@ -194,7 +201,7 @@ func TestWherebyDestination(t *testing.T) {
 	} {
 		m := s.createMeeting(cloud(destination))
 		stored, _ := s.store.Load(t.Context(), m.ID)
-		if got := m.header.Get(ignoredHeader); got != says || stored.Policy != (meeting.RecordingPolicy{Trigger: meeting.TriggerAutomatic}) {
+		if got := m.header.Get(whereby.Ignored); got != says || stored.Policy != (meeting.RecordingPolicy{Trigger: meeting.TriggerAutomatic}) {
 			t.Errorf("%s: ignored %q, policy %+v, want %q and the trigger alone", destination, got, stored.Policy, says)
 		}
 	}
@@ -208,9 +215,6 @@ func TestWherebyDestination(t *testing.T) {
 		if strings.Contains(message, "VISIBLE") || !strings.Contains(message, "recording.destination") {
 			t.Errorf("%s: %s", bad, message)
 		}
-	}
-	if _, err := New(Config{Keys: []string{testKey}, Destinations: true}); err == nil {
-		t.Error("destinations without a secret to seal them are accepted")
 	}
 }
 
@@ -251,7 +255,7 @@ func TestWherebyRecordingPolicies(t *testing.T) {
 // TestDestinationReachesTheRecorder follows credentials that an app brought
 // along to the only place where they are used.
 func TestDestinationReachesTheRecorder(t *testing.T) {
-	s := newWherebySite(t, func(c *Config) {
+	s := newWherebySite(t, func(c *testConfig) {
 		c.SealSecret, c.Destinations = wherebySecret, true
 		c.RecorderKeys, c.Files = map[string]string{"j1": recorderSecret}, &fakeFiles{err: errors.New("asked for a file that is not usher's")}
 	})
@@ -262,20 +266,34 @@ func TestDestinationReachesTheRecorder(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec, _ := stored.ActiveRecording()
-	st := &studio{site: s.site}
 	var answer meeting.HandOverAnswer
-	st.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: m.ID}).into(200, &answer)
+	s.handOver(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: m.ID}).into(200, &answer)
 	if d := answer.Destination; d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK" {
 		t.Error("the recorder's host is not told of the destination")
 	}
 	file := testFile
 	file.Storage, file.Bucket, file.Dir = meeting.StorageS3, "b", "s1"
-	if res := st.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
+	if res := s.handOver(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
 		t.Fatalf("stored: %d %s", res.Code, res.Body)
 	}
 	// usher has keys of its own, not those of the app's bucket.
 	s.refused("GET", "/recordings/"+rec.ID+"/access-link", "", "", 501)
 	if status, _, body := s.call("DELETE", s.base+"/recordings/"+rec.ID, "", nil); status != 204 {
 		t.Errorf("delete: %d %s", status, body)
+	}
+}
+
+func TestDeleteIsTriedAgain(t *testing.T) {
+	files := &fakeFiles{content: map[string]string{testFile.Path: "0123456789"}, err: errors.New("the disk is away")}
+	s := newWherebySite(t, func(c *testConfig) { c.Files = files })
+	m := s.createMeeting("")
+	s.person(m, meeting.Seen{Occupant: human("ann")})
+	path := "/whereby/v1/recordings/" + s.record(m.ID, testFile).ID
+	if res := s.do("DELETE", path, ""); res.Code != http.StatusServiceUnavailable {
+		t.Errorf("DELETE: %d %s, want 503", res.Code, res.Body)
+	}
+	files.err = nil
+	if res := s.do("DELETE", path, ""); res.Code != http.StatusNoContent || len(files.content) != 0 {
+		t.Errorf("DELETE again: %d %s, %d files left, want 204 and none", res.Code, res.Body, len(files.content))
 	}
 }

@@ -1,0 +1,168 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"usher/meeting"
+	"usher/meeting/service"
+)
+
+// RoomKey is the query parameter that makes a guest's link a host's, as Whereby
+// has it: apps append &displayName=… to the one and ?… to the other, and what is
+// left without the query is the guest's.
+const RoomKey = "roomKey"
+
+// joinHandler lets people in by their links: GET /j/{code} sends them on to Jitsi
+// with a token of their own, or says in plain words why not. A page that embeds
+// Jitsi asks for JSON and gets the same as a [service.Ticket] or a [Problem],
+// whatever site it is of: who has the code may go in.
+type joinHandler struct {
+	svc    *service.Service
+	limits *addressLimits
+	log    *slog.Logger
+}
+
+func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
+	head := w.Header() // Cache-Control: no-store is on every answer
+	head.Set("Referrer-Policy", "no-referrer")
+	head.Set("X-Robots-Tag", "noindex")
+	head.Set("Vary", "Accept")
+	head.Set("Access-Control-Allow-Origin", "*")
+	// A browser never asks for JSON by name when it follows a link.
+	wantsJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
+	ticket, page := h.open(w, r)
+	switch {
+	case page != nil && wantsJSON:
+		p := NewProblem(page.Status, page.Title)
+		p.Code = page.Code
+		return p
+	case page != nil:
+		page.show(w)
+	case wantsJSON:
+		writeJSON(w, http.StatusOK, ticket)
+	default:
+		head.Set("Location", ticket.URL)
+		w.WriteHeader(http.StatusFound)
+	}
+	return nil
+}
+
+// open returns the ticket of whom the link lets in, or a page that says why not.
+func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Ticket, *joinPage) {
+	if !h.limits.allow(w, r) {
+		return service.Ticket{}, &tooManyPage
+	}
+	ctx, now := r.Context(), time.Now()
+	l, m, err := h.find(ctx, r.PathValue("code"), r.URL.RawQuery)
+	switch {
+	case errors.Is(err, meeting.ErrNotFound):
+		return service.Ticket{}, &unknownPage
+	case err != nil:
+		h.log.Error("cannot open a join link", "request_id", requestID(ctx), "err", err)
+		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
+		return service.Ticket{}, &awayPage
+	case !l.Revoked.IsZero():
+		return service.Ticket{}, &revokedPage
+	case m.State() == meeting.StateEnded, isOver(m, now):
+		return service.Ticket{}, &endedPage
+	case m.HasRemoved(l.User.ID):
+		return service.Ticket{}, &removedPage
+	case now.Before(m.StartAt):
+		early := earlyPage
+		early.Opens = m.StartAt.UTC()
+		w.Header().Set("Retry-After", strconv.Itoa(int((m.StartAt.Sub(now)+time.Second-1)/time.Second)))
+		return service.Ticket{}, &early
+	}
+	ticket, err := h.svc.Ticket(m, l.User, l.Host, l.TTL)
+	if err != nil {
+		// It was tried when the link was made: the configuration has changed.
+		h.log.Error("cannot make a token for a join link", "request_id", requestID(ctx),
+			"meeting_id", m.ID, "link_id", l.ID, "err", err)
+		return service.Ticket{}, &awayPage
+	}
+	if l.Query {
+		ticket.URL = strings.Replace(ticket.URL, "#jwt=", "?jwt=", 1)
+		ticket.URL = strings.Replace(ticket.URL, service.SuggestRecording, "#"+service.SuggestRecording[1:], 1)
+	}
+	if r.Method == http.MethodGet { // HEAD is a preview, not a person
+		h.svc.Invited(ctx, m.ID, l.User.ID, ticket.ExpiresAt.Time)
+	}
+	return ticket, nil
+}
+
+// Apps append what they like to a link, as they did to Whereby's: ?embed,
+// &displayName=…, a second question mark, anything of it percent-encoded. So a
+// code ends where its letters do, and the host's key may be anywhere behind it.
+var (
+	codeForm    = regexp.MustCompile(`^[A-Za-z0-9-]*`)
+	roomKeyForm = regexp.MustCompile(`(?i)` + RoomKey + `(?:=|%3D)([a-z0-9]+)`)
+)
+
+// find returns what a code opens, or what a host's key in the rest does. A key
+// that opens nothing leaves the code, as with Whereby.
+func (h *joinHandler) find(ctx context.Context, asked, query string) (l service.Link, m meeting.Meeting, err error) {
+	code := codeForm.FindString(asked)
+	if key := roomKeyForm.FindStringSubmatch(asked[len(code):] + "?" + query); key != nil {
+		id, _, _ := strings.Cut(code, "-")
+		if l, m, err = h.svc.OpenLink(ctx, service.CodeOf(id, key[1])); !errors.Is(err, meeting.ErrNotFound) {
+			return l, m, err
+		}
+	}
+	return h.svc.OpenLink(ctx, code)
+}
+
+// joinPage is what somebody reads who is not let in.
+type joinPage struct {
+	Status      int
+	Code        string // for programs
+	Title, Text string
+	Opens       time.Time // zero for most
+}
+
+var (
+	unknownPage = joinPage{Status: http.StatusNotFound, Code: "not_found", Title: "This link is not valid", Text: "Please check that you have all of it, or ask whoever invited you for a new one."}
+	revokedPage = joinPage{Status: http.StatusGone, Code: "revoked", Title: "This link has been withdrawn", Text: "Please ask whoever invited you for a new one."}
+	endedPage   = joinPage{Status: http.StatusGone, Code: "ended", Title: "This meeting is over", Text: "Nobody can join it any more."}
+	removedPage = joinPage{Status: http.StatusForbidden, Code: "removed", Title: "You have been put out of this meeting", Text: "This link lets you in again only if whoever runs the meeting wants you back: please ask them."}
+	earlyPage   = joinPage{Status: http.StatusForbidden, Code: "not_open", Title: "This meeting is not open yet", Text: "Please use the link again then."}
+	awayPage    = joinPage{Status: http.StatusServiceUnavailable, Code: "unavailable", Title: "This does not work right now", Text: "Please try again in a minute."}
+	tooManyPage = joinPage{Status: http.StatusTooManyRequests, Code: "rate_limited", Title: "Too many people at once", Text: "Please try again in a minute."}
+)
+
+var joinTemplate = template.Must(template.New("join").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Title}}</title>
+<style>
+body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 20vh auto 0; padding: 0 1.5rem; color: #222; background: #fff }
+@media (prefers-color-scheme: dark) { body { color: #ddd; background: #1a1a1a } }
+</style>
+</head>
+<body>
+<main>
+<h1>{{.Title}}</h1>
+{{if not .Opens.IsZero}}<p>It opens on <time datetime="{{.Opens.Format "2006-01-02T15:04:05Z"}}">{{.Opens.Format "2 January 2006 at 15:04 UTC"}}</time>.</p>
+{{end}}<p>{{.Text}}</p>
+</main>
+</body>
+</html>
+`))
+
+func (p *joinPage) show(w http.ResponseWriter) {
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	// Any page may frame it: apps have links in an iframe, and there is nothing to click.
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
+	w.WriteHeader(p.Status)
+	_ = joinTemplate.Execute(w, p) // the client is gone
+}

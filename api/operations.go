@@ -1,0 +1,231 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"usher/meeting"
+	"usher/meeting/service"
+	"usher/webhook"
+)
+
+// v1 has the operations of the native API.
+type v1 struct {
+	svc       *service.Service
+	recorders Recorders
+	events    EventLog
+	feed      *Feed // nil: nobody can follow the log
+	keys      *keyCache
+	webhooks  *webhook.Book
+	deliverer *webhook.Deliverer
+	log       *slog.Logger
+
+	api huma.API // while they are registered
+}
+
+// register adds the operations to the router and returns the OpenAPI 3.1 document.
+func (v *v1) register(rt *router, version string) (document []byte, err error) {
+	cfg := huma.DefaultConfig("usher", version)
+	cfg.Info.Description = "Meetings on Jitsi: make them, see who is in, end them. " +
+		"Times are RFC 3339 in UTC with milliseconds."
+	cfg.CreateHooks = nil // they would add a $schema field to every answer
+	// The routes of our own for these would compute them without a key while
+	// serving; the docs page loads scripts from elsewhere.
+	cfg.OpenAPIPath, cfg.DocsPath, cfg.SchemasPath = "", "", ""
+	jsonFormat := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: DecodeJSON}
+	cfg.Formats = map[string]huma.Format{"application/json": jsonFormat, "json": jsonFormat}
+	// Answers may get more fields without breaking anybody; bodies that come in
+	// say otherwise for themselves.
+	cfg.AllowAdditionalPropertiesByDefault = true
+	// A filter with a typing error must not list everything.
+	cfg.RejectUnknownQueryParameters = true
+	cfg.Transformers = []huma.Transformer{asProblem}
+	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
+	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
+	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		securityScheme: {Type: "http", Scheme: "bearer", Description: "An API key with the scope that is named"},
+	}
+	cfg.OnAddOperation = append(cfg.OnAddOperation, func(_ *huma.OpenAPI, op *huma.Operation) {
+		rt.metrics.expect(op.Path, op.Method, op.DefaultStatus)
+	})
+	v.api = huma.NewAPI(cfg, humago.NewAdapter(rt.ServeMux, ""))
+	v.api.UseMiddleware(checkScope)
+	v.registerMeetings()
+	v.registerPeople()
+	v.registerInsights()
+	v.registerRecordings()
+	v.registerTokens()
+	v.registerEvents()
+	v.registerWebhooks()
+	v.registerAPIKeys()
+	describe(cfg.Components.Schemas)
+	if err := addExamples(v.api.OpenAPI()); err != nil {
+		return nil, err
+	}
+	if document, err = json.Marshal(v.api.OpenAPI()); err != nil {
+		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
+	}
+	return document, nil
+}
+
+// securityScheme names the API key in the OpenAPI document.
+const securityScheme = "key"
+
+// operation returns what all operations have in common. status is that of the
+// usual answer, errs are those that do not follow from the rest.
+func operation(scope Scope, status int, id, route, summary string, errs ...int) huma.Operation {
+	method, path, _ := strings.Cut(route, " ")
+	op := huma.Operation{
+		OperationID: id, Method: method, Path: path, Summary: summary, DefaultStatus: status,
+		Security:     []map[string][]string{{securityScheme: {string(scope)}}},
+		MaxBodyBytes: MaxBody,
+		// The server's own limit: a shorter one would also end the handler.
+		BodyReadTimeout: ReadTimeout,
+		Errors: append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
+			http.StatusTooManyRequests, http.StatusServiceUnavailable),
+	}
+	if strings.Contains(path, "{id}") {
+		op.Errors = append(op.Errors, http.StatusNotFound)
+	}
+	if method == http.MethodPost {
+		op.Parameters = []*huma.Param{idempotencyKeyParam}
+	}
+	return op
+}
+
+// handle adds an operation. I and O are huma's inputs and outputs.
+func handle[I, O any](v *v1, op huma.Operation, f func(context.Context, *I) (*O, error)) {
+	if _, hasBody := reflect.TypeFor[I]().FieldByName("Body"); hasBody {
+		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
+	}
+	slices.Sort(op.Errors)
+	huma.Register(v.api, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := f(ctx, in)
+		if err != nil {
+			return nil, problemOf(ctx, v.log, err)
+		}
+		return out, nil
+	})
+}
+
+type body[T any] struct{ Body T }
+
+// show adds an operation that answers with a body and nothing else.
+func show[I, T any](v *v1, op huma.Operation, f func(context.Context, *I) (T, error)) {
+	handle(v, op, func(ctx context.Context, in *I) (*body[T], error) {
+		t, err := f(ctx, in)
+		return &body[T]{t}, err
+	})
+}
+
+// done adds an operation that answers with 204.
+func done[I any](v *v1, op huma.Operation, f func(context.Context, *I) error) {
+	handle(v, op, func(ctx context.Context, in *I) (*struct{}, error) { return nil, f(ctx, in) })
+}
+
+// checkScope lets only keys with the operation's scope through. An operation
+// that names none is for admin: forgetting it opens nothing.
+func checkScope(ctx huma.Context, next func(huma.Context)) {
+	needed := ScopeAdmin
+	for _, scheme := range ctx.Operation().Security {
+		if scopes := scheme[securityScheme]; len(scopes) == 1 {
+			needed = Scope(scopes[0])
+		}
+	}
+	if err := infoOf(ctx.Context()).caller.needs(needed); err != nil {
+		r, w := humago.Unwrap(ctx)
+		writeProblem(w, r, problemOf(ctx.Context(), nil, err))
+		return
+	}
+	next(ctx)
+}
+
+// Page is a part of a list, newest first.
+type Page[T any] struct {
+	Data       []T     `json:"data" nullable:"false"`
+	NextCursor *string `json:"next_cursor" doc:"Of the next page; null on the last one"`
+}
+
+// pageOf returns a page that shows the elements with info, and err.
+func pageOf[E, T any](list []E, next string, err error, info func(E) T) (Page[T], error) {
+	p := Page[T]{Data: make([]T, 0, len(list))}
+	for _, e := range list {
+		p.Data = append(p.Data, info(e))
+	}
+	if next != "" {
+		p.NextCursor = &next
+	}
+	return p, err
+}
+
+// newestOf returns a page of a list that is at hand, by descending id.
+func newestOf[T any](list []T, p Paging, id func(T) string) (page []T, next string) {
+	page = slices.DeleteFunc(list, func(e T) bool { return p.Cursor != "" && id(e) >= p.Cursor })
+	slices.SortFunc(page, func(a, b T) int { return strings.Compare(id(b), id(a)) })
+	if len(page) > p.Limit {
+		page = page[:p.Limit]
+		next = id(page[p.Limit-1])
+	}
+	return page, next
+}
+
+// Paging is the part of an input that walks through a list. Exported, as ByID
+// is, because huma sees embedded fields of exported types only.
+type Paging struct {
+	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most elements on a page"`
+	// The pattern keeps nonsense from the store; what fits it is the store's.
+	Cursor string `query:"cursor" maxLength:"200" pattern:"^[A-Za-z0-9_=.:-]+$" doc:"next_cursor of the page before"`
+}
+
+// ByID is the input of operations on one thing.
+type ByID struct {
+	ID string `path:"id" maxLength:"64"`
+}
+
+// pageByID is the input of operations on one thing and a page of what it has.
+type pageByID struct {
+	ByID
+	Paging
+}
+
+// timeOf returns a time as answers have it.
+func timeOf(t time.Time) meeting.Time { return meeting.Time{Time: t} }
+
+// schemaName calls MeetingInfo Meeting, because the document shows nothing else of
+// one, and webhook.Attempt Delivery.
+func schemaName(t reflect.Type, hint string) string {
+	return strings.Replace(strings.TrimSuffix(huma.DefaultSchemaNamer(t, hint), "Info"), "Attempt", "Delivery", 1)
+}
+
+// describe completes what huma does not see by itself: that [meeting.Time] is
+// a time, and that a pointer to a struct may be null.
+func describe(schemas huma.Registry) {
+	for name, s := range schemas.Map() {
+		t := schemas.TypeFromRef("#/components/schemas/" + name)
+		for i := range t.NumField() {
+			f := t.Field(i)
+			field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+			p := s.Properties[field]
+			switch {
+			case p == nil:
+			case f.Type == reflect.TypeFor[meeting.Time](), f.Type == reflect.TypeFor[*meeting.Time]():
+				p.Format = "date-time"
+			case p.Ref != "" && f.Type.Kind() == reflect.Pointer && options == "":
+				s.Properties[field] = &huma.Schema{
+					AnyOf:       []*huma.Schema{{Ref: p.Ref}, {Type: "null"}},
+					Description: p.Description,
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,103 @@
+package api
+
+import (
+	"log/slog"
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// Platform is an API that is compatible with another product's. It has its own
+// paths and shapes; API keys, scopes and limits are those of the native one.
+type Platform struct {
+	Prefix string // of its paths, lower case, such as /whereby
+	Routes []Route
+	// MaxBody is the largest request body in bytes.
+	MaxBody int64
+	// WriteProblem answers with an error, also where no route was reached.
+	WriteProblem func(w http.ResponseWriter, r *http.Request, p *Problem)
+}
+
+// Route is one route of a [Platform].
+type Route struct {
+	Pattern string // of net/http, the path below the prefix, words in lower case
+	Scope   Scope
+	Status  int // of the usual answer
+	// Serve answers, or returns an error before it has begun to.
+	Serve func(w http.ResponseWriter, r *http.Request) error
+}
+
+// owns reports whether a path is the platform's, whatever its case.
+func (p *Platform) owns(clean string) bool {
+	n := len(p.Prefix)
+	return len(clean) >= n && strings.EqualFold(clean[:n], p.Prefix) && (len(clean) == n || clean[n] == '/')
+}
+
+// tidy returns the path with the words of the platform's routes in lower case:
+// clients of other products are not strict about it.
+func (p *Platform) tidy(clean string) string {
+	words := strings.Split(clean, "/")
+	for i, word := range words {
+		lower := strings.ToLower(word)
+		if lower == p.Prefix[1:] || slices.ContainsFunc(p.Routes, func(r Route) bool {
+			_, path, _ := strings.Cut(r.Pattern, " ")
+			return slices.Contains(strings.Split(path, "/"), lower)
+		}) {
+			words[i] = lower
+		}
+	}
+	return strings.Join(words, "/")
+}
+
+// router is a mux of handlers that return errors, and answers in the form of the
+// API where the mux would say in plain text that there is no route, or none for
+// the method.
+type router struct {
+	*http.ServeMux
+	metrics *metrics
+	log     *slog.Logger
+}
+
+// handle adds a route; status is that of its usual answer.
+func (rt *router) handle(pattern string, status int, serve func(http.ResponseWriter, *http.Request) error) {
+	method, path, _ := strings.Cut(pattern, " ")
+	rt.metrics.expect(path, method, status)
+	rt.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(w, r); err != nil {
+			writeProblem(w, r, problemOf(r.Context(), rt.log, err))
+		}
+	})
+}
+
+func (rt *router) handlePlatform(p Platform) {
+	for _, route := range p.Routes {
+		method, path, _ := strings.Cut(route.Pattern, " ")
+		rt.handle(method+" "+p.Prefix+path, route.Status, func(w http.ResponseWriter, r *http.Request) error {
+			if err := infoOf(r.Context()).caller.needs(route.Scope); err != nil {
+				return err
+			}
+			return route.Serve(w, r)
+		})
+	}
+}
+
+func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h, pattern := rt.Handler(r)
+	if pattern != "" {
+		rt.ServeMux.ServeHTTP(w, r)
+		return
+	}
+	refusal := &refusal{header: w.Header()}
+	h.ServeHTTP(refusal, r)
+	writeProblem(w, r, NewProblem(refusal.status, ""))
+}
+
+// refusal takes the status and headers (Allow) of an answer and drops its body.
+type refusal struct {
+	header http.Header
+	status int
+}
+
+func (w *refusal) Header() http.Header         { return w.header }
+func (w *refusal) WriteHeader(status int)      { w.status = status }
+func (w *refusal) Write(p []byte) (int, error) { return len(p), nil }

@@ -1,0 +1,294 @@
+package whereby
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"usher/api"
+	"usher/meeting"
+	"usher/token"
+)
+
+const (
+	// endGrace is how long after its end date a meeting goes on, as
+	// Whereby's rooms do.
+	endGrace = time.Hour
+	// endDateKey is where the metadata keeps the end date of a meeting that was
+	// made here: what is given back is what was given, not the end of the room.
+	endDateKey = "whereby_end_date"
+	// maxPrefix, in bytes, is generous: names of rooms are cut, not
+	// refused, but nobody means one of a page's length.
+	maxPrefix = 200
+	// maxYear keeps dates within what RFC 3339 and JSON can say.
+	maxYear = 9000
+)
+
+// meetingBody is a meeting as Whereby shows it.
+type meetingBody struct {
+	MeetingID     string        `json:"meetingId"`
+	RoomName      string        `json:"roomName"`
+	RoomURL       string        `json:"roomUrl"`
+	StartDate     meeting.Time  `json:"startDate"`
+	EndDate       *meeting.Time `json:"endDate"` // null: it has none, which only native meetings can
+	HostRoomURL   string        `json:"hostRoomUrl,omitempty"`
+	ViewerRoomURL string        `json:"viewerRoomUrl,omitempty"`
+}
+
+// createBody is the body that makes a meeting. What is not there is accepted,
+// and what is not looked at may have any type.
+type createBody struct {
+	EndDate           *string         `json:"endDate"`
+	IsLocked          json.RawMessage `json:"isLocked"`
+	RoomNamePrefix    string          `json:"roomNamePrefix"`
+	TemplateType      string          `json:"templateType"`
+	Recording         *recordBody     `json:"recording"`
+	LiveTranscription json.RawMessage `json:"liveTranscription"`
+	Streaming         json.RawMessage `json:"streaming"`
+	Fields            fields          `json:"fields"`
+}
+
+// recordBody is what a meeting is to do about recording.
+type recordBody struct {
+	Type         string          `json:"type"`
+	StartTrigger meeting.Trigger `json:"startTrigger"`
+	Destination  *destination    `json:"destination"`
+}
+
+// fields are fields asked for besides the usual ones.
+type fields []string
+
+// UnmarshalJSON takes a list, or one name by itself.
+func (f *fields) UnmarshalJSON(data []byte) error {
+	var one string
+	if json.Unmarshal(data, &one) == nil {
+		*f = strings.Split(one, ",")
+		return nil
+	}
+	return json.Unmarshal(data, (*[]string)(f))
+}
+
+// fieldsOf returns the fields that a query asks for.
+func fieldsOf(r *http.Request) (f fields) {
+	q := r.URL.Query()
+	for _, list := range slices.Concat(q["fields"], q["fields[]"]) {
+		f = append(f, strings.Split(list, ",")...)
+	}
+	return f
+}
+
+func (f fields) has(name string) bool { return slices.Contains(f, name) }
+
+func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) error {
+	if err := f.svc.MakesTokens(); err != nil {
+		return err
+	}
+	var body createBody
+	if err := readJSON(w, r, &body); err != nil {
+		return err
+	}
+	if len(body.RoomNamePrefix) > maxPrefix {
+		return refuse("roomNamePrefix is too long")
+	}
+	end, err := readEndDate(body.EndDate, time.Now())
+	if err != nil {
+		return err
+	}
+	var ignored []string
+	policy, err := f.policy(body.Recording, &ignored)
+	if err != nil {
+		return err
+	}
+	for name, asked := range map[string]bool{
+		"isLocked":          string(body.IsLocked) == "true",
+		"liveTranscription": present(body.LiveTranscription),
+		"streaming":         present(body.Streaming),
+	} {
+		if asked {
+			ignored = append(ignored, name)
+		}
+	}
+	asked := body.Fields
+	if body.TemplateType == "viewerMode" {
+		ignored = append(ignored, "templateType")
+		asked = append(asked, "hostRoomUrl", "viewerRoomUrl")
+	}
+	m, err := f.svc.Create(r.Context(), meeting.Created{
+		// Whereby takes spaces out of a prefix; RoomName sees to the rest.
+		Room:     token.RoomName(strings.Join(strings.Fields(body.RoomNamePrefix), "")),
+		Limits:   meeting.Limits{EndAt: end.Add(endGrace)},
+		Policy:   policy,
+		Metadata: map[string]string{endDateKey: end.Format(time.RFC3339Nano)},
+	})
+	if err != nil {
+		return err
+	}
+	shown, err := f.show(r.Context(), m, asked)
+	if err != nil {
+		return err
+	}
+	if len(ignored) > 0 {
+		slices.Sort(ignored)
+		w.Header().Set(Ignored, strings.Join(ignored, ", "))
+	}
+	write(w, http.StatusCreated, shown)
+	return nil
+}
+
+// present reports whether a field is there and is not null.
+func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
+
+// dateForms are what clients send as a date: RFC 3339 with any fraction, and
+// what languages make of one without a zone, which is UTC.
+var dateForms = []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700"}
+
+func readEndDate(text *string, now time.Time) (time.Time, error) {
+	if text == nil {
+		return time.Time{}, refuse("endDate is required")
+	}
+	for _, layout := range dateForms {
+		end, err := time.Parse(layout, *text)
+		switch {
+		case err != nil:
+			continue
+		case !end.After(now):
+			return time.Time{}, refuse("endDate must be in the future")
+		case end.Year() > maxYear:
+			return time.Time{}, refuse("endDate is too far in the future")
+		}
+		return end.UTC().Truncate(time.Millisecond), nil
+	}
+	return time.Time{}, refuse("endDate must be a date such as 2026-11-22T18:00:00.000Z")
+}
+
+// policy returns what the meeting does about recording by itself, and adds to
+// ignored what usher does not do.
+func (f *facade) policy(asked *recordBody, ignored *[]string) (meeting.RecordingPolicy, error) {
+	var p meeting.RecordingPolicy
+	if asked == nil {
+		return p, nil
+	}
+	switch asked.StartTrigger {
+	case "", meeting.TriggerNone, meeting.TriggerPrompt, meeting.TriggerAutomatic, meeting.TriggerSecond:
+	default:
+		return p, refuse("recording.startTrigger must be none, prompt, automatic or automatic-2nd-participant")
+	}
+	switch asked.Type {
+	case "", "none", "local": // local: Jitsi's client records by itself, usher has no part in it
+		return p, nil
+	case "cloud":
+	default:
+		return p, refuse("recording.type must be none, local or cloud")
+	}
+	p.Trigger = asked.StartTrigger
+	if d := asked.Destination; d != nil && d.Provider != "whereby" {
+		if !f.Destinations || !d.complete() {
+			*ignored = append(*ignored, "recording.destination")
+			return p, nil
+		}
+		if p.Destination = f.seal(d); p.Destination == "" {
+			return p, refuse("recording.destination is not a bucket with an access key")
+		}
+	}
+	return p, nil
+}
+
+func (f *facade) listMeetings(w http.ResponseWriter, r *http.Request) error {
+	if err := f.svc.MakesTokens(); err != nil {
+		return err
+	}
+	cursor, limit, err := paging(r, usualPage)
+	if err != nil {
+		return err
+	}
+	list, next, err := f.svc.List(r.Context(), meeting.Filter{Room: roomOf(r)}, cursor, limit)
+	if err != nil {
+		return err
+	}
+	var shown []meetingBody
+	for _, m := range list {
+		if isDeleted(m) {
+			continue
+		}
+		one, err := f.show(r.Context(), m, fieldsOf(r))
+		if err != nil {
+			return err
+		}
+		shown = append(shown, one)
+	}
+	return writeList(w, shown, next)
+}
+
+// isDeleted reports whether an app has done away with the meeting. One whose
+// time is over can still be seen, as long as it is kept.
+func isDeleted(m meeting.Meeting) bool {
+	return m.EndReason == meeting.EndRequested
+}
+
+func (f *facade) getMeeting(w http.ResponseWriter, r *http.Request) error {
+	if err := f.svc.MakesTokens(); err != nil {
+		return err
+	}
+	m, err := f.svc.Load(r.Context(), r.PathValue("id"))
+	if err == nil && isDeleted(m) {
+		err = meeting.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	shown, err := f.show(r.Context(), m, fieldsOf(r))
+	if err != nil {
+		return err
+	}
+	write(w, http.StatusOK, shown)
+	return nil
+}
+
+// deleteMeeting ends a meeting. What happened in it is kept, as Whereby does;
+// the answer is the same whether there was one or not.
+func (f *facade) deleteMeeting(w http.ResponseWriter, r *http.Request) error {
+	_, err := f.svc.Do(r.Context(), r.PathValue("id"), meeting.Ended{Reason: meeting.EndRequested})
+	if err != nil && !errors.Is(err, meeting.ErrEnded) && !errors.Is(err, meeting.ErrNotFound) {
+		return err
+	}
+	write(w, http.StatusNoContent, nil)
+	return nil
+}
+
+// show returns the meeting with links to it, which it makes if need be.
+func (f *facade) show(ctx context.Context, m meeting.Meeting, asked fields) (meetingBody, error) {
+	code, err := f.svc.OwnLink(ctx, m.ID, false)
+	if err != nil {
+		return meetingBody{}, err
+	}
+	url := f.svc.JoinURL(code)
+	shown := meetingBody{
+		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: url,
+		StartDate: meeting.Time{Time: m.CreatedAt}, EndDate: meeting.TimeOrNull(endDate(m)),
+	}
+	if asked.has("hostRoomUrl") {
+		host, err := f.svc.OwnLink(ctx, m.ID, true)
+		if err != nil {
+			return meetingBody{}, err
+		}
+		_, key, _ := strings.Cut(host, "-")
+		shown.HostRoomURL = url + "?" + api.RoomKey + "=" + key
+	}
+	if asked.has("viewerRoomUrl") {
+		shown.ViewerRoomURL = url // Jitsi's client has no way in without a microphone
+	}
+	return shown, nil
+}
+
+// endDate returns the date that an app gave, or else the end of the meeting.
+func endDate(m meeting.Meeting) time.Time {
+	given, err := time.Parse(time.RFC3339Nano, m.Metadata[endDateKey])
+	if err == nil && given.Add(endGrace).Equal(m.EndAt) {
+		return given
+	}
+	return m.EndAt // made, or moved, over the native API
+}
