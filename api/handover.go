@@ -203,6 +203,7 @@ func (h *handovers) tell(ctx context.Context, recorder string, said meeting.Hand
 	case meeting.HandOverStored:
 		for i := range said.Files {
 			said.Files[i].Recorder = recorder
+			said.Files[i].Owner = h.svc.OwnerOf(rec, said.Files[i])
 		}
 		fact = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
 	default:
