@@ -43,7 +43,7 @@ type newMeeting struct {
 
 var _ huma.ResolverWithPath = (*newMeeting)(nil)
 
-// Resolve tells huma what is wrong beyond what the schema says.
+// Resolve gives huma what is wrong beyond what the schema says.
 func (b *newMeeting) Resolve(_ huma.Context, body *huma.PathBuffer) []error {
 	check := checks{body: body, now: time.Now()}
 	if b.Room != "" && b.NamePrefix != "" {

@@ -31,7 +31,7 @@ func (c *change[T]) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &c.value)
 }
 
-// Schema tells huma that the field is a T or null.
+// Schema gives huma that of a T or null.
 func (change[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
 	s.Nullable = true
@@ -70,7 +70,7 @@ type meetingChanges struct {
 
 var _ huma.ResolverWithPath = (*meetingChanges)(nil)
 
-// Resolve tells huma what is wrong beyond what the schema says. Whether the new
+// Resolve gives huma what is wrong beyond what the schema says. Whether the new
 // times fit those that stay, the core knows.
 func (b *meetingChanges) Resolve(_ huma.Context, body *huma.PathBuffer) []error {
 	check := checks{body: body, now: time.Now()}
