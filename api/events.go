@@ -43,7 +43,7 @@ type Event json.RawMessage
 // MarshalJSON returns the event as it is.
 func (e Event) MarshalJSON() ([]byte, error) { return e, nil }
 
-// Schema tells huma what is in an event.
+// Schema gives huma the schema of an event.
 func (Event) Schema(r huma.Registry) *huma.Schema {
 	return r.Schema(reflect.TypeFor[meeting.Notice](), true, "")
 }

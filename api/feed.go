@@ -192,7 +192,7 @@ func (f *Feed) letGo(l *listener) {
 	f.settled = make(chan struct{})
 }
 
-// settle tells those who wait that the reader has its place. f.mu is held.
+// settle lets those go on who wait for the reader to have its place. f.mu is held.
 func (f *Feed) settle() {
 	select {
 	case <-f.settled:

@@ -1,10 +1,12 @@
 package api
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -81,6 +83,25 @@ func TestGuideListsEveryCode(t *testing.T) {
 	for _, code := range want {
 		if !strings.Contains(guide, "| `"+code+"` |") {
 			t.Errorf("docs/http-api.md does not list the code %s", code)
+		}
+	}
+}
+
+// TestGuideTellsLimits looks for what the code says in the text.
+func TestGuideTellsLimits(t *testing.T) {
+	var notKept []string
+	for status := range 500 {
+		if status >= 400 && !final(status) {
+			notKept = append(notKept, strconv.Itoa(status))
+		}
+	}
+	last := len(notKept) - 1
+	for _, want := range []string{
+		fmt.Sprintf("A request takes %.0f seconds at most", RequestTimeout.Seconds()),
+		"neither are " + strings.Join(notKept[:last], ", ") + " and " + notKept[last] + ".",
+	} {
+		if !strings.Contains(readGuide(t), want) {
+			t.Errorf("docs/http-api.md does not say %q", want)
 		}
 	}
 }

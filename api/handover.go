@@ -6,7 +6,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -18,6 +17,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"usher/meeting"
 	"usher/meeting/service"
@@ -56,7 +56,7 @@ func newHandovers(cfg Config) *handovers {
 }
 
 func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
-	count := prometheus.NewCounterVec(prometheus.CounterOpts{
+	count := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 		Name: "usher_recording_callbacks_total", Help: "Calls of recorders' hosts about finished recordings. mismatch: metadata.json names another recording than the focus did, which counts.",
 	}, []string{"phase", "result"})
 	for _, phase := range []meeting.HandOverPhase{meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost} {
@@ -67,9 +67,6 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 	count.WithLabelValues(string(meeting.HandOverCheck), "ok")
 	count.WithLabelValues("none", "unsigned")
 	count.WithLabelValues("none", "invalid")
-	if reg != nil {
-		reg.MustRegister(count)
-	}
 	return count
 }
 
@@ -77,13 +74,13 @@ func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
 	secret := cmp.Or(h.secrets[recorder], h.nobody)
-	body, problem := signedBody(w, r, recorder, secret)
-	if problem != nil {
+	body, err := signedBody(w, r, recorder, secret)
+	if p := new(Problem); errors.As(err, &p) {
 		result := "invalid"
-		if problem.Status == http.StatusUnauthorized {
+		if p.Status == http.StatusUnauthorized {
 			result = "unsigned"
 		}
-		return h.refuse("none", result, problem)
+		return h.refuse("none", result, p)
 	}
 	var said meeting.HandOver
 	if err := json.Unmarshal(body, &said); err != nil {
@@ -104,7 +101,7 @@ func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	rec, result, err := h.find(r.Context(), said)
 	if err == nil && !rec.Deleted.IsZero() {
-		// Whatever the host has stored already stays there: the app was told that
+		// Whatever the host has stored already stays there: the app learned that
 		// all is gone before there was this.
 		for _, f := range said.Files {
 			h.log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
@@ -114,7 +111,7 @@ func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 		return h.refuse(phase, "deleted", p)
 	}
 	if err == nil {
-		err = h.tell(r.Context(), recorder, said, rec)
+		err = h.apply(r.Context(), recorder, said, rec)
 	}
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
@@ -133,25 +130,21 @@ func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// signedBody returns the body of a call that was signed with the secret.
-func signedBody(w http.ResponseWriter, r *http.Request, recorder, secret string) ([]byte, *Problem) {
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxHandOver))
-	var tooLarge *http.MaxBytesError
-	if errors.As(err, &tooLarge) {
-		return nil, NewProblem(http.StatusRequestEntityTooLarge, "")
-	} else if err != nil {
-		return nil, NewProblem(http.StatusBadRequest, "the body does not arrive")
+// signedBody returns the body of a call that was signed with the secret. Its error
+// is a [Problem].
+func signedBody(w http.ResponseWriter, r *http.Request, recorder, secret string) ([]byte, error) {
+	body, err := ReadBody(http.MaxBytesReader(w, r.Body, maxHandOver))
+	if err != nil {
+		return nil, err
 	}
 	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
-	if err == nil {
+	switch {
+	case err == nil:
 		return body, nil
+	case errors.Is(err, token.ErrCallbackTime):
+		return nil, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_clock")
 	}
-	p := NewProblem(http.StatusUnauthorized, err.Error())
-	p.Code = "recorder_signature"
-	if errors.Is(err, token.ErrCallbackTime) {
-		p.Code = "recorder_clock"
-	}
-	return nil, p
+	return nil, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_signature")
 }
 
 func (h *handovers) refuse(phase, result string, p *Problem) error {
@@ -195,7 +188,7 @@ func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meetin
 	return rec, "ok", err
 }
 
-func (h *handovers) tell(ctx context.Context, recorder string, said meeting.HandOver, rec meeting.Recording) error {
+func (h *handovers) apply(ctx context.Context, recorder string, said meeting.HandOver, rec meeting.Recording) error {
 	var fact meeting.Fact
 	switch said.Phase {
 	case meeting.HandOverClosed:
@@ -203,6 +196,7 @@ func (h *handovers) tell(ctx context.Context, recorder string, said meeting.Hand
 	case meeting.HandOverStored:
 		for i := range said.Files {
 			said.Files[i].Recorder = recorder
+			said.Files[i].Owner = h.svc.OwnerOf(rec, said.Files[i])
 		}
 		fact = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
 	default:

@@ -8,7 +8,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -45,7 +45,7 @@ type AnswerStore interface {
 	Release(ctx context.Context, name string) error
 }
 
-// idempotency answers a POST under /v1 that carries an Idempotency-Key, and is a
+// idempotency is the middleware that answers a POST under /v1 that carries an Idempotency-Key, and is a
 // repetition, as it answered the first (draft-ietf-httpapi-idempotency-key-header).
 //
 // What is kept is sealed with a key that only somebody who knows both the
@@ -57,15 +57,15 @@ type idempotency struct {
 	log   *slog.Logger
 }
 
-// reply is what the store holds of a request.
-type reply struct {
+// kept is what the store holds of a request.
+type kept struct {
 	Request string `json:"request"`          // digest of what was asked
 	Answer  []byte `json:"answer,omitempty"` // sealed; missing while it is worked on
 }
 
-// heldAnswer is an answer that is kept before it is sent: a client that has
+// bufferedAnswer is an answer that is kept before it is sent: a client that has
 // seen it must never see another.
-type heldAnswer struct {
+type bufferedAnswer struct {
 	http.ResponseWriter `json:"-"`
 	Status              int         `json:"status"`
 	Headers             http.Header `json:"headers"`
@@ -78,33 +78,32 @@ func (h *idempotency) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.next.ServeHTTP(w, r)
 		return
 	}
-	if len(key) > maxIdempotencyKey {
-		writeProblem(w, r, NewProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes"))
-		return
+	if err := h.serve(w, r, key); err != nil {
+		writeProblem(w, r, problemOf(r.Context(), h.log, err))
 	}
-	body, err := io.ReadAll(r.Body)
+}
+
+func (h *idempotency) serve(w http.ResponseWriter, r *http.Request, key string) error {
+	if len(key) > maxIdempotencyKey {
+		return NewProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes")
+	}
+	body, err := ReadBody(r.Body)
 	if err != nil {
-		status := http.StatusBadRequest
-		if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-			status = http.StatusRequestEntityTooLarge
-		}
-		writeProblem(w, r, NewProblem(status, ""))
-		return
+		return err
 	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	name, seal := idempotencyNames(bearer(r), key)
 	asked := digest(r.Method, r.URL.Path, string(body))
-
-	claim, _ := json.Marshal(reply{Request: asked}) // a struct of text always encodes
+	claim, _ := json.Marshal(kept{Request: asked}) // a struct of text always encodes
 	there, err := h.store.Claim(r.Context(), name, claim, claimLife)
 	switch {
 	case err != nil:
-		writeProblem(w, r, NewProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
+		return err
 	case there != nil:
-		h.repeat(w, r, there, asked, seal)
-	default:
-		h.first(w, r, name, asked, seal)
+		return replay(w, there, asked, seal)
 	}
+	h.forward(w, r, name, asked, seal)
+	return nil
 }
 
 // final reports whether an answer would be the same for the same request later:
@@ -118,74 +117,63 @@ func final(status int) bool {
 	return status < http.StatusInternalServerError
 }
 
-// first lets the request through, and keeps the answer unless trying again may
+// forward lets the request through, and keeps the answer unless trying again may
 // have another outcome.
-func (h *idempotency) first(w http.ResponseWriter, r *http.Request, name, asked string, seal cipher.AEAD) {
-	held := &heldAnswer{ResponseWriter: w, Headers: http.Header{}}
-	store := func(f func(context.Context) error) {
-		// The client may be gone; its next try comes back for this.
+func (h *idempotency) forward(w http.ResponseWriter, r *http.Request, name, asked string, seal cipher.AEAD) {
+	answer := &bufferedAnswer{ResponseWriter: w, Headers: http.Header{}}
+	done := false // or there was a panic
+	// The client may be gone by then; its next try comes back for this.
+	defer func() {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout)
 		defer cancel()
-		if err := f(ctx); err != nil {
+		var err error
+		if !done || !final(answer.Status) {
+			err = h.store.Release(ctx, name)
+		} else {
+			plain, _ := json.Marshal(answer)                    // text and bytes always encode
+			sealed := seal.Seal(nil, nil, plain, []byte(asked)) //nolint:gosec // it draws the nonce itself
+			value, _ := json.Marshal(kept{Request: asked, Answer: sealed})
+			err = h.store.Keep(ctx, name, value, IdempotencyLife)
+		}
+		if err != nil {
 			h.log.Warn("cannot keep an answer for its repetition", "request_id", requestID(ctx), "err", err)
 		}
-	}
-	done := false
-	defer func() {
-		if !done { // a panic
-			store(func(ctx context.Context) error { return h.store.Release(ctx, name) })
+		if done {
+			answer.send(w)
 		}
 	}()
-	h.next.ServeHTTP(held, r)
-	if !final(held.Status) {
-		store(func(ctx context.Context) error { return h.store.Release(ctx, name) })
-	} else {
-		plain, _ := json.Marshal(held)                      // text and bytes always encode
-		sealed := seal.Seal(nil, nil, plain, []byte(asked)) //nolint:gosec // it draws the nonce itself
-		value, _ := json.Marshal(reply{Request: asked, Answer: sealed})
-		store(func(ctx context.Context) error { return h.store.Keep(ctx, name, value, IdempotencyLife) })
-	}
+	h.next.ServeHTTP(answer, r)
 	done = true
-	held.send(w)
 }
 
-// repeat answers a request whose key was used before.
-func (h *idempotency) repeat(w http.ResponseWriter, r *http.Request, there []byte, asked string, seal cipher.AEAD) {
-	var kept reply
-	var held heldAnswer
-	if err := json.Unmarshal(there, &kept); err != nil {
-		h.log.Error("a kept answer is unreadable", "request_id", requestID(r.Context()), "err", err)
-		writeProblem(w, r, NewProblem(http.StatusInternalServerError, ""))
-		return
+// replay answers a request whose key was used before.
+func replay(w http.ResponseWriter, there []byte, asked string, seal cipher.AEAD) error {
+	var first kept
+	if err := json.Unmarshal(there, &first); err != nil {
+		return fmt.Errorf("a kept answer is unreadable: %w", err)
 	}
-	if kept.Request != asked {
-		p := NewProblem(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request")
-		p.Code = "idempotency_key_reused"
-		writeProblem(w, r, p)
-		return
-	}
-	if kept.Answer == nil {
-		p := NewProblem(http.StatusConflict, "the first request with this Idempotency-Key is being worked on")
-		p.Code = "in_progress"
+	switch {
+	case first.Request != asked:
+		return NewProblem(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request").coded("idempotency_key_reused")
+	case first.Answer == nil:
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
-		writeProblem(w, r, p)
-		return
+		return NewProblem(http.StatusConflict, "the first request with this Idempotency-Key is being worked on").coded("in_progress")
 	}
-	plain, err := seal.Open(nil, nil, kept.Answer, []byte(asked))
+	var answer bufferedAnswer
+	plain, err := seal.Open(nil, nil, first.Answer, []byte(asked))
 	if err == nil {
-		err = json.Unmarshal(plain, &held)
+		err = json.Unmarshal(plain, &answer)
 	}
 	if err != nil {
-		h.log.Error("a kept answer is unreadable", "request_id", requestID(r.Context()), "err", err)
-		writeProblem(w, r, NewProblem(http.StatusInternalServerError, ""))
-		return
+		return fmt.Errorf("a kept answer is unreadable: %w", err)
 	}
 	w.Header().Set("Idempotent-Replayed", "true")
-	held.send(w)
+	answer.send(w)
+	return nil
 }
 
 // idempotencyNames returns the name under which the store keeps an answer, and
-// what the answer is sealed with. Neither tells the key or the credential.
+// what the answer is sealed with. Neither gives away the key or the credential.
 func idempotencyNames(credential, key string) (name string, seal cipher.AEAD) {
 	secret := sha256.Sum256([]byte("seal\x00" + credential + "\x00" + key))
 	block, err := aes.NewCipher(secret[:])
@@ -207,24 +195,24 @@ func digest(parts ...string) string {
 
 // Header returns the headers of the answer; those that each answer has anyway
 // are set on the real one.
-func (w *heldAnswer) Header() http.Header { return w.Headers }
+func (w *bufferedAnswer) Header() http.Header { return w.Headers }
 
-func (w *heldAnswer) WriteHeader(status int) {
+func (w *bufferedAnswer) WriteHeader(status int) {
 	if w.Status == 0 {
 		w.Status = status
 	}
 }
 
-func (w *heldAnswer) Write(p []byte) (int, error) {
+func (w *bufferedAnswer) Write(p []byte) (int, error) {
 	w.WriteHeader(http.StatusOK)
 	w.Body = append(w.Body, p...)
 	return len(p), nil
 }
 
 // Unwrap lets http.ResponseController and huma reach the deadlines.
-func (w *heldAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+func (w *bufferedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
-func (w *heldAnswer) send(to http.ResponseWriter) {
+func (w *bufferedAnswer) send(to http.ResponseWriter) {
 	for name, values := range w.Headers {
 		to.Header()[name] = values
 	}

@@ -127,3 +127,25 @@ func TestIdempotencyKeepsNothingReadable(t *testing.T) {
 		}
 	}
 }
+
+// brokenLeader has a bug the first time.
+type brokenLeader struct {
+	service.Leader
+	creations int
+}
+
+func (c *brokenLeader) Create(ctx context.Context, f meeting.Created) (meeting.Meeting, error) {
+	if c.creations++; c.creations == 1 {
+		panic("a bug")
+	}
+	return c.Leader.Create(ctx, f)
+}
+
+func TestIdempotencyKeyAfterPanic(t *testing.T) {
+	s := newSite(t)
+	s.serve(func(c *testConfig) { c.Leader = &brokenLeader{Leader: c.Leader} })
+	s.repeat("/v1/meetings", "k", `{}`).problem(http.StatusInternalServerError)
+	if res := s.repeat("/v1/meetings", "k", `{}`); res.Code != http.StatusCreated {
+		t.Errorf("tried again: %d %s, want 201", res.Code, res.Body)
+	}
+}

@@ -43,7 +43,7 @@ type newMeeting struct {
 
 var _ huma.ResolverWithPath = (*newMeeting)(nil)
 
-// Resolve tells huma what is wrong beyond what the schema says.
+// Resolve gives huma what is wrong beyond what the schema says.
 func (b *newMeeting) Resolve(_ huma.Context, body *huma.PathBuffer) []error {
 	check := checks{body: body, now: time.Now()}
 	if b.Room != "" && b.NamePrefix != "" {
@@ -110,14 +110,14 @@ func (b *newMeeting) room() string {
 
 // oneMeeting is an output of huma's.
 type oneMeeting struct {
-	ETag string `header:"ETag" doc:"The meeting's version, for If-Match" example:"\"3\""`
+	ETag string `header:"ETag" doc:"Version of the meeting's settings, for If-Match" example:"\"3\""`
 	Body meeting.MeetingInfo
 }
 
 // createdMeeting is an output of huma's.
 type createdMeeting struct {
 	Location string `header:"Location" doc:"Path of the meeting"`
-	ETag     string `header:"ETag" doc:"The meeting's version, for If-Match" example:"\"1\""`
+	ETag     string `header:"ETag" doc:"Version of the meeting's settings, for If-Match" example:"\"1\""`
 	Body     meeting.MeetingInfo
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
 type metrics struct {
@@ -15,16 +16,12 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{duration: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+	return &metrics{duration: promauto.With(reg).NewHistogramVec(prometheus.HistogramOpts{
 		Name: "usher_http_request_duration_seconds",
 		Help: "Time from a request's header to the end of its answer.",
 		// From a look into memory to RequestTimeout.
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10},
 	}, []string{"route", "method", "code"})}
-	if reg != nil {
-		reg.MustRegister(m.duration)
-	}
-	return m
 }
 
 // expect makes the series of a route's usual answer start at 0.

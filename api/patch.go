@@ -31,7 +31,7 @@ func (c *change[T]) UnmarshalJSON(data []byte) error {
 	return json.Unmarshal(data, &c.value)
 }
 
-// Schema tells huma that the field is a T or null.
+// Schema gives huma that of a T or null.
 func (change[T]) Schema(r huma.Registry) *huma.Schema {
 	s := *huma.SchemaFromType(r, reflect.TypeFor[T]())
 	s.Nullable = true
@@ -70,7 +70,7 @@ type meetingChanges struct {
 
 var _ huma.ResolverWithPath = (*meetingChanges)(nil)
 
-// Resolve tells huma what is wrong beyond what the schema says. Whether the new
+// Resolve gives huma what is wrong beyond what the schema says. Whether the new
 // times fit those that stay, the core knows.
 func (b *meetingChanges) Resolve(_ huma.Context, body *huma.PathBuffer) []error {
 	check := checks{body: body, now: time.Now()}
@@ -88,7 +88,7 @@ func (b *meetingChanges) empty() bool {
 
 func (v *v1) patchMeeting(ctx context.Context, in *struct {
 	ByID
-	IfMatch string `header:"If-Match" maxLength:"64" doc:"Refuse with 412 unless the meeting has this ETag"`
+	IfMatch string `header:"If-Match" maxLength:"64" doc:"Refuse with 412 unless the meeting's settings have this ETag"`
 	Body    meetingChanges
 }) (*oneMeeting, error) {
 	if _, err := v.svc.Load(ctx, in.ID); err != nil {
@@ -97,15 +97,15 @@ func (v *v1) patchMeeting(ctx context.Context, in *struct {
 	if in.Body.empty() {
 		return nil, NewProblem(http.StatusUnprocessableEntity, "nothing to change")
 	}
-	version, err := ifMatch(in.IfMatch)
+	settings, err := ifMatch(in.IfMatch)
 	if err != nil {
 		return nil, err
 	}
 	at := func(t time.Time) time.Time { return instant(&t) }
 	same := func(n int) int { return n }
 	return shown(v.svc.Do(ctx, in.ID, meeting.Patched{
-		IfVersion: version,
-		StartAt:   changed(in.Body.StartAt, at), EndAt: changed(in.Body.EndAt, at),
+		IfSettings: settings,
+		StartAt:    changed(in.Body.StartAt, at), EndAt: changed(in.Body.EndAt, at),
 		MaxDuration:     changed(in.Body.MaxDurationS, duration),
 		EmptyTimeout:    changed(in.Body.EmptyTimeoutS, duration),
 		Linger:          changed(in.Body.DepartureTimeoutS, duration),
@@ -115,12 +115,13 @@ func (v *v1) patchMeeting(ctx context.Context, in *struct {
 	}))
 }
 
-// etag names the meeting's version (RFC 9110 §8.8.3).
+// etag names the version of the meeting's settings (RFC 9110 §8.8.3). People who
+// come and go do not change it, or If-Match would hardly ever hold.
 func etag(m meeting.Meeting) string {
-	return `"` + strconv.FormatInt(m.Version, 10) + `"`
+	return `"` + strconv.FormatInt(m.Settings(), 10) + `"`
 }
 
-// ifMatch returns the version that an If-Match header asks for (RFC 9110
+// ifMatch returns the version of the settings that an If-Match header asks for (RFC 9110
 // §13.1.1), 0 for any. What no meeting's ETag can be, a weak one too, matches
 // nothing: [meeting.ErrVersion].
 func ifMatch(header string) (int64, error) {

@@ -140,3 +140,20 @@ func TestDeleteMeeting(t *testing.T) {
 	}
 	s.do("GET", path, "").problem(http.StatusNotFound)
 }
+
+// TestIfMatchOnALiveMeeting: whoever comes, goes and unmutes changes nothing
+// about what an app wants to change.
+func TestIfMatchOnALiveMeeting(t *testing.T) {
+	s := newSite(t)
+	path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
+	etag := s.do("GET", path, "").Header().Get("ETag")
+	s.observe("r", meeting.Seen{Occupant: human("ann")})
+	s.observe("r", meeting.Seen{Occupant: human("bob")})
+	s.observe("r", meeting.Gone{Nick: "bob", Reason: meeting.LeftByChoice})
+	if now := s.do("GET", path, "").Header().Get("ETag"); now != etag {
+		t.Errorf("ETag = %s once people came and went, want still %s", now, etag)
+	}
+	var m anyMap
+	s.patch(path, etag, `{"max_participants":7}`).into(http.StatusOK, &m)
+	s.patch(path, etag, `{"max_participants":8}`).problemCode(http.StatusPreconditionFailed, "changed")
+}

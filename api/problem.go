@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -86,15 +87,15 @@ func (p *Problem) Error() string {
 	return p.Title
 }
 
-// GetStatus tells huma the status to answer with.
+// GetStatus gives huma the status to answer with.
 func (p *Problem) GetStatus() int { return p.Status }
 
-// ContentType tells huma the media type to answer with (RFC 9457 §6.1).
+// ContentType gives huma the media type to answer with (RFC 9457 §6.1).
 func (p *Problem) ContentType(string) string { return problemType }
 
 const problemType = "application/problem+json"
 
-// GetHeaders tells huma the headers to answer with.
+// GetHeaders gives huma the headers to answer with.
 func (p *Problem) GetHeaders() http.Header {
 	if p.Status != http.StatusServiceUnavailable {
 		return nil
@@ -198,6 +199,17 @@ func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	w.Header().Set("Content-Type", problemType)
 	w.WriteHeader(p.Status)
 	_ = json.NewEncoder(w).Encode(p) // the client is gone
+}
+
+// ReadBody reads a request's body. Its error is a [Problem].
+func ReadBody(r io.Reader) ([]byte, error) {
+	body, err := io.ReadAll(r)
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		return nil, NewProblem(http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes")
+	} else if err != nil {
+		return nil, NewProblem(http.StatusBadRequest, "the body could not be read")
+	}
+	return body, nil
 }
 
 // writeJSON answers with a body.

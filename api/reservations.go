@@ -19,9 +19,9 @@ const (
 	// made, so it is not for ever.
 	OpenEndedReservation = 7 * 24 * time.Hour
 	// ReservationGrace is added to a meeting's end. usher itself ends it on
-	// time and tells people why; Prosody's end, which tells nothing, is for
+	// time and shows people why; Prosody's end, which shows nothing, is for
 	// when usher is away for long. It must not come first when an app moves the
-	// end of a meeting that is going on, of which Prosody cannot be told.
+	// end of a meeting that is going on, of which Prosody cannot be notified.
 	ReservationGrace = 24 * time.Hour
 	// maxReservationBody, in bytes, is far more than its three short fields.
 	maxReservationBody = 16 << 10
@@ -131,7 +131,7 @@ func (h *reservations) decide(w http.ResponseWriter, name, owner string) (room s
 func seconds(m meeting.Meeting, now time.Time) int64 {
 	end, _ := m.EndsAt()
 	if m.FirstSession.IsZero() && m.MaxDuration > 0 {
-		// It begins now, as far as can be told.
+		// It begins now, as far as is known.
 		if first := now.Add(m.MaxDuration); end.IsZero() || first.Before(end) {
 			end = first
 		}

@@ -29,7 +29,7 @@ type Created struct {
 
 // Patched changes a meeting that is not over; what is nil stays as it is.
 type Patched struct {
-	IfVersion       int64 // refused with ErrVersion unless the meeting has it; 0: whatever it has
+	IfSettings      int64 // refused with ErrVersion unless it is [Meeting.Settings]; 0: whatever that is
 	StartAt         *time.Time
 	EndAt           *time.Time
 	MaxDuration     *time.Duration
@@ -107,7 +107,7 @@ var (
 	ErrNotFound = errors.New("meeting: not found")
 	// ErrEnded refuses a change of a meeting that is over.
 	ErrEnded = errors.New("meeting: already ended")
-	// ErrVersion refuses a change that was made from another version.
+	// ErrVersion refuses a change that was made from other settings.
 	ErrVersion = errors.New("meeting: changed meanwhile")
 	// ErrNotLive refuses to record a meeting that nobody is in.
 	ErrNotLive = errors.New("meeting: no session is open")

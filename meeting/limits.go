@@ -188,7 +188,7 @@ func (d *draft) patch(f Patched) error {
 		return ErrNotFound
 	case d.m.State() == StateEnded:
 		return ErrEnded
-	case f.IfVersion != 0 && f.IfVersion != d.m.Version:
+	case f.IfSettings != 0 && f.IfSettings != d.m.Settings():
 		return ErrVersion
 	}
 	limits := d.m.Limits
@@ -202,6 +202,7 @@ func (d *draft) patch(f Patched) error {
 		return &InvalidError{Field: "end_at", Detail: "must be after start_at"}
 	}
 	d.m.Limits = limits
+	d.m.Patches++
 	assign(&d.m.Metadata, f.Metadata)
 	if f.Policy != nil {
 		policy := *f.Policy

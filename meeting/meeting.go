@@ -61,6 +61,8 @@ type Meeting struct {
 	// Version grows by one with every change, Seq with every notice.
 	Version int64 `json:"version"`
 	Seq     int64 `json:"seq"`
+	// Patches is how often an app has changed the meeting's settings.
+	Patches int64 `json:"patches,omitempty"`
 	// Session is the open session, its zero value when there is none.
 	Session Session `json:"session,omitzero"`
 	// Focus is what the focus last said about recording.
@@ -114,6 +116,10 @@ func (m Meeting) State() State {
 	}
 	return StateCreated
 }
+
+// Settings returns the version of what an app may change about the meeting: 1 at
+// first, and one more with each [Patched], whoever comes and goes.
+func (m Meeting) Settings() int64 { return m.Patches + 1 }
 
 // HoldsRoom reports whether the meeting has its room to itself: until it has
 // ended and the room is gone.

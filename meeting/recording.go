@@ -159,7 +159,19 @@ type RecordingFile struct {
 	Duration time.Duration `json:"duration,omitempty"` // 0: not known
 	Recorder string        `json:"recorder"`           // who handed it over
 	StoredAt time.Time     `json:"stored_at"`
+	// Owner says whose bucket it is in, where the app had brought one along; empty:
+	// the site's, or not noted because the file is of an earlier usher.
+	Owner FileOwner `json:"owner,omitempty"`
 }
+
+// FileOwner is whose storage a file is in.
+type FileOwner string
+
+// Owners of storage.
+const (
+	OwnerSite FileOwner = "site"
+	OwnerApp  FileOwner = "app"
+)
 
 // Kinds of storage.
 const (

@@ -100,7 +100,7 @@ func (s *story) do(t *testing.T, line string) string {
 		f = c
 	case "patch":
 		p := meeting.Patched{}
-		p.IfVersion, _ = strconv.ParseInt(args["if_version"], 10, 64)
+		p.IfSettings, _ = strconv.ParseInt(args["if_version"], 10, 64)
 		if args["end"] != "" {
 			end := s.now.Add(length(t, args["end"]))
 			p.EndAt = &end

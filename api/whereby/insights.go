@@ -257,20 +257,3 @@ func (f *facade) insightsPerson(w http.ResponseWriter, r *http.Request) error {
 	write(w, http.StatusOK, list[i])
 	return nil
 }
-
-// roleName returns Whereby's name for what somebody is in a room.
-func roleName(k meeting.Kind, r meeting.Role) string {
-	switch {
-	case k == meeting.KindRecorder:
-		return "recorder"
-	case k == meeting.KindStreamer:
-		return "streamer"
-	case k == meeting.KindTranscriber:
-		return "captioner"
-	case r == meeting.RoleModerator:
-		return "host"
-	case r == meeting.RoleVisitor:
-		return "viewer"
-	}
-	return "visitor"
-}

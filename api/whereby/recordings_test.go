@@ -252,34 +252,92 @@ func TestWherebyRecordingPolicies(t *testing.T) {
 	}
 }
 
+// ownBucket has a meeting recorded into a bucket of the app's.
+const ownBucket = `,"recording":{"type":"cloud","startTrigger":"automatic","destination":{"provider":"s3","bucket":"b/folder","accessKeyId":"AK","accessKeySecret":"SK"}}`
+
+// handedOver has a recorder hand over the file of the meeting's recording, and
+// checks that it was given the keys if the file is in the app's bucket.
+func (s *wherebySite) handedOver(id, bucket string) meeting.Recording {
+	s.t.Helper()
+	stored, err := s.store.Load(s.t.Context(), id)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	rec, _ := stored.ActiveRecording()
+	var answer meeting.HandOverAnswer
+	s.handOver(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: id}).into(200, &answer)
+	if d := answer.Destination; bucket == "b" && (d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK") {
+		s.t.Error("the recorder's host is not given the destination")
+	}
+	file := testFile
+	file.Storage, file.Bucket, file.Owner = meeting.StorageS3, bucket, "whoever"
+	if res := s.handOver(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
+		s.t.Fatalf("stored: %d %s", res.Code, res.Body)
+	}
+	return rec
+}
+
 // TestDestinationReachesTheRecorder follows credentials that an app brought
 // along to the only place where they are used.
 func TestDestinationReachesTheRecorder(t *testing.T) {
+	files := &fakeFiles{err: errors.New("asked for a file that is not usher's")}
 	s := newWherebySite(t, func(c *testConfig) {
 		c.SealSecret, c.Destinations = wherebySecret, true
-		c.RecorderKeys, c.Files = map[string]string{"j1": recorderSecret}, &fakeFiles{err: errors.New("asked for a file that is not usher's")}
+		c.RecorderKeys, c.Files = map[string]string{"j1": recorderSecret}, files
 	})
-	m := s.createMeeting(`,"recording":{"type":"cloud","startTrigger":"automatic","destination":{"provider":"s3","bucket":"b/folder","accessKeyId":"AK","accessKeySecret":"SK"}}`)
+	m := s.createMeeting(ownBucket)
+	s.person(m, meeting.Seen{Occupant: human("ann")}) // starts a recording
+	rec := s.handedOver(m.ID, "b")
+	// usher has keys of its own, not those of the app's bucket, whatever has become
+	// of the secret that opens these.
+	for _, secret := range []string{wherebySecret, "another-secret-later"} {
+		s.serve(func(c *testConfig) { c.SealSecret, c.Files = secret, files })
+		s.refused("GET", "/recordings/"+rec.ID+"/access-link", "", "", 501)
+	}
+	if status, _, body := s.call("DELETE", s.base+"/recordings/"+rec.ID, "", nil); status != 204 {
+		t.Errorf("delete: %d %s", status, body)
+	}
+}
+
+// TestSiteTakesOverForAnUnreadableDestination: a file that went to the site's own
+// bucket, because the secret had changed before, is the site's to link and delete.
+func TestSiteTakesOverForAnUnreadableDestination(t *testing.T) {
+	files := &fakeFiles{}
+	later := func(c *testConfig) {
+		c.SealSecret, c.Files, c.RecorderKeys = "another-secret-later", files, map[string]string{"j1": recorderSecret}
+	}
+	s := newWherebySite(t, func(c *testConfig) { c.SealSecret, c.Destinations = wherebySecret, true })
+	m := s.createMeeting(ownBucket)
+	s.person(m, meeting.Seen{Occupant: human("ann")}) // starts a recording
+	s.serve(later)
+	rec := s.handedOver(m.ID, "site-bucket")
+	var link struct{ AccessLink string }
+	if s.get("/recordings/"+rec.ID+"/access-link", &link); link.AccessLink == "" {
+		t.Error("no link to a file in the site's own bucket")
+	}
+	files.err = errors.New("the storage is away")
+	s.refused("DELETE", "/recordings/"+rec.ID, "", "", 503)
+}
+
+// TestFilesOfAnEarlierUsher were stored without a note of whose bucket they are in.
+func TestFilesOfAnEarlierUsher(t *testing.T) {
+	files := &fakeFiles{err: errors.New("asked for a file that is not usher's")}
+	s := newWherebySite(t, func(c *testConfig) { c.SealSecret, c.Destinations = wherebySecret, true })
+	m := s.createMeeting(ownBucket)
 	s.person(m, meeting.Seen{Occupant: human("ann")}) // starts a recording
 	stored, err := s.store.Load(t.Context(), m.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	rec, _ := stored.ActiveRecording()
-	var answer meeting.HandOverAnswer
-	s.handOver(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: m.ID}).into(200, &answer)
-	if d := answer.Destination; d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK" {
-		t.Error("the recorder's host is not told of the destination")
-	}
 	file := testFile
-	file.Storage, file.Bucket, file.Dir = meeting.StorageS3, "b", "s1"
-	if res := s.handOver(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
-		t.Fatalf("stored: %d %s", res.Code, res.Body)
+	file.Storage, file.Bucket = meeting.StorageS3, "b"
+	if _, err := s.tracker.Do(t.Context(), m.ID, meeting.RecordingStored{Recording: rec, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); err != nil {
+		t.Fatal(err)
 	}
-	// usher has keys of its own, not those of the app's bucket.
-	s.refused("GET", "/recordings/"+rec.ID+"/access-link", "", "", 501)
-	if status, _, body := s.call("DELETE", s.base+"/recordings/"+rec.ID, "", nil); status != 204 {
-		t.Errorf("delete: %d %s", status, body)
+	for _, secret := range []string{wherebySecret, "another-secret-later"} {
+		s.serve(func(c *testConfig) { c.SealSecret, c.Files = secret, files })
+		s.refused("GET", "/recordings/"+rec.ID+"/access-link", "", "", 501)
 	}
 }
 

@@ -7,7 +7,6 @@ package whereby
 import (
 	"encoding/json"
 	"errors"
-	"io"
 	"net/http"
 	"path"
 	"strconv"
@@ -218,11 +217,9 @@ func roomName(room string) string { return "/" + room }
 
 // readJSON reads a body of JSON.
 func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
-	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, api.MaxBody))
-	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
-		return api.NewProblem(http.StatusRequestEntityTooLarge, "the body is larger than "+strconv.FormatInt(tooLarge.Limit, 10)+" bytes")
-	} else if err != nil {
-		return refuse("the body could not be read")
+	data, err := api.ReadBody(http.MaxBytesReader(w, r.Body, api.MaxBody))
+	if err != nil {
+		return err
 	}
 	if err := api.DecodeJSON(data, into); err != nil {
 		return refuse("the body is wrong: " + err.Error())

@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/api"
+	"usher/api/whereby"
 	"usher/config"
 	"usher/webhook"
 )
@@ -42,9 +43,9 @@ func newBook(cfg config.Config, st webhook.Store, log *slog.Logger, reg promethe
 	return webhook.NewBook(webhook.Config{
 		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, Log: log, Registerer: reg,
 		Dialects: map[string]webhook.Dialect{
-			webhook.Whereby:   webhook.WherebyDialect(cfg.Site),
-			webhook.Jitsi:     webhook.JitsiDialect(),
-			webhook.EventSync: webhook.EventSyncDialect(cfg.MUC),
+			whereby.DialectName: whereby.Dialect(cfg.Site),
+			webhook.Jitsi:       webhook.JitsiDialect(),
+			webhook.EventSync:   webhook.EventSyncDialect(cfg.MUC),
 		},
 	})
 }

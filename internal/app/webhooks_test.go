@@ -14,6 +14,7 @@ import (
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"usher/api"
+	"usher/api/whereby"
 	"usher/config"
 	"usher/meeting/service"
 	"usher/store"
@@ -117,7 +118,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 		t.Errorf("configured %+v, want dialect and names of headers", got)
 	}
 	do("PATCH", path, `{"dialect":"whereby","headers":{"x-key":"h1dden"}}`, 200, &got)
-	if got.Dialect != webhook.Whereby || fmt.Sprint(got.HeaderNames) != "[X-Key]" {
+	if got.Dialect != whereby.DialectName || fmt.Sprint(got.HeaderNames) != "[X-Key]" {
 		t.Errorf("changed %+v, want dialect and names of headers", got)
 	}
 	do("PATCH", path, `{"url":"https://b.example/"}`, 422, &p)

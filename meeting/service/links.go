@@ -65,7 +65,7 @@ func (s *Service) Ticket(m meeting.Meeting, who token.User, host bool, ttl time.
 	return Ticket{text, url, meeting.Time{Time: expires}}, nil
 }
 
-// Invited tells the meeting that somebody is on the way, which keeps its
+// Invited notes at the meeting that somebody is on the way, which keeps its
 // session open, and until when their token lives. Whatever comes of it, they may
 // go.
 func (s *Service) Invited(ctx context.Context, id, user string, expires time.Time) {

@@ -187,15 +187,32 @@ func (s *Service) OpenFile(ctx context.Context, text string) (file meeting.Recor
 	return file, content, nil
 }
 
-// inOwnBucket reports whether a file is in the bucket that the meeting's app
-// brought along: whose keys are for handing it over alone.
-func (s *Service) inOwnBucket(rec meeting.Recording, file meeting.RecordingFile) bool {
+// OwnerOf returns whose bucket a file is in that is being handed over, "" where the
+// app brought none along. A destination that cannot be opened was not used.
+func (s *Service) OwnerOf(rec meeting.Recording, file meeting.RecordingFile) meeting.FileOwner {
 	d, err := s.Destination(rec.Destination)
-	if err != nil || d == nil || file.Storage != meeting.StorageS3 {
-		return false
+	if d == nil && err == nil {
+		return ""
 	}
-	bucket, _, _ := strings.Cut(d.Bucket, "/")
-	return file.Bucket == bucket
+	if err == nil && file.Storage == meeting.StorageS3 {
+		if bucket, _, _ := strings.Cut(d.Bucket, "/"); file.Bucket == bucket {
+			return meeting.OwnerApp
+		}
+	}
+	return meeting.OwnerSite
+}
+
+// inOwnBucket reports whether a file is in the bucket that the meeting's app
+// brought along: whose keys are for handing it over alone. Where that was not
+// noted and the seal secret has changed since, it may be, so it is left alone.
+func (s *Service) inOwnBucket(rec meeting.Recording, file meeting.RecordingFile) bool {
+	if file.Owner != "" {
+		return file.Owner == meeting.OwnerApp
+	}
+	if _, err := s.Destination(rec.Destination); err != nil {
+		return file.Storage == meeting.StorageS3
+	}
+	return s.OwnerOf(rec, file) == meeting.OwnerApp
 }
 
 // SealDestination returns a bucket that an app brought along as a meeting keeps it.
