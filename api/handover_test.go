@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 )
 
 // TestHandOverCheck: a recorder's host can tell usher from others, and what is
@@ -115,7 +116,7 @@ func TestHandOverWhileUsherIsAway(t *testing.T) {
 	s.store.fail(nil)
 	// A process that does not lead has a tracker that does not run.
 	s.serve(func(c *testConfig) {
-		c.Leader = leader{meeting.NewTracker(s.site.store, noRooms{}, meeting.Options{}), s.site}
+		c.Leader = leader{tracker.New(s.site.store, noRooms{}, tracker.Options{}), s.site}
 		c.RecorderKeys, c.Recorders = map[string]string{"j1": recorderSecret}, s.recorders
 	})
 	s.call(closed).problem(http.StatusServiceUnavailable)

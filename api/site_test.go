@@ -19,6 +19,7 @@ import (
 
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/meeting/tracker"
 	"usher/store"
 	"usher/token"
 	"usher/webhook"
@@ -33,7 +34,7 @@ type faultyStore struct {
 }
 
 var (
-	_ meeting.Store = (*faultyStore)(nil)
+	_ tracker.Store = (*faultyStore)(nil)
 	_ wholeStore    = (*faultyStore)(nil)
 	_ wholeStore    = (*store.Redis)(nil)
 )
@@ -145,7 +146,7 @@ const (
 type site struct {
 	t         testing.TB
 	store     *faultyStore
-	tracker   *meeting.Tracker
+	tracker   *tracker.Tracker
 	handler   http.Handler
 	svc       *service.Service
 	book      *webhook.Book
@@ -188,7 +189,7 @@ func newStandby(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, store: newFaultyStore(), log: &lockedBuffer{}}
 	s.feed = NewFeed(s.store, nil)
-	s.tracker = meeting.NewTracker(s.store, noRooms{}, meeting.Options{})
+	s.tracker = tracker.New(s.store, noRooms{}, tracker.Options{})
 	s.serve(func(*testConfig) {})
 	return s
 }
@@ -239,7 +240,7 @@ type testConfig struct {
 
 // leader is the process under test.
 type leader struct {
-	*meeting.Tracker
+	*tracker.Tracker
 	*site
 }
 

@@ -47,7 +47,7 @@ type Config struct {
 	MUC      string // domain of the main MUC
 	Pool     *Pool
 	// Do tells a meeting what came of a request and blocks until that is
-	// stored; see [meeting.Tracker.Do].
+	// stored; see tracker.Tracker.Do.
 	Do func(ctx context.Context, meetingID string, f meeting.Fact) (meeting.Meeting, error)
 	// Own makes usher an owner of the room again.
 	Own     func(ctx context.Context, room string) error
@@ -56,7 +56,7 @@ type Config struct {
 }
 
 // Desk starts and stops the recordings of all meetings: the next in line as soon
-// as a recorder is free for it. It implements [meeting.Recorders]; its methods
+// as a recorder is free for it. It implements tracker.Recorders; its methods
 // are safe for concurrent use.
 type Desk struct {
 	cfg      Config
@@ -111,7 +111,7 @@ func NewDesk(cfg Config) *Desk {
 	return d
 }
 
-// Work notes what is to be done for a meeting now (meeting.Recorders).
+// Work notes what is to be done for a meeting now (tracker.Recorders).
 func (d *Desk) Work(m meeting.Meeting) {
 	d.mu.Lock()
 	t := d.tasks[m.ID]

@@ -16,6 +16,7 @@ import (
 	"usher/component"
 	"usher/jibri"
 	"usher/meeting"
+	"usher/meeting/tracker"
 	"usher/store"
 )
 
@@ -27,7 +28,7 @@ const (
 // site is a Jicofo with its Jibris, made of function calls: a stand-in for what
 // internal/jitsisim does over real connections, for tests with a false clock.
 type site struct {
-	tracker *meeting.Tracker
+	tracker *tracker.Tracker
 	pool    *jibri.Pool
 	desk    *jibri.Desk
 
@@ -58,7 +59,7 @@ func newSite(t *testing.T, recorders int, blind bool) *site {
 		},
 		Own: func(context.Context, string) error { s.count(&s.owned); return nil },
 	})
-	s.tracker = meeting.NewTracker(&store.Memory{}, rooms{s}, meeting.Options{Recorders: s.desk})
+	s.tracker = tracker.New(&store.Memory{}, rooms{s}, tracker.Options{Recorders: s.desk})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	loaded := make(chan struct{})

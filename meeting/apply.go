@@ -18,6 +18,32 @@ type Effects struct {
 	ReuseRoom bool
 }
 
+// Add appends what follows from a later event of the same commit.
+func (fx *Effects) Add(later Effects) {
+	fx.ReuseRoom = fx.ReuseRoom || later.ReuseRoom
+	fx.Notices = append(fx.Notices, later.Notices...)
+	for _, p := range later.People {
+		fx.People = replace(fx.People, p, func(q Participant) bool { return q.ID == p.ID })
+	}
+	for _, r := range later.Recordings {
+		fx.Recordings = replace(fx.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
+	}
+	for _, s := range later.Sessions {
+		fx.Sessions = replace(fx.Sessions, s, func(q Session) bool { return q.ID == s.ID })
+	}
+}
+
+// replace puts v in the place of the element that matches, or at the end.
+func replace[T any](list []T, v T, matches func(T) bool) []T {
+	for i := range list {
+		if matches(list[i]) {
+			list[i] = v
+			return list
+		}
+	}
+	return append(list, v)
+}
+
 // Apply returns the meeting after the event, and what follows from it.
 //
 // It is deterministic and leaves m as it was. A presence that says nothing new

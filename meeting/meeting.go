@@ -175,9 +175,9 @@ func (m Meeting) Want(now time.Time) Want {
 	return WantFollow
 }
 
-// lastSeen returns a time at which usher surely saw the room: when somebody
+// LastSeen returns a time at which usher surely saw the room: when somebody
 // last came or went, as far as the meeting knows.
-func (m Meeting) lastSeen() time.Time {
+func (m Meeting) LastSeen() time.Time {
 	seen := latest(m.CreatedAt, m.Session.StartedAt, m.Session.EmptySince)
 	for i := range m.People {
 		seen = latest(seen, m.People[i].ArrivedAt, m.People[i].LeftAt)

@@ -262,12 +262,12 @@ func (d *draft) own() {
 func (d *draft) save(p Participant) {
 	d.changed = true
 	p.Connections = slices.Clone(p.Connections)
-	d.fx.add(Effects{People: []Participant{p}})
+	d.fx.Add(Effects{People: []Participant{p}})
 }
 
 func (d *draft) saveSession() {
 	d.changed = true
-	d.fx.add(Effects{Sessions: []Session{d.m.Session}})
+	d.fx.Add(Effects{Sessions: []Session{d.m.Session}})
 }
 
 // notifySession returns the event's data, to be changed until the next event.

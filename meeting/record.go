@@ -85,7 +85,7 @@ func (d *draft) ofSession(jibriSession string) *Recording {
 // keep stores a recording.
 func (d *draft) keep(r *Recording) {
 	d.changed = true
-	d.fx.add(Effects{Recordings: []Recording{r.clone()}})
+	d.fx.Add(Effects{Recordings: []Recording{r.clone()}})
 }
 
 // move takes a recording into a state and tells of it.

@@ -1,10 +1,8 @@
 package meeting_test
 
 import (
-	"slices"
 	"strconv"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"usher/meeting"
@@ -28,41 +26,6 @@ func TestRemovalsAreBounded(t *testing.T) {
 	}
 	if len(m.Removals) != 100 || m.HasRemoved("0") || !m.HasRemoved("1") || !m.HasRemoved("100") || m.HasRemoved("") {
 		t.Errorf("%d removals, from %v to %v; want the latest 100", len(m.Removals), m.Removals[0], m.Removals[len(m.Removals)-1])
-	}
-}
-
-// TestTrackerNamesWhomToKick has a user come back to a meeting that was loaded,
-// as after a restart.
-func TestTrackerNamesWhomToKick(t *testing.T) {
-	now := time.Now().UTC().Truncate(time.Millisecond)
-	loaded := apply(t, meeting.Meeting{}, now, meeting.Created{Room: "standup"})
-	loaded = apply(t, loaded, now, meeting.Removed{UserID: "u1", Reason: "noise"})
-	store := &fakeStore{open: []meeting.Meeting{loaded}}
-	err := tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
-		ada := func(nick string) meeting.Seen {
-			return meeting.Seen{Occupant: meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/1", Kind: meeting.KindHuman, UserID: "u1"}}
-		}
-		step := func(want string, facts ...meeting.Fact) {
-			t.Helper()
-			rooms.take()
-			for _, f := range facts {
-				tr.Observe("standup", time.Now(), f)
-			}
-			synctest.Wait()
-			got := slices.DeleteFunc(rooms.take(), func(call string) bool { return call[:7] != "put out" })
-			if last := append(got, "nothing")[max(0, len(got)-1)]; last != want {
-				t.Errorf("after %v rooms hear %q, want it to end with %q", facts, got, want)
-			}
-		}
-		see(tr, "guest")
-		step("put out standup [{aa noise}]", ada("aa"))
-		// Gone and back under the same nick, in one commit perhaps: named again.
-		step("put out standup [{aa noise}]", meeting.Gone{Nick: "aa"}, ada("aa"))
-		step("put out standup []", meeting.Gone{Nick: "aa"})
-		step("nothing", meeting.Gone{Nick: "guest"})
-	})
-	if err != nil {
-		t.Error(err)
 	}
 }
 

@@ -1,9 +1,6 @@
 package meeting
 
-import (
-	"context"
-	"encoding/json"
-)
+import "encoding/json"
 
 // Commit is one change of one meeting, stored completely or not at all.
 type Commit struct {
@@ -22,24 +19,31 @@ type Commit struct {
 	Whole bool
 }
 
-// Store keeps meetings. Its methods are safe for concurrent use.
-//
-// Every error that may pass when tried again wraps [ErrUnavailable].
-type Store interface {
-	// Commit stores the change: the meeting, its people and sessions, the
-	// notices in the event log and in the lanes. Other errors: [ErrFenced],
-	// [ConflictError], and for a new meeting [ExistsError] when its room or
-	// external id is taken, or [RoomHeldError], see [Meeting.RoomHeldUntil].
-	Commit(ctx context.Context, c Commit) error
-	// Open returns the meetings that are not over (see [Meeting.Over]), each
-	// with the people of its open session.
-	Open(ctx context.Context) ([]Meeting, error)
-	// Forget deletes a meeting that is over, with its sessions and people; one
-	// that is not there is no error.
-	Forget(ctx context.Context, id string) error
-	// Load returns one meeting, with the people of its open session, or
-	// [ErrNotFound].
-	Load(ctx context.Context, id string) (Meeting, error)
+// AsWhole returns the commit as one that needs nothing of what was stored before.
+func (c Commit) AsWhole() Commit {
+	c.Whole = true
+	stored := map[string]bool{}
+	for _, p := range c.People {
+		stored[p.ID] = true
+	}
+	add := func(p Participant) {
+		if p.SessionID != "" && !stored[p.ID] {
+			c.People = append(c.People, p)
+		}
+	}
+	for _, p := range c.Meeting.People {
+		add(p)
+	}
+	for _, p := range c.Meeting.Left {
+		add(*p)
+	}
+	if s := c.Meeting.Session; s.ID != "" && len(c.Sessions) == 0 {
+		c.Sessions = append(c.Sessions, s)
+	}
+	for _, r := range c.Meeting.Recordings {
+		c.Recordings = replace(c.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
+	}
+	return c
 }
 
 // LogEntry is one notice in the store's event log.

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 	"usher/muc"
 )
 
@@ -122,7 +123,7 @@ type world struct {
 	logins   int
 	happened []string
 
-	tracker *meeting.Tracker
+	tracker *tracker.Tracker
 	stop    context.CancelFunc // nil while usher is not running
 	parts   sync.WaitGroup
 }
@@ -133,15 +134,15 @@ func (w *world) start(ctx context.Context) {
 		return
 	}
 	ctx, w.stop = context.WithCancel(ctx)
-	var tracker *meeting.Tracker
+	var meetings *tracker.Tracker
 	rooms := muc.New(muc.Config{
 		Site: site, Control: control{w.server}, Occupant: occupant{w.server},
-		Observe: func(room string, at time.Time, f meeting.Fact) { tracker.Observe(room, at, f) },
+		Observe: func(room string, at time.Time, f meeting.Fact) { meetings.Observe(room, at, f) },
 	})
-	tracker = meeting.NewTracker(w.store, rooms, meeting.Options{})
-	w.tracker = tracker
+	meetings = tracker.New(w.store, rooms, tracker.Options{})
+	w.tracker = meetings
 	w.server.set(func() { w.server.listener = rooms })
-	w.parts.Go(func() { _ = tracker.Run(ctx, func() {}) })
+	w.parts.Go(func() { _ = meetings.Run(ctx, func() {}) })
 	w.parts.Go(func() { _ = rooms.Run(ctx) })
 	synctest.Wait()
 	w.server.raise()

@@ -47,7 +47,7 @@ func (r *Rooms) kick(ctx context.Context, room, nick, reason string) error {
 	}, nil)
 }
 
-// PutOut names those who are in the room and must not be (meeting.Rooms).
+// PutOut names those who are in the room and must not be (tracker.Rooms).
 func (r *Rooms) PutOut(name string, who []meeting.Kick) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -197,7 +197,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 	return nil
 }
 
-// Want says what is to be done about a room from now on (meeting.Rooms).
+// Want says what is to be done about a room from now on (tracker.Rooms).
 func (r *Rooms) Want(name string, w meeting.Want) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -222,7 +222,7 @@ func (r *Rooms) Want(name string, w meeting.Want) {
 }
 
 // Resync asks for the room's roster anew, because presences were dropped
-// (meeting.Rooms).
+// (tracker.Rooms).
 func (r *Rooms) Resync(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

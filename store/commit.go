@@ -23,7 +23,7 @@ var commitScript = redis.NewScript(commitSource)
 // dies leaves all of it or nothing. It blocks for four seconds at most, when
 // every timeout of the connection runs out in turn. An error that wraps
 // [meeting.ErrUnavailable] leaves open whether the change was stored, and
-// repeating the commit is safe. Other errors: see [meeting.Store].
+// repeating the commit is safe. Other errors: see tracker.Store.
 func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 	keys, args := r.pack(c)
 	var answer []string

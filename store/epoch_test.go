@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 )
 
 // until waits for what takes less than a second on an idle machine.
@@ -26,7 +27,7 @@ func until(t testing.TB, what string, ok func() bool) {
 // leadingTracker is a process that leads and tracks meetings, once it may.
 type leadingTracker struct {
 	store    *Redis
-	tracker  atomic.Pointer[meeting.Tracker]
+	tracker  atomic.Pointer[tracker.Tracker]
 	terms    atomic.Int64
 	rewrites atomic.Int64
 	stop     func()
@@ -41,7 +42,7 @@ func leadTracker(t *testing.T, r *Redis, holder string, before func(ctx context.
 	done := make(chan error, 1)
 	go func() {
 		done <- r.Lead(ctx, holder, func(ctx context.Context) error {
-			tracker := meeting.NewTracker(r, nowhere{}, meeting.Options{})
+			tracker := tracker.New(r, nowhere{}, tracker.Options{})
 			return tracker.Run(ctx, func() { l.tracker.Store(tracker); l.terms.Add(1) })
 		}, func(ctx context.Context) error {
 			l.rewrites.Add(1)

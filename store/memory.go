@@ -48,8 +48,6 @@ type storedMeeting struct {
 	op string
 }
 
-var _ meeting.Store = (*Memory)(nil)
-
 // Commit stores the change. Errors: [meeting.ConflictError],
 // [meeting.ExistsError] and [meeting.RoomHeldError].
 func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {

@@ -13,8 +13,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
-
-	"usher/meeting"
 )
 
 // Limits of the connection to Redis. A healthy one on the same network answers
@@ -64,8 +62,6 @@ type Redis struct {
 	reset      atomic.Pointer[string] // how the store was last found to have lost its state; nil: never
 	unreadable unreadable
 }
-
-var _ meeting.Store = (*Redis)(nil)
 
 // NewRedis returns a store that connects when it is first used.
 func NewRedis(c Config) (*Redis, error) {

@@ -10,11 +10,12 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 )
 
 // contract is what both stores offer.
 type contract interface {
-	meeting.Store
+	tracker.Store
 	List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error)
 	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
 	Session(ctx context.Context, id string) (meeting.Session, error)
@@ -87,14 +88,14 @@ func (s *scene) later(d time.Duration) *scene {
 }
 
 // play commits what the facts lead to.
-func (s *scene) play(store meeting.Store, facts ...meeting.Fact) {
+func (s *scene) play(store tracker.Store, facts ...meeting.Fact) {
 	s.t.Helper()
 	for _, f := range facts {
 		commit(s.t, store, s.apply(f))
 	}
 }
 
-func commit(t testing.TB, store meeting.Store, c meeting.Commit) {
+func commit(t testing.TB, store tracker.Store, c meeting.Commit) {
 	t.Helper()
 	if err := store.Commit(context.Background(), c); err != nil {
 		t.Fatalf("commit of version %d: %v", c.Meeting.Version, err)

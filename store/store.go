@@ -1,5 +1,5 @@
 // Package store keeps meetings: in Redis, or in memory for tests and for trying
-// usher out. Both do what [meeting.Store] asks, answer what the HTTP API wants
+// usher out. Both do what tracker.Store asks, answer what the HTTP API wants
 // to know, and pass one conformance suite.
 //
 // A change of a meeting, its entry in the event log and its entries in the

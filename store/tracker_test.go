@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 )
 
 // nowhere is rooms that do nothing.
@@ -29,7 +30,7 @@ func TestTrackerOverFaults(t *testing.T) {
 	srv := startServer(t)
 	r := srv.open()
 	ctx, cancel := context.WithCancel(t.Context())
-	tracker := meeting.NewTracker(r, nowhere{}, meeting.Options{})
+	tracker := tracker.New(r, nowhere{}, tracker.Options{})
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- tracker.Run(ctx, func() { close(ready) }) }()
 	wait(t, ready)
@@ -104,7 +105,7 @@ func TestTrackerStartsWithManyMeetings(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var log bytes.Buffer
 	var committed atomic.Int64
-	tracker := meeting.NewTracker(r, nowhere{}, meeting.Options{
+	tracker := tracker.New(r, nowhere{}, tracker.Options{
 		Log:       slog.New(slog.NewTextHandler(&log, nil)),
 		Committed: func(meeting.Commit, time.Duration) { committed.Add(1) },
 	})

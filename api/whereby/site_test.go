@@ -23,6 +23,7 @@ import (
 	"usher/api/whereby"
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/meeting/tracker"
 	"usher/store"
 	"usher/token"
 	"usher/webhook"
@@ -76,7 +77,7 @@ func (noRooms) Resync(string)                 {}
 func (noRooms) PutOut(string, []meeting.Kick) {}
 
 // leader is the process under test. Nobody is kicked here.
-type leader struct{ *meeting.Tracker }
+type leader struct{ *tracker.Tracker }
 
 func (leader) Kick(context.Context, string, []string, string) error { return nil }
 
@@ -108,7 +109,7 @@ func (f *fakeFiles) Remove(_ context.Context, file meeting.RecordingFile) error 
 type site struct {
 	t       testing.TB
 	store   *faultyStore
-	tracker *meeting.Tracker
+	tracker *tracker.Tracker
 	svc     *service.Service
 	handler http.Handler
 	metrics *prometheus.Registry
@@ -146,7 +147,7 @@ func newSite(t testing.TB) *site {
 func newStandby(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, store: &faultyStore{Memory: new(store.Memory)}, log: &lockedBuffer{}}
-	s.tracker = meeting.NewTracker(s.store, noRooms{}, meeting.Options{})
+	s.tracker = tracker.New(s.store, noRooms{}, tracker.Options{})
 	s.serve(func(*testConfig) {})
 	return s
 }

@@ -12,6 +12,7 @@ import (
 	"usher/component"
 	"usher/config"
 	"usher/meeting"
+	"usher/meeting/tracker"
 	"usher/webhook"
 )
 
@@ -24,7 +25,7 @@ const conflictPause = 15 * time.Second
 // rooms and the meetings. The HTTP side asks it for the term that is on.
 type leader struct {
 	cfg       config.Config
-	store     meeting.Store
+	store     tracker.Store
 	book      *webhook.Book
 	deliverer *webhook.Deliverer
 	log       *slog.Logger
@@ -35,7 +36,7 @@ type leader struct {
 	term     atomic.Pointer[term]
 }
 
-func newLeader(cfg config.Config, store meeting.Store, book *webhook.Book, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
+func newLeader(cfg config.Config, store tracker.Store, book *webhook.Book, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
 	l := &leader{cfg: cfg, store: store, book: book, deliverer: deliverer, log: log, labelled: cfg.OccupantPassword == ""}
 	if l.labelled {
 		log.Warn("no USHER_OCCUPANT_PASSWORD: people will see usher in their meetings", "mode", "labelled")
@@ -101,7 +102,7 @@ func (l *leader) runTerm(ctx context.Context) error {
 // The leader passes the HTTP side's commands on to the tracker of the term
 // that is on ([service.Leader]). While another process leads, nothing is done.
 
-// Create makes a meeting; see [meeting.Tracker.Create].
+// Create makes a meeting; see [tracker.Tracker.Create].
 func (l *leader) Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error) {
 	if t := l.term.Load(); t != nil {
 		return t.tracker.Create(ctx, c)
@@ -109,7 +110,7 @@ func (l *leader) Create(ctx context.Context, c meeting.Created) (meeting.Meeting
 	return meeting.Meeting{}, meeting.ErrUnavailable
 }
 
-// Do applies a command; see [meeting.Tracker.Do].
+// Do applies a command; see [tracker.Tracker.Do].
 func (l *leader) Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
 	if t := l.term.Load(); t != nil {
 		return t.tracker.Do(ctx, id, f)
@@ -117,7 +118,7 @@ func (l *leader) Do(ctx context.Context, id string, f meeting.Fact) (meeting.Mee
 	return meeting.Meeting{}, meeting.ErrUnavailable
 }
 
-// Room returns the meeting of a room; see [meeting.Tracker.Room].
+// Room returns the meeting of a room; see [tracker.Tracker.Room].
 func (l *leader) Room(room string) (meeting.Meeting, bool) {
 	if t := l.term.Load(); t != nil {
 		return t.tracker.Room(room)

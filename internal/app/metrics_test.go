@@ -7,6 +7,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 	"usher/muc"
 	"usher/store"
 )
@@ -17,7 +18,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	tm := &term{rooms: muc.New(muc.Config{Metrics: reg})}
 	metrics := newTermMetrics(reg, tm)
-	tm.tracker = meeting.NewTracker(&store.Memory{}, tm.rooms, meeting.Options{})
+	tm.tracker = tracker.New(&store.Memory{}, tm.rooms, tracker.Options{})
 	metrics.committed(meeting.Commit{Effects: meeting.Effects{Notices: []meeting.Notice{{Type: meeting.SessionStarted}}}}, 0)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {

@@ -21,8 +21,8 @@ import (
 	"usher/config"
 	"usher/internal/stack"
 	"usher/jibri/archive"
-	"usher/meeting"
 	"usher/meeting/service"
+	"usher/meeting/tracker"
 	"usher/store"
 	"usher/token"
 	"usher/webhook"
@@ -34,7 +34,7 @@ const drainPatience = 10 * time.Second
 
 // backend is a store with what the HTTP side and leading need of it.
 type backend interface {
-	meeting.Store
+	tracker.Store
 	service.Store
 	api.Store
 	webhook.Store

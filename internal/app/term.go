@@ -11,6 +11,7 @@ import (
 	"usher/component"
 	"usher/jibri"
 	"usher/meeting"
+	"usher/meeting/tracker"
 	"usher/muc"
 )
 
@@ -29,7 +30,7 @@ type term struct {
 	component *component.Link // control, and the occupant in labelled mode
 	login     *component.Link // the hidden occupant's; nil in labelled mode
 	rooms     *muc.Rooms
-	tracker   *meeting.Tracker
+	tracker   *tracker.Tracker
 	pool      *jibri.Pool
 	desk      *jibri.Desk
 	metrics   prometheus.Gatherer // series that begin anew with each term
@@ -103,7 +104,7 @@ func (l *leader) newTerm() (*term, error) {
 		Own: t.rooms.Own, Log: l.log, Metrics: reg,
 	})
 	metrics := newTermMetrics(reg, t)
-	t.tracker = meeting.NewTracker(l.store, t.rooms, meeting.Options{
+	t.tracker = tracker.New(l.store, t.rooms, tracker.Options{
 		Log: l.log, Route: l.book.Route, Recorders: t.desk,
 		Committed: func(c meeting.Commit, latency time.Duration) {
 			metrics.committed(c, latency)

@@ -20,7 +20,7 @@ import (
 
 // Leader is the process that leads the site: it changes meetings, and knows those
 // that are not over without asking a store. Elsewhere its methods fail with
-// [meeting.ErrUnavailable]. Other errors are those of [meeting.Tracker].
+// [meeting.ErrUnavailable]. Other errors are those of tracker.Tracker.
 type Leader interface {
 	Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error)
 	Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error)

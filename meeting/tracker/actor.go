@@ -1,4 +1,4 @@
-package meeting
+package tracker
 
 import (
 	"context"
@@ -8,18 +8,20 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"usher/meeting"
 )
 
 // request is an event on its way to a meeting.
 type request struct {
-	event  Event
+	event  meeting.Event
 	since  time.Time    // when it was handed over
 	done   chan outcome // nil: nobody waits; holds one answer
 	urgent bool         // a command of an app
 }
 
 type outcome struct {
-	meeting Meeting
+	meeting meeting.Meeting
 	err     error
 }
 
@@ -35,7 +37,7 @@ func (r request) answer(o outcome) {
 // exists only while there is work.
 type actor struct {
 	t       *Tracker
-	meeting atomic.Pointer[Meeting] // as last committed
+	meeting atomic.Pointer[meeting.Meeting] // as last committed
 
 	mu      sync.Mutex
 	queue   []request
@@ -45,12 +47,12 @@ type actor struct {
 	urgent  chan struct{} // closed when a command joins the queue; nil: nobody waits for that
 
 	// Only the working goroutine touches these.
-	asked    Want // last told to Rooms
-	kicks    bool // Rooms were last told to kick somebody
-	recorded bool // Recorders were last told of recordings
+	asked    meeting.Want // what Rooms were last asked for
+	kicks    bool         // whether Rooms were last asked to kick somebody
+	recorded bool         // whether Recorders last got a meeting with recordings
 }
 
-func newActor(t *Tracker, m Meeting) *actor {
+func newActor(t *Tracker, m meeting.Meeting) *actor {
 	a := &actor{t: t}
 	a.meeting.Store(&m)
 	return a
@@ -58,8 +60,8 @@ func newActor(t *Tracker, m Meeting) *actor {
 
 // post queues a request and reports whether there was room for it.
 func (a *actor) post(r request) bool {
-	// Run cancels its context under t.mu before it waits, so that no goroutine
-	// starts behind its back.
+	// Run clears t.run under t.mu before it waits for the goroutines, so none is
+	// started after that.
 	a.t.mu.RLock()
 	defer a.t.mu.RUnlock()
 	if a.t.run == nil {
@@ -88,19 +90,19 @@ func (a *actor) post(r request) bool {
 }
 
 // do queues a command and waits for its outcome.
-func (a *actor) do(ctx context.Context, f Fact) (Meeting, error) {
+func (a *actor) do(ctx context.Context, f meeting.Fact) (meeting.Meeting, error) {
 	if a.t.StoreFailing() || !a.t.Running() {
-		return Meeting{}, ErrUnavailable
+		return meeting.Meeting{}, meeting.ErrUnavailable
 	}
 	done := make(chan outcome, 1)
 	if !a.post(request{event: newEvent(time.Now(), f), done: done, urgent: true}) {
-		return Meeting{}, ErrBusy
+		return meeting.Meeting{}, meeting.ErrBusy
 	}
 	select {
 	case o := <-done:
 		return o.meeting, o.err
 	case <-ctx.Done():
-		return Meeting{}, errors.Join(ErrUnavailable, context.Cause(ctx))
+		return meeting.Meeting{}, errors.Join(meeting.ErrUnavailable, context.Cause(ctx))
 	}
 }
 
@@ -113,7 +115,7 @@ func (a *actor) work(ctx context.Context) {
 		batch := a.queue
 		a.queue = nil
 		if !a.missed.IsZero() {
-			batch = append(batch, request{event: newEvent(a.missed, SightLost{}), since: time.Now()})
+			batch = append(batch, request{event: newEvent(a.missed, meeting.SightLost{}), since: time.Now()})
 			a.missed, resync = time.Time{}, true
 		}
 		if len(batch) == 0 {
@@ -151,62 +153,14 @@ func (a *actor) miss(at time.Time) {
 	}
 }
 
+// batch applies what waits, stores the change, and does what follows from it.
 func (a *actor) batch(ctx context.Context, batch []request) {
-	defer func() {
-		if p := recover(); p != nil {
-			// One meeting's trouble stays its own: what is committed still holds.
-			a.t.opts.Log.Error("panic while working on a meeting", "meeting_id", a.meeting.Load().ID,
-				"panic", p, "stack", string(debug.Stack()))
-			if a.t.opts.Panicked != nil {
-				a.t.opts.Panicked()
-			}
-			a.refuse(batch, ErrUnavailable)
-			a.startOver(ctx, batch)
-		}
-	}()
-	urgent := func() <-chan struct{} { return a.urgency(batch) }
+	defer a.survivePanic(ctx, batch)
 	was := *a.meeting.Load()
-	next := was
-	var fx Effects
-	var accepted []request
-	for _, r := range batch {
-		m, f, err := Apply(next, r.event)
-		if err != nil {
-			a.refuse([]request{r}, err)
-			continue
-		}
-		next = m
-		fx.add(f)
-		accepted = append(accepted, r)
-	}
-	if cap(next.People) > len(next.People)+len(next.People)/4+1 {
-		// Grown by doubling while many came in. Meetings are many and stay, so
-		// what is not used would add up.
-		next.People = slices.Clone(next.People)
-	}
-	if next.Version != was.Version {
-		first := batch[0].event
-		c := Commit{Op: NewID("op_", first.At, first.Seed, 0), From: was.Version, Meeting: next, Effects: fx}
-		for _, n := range fx.Notices {
-			var endpoints []string
-			if a.t.opts.Route != nil {
-				endpoints = a.t.opts.Route(n)
-			}
-			c.Routes = append(c.Routes, endpoints)
-		}
-		if err := a.t.commit(ctx, urgent, c); err != nil {
-			a.commitFailed(ctx, batch, err)
-			return
-		}
-		if a.t.opts.Committed != nil {
-			a.t.opts.Committed(c, time.Since(batch[0].since))
-		}
-	}
-	if next.Forgotten && next.Closed {
-		if err := a.t.forget(ctx, urgent, next.ID); err != nil {
-			a.commitFailed(ctx, batch, err)
-			return
-		}
+	next, fx, accepted := a.apply(was, batch)
+	if err := a.store(ctx, was, next, fx, batch); err != nil {
+		a.commitFailed(ctx, batch, err)
+		return
 	}
 	a.meeting.Store(&next)
 	if was.ID != next.ID {
@@ -218,14 +172,79 @@ func (a *actor) batch(ctx context.Context, batch []request) {
 	}
 }
 
+// survivePanic is deferred by batch. One meeting's trouble stays its own: what
+// is committed still holds.
+func (a *actor) survivePanic(ctx context.Context, batch []request) {
+	p := recover()
+	if p == nil {
+		return
+	}
+	a.t.opts.Log.Error("panic while working on a meeting", "meeting_id", a.meeting.Load().ID,
+		"panic", p, "stack", string(debug.Stack()))
+	if a.t.opts.Panicked != nil {
+		a.t.opts.Panicked()
+	}
+	a.refuse(batch, meeting.ErrUnavailable)
+	a.startOver(ctx, batch)
+}
+
+// apply returns the meeting after all events of the batch, and the requests
+// that were not refused; those that were have their answer.
+func (a *actor) apply(m meeting.Meeting, batch []request) (next meeting.Meeting, fx meeting.Effects, accepted []request) {
+	next = m
+	for _, r := range batch {
+		m, f, err := meeting.Apply(next, r.event)
+		if err != nil {
+			a.refuse([]request{r}, err)
+			continue
+		}
+		next = m
+		fx.Add(f)
+		accepted = append(accepted, r)
+	}
+	if cap(next.People) > len(next.People)+len(next.People)/4+1 {
+		// Grown by doubling while many came in. Meetings are many and stay, so
+		// what is not used would add up.
+		next.People = slices.Clone(next.People)
+	}
+	return next, fx, accepted
+}
+
+// store commits the change, if there is one, and deletes a meeting that is to be
+// forgotten.
+func (a *actor) store(ctx context.Context, was, next meeting.Meeting, fx meeting.Effects, batch []request) error {
+	urgent := func() <-chan struct{} { return a.urgency(batch) }
+	if next.Version != was.Version {
+		first := batch[0].event
+		c := meeting.Commit{Op: meeting.NewID("op_", first.At, first.Seed, 0), From: was.Version, Meeting: next, Effects: fx}
+		for _, n := range fx.Notices {
+			var endpoints []string
+			if a.t.opts.Route != nil {
+				endpoints = a.t.opts.Route(n)
+			}
+			c.Routes = append(c.Routes, endpoints)
+		}
+		if err := a.t.commit(ctx, urgent, c); err != nil {
+			return err
+		}
+		if a.t.opts.Committed != nil {
+			a.t.opts.Committed(c, time.Since(batch[0].since))
+		}
+	}
+	if next.Forgotten && next.Closed {
+		return a.t.forget(ctx, urgent, next.ID)
+	}
+	return nil
+}
+
 // commitFailed takes back a change that the store refused for good.
 func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
 	a.refuse(batch, err)
-	var exists *ExistsError
-	var held *RoomHeldError
+	var exists *meeting.ExistsError
+	var held *meeting.RoomHeldError
 	switch {
 	case errors.As(err, &exists), errors.As(err, &held), ctx.Err() != nil:
-	case errors.Is(err, ErrFenced):
+	case errors.Is(err, meeting.ErrFenced):
 		select {
 		case a.t.fatal <- err:
 		default:
@@ -256,7 +275,7 @@ func (a *actor) startOver(ctx context.Context, failed []request) {
 	a.mu.Lock()
 	a.miss(failed[0].event.At)
 	a.mu.Unlock()
-	a.post(request{event: newEvent(time.Now(), Tick{})})
+	a.post(request{event: newEvent(time.Now(), meeting.Tick{})})
 }
 
 // settle does what follows from the meeting's state alone: what is wanted of
@@ -278,7 +297,7 @@ func (a *actor) settle() {
 	if next := m.Deadline(now); !next.IsZero() {
 		a.mu.Lock()
 		a.timer = time.AfterFunc(next.Sub(now), func() {
-			a.post(request{event: newEvent(time.Now(), Tick{})})
+			a.post(request{event: newEvent(time.Now(), meeting.Tick{})})
 		})
 		a.mu.Unlock()
 	}
@@ -302,7 +321,7 @@ func (a *actor) stopTimer() {
 }
 
 // register makes a new meeting one of those at hand.
-func (t *Tracker) register(a *actor, m Meeting) {
+func (t *Tracker) register(a *actor, m meeting.Meeting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.byID[m.ID], t.byRoom[m.Room] = a, a
@@ -324,7 +343,7 @@ func (t *Tracker) ask(a *actor, room string, tell func()) {
 
 // letGo drops a meeting whose room is gone from those of rooms, and one that is
 // over from those at hand; the store keeps it.
-func (t *Tracker) letGo(a *actor, m Meeting) {
+func (t *Tracker) letGo(a *actor, m meeting.Meeting) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if m.Over() || m.Forgotten {
@@ -333,30 +352,4 @@ func (t *Tracker) letGo(a *actor, m Meeting) {
 	if t.byRoom[m.Room] == a {
 		delete(t.byRoom, m.Room)
 	}
-}
-
-// add appends what follows from a later event of the same commit.
-func (fx *Effects) add(later Effects) {
-	fx.ReuseRoom = fx.ReuseRoom || later.ReuseRoom
-	fx.Notices = append(fx.Notices, later.Notices...)
-	for _, p := range later.People {
-		fx.People = replace(fx.People, p, func(q Participant) bool { return q.ID == p.ID })
-	}
-	for _, r := range later.Recordings {
-		fx.Recordings = replace(fx.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
-	}
-	for _, s := range later.Sessions {
-		fx.Sessions = replace(fx.Sessions, s, func(q Session) bool { return q.ID == s.ID })
-	}
-}
-
-// replace puts v in the place of the element that matches, or at the end.
-func replace[T any](list []T, v T, matches func(T) bool) []T {
-	for i := range list {
-		if matches(list[i]) {
-			list[i] = v
-			return list
-		}
-	}
-	return append(list, v)
 }

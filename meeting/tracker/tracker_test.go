@@ -1,4 +1,4 @@
-package meeting_test
+package tracker_test
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 )
 
 // fakeStore records commits and fails as it is told.
@@ -112,12 +113,12 @@ func (r *fakeRooms) take() []string {
 }
 
 // tracking runs a tracker in virtual time.
-func tracking(t *testing.T, store *fakeStore, opts meeting.Options, f func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms)) (err error) {
+func tracking(t *testing.T, store *fakeStore, opts tracker.Options, f func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms)) (err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		rooms := &fakeRooms{}
-		tr := meeting.NewTracker(store, rooms, opts)
+		tr := tracker.New(store, rooms, opts)
 		done := make(chan struct{})
 		go func() { err = tr.Run(ctx, func() {}); close(done) }()
 		synctest.Wait()
@@ -128,7 +129,17 @@ func tracking(t *testing.T, store *fakeStore, opts meeting.Options, f func(t *te
 	return err
 }
 
-func create(t *testing.T, tr *meeting.Tracker, c meeting.Created) meeting.Meeting {
+// apply returns the meeting after the fact, which must not be refused.
+func apply(t *testing.T, m meeting.Meeting, at time.Time, f meeting.Fact) meeting.Meeting {
+	t.Helper()
+	m, _, err := meeting.Apply(m, meeting.Event{At: at, Fact: f})
+	if err != nil {
+		t.Fatalf("%#v: %v", f, err)
+	}
+	return m
+}
+
+func create(t *testing.T, tr *tracker.Tracker, c meeting.Created) meeting.Meeting {
 	t.Helper()
 	m, err := tr.Create(t.Context(), c)
 	if err != nil {
@@ -137,13 +148,13 @@ func create(t *testing.T, tr *meeting.Tracker, c meeting.Created) meeting.Meetin
 	return m
 }
 
-func see(tr *meeting.Tracker, nick string) {
+func see(tr *tracker.Tracker, nick string) {
 	tr.Observe("standup", time.Now(), meeting.Seen{Occupant: meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/1", Kind: meeting.KindHuman}})
 }
 
 func TestTrackerTellsRoomsAndKeepsDeadlines(t *testing.T) {
 	store := &fakeStore{}
-	err := tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+	err := tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
 		now := time.Now()
 		m := create(t, tr, meeting.Created{Room: "standup", Limits: meeting.Limits{StartAt: now.Add(time.Minute), EndAt: now.Add(time.Hour)}})
 		if got := rooms.take(); len(got) != 0 {
@@ -177,7 +188,7 @@ func TestTrackerTellsRoomsAndKeepsDeadlines(t *testing.T) {
 
 func TestTrackerRetriesOneCommitUntilTheStoreIsBack(t *testing.T) {
 	store := &fakeStore{}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, _ *fakeRooms) {
 		m := create(t, tr, meeting.Created{Room: "standup"})
 		ops := map[string]int{}
 		store.failWith(func(c meeting.Commit) error {
@@ -204,7 +215,7 @@ func TestTrackerRetriesOneCommitUntilTheStoreIsBack(t *testing.T) {
 
 func TestTrackerWritesAWholeMeetingAnewWhenTheStoreForgot(t *testing.T) {
 	store := &fakeStore{}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, _ *fakeRooms) {
 		create(t, tr, meeting.Created{Room: "standup"})
 		see(tr, "aa")
 		see(tr, "cc")
@@ -227,7 +238,7 @@ func TestTrackerWritesAWholeMeetingAnewWhenTheStoreForgot(t *testing.T) {
 
 func TestTrackerStopsWhenAnotherLeads(t *testing.T) {
 	store := &fakeStore{}
-	err := tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+	err := tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, _ *fakeRooms) {
 		create(t, tr, meeting.Created{Room: "standup"})
 		store.failWith(func(meeting.Commit) error { return meeting.ErrFenced })
 		see(tr, "aa")
@@ -244,14 +255,14 @@ func TestTrackerStopsWhenAnotherLeads(t *testing.T) {
 func TestTrackerOverloadDropsPresencesAndAsksForTheRoster(t *testing.T) {
 	store := &fakeStore{}
 	dropped := 0
-	_ = tracking(t, store, meeting.Options{Dropped: func() { dropped++ }}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{Dropped: func() { dropped++ }}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
 		create(t, tr, meeting.Created{Room: "standup"})
 		rooms.take()
 		blocked := make(chan struct{})
 		store.failWith(func(meeting.Commit) error { <-blocked; return nil })
 		see(tr, "first")
 		synctest.Wait()
-		for i := range meeting.MaxQueue {
+		for i := range tracker.MaxQueue {
 			see(tr, fmt.Sprint("n", i))
 		}
 		time.Sleep(time.Minute)
@@ -277,7 +288,7 @@ func TestTrackerOverloadDropsPresencesAndAsksForTheRoster(t *testing.T) {
 func TestTrackerSurvivesAPanicOfOneMeeting(t *testing.T) {
 	store := &fakeStore{}
 	panics := 0
-	_ = tracking(t, store, meeting.Options{Panicked: func() { panics++ }}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{Panicked: func() { panics++ }}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
 		create(t, tr, meeting.Created{Room: "standup"})
 		store.failWith(func(meeting.Commit) error { panic("a bug") })
 		see(tr, "aa")
@@ -302,7 +313,7 @@ func TestTrackerLoadsWhatWasOpen(t *testing.T) {
 	}
 	ended := meeting.Meeting{ID: "mtg_2", Room: "old", Version: 9, EndedAt: time.Unix(1, 0)}
 	store := &fakeStore{open: []meeting.Meeting{live, ended}}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
 		got := rooms.take()
 		slices.Sort(got)
 		want := []string{fmt.Sprintf("want old %d", meeting.WantClosed), fmt.Sprintf("want standup %d", meeting.WantRegain)}
@@ -317,7 +328,7 @@ func TestTrackerLoadsWhatWasOpen(t *testing.T) {
 
 func TestTrackerTakesCommandsOnceTheStoreAnswersAgain(t *testing.T) {
 	store := &fakeStore{refuse: 3}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, _ *fakeRooms) {
 		time.Sleep(time.Second)
 		create(t, tr, meeting.Created{Room: "standup"}) // fails while the store is taken to be down
 
@@ -337,14 +348,14 @@ func TestTrackerTakesCommandsOnceTheStoreAnswersAgain(t *testing.T) {
 }
 
 func TestTrackerNextMeetingOfARoomIsFollowed(t *testing.T) {
-	var tr *meeting.Tracker
+	var tr *tracker.Tracker
 	// The room is free once the end of its first meeting is stored.
 	again := func(c meeting.Commit, _ time.Duration) {
 		if c.Meeting.Closed {
 			_, _ = tr.Create(context.Background(), meeting.Created{Room: "standup"})
 		}
 	}
-	_ = tracking(t, &fakeStore{}, meeting.Options{Committed: again}, func(t *testing.T, tracker *meeting.Tracker, rooms *fakeRooms) {
+	_ = tracking(t, &fakeStore{}, tracker.Options{Committed: again}, func(t *testing.T, tracker *tracker.Tracker, rooms *fakeRooms) {
 		tr = tracker
 		m := create(t, tr, meeting.Created{Room: "standup"})
 		if _, err := tr.Do(t.Context(), m.ID, meeting.Ended{Reason: meeting.EndRequested}); err != nil {
@@ -366,7 +377,7 @@ func TestTrackerDoesNotFloodRoomsOverAChangeThatFailsEachTime(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			store := &fakeStore{}
-			_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+			_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
 				create(t, tr, meeting.Created{Room: "standup"})
 				rooms.take()
 				rooms.resync = func() { see(tr, "aa") }
@@ -383,7 +394,7 @@ func TestTrackerDoesNotFloodRoomsOverAChangeThatFailsEachTime(t *testing.T) {
 
 func TestTrackerTriesADeadlineAgainThatCouldNotBeKept(t *testing.T) {
 	store := &fakeStore{}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, _ *fakeRooms) {
 		create(t, tr, meeting.Created{Room: "standup", Limits: meeting.Limits{EndAt: time.Now().Add(time.Minute)}})
 		store.failWith(func(meeting.Commit) error { return errors.New("store: WRONGTYPE") })
 		time.Sleep(time.Minute + time.Second)
@@ -397,7 +408,7 @@ func TestTrackerTriesADeadlineAgainThatCouldNotBeKept(t *testing.T) {
 
 func TestTrackerChangesNoMeetingThatIsSomebodyElses(t *testing.T) {
 	store := &fakeStore{commits: []meeting.Commit{{Meeting: meeting.Meeting{ID: "mtg_1", Room: "standup", Version: 1}}}}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
 		// As when its commit has been carried out and the answer is on its way.
 		if _, err := tr.Do(t.Context(), "mtg_1", meeting.Ended{}); !errors.Is(err, meeting.ErrUnavailable) || len(store.commits) != 1 {
 			t.Errorf("ending it: %v after %d commits, want ErrUnavailable and none", err, len(store.commits)-1)
@@ -408,7 +419,7 @@ func TestTrackerChangesNoMeetingThatIsSomebodyElses(t *testing.T) {
 func TestTrackerForgetsAMeetingOnce(t *testing.T) {
 	over := meeting.Meeting{ID: "mtg_1", Room: "standup", Version: 5, EndedAt: time.Unix(1, 0), Closed: true}
 	store := &fakeStore{commits: []meeting.Commit{{Meeting: over}}}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, rooms *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
 		// Another request has forgotten it since this one has read it.
 		store.failWith(func(c meeting.Commit) error {
 			if c.Whole {
@@ -420,4 +431,39 @@ func TestTrackerForgetsAMeetingOnce(t *testing.T) {
 			t.Errorf("forgetting it: %v after %d commits, want nothing written anew", err, len(store.commits)-1)
 		}
 	})
+}
+
+// TestTrackerNamesWhomToKick has a user come back to a meeting that was loaded,
+// as after a restart.
+func TestTrackerNamesWhomToKick(t *testing.T) {
+	now := time.Now().UTC().Truncate(time.Millisecond)
+	loaded := apply(t, meeting.Meeting{}, now, meeting.Created{Room: "standup"})
+	loaded = apply(t, loaded, now, meeting.Removed{UserID: "u1", Reason: "noise"})
+	store := &fakeStore{open: []meeting.Meeting{loaded}}
+	err := tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, rooms *fakeRooms) {
+		ada := func(nick string) meeting.Seen {
+			return meeting.Seen{Occupant: meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/1", Kind: meeting.KindHuman, UserID: "u1"}}
+		}
+		step := func(want string, facts ...meeting.Fact) {
+			t.Helper()
+			rooms.take()
+			for _, f := range facts {
+				tr.Observe("standup", time.Now(), f)
+			}
+			synctest.Wait()
+			got := slices.DeleteFunc(rooms.take(), func(call string) bool { return call[:7] != "put out" })
+			if last := append(got, "nothing")[max(0, len(got)-1)]; last != want {
+				t.Errorf("after %v rooms hear %q, want it to end with %q", facts, got, want)
+			}
+		}
+		see(tr, "guest")
+		step("put out standup [{aa noise}]", ada("aa"))
+		// Gone and back under the same nick, in one commit perhaps: named again.
+		step("put out standup [{aa noise}]", meeting.Gone{Nick: "aa"}, ada("aa"))
+		step("put out standup []", meeting.Gone{Nick: "aa"})
+		step("nothing", meeting.Gone{Nick: "guest"})
+	})
+	if err != nil {
+		t.Error(err)
+	}
 }

@@ -1,4 +1,4 @@
-package meeting_test
+package tracker_test
 
 import (
 	"context"
@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/meeting/tracker"
 )
 
 // slowStore takes its time for each commit and counts those under way.
@@ -60,7 +61,7 @@ func TestTrackerBoundsCommits(t *testing.T) {
 	store := &slowStore{fakeStore: fakeStore{open: liveMeetings(meetings)}}
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		tr := meeting.NewTracker(store, &fakeRooms{}, meeting.Options{})
+		tr := tracker.New(store, &fakeRooms{}, tracker.Options{})
 		done := make(chan error, 1)
 		go func() { done <- tr.Run(ctx, func() {}) }()
 		synctest.Wait()
@@ -97,7 +98,7 @@ func TestTrackerRewritesAllMeetings(t *testing.T) {
 	open[0].Recordings = []meeting.Recording{{ID: "rec_0", MeetingID: "mtg_0", State: meeting.RecordingProcessing}}
 	open[1].People, open[1].Session, open[1].EndedAt = nil, meeting.Session{}, time.Unix(1, 0) // its room is still to close
 	store := &fakeStore{open: open}
-	_ = tracking(t, store, meeting.Options{}, func(t *testing.T, tr *meeting.Tracker, _ *fakeRooms) {
+	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, _ *fakeRooms) {
 		store.commits = nil
 		written := map[string]bool{}
 		store.failWith(func(c meeting.Commit) error {

@@ -1,8 +1,11 @@
-package meeting
+// Package tracker works on the meetings that are not over: each has a queue of
+// events, worked off by one goroutine at a time, which is the only writer of its
+// meeting. It applies the events, commits what they change, and only then does
+// what follows from the change.
+package tracker
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"maps"
@@ -10,6 +13,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"usher/meeting"
 )
 
 // Limits of the tracker.
@@ -32,23 +37,43 @@ const (
 	commandCommits = 4
 )
 
+// Store keeps meetings. Its methods are safe for concurrent use.
+//
+// Every error that may pass when tried again wraps [meeting.ErrUnavailable].
+type Store interface {
+	// Commit stores the change: the meeting, its people and sessions, the
+	// notices in the event log and in the lanes. Other errors: [meeting.ErrFenced],
+	// [meeting.ConflictError], and for a new meeting [meeting.ExistsError] when its room or
+	// external id is taken, or [meeting.RoomHeldError], see [meeting.Meeting.RoomHeldUntil].
+	Commit(ctx context.Context, c meeting.Commit) error
+	// Open returns the meetings that are not over (see [meeting.Meeting.Over]), each
+	// with the people of its open session.
+	Open(ctx context.Context) ([]meeting.Meeting, error)
+	// Forget deletes a meeting that is over, with its sessions and people; one
+	// that is not there is no error.
+	Forget(ctx context.Context, id string) error
+	// Load returns one meeting, with the people of its open session, or
+	// [meeting.ErrNotFound].
+	Load(ctx context.Context, id string) (meeting.Meeting, error)
+}
+
 // Rooms does what meetings want done about their rooms. Its methods return at
 // once.
 type Rooms interface {
 	// Want says what is to be done about a room from now on.
-	Want(room string, w Want)
+	Want(room string, w meeting.Want)
 	// PutOut names those who are in a room and must not be, in place of those
 	// named before: they are to be kicked as soon as usher is in it as well.
-	PutOut(room string, who []Kick)
-	// Resync asks for a [Roster], because presences of the room were dropped.
+	PutOut(room string, who []meeting.Kick)
+	// Resync asks for a [meeting.Roster], because presences of the room were dropped.
 	Resync(room string)
 }
 
 // Recorders starts and stops recordings. Its methods return at once.
 type Recorders interface {
 	// Work says that the recordings of a meeting have changed, or that the
-	// meeting was loaded: see [Meeting.ToStart] and [Meeting.ToStop].
-	Work(m Meeting)
+	// meeting was loaded: see [meeting.Meeting.ToStart] and [meeting.Meeting.ToStop].
+	Work(m meeting.Meeting)
 }
 
 // Options configure a Tracker; the zero value is usable.
@@ -56,10 +81,10 @@ type Options struct {
 	Recorders Recorders    // nil: nothing is recorded
 	Log       *slog.Logger // nil discards
 	// Route names the webhook endpoints that are to get a notice; nil: none.
-	Route func(Notice) []string
+	Route func(meeting.Notice) []string
 	// Committed is called after each commit, on the meeting's goroutine, with
 	// the time since the oldest event in it was handed over. It must not block.
-	Committed func(Commit, time.Duration)
+	Committed func(meeting.Commit, time.Duration)
 	// Dropped is called for each presence dropped because MaxQueue was reached.
 	Dropped func()
 	// Panicked is called after a panic while working on a meeting was survived.
@@ -91,8 +116,8 @@ type Tracker struct {
 	fatal   chan error
 }
 
-// NewTracker returns a tracker that does nothing until Run.
-func NewTracker(store Store, rooms Rooms, opts Options) *Tracker {
+// New returns a tracker that does nothing until Run.
+func New(store Store, rooms Rooms, opts Options) *Tracker {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
@@ -105,7 +130,7 @@ func NewTracker(store Store, rooms Rooms, opts Options) *Tracker {
 }
 
 // Run loads the meetings that are not over and works on them until ctx ends or
-// another process takes over ([ErrFenced]); it returns once no goroutine of
+// another process takes over ([meeting.ErrFenced]); it returns once no goroutine of
 // the tracker is left. ready is called when the meetings are loaded.
 func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	ctx, cancel := context.WithCancel(ctx)
@@ -132,7 +157,7 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 	for _, a := range loaded {
 		// What happened while usher was away is for the next roster to tell.
 		// Handling this also gives each meeting its deadline and its want.
-		a.post(request{event: newEvent(a.meeting.Load().lastSeen(), SightLost{})})
+		a.post(request{event: newEvent(a.meeting.Load().LastSeen(), meeting.SightLost{})})
 	}
 	ready()
 
@@ -160,7 +185,7 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 }
 
 // load reads the open meetings, waiting for the store if need be.
-func (t *Tracker) load(ctx context.Context) (meetings []Meeting, err error) {
+func (t *Tracker) load(ctx context.Context) (meetings []meeting.Meeting, err error) {
 	never := func() <-chan struct{} { return nil }
 	err = t.insist(ctx, never, func() error {
 		meetings, err = t.store.Open(ctx)
@@ -175,7 +200,7 @@ func (t *Tracker) load(ctx context.Context) (meetings []Meeting, err error) {
 // Observe hands over what a room said at the given time. It never blocks: when
 // too much waits already, the fact is dropped and the room listed anew later.
 // Facts about rooms without a meeting are dropped.
-func (t *Tracker) Observe(room string, at time.Time, f Fact) {
+func (t *Tracker) Observe(room string, at time.Time, f meeting.Fact) {
 	t.mu.RLock()
 	a := t.byRoom[room]
 	t.mu.RUnlock()
@@ -187,16 +212,16 @@ func (t *Tracker) Observe(room string, at time.Time, f Fact) {
 }
 
 // Create makes a meeting and blocks until it is stored, or ctx ends. Errors:
-// [ExistsError], [RoomHeldError], [ErrUnavailable].
-func (t *Tracker) Create(ctx context.Context, c Created) (Meeting, error) {
-	a := newActor(t, Meeting{})
+// [meeting.ExistsError], [meeting.RoomHeldError], [meeting.ErrUnavailable].
+func (t *Tracker) Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error) {
+	a := newActor(t, meeting.Meeting{})
 	return a.do(ctx, c)
 }
 
 // Do applies a command to a meeting and blocks until it is stored, or ctx
 // ends: then the outcome is open and ErrUnavailable is returned. Errors:
-// [ErrNotFound], [ErrEnded], [ErrBusy], [ErrUnavailable].
-func (t *Tracker) Do(ctx context.Context, id string, f Fact) (Meeting, error) {
+// [meeting.ErrNotFound], [meeting.ErrEnded], [meeting.ErrBusy], [meeting.ErrUnavailable].
+func (t *Tracker) Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
 	t.mu.RLock()
 	a := t.byID[id]
 	t.mu.RUnlock()
@@ -206,20 +231,20 @@ func (t *Tracker) Do(ctx context.Context, id string, f Fact) (Meeting, error) {
 	m, err := t.store.Load(ctx, id)
 	switch {
 	case err != nil:
-		return Meeting{}, err
+		return meeting.Meeting{}, err
 	case !t.Running():
-		return Meeting{}, ErrUnavailable
+		return meeting.Meeting{}, meeting.ErrUnavailable
 	}
 	if m.HoldsRoom() || len(m.Recordings) > 0 {
 		// Being made just now, or by another process: not ours to change yet.
-		return Meeting{}, ErrUnavailable
+		return meeting.Meeting{}, meeting.ErrUnavailable
 	}
 	return t.again(m).do(ctx, f)
 }
 
 // again returns the actor of a meeting that was over, back among those at hand
 // until what is asked of it is done.
-func (t *Tracker) again(m Meeting) *actor {
+func (t *Tracker) again(m meeting.Meeting) *actor {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	a := t.byID[m.ID]
@@ -232,18 +257,18 @@ func (t *Tracker) again(m Meeting) *actor {
 
 // Room returns the meeting of a room as last committed, without asking the
 // store.
-func (t *Tracker) Room(room string) (Meeting, bool) {
+func (t *Tracker) Room(room string) (meeting.Meeting, bool) {
 	t.mu.RLock()
 	a := t.byRoom[room]
 	t.mu.RUnlock()
 	if a == nil {
-		return Meeting{}, false
+		return meeting.Meeting{}, false
 	}
 	return *a.meeting.Load(), true
 }
 
 // Each calls f with every meeting at hand as last committed, in no order.
-func (t *Tracker) Each(f func(Meeting)) {
+func (t *Tracker) Each(f func(meeting.Meeting)) {
 	t.mu.RLock()
 	actors := make([]*actor, 0, len(t.byID))
 	for _, a := range t.byID {
@@ -258,10 +283,10 @@ func (t *Tracker) Each(f func(Meeting)) {
 // Rewrite writes every meeting at hand anew, with its people and its recordings,
 // because the store has lost what it held. It blocks until each is stored, or
 // ctx ends; what is not stored by then goes on being tried. Error:
-// [ErrUnavailable] while the meetings are not loaded.
+// [meeting.ErrUnavailable] while the meetings are not loaded.
 func (t *Tracker) Rewrite(ctx context.Context) error {
 	if !t.Running() {
-		return ErrUnavailable
+		return meeting.ErrUnavailable
 	}
 	t.mu.RLock()
 	left := slices.Collect(maps.Values(t.byID))
@@ -270,7 +295,7 @@ func (t *Tracker) Rewrite(ctx context.Context) error {
 	done := make(chan outcome, all)
 	for len(left) > 0 {
 		left = slices.DeleteFunc(left, func(a *actor) bool {
-			return a.post(request{event: newEvent(time.Now(), StoreReset{}), done: done})
+			return a.post(request{event: newEvent(time.Now(), meeting.StoreReset{}), done: done})
 		})
 		if len(left) > 0 && !sleep(ctx, maxRetry) { // their queues are full
 			return context.Cause(ctx)
@@ -305,10 +330,10 @@ func (t *Tracker) forget(ctx context.Context, urgent func() <-chan struct{}, id 
 // commit stores the change, trying again for as long as the store may come
 // back and the tracker runs. What urgent returns is closed once a command waits
 // for that.
-func (t *Tracker) commit(ctx context.Context, urgent func() <-chan struct{}, c Commit) error {
+func (t *Tracker) commit(ctx context.Context, urgent func() <-chan struct{}, c meeting.Commit) error {
 	return t.insist(ctx, urgent, func() error {
 		err := t.store.Commit(ctx, c)
-		var conflict *ConflictError
+		var conflict *meeting.ConflictError
 		if errors.As(err, &conflict) && conflict.Stored < c.From {
 			if c.Meeting.Forgotten && c.Meeting.Closed {
 				return nil // was asked for twice, and is done
@@ -316,7 +341,7 @@ func (t *Tracker) commit(ctx context.Context, urgent func() <-chan struct{}, c C
 			// The store has forgotten: what is at hand is the truth.
 			t.opts.Log.Warn("store lost a meeting, writing it anew",
 				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
-			c = whole(c)
+			c = c.AsWhole()
 			err = t.store.Commit(ctx, c)
 		}
 		return err
@@ -330,7 +355,7 @@ func (t *Tracker) insist(ctx context.Context, urgent func() <-chan struct{}, cal
 		switch {
 		case ctx.Err() != nil:
 			return err
-		case !errors.Is(err, ErrUnavailable): // a refusal is an answer too
+		case !errors.Is(err, meeting.ErrUnavailable): // a refusal is an answer too
 			if t.failing.CompareAndSwap(true, false) {
 				t.opts.Log.Info("store answers again")
 			}
@@ -340,7 +365,7 @@ func (t *Tracker) insist(ctx context.Context, urgent func() <-chan struct{}, cal
 			t.opts.Log.Error("store does not answer, changes wait", "err", err)
 		}
 		if !sleep(ctx, wait) {
-			return ErrUnavailable
+			return meeting.ErrUnavailable
 		}
 	}
 }
@@ -379,38 +404,9 @@ func (t *Tracker) wait(ctx context.Context, urgent <-chan struct{}) chan struct{
 	}
 }
 
-// whole makes the commit one that needs nothing of what was stored before.
-func whole(c Commit) Commit {
-	c.Whole = true
-	stored := map[string]bool{}
-	for _, p := range c.People {
-		stored[p.ID] = true
-	}
-	add := func(p Participant) {
-		if p.SessionID != "" && !stored[p.ID] {
-			c.People = append(c.People, p)
-		}
-	}
-	for _, p := range c.Meeting.People {
-		add(p)
-	}
-	for _, p := range c.Meeting.Left {
-		add(*p)
-	}
-	if s := c.Meeting.Session; s.ID != "" && len(c.Sessions) == 0 {
-		c.Sessions = append(c.Sessions, s)
-	}
-	for _, r := range c.Meeting.Recordings {
-		c.Recordings = replace(c.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
-	}
-	return c
-}
-
 // newEvent stamps a fact.
-func newEvent(at time.Time, f Fact) Event {
-	ev := Event{At: at.UTC().Truncate(time.Millisecond), Fact: f}
-	_, _ = rand.Read(ev.Seed[:]) // never fails (crypto/rand)
-	return ev
+func newEvent(at time.Time, f meeting.Fact) meeting.Event {
+	return meeting.Event{At: at.UTC().Truncate(time.Millisecond), Seed: meeting.NewSeed(), Fact: f}
 }
 
 // sleep waits and reports whether ctx still holds.
