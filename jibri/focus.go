@@ -14,11 +14,11 @@ import (
 )
 
 const (
-	// startPatience bounds the wait for the focus to find a recorder. It gives
+	// startTimeout bounds the wait for the focus to find a recorder. It gives
 	// each of up to six 15 s (jicofo.jibri.reply-timeout, num-retries).
-	startPatience = 90 * time.Second
-	// stopPatience is the same for the end of a recording, which it answers at once.
-	stopPatience = 10 * time.Second
+	startTimeout = 90 * time.Second
+	// stopTimeout is the same for the end of a recording, which it answers at once.
+	stopTimeout = 10 * time.Second
 )
 
 var errNoAnswer = errors.New("jibri: no answer from the focus")
@@ -64,7 +64,7 @@ type focus struct {
 
 func (f focus) address(room string) string { return room + "@" + f.muc + "/focus" }
 
-// start asks for a recorder and blocks for at most startPatience. It returns
+// start asks for a recorder and blocks for at most startTimeout. It returns
 // Jibri's id of the recording, or why there is none. An error means that ctx
 // ended, which leaves open what the focus does.
 func (f focus) start(ctx context.Context, r meeting.Recording) (session string, refusal meeting.Refusal, detail string, err error) {
@@ -77,7 +77,7 @@ func (f focus) start(ctx context.Context, r meeting.Recording) (session string, 
 	var reply struct {
 		Session string `xml:"session_id,attr"`
 	}
-	err = f.ask(ctx, startPatience, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
+	err = f.ask(ctx, startTimeout, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
 	switch {
 	case ctx.Err() != nil:
 		return "", "", "", context.Cause(ctx)
@@ -91,12 +91,12 @@ func (f focus) start(ctx context.Context, r meeting.Recording) (session string, 
 }
 
 // stop asks for the end of the room's recording and blocks for at most
-// stopPatience. unknown means that the focus knows of none: it hands the request
+// stopTimeout. unknown means that the focus knows of none: it hands the request
 // back with item-not-found, which Prosody, answering for a focus that is not in
 // the room, does not. Its words do not count. Otherwise the focus's
 // presence is what tells of the end; an error is a reason to ask again.
 func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
-	err = f.ask(ctx, stopPatience, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
+	err = f.ask(ctx, stopTimeout, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
 	var e stanza.Error
 	var answer interface{ HandsBack(payload xml.Name) bool }
 	if errors.As(err, &e) && e.Condition == stanza.ItemNotFound && errors.As(err, &answer) && answer.HandsBack(commandName) {
@@ -105,8 +105,8 @@ func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err
 	return false, err
 }
 
-func (f focus) ask(ctx context.Context, patience time.Duration, r meeting.Recording, c command, reply any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, patience, errNoAnswer)
+func (f focus) ask(ctx context.Context, timeout time.Duration, r meeting.Recording, c command, reply any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
 	return f.occupant.IQ(ctx, f.address(r.Room), "set", c, reply)
 }

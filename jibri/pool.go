@@ -16,11 +16,11 @@ import (
 )
 
 const (
-	// reportStay is how long a report over HTTP counts: Jibri repeats it every
+	// reportRetention is how long a report over HTTP counts: Jibri repeats it every
 	// minute while it lives.
-	reportStay = 150 * time.Second
-	// goneStay is how long a recorder that left is shown as gone.
-	goneStay = 10 * time.Minute
+	reportRetention = 150 * time.Second
+	// goneRetention is how long a recorder that left is shown as gone.
+	goneRetention = 10 * time.Minute
 )
 
 // Sources of what is known of a recorder.
@@ -135,10 +135,10 @@ func (p *Pool) Report(name string, busy, healthy bool) {
 
 // forget drops what is too old to count. p.mu is held.
 func (p *Pool) forget(now time.Time) {
-	maps.DeleteFunc(p.heard, func(_ string, at time.Time) bool { return now.Sub(at) > reportStay })
+	maps.DeleteFunc(p.heard, func(_ string, at time.Time) bool { return now.Sub(at) > reportRetention })
 	maps.DeleteFunc(p.reported, func(name string, _ meeting.Recorder) bool { return p.heard[name].IsZero() })
 	maps.DeleteFunc(p.inside, func(_ string, r meeting.Recorder) bool {
-		return r.Status == meeting.RecorderGone && now.Sub(r.Since) > goneStay
+		return r.Status == meeting.RecorderGone && now.Sub(r.Since) > goneRetention
 	})
 }
 
@@ -153,27 +153,26 @@ func (p *Pool) Recorders() []meeting.Recorder {
 	return slices.SortedFunc(maps.Values(all), func(a, b meeting.Recorder) int { return cmp.Compare(a.Name, b.Name) })
 }
 
-// free returns how many recorders the focus would choose from, and how many
-// have become busy within settleTime; seen is false while usher sees none at all,
-// so that the focus has to be asked.
-func (p *Pool) free(now time.Time) (n, turned int, seen bool) {
+// count returns what is known of the recorders in the brewery.
+func (p *Pool) count(now time.Time) (c recorderCount) {
 	in, _ := p.Watching()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.turned = slices.DeleteFunc(p.turned, func(at time.Time) bool { return now.Sub(at) >= settleTime })
 	if !in {
-		return 0, 0, false
+		return c
 	}
 	for _, r := range p.inside {
 		switch r.Status {
 		case meeting.RecorderIdle:
-			n++
-			seen = true
+			c.idle++
+			c.visible = true
 		case meeting.RecorderBusy, meeting.RecorderUnhealthy:
-			seen = true
+			c.visible = true
 		}
 	}
-	return n, len(p.turned), seen
+	c.turnedBusy = len(p.turned)
+	return c
 }
 
 var instancesDesc = prometheus.NewDesc("usher_jibri_instances", "Recorders that usher knows of, by state.", []string{"state"}, nil)

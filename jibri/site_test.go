@@ -28,9 +28,9 @@ const (
 // site is a Jicofo with its Jibris, made of function calls: a stand-in for what
 // internal/jitsisim does over real connections, for tests with a false clock.
 type site struct {
-	tracker *tracker.Tracker
-	pool    *jibri.Pool
-	desk    *jibri.Desk
+	tracker   *tracker.Tracker
+	pool      *jibri.Pool
+	scheduler *jibri.Scheduler
 
 	mu        sync.Mutex
 	blind     bool              // nobody lets usher into the brewery
@@ -45,27 +45,27 @@ type site struct {
 	owned     int
 }
 
-// newSite runs a tracker, a pool and a desk in the bubble of a test until it ends.
+// newSite runs a tracker, a pool and a scheduler in the bubble of a test until it ends.
 func newSite(t *testing.T, recorders int, blind bool) *site {
 	s := &site{recorders: map[string]string{}, sessions: map[string]string{}, blind: blind, startTime: 100 * time.Millisecond}
 	for i := range recorders {
 		s.recorders[fmt.Sprintf("jibri-%d", i)] = ""
 	}
 	s.pool = jibri.NewPool(jibri.PoolConfig{Stream: poolStream{s}, Brewery: brewery})
-	s.desk = jibri.NewDesk(jibri.Config{
+	s.scheduler = jibri.NewScheduler(jibri.Config{
 		Occupant: roomStream{s}, MUC: mucDomain, Pool: s.pool,
 		Do: func(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
 			return s.tracker.Do(ctx, id, f)
 		},
 		Own: func(context.Context, string) error { s.count(&s.owned); return nil },
 	})
-	s.tracker = tracker.New(&store.Memory{}, rooms{s}, tracker.Options{Recorders: s.desk})
+	s.tracker = tracker.New(&store.Memory{}, rooms{s}, tracker.Options{Recorders: s.scheduler})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	loaded := make(chan struct{})
 	wg.Go(func() { _ = s.tracker.Run(ctx, func() { close(loaded) }) })
 	wg.Go(func() { _ = s.pool.Run(ctx) })
-	wg.Go(func() { _ = s.desk.Run(ctx) })
+	wg.Go(func() { _ = s.scheduler.Run(ctx) })
 	t.Cleanup(func() { cancel(); wg.Wait() })
 	<-loaded
 	s.pool.Up()

@@ -88,7 +88,7 @@ func (l *leader) runTerm(ctx context.Context) error {
 	})
 	g.Go(func() error { return t.rooms.Run(ctx) })
 	g.Go(func() error { return t.pool.Run(ctx) })
-	g.Go(func() error { return t.desk.Run(ctx) })
+	g.Go(func() error { return t.scheduler.Run(ctx) })
 	g.Go(func() error { return t.component.Run(ctx) })
 	if t.login != nil {
 		g.Go(func() error { return t.login.Run(ctx) })
@@ -156,10 +156,10 @@ func (l *leader) Watching() (ok bool, problem string) {
 	return false, "another process leads, or the store does not say"
 }
 
-// Queue returns the recordings in line; see [jibri.Desk.Queue].
+// Queue returns the recordings in line; see [jibri.Scheduler.Queue].
 func (l *leader) Queue() []meeting.Recording {
 	if t := l.term.Load(); t != nil {
-		return t.desk.Queue()
+		return t.scheduler.Queue()
 	}
 	return nil
 }

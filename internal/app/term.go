@@ -32,7 +32,7 @@ type term struct {
 	rooms     *muc.Rooms
 	tracker   *tracker.Tracker
 	pool      *jibri.Pool
-	desk      *jibri.Desk
+	scheduler *jibri.Scheduler
 	metrics   prometheus.Gatherer // series that begin anew with each term
 }
 
@@ -96,7 +96,7 @@ func (l *leader) newTerm() (*term, error) {
 		Stream:  t.component.As(poolUser + "@" + cfg.ComponentDomain + "/" + resource),
 		Brewery: cfg.Brewery, Log: l.log, Metrics: reg,
 	})
-	t.desk = jibri.NewDesk(jibri.Config{
+	t.scheduler = jibri.NewScheduler(jibri.Config{
 		Occupant: occupant, MUC: cfg.MUC, Pool: t.pool,
 		Do: func(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
 			return t.tracker.Do(ctx, id, f)
@@ -105,7 +105,7 @@ func (l *leader) newTerm() (*term, error) {
 	})
 	metrics := newTermMetrics(reg, t)
 	t.tracker = tracker.New(l.store, t.rooms, tracker.Options{
-		Log: l.log, Route: l.book.Route, Recorders: t.desk,
+		Log: l.log, Route: l.book.Route, Recorders: t.scheduler,
 		Committed: func(c meeting.Commit, latency time.Duration) {
 			metrics.committed(c, latency)
 			for _, endpoints := range c.Routes {

@@ -70,11 +70,11 @@ func TestQueueInOrder(t *testing.T) {
 					time.Sleep(time.Millisecond)
 				}
 				time.Sleep(30 * time.Second)
-				if n := len(s.desk.Queue()); n != meetings-recorders {
+				if n := len(s.scheduler.Queue()); n != meetings-recorders {
 					t.Errorf("%d wait, want %d", n, meetings-recorders)
 				}
 				// Blind, it is asked for one at a time: the last one was there by then.
-				if first := s.desk.Queue()[0]; !blind && first.Priority != 5 {
+				if first := s.scheduler.Queue()[0]; !blind && first.Priority != 5 {
 					t.Errorf("the first in line has priority %d, want 5", first.Priority)
 				}
 				ended := 0
@@ -303,9 +303,9 @@ func TestRecorderIsKickedWhateverIsAnswered(t *testing.T) {
 	}
 }
 
-// TestDeskKeepsNothingOfATurn looks at the memory that thousands of turns leave
+// TestSchedulerKeepsNothingOfARun looks at the memory that thousands of turns leave
 // behind, each of which waits for something that is due later.
-func TestDeskKeepsNothingOfATurn(t *testing.T) {
+func TestSchedulerKeepsNothingOfARun(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, 1, true)
 		s.answer = func(context.Context, string, string) error { return prosody(stanza.ItemNotFound) }
@@ -325,7 +325,7 @@ func TestDeskKeepsNothingOfATurn(t *testing.T) {
 		const turns = 10_000
 		before := objects()
 		for range turns {
-			s.desk.Work(m)
+			s.scheduler.Work(m)
 			synctest.Wait()
 		}
 		if grown := int64(objects()) - int64(before); grown > turns/10 {

@@ -1,0 +1,301 @@
+// Package jibri has meetings recorded: it asks the focus (Jicofo) to start and
+// stop recordings and watches the pool of recorders (Jibri) for a free one.
+//
+// What a recording is and what follows from an answer is the business of
+// package meeting; the files are handed over in packages below this one.
+package jibri
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"usher/meeting"
+)
+
+// reportInterval is the wait before an outcome is reported again that a meeting
+// could not take in.
+const reportInterval = time.Second
+
+// Config configures a Scheduler; all fields but Log and Metrics are required.
+type Config struct {
+	Occupant Stream // in the rooms
+	MUC      string // domain of the main MUC
+	Pool     *Pool
+	// Do reports to a meeting what came of a request and blocks until that is
+	// stored; see tracker.Tracker.Do.
+	Do func(ctx context.Context, meetingID string, f meeting.Fact) (meeting.Meeting, error)
+	// Own makes usher an owner of the room again.
+	Own     func(ctx context.Context, room string) error
+	Log     *slog.Logger
+	Metrics prometheus.Registerer
+}
+
+// Scheduler starts and stops the recordings of all meetings, each start as soon
+// as a recorder is free for it. It implements tracker.Recorders; its methods
+// are safe for concurrent use. What is done when is decided by situation.plan.
+type Scheduler struct {
+	cfg      Config
+	focus    focus
+	log      *slog.Logger
+	requests *prometheus.CounterVec
+	wake     chan struct{} // of length 1
+	calls    sync.WaitGroup
+
+	mu    sync.Mutex
+	tasks map[string]*task // by meeting
+	// taken says of each recorder that the focus has found until when it counts
+	// as taken, whatever the pool says: settleTime from then on.
+	taken    []time.Time
+	retryAt  time.Time               // no start before that: all were busy
+	wait     time.Duration           // the last one that led to retryAt
+	shortage meeting.RecordingReason // why the focus found no recorder; empty once it did
+}
+
+// NewScheduler returns a Scheduler that does nothing until Run.
+func NewScheduler(cfg Config) *Scheduler {
+	s := &Scheduler{
+		cfg: cfg, focus: focus{cfg.Occupant, cfg.MUC}, log: cfg.Log,
+		wake: make(chan struct{}, 1), tasks: map[string]*task{},
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_jibri_requests_total", Help: "Requests to the focus, by what came of them.",
+		}, []string{"verb", "result"}),
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	for _, result := range []string{
+		"ok", "busy", "no_recorders", "not_ready", "exists", "not_allowed", "broken", "silent", "invalid",
+	} {
+		s.requests.WithLabelValues("start", result)
+	}
+	for _, result := range []string{"ok", "unknown", "failed"} {
+		s.requests.WithLabelValues("stop", result)
+	}
+	if cfg.Metrics != nil {
+		cfg.Metrics.MustRegister(s.requests)
+	}
+	cfg.Pool.wake = s.freed
+	return s
+}
+
+// Work notes what is to be done for a meeting now (tracker.Recorders).
+func (s *Scheduler) Work(m meeting.Meeting) {
+	s.mu.Lock()
+	t := s.tasks[m.ID]
+	due := hasWork(m)
+	switch {
+	case t != nil:
+		t.m = m
+		if !due && !t.calling {
+			delete(s.tasks, m.ID)
+		}
+	case due:
+		s.tasks[m.ID] = &task{id: m.ID, m: m}
+	}
+	s.mu.Unlock()
+	if due {
+		s.wakeUp()
+	}
+}
+
+// hasWork reports whether a recording of the meeting is on its way to its start
+// or its end. Most are not: they go on, or are over.
+func hasWork(m meeting.Meeting) bool {
+	return slices.ContainsFunc(m.Recordings, func(r meeting.Recording) bool {
+		switch r.State {
+		case meeting.RecordingRequested, meeting.RecordingQueued, meeting.RecordingStarting, meeting.RecordingStopping:
+			return true
+		}
+		return false
+	})
+}
+
+// Queue returns the recordings that wait for a recorder, the next one first.
+func (s *Scheduler) Queue() []meeting.Recording {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var queue []meeting.Recording
+	for _, t := range s.tasks {
+		if r, ok := t.m.ActiveRecording(); ok && r.State == meeting.RecordingQueued {
+			queue = append(queue, r)
+		}
+	}
+	slices.SortFunc(queue, meeting.BeforeInQueue)
+	return queue
+}
+
+// Run works until ctx ends, and returns once nothing of it is left running.
+// Recordings go on.
+func (s *Scheduler) Run(ctx context.Context) error {
+	defer s.calls.Wait()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for {
+		timer.Stop()
+		if next := s.schedule(ctx, time.Now()); !next.IsZero() {
+			timer.Reset(time.Until(next))
+		}
+		select {
+		case <-s.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+func (s *Scheduler) wakeUp() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// freed is called when a recorder may have become free.
+func (s *Scheduler) freed() {
+	s.mu.Lock()
+	s.retryAt, s.wait = time.Time{}, 0
+	s.mu.Unlock()
+	s.wakeUp()
+}
+
+// schedule makes the calls that are due and returns when the next one is.
+func (s *Scheduler) schedule(ctx context.Context, now time.Time) (next time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = slices.DeleteFunc(s.taken, func(until time.Time) bool { return !now.Before(until) })
+	p := situation{
+		now: now, tasks: s.tasks, recorders: s.cfg.Pool.count(now), taken: s.taken,
+		retryAt: s.retryAt, shortage: s.shortage,
+	}.plan()
+	for _, t := range p.stop {
+		r, _ := t.m.ToStop()
+		t.stopAt = now.Add(stopInterval)
+		s.call(t, func() { s.stop(ctx, t, r) })
+	}
+	for _, t := range p.start {
+		r := t.recording()
+		t.startedAt = now
+		s.call(t, func() { s.start(ctx, t, r) })
+	}
+	for _, t := range p.wait {
+		r := t.recording()
+		s.call(t, func() { s.report(ctx, t, meeting.RecordingWaits{ID: r.ID, Reason: p.reason}) })
+	}
+	return p.next
+}
+
+// call runs f with nothing else going on for the meeting. s.mu is held.
+func (s *Scheduler) call(t *task, f func()) {
+	t.calling = true
+	s.calls.Go(func() {
+		f()
+		s.mu.Lock()
+		t.calling, t.startedAt = false, time.Time{}
+		if !hasWork(t.m) {
+			delete(s.tasks, t.id)
+		}
+		s.mu.Unlock()
+		s.wakeUp()
+	})
+}
+
+// start has one recording started, and reports to its meeting what came of it.
+func (s *Scheduler) start(ctx context.Context, t *task, r meeting.Recording) {
+	if !s.report(ctx, t, meeting.RecordingTried{ID: r.ID}) {
+		return
+	}
+	session, refusal, detail, err := s.focus.start(ctx, r)
+	if err == nil && refusal == meeting.RefusedNotAllowed {
+		// Somebody took our ownership away since the last check.
+		if s.cfg.Own(ctx, r.Room) == nil {
+			session, refusal, detail, err = s.focus.start(ctx, r)
+		}
+	}
+	if err != nil {
+		return // this process stops leading; the next one asks again
+	}
+	log := s.log.With("room", r.Room, "meeting_id", r.MeetingID, "recording_id", r.ID)
+	if refusal != "" {
+		s.requests.WithLabelValues("start", string(refusal)).Inc()
+		log.Info("recording not started", "reason", refusal, "detail", detail)
+		s.refused(refusal)
+		s.report(ctx, t, meeting.RecordingRefused{ID: r.ID, Refusal: refusal, Detail: detail})
+		return
+	}
+	s.requests.WithLabelValues("start", "ok").Inc()
+	log.Info("recorder found", "jibri_session_id", session)
+	s.found()
+	s.report(ctx, t, meeting.RecordingAccepted{ID: r.ID, JibriSession: session})
+}
+
+// found notes that the focus has found a recorder.
+func (s *Scheduler) found() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.taken = append(s.taken, time.Now().Add(settleTime))
+	s.retryAt, s.wait, s.shortage = time.Time{}, 0, ""
+}
+
+// refused notes when to ask for a recorder again.
+func (s *Scheduler) refused(refusal meeting.Refusal) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch refusal {
+	case meeting.RefusedBusy:
+		s.shortage = meeting.ReasonBusy
+	case meeting.RefusedNone:
+		s.shortage = meeting.ReasonNoRecorder
+	default:
+		return // about this meeting alone
+	}
+	now := time.Now()
+	s.wait = retryWait(s.wait, s.cfg.Pool.count(now).visible)
+	s.retryAt = now.Add(s.wait)
+}
+
+// stop has one recording stopped. That it is over comes from the room.
+func (s *Scheduler) stop(ctx context.Context, t *task, r meeting.Recording) {
+	unknown, err := s.focus.stop(ctx, r)
+	log := s.log.With("room", r.Room, "meeting_id", r.MeetingID, "recording_id", r.ID)
+	switch {
+	case ctx.Err() != nil:
+	case err != nil:
+		s.requests.WithLabelValues("stop", "failed").Inc()
+		log.Warn("cannot stop a recording, trying again", "err", err)
+	case unknown:
+		s.requests.WithLabelValues("stop", "unknown").Inc()
+		// A focus that has restarted knows nothing of a recorder that goes on.
+		log.Info("the focus knows nothing of a recording that is to end")
+		s.report(ctx, t, meeting.RecordingUnknown{ID: r.ID})
+	default:
+		s.requests.WithLabelValues("stop", "ok").Inc()
+	}
+}
+
+// report gives a fact to the task's meeting, again and again while it cannot
+// take it in, and returns whether it did.
+func (s *Scheduler) report(ctx context.Context, t *task, f meeting.Fact) bool {
+	for {
+		_, err := s.cfg.Do(ctx, t.id, f)
+		if err == nil {
+			return true
+		}
+		if !errors.Is(err, meeting.ErrUnavailable) && !errors.Is(err, meeting.ErrBusy) {
+			return false
+		}
+		timer := time.NewTimer(reportInterval)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+			return false
+		}
+	}
+}
