@@ -15,7 +15,7 @@ type Commit struct {
 	From    int64
 	Meeting Meeting
 	Effects
-	// Routes has, for each notice, the webhook endpoints whose lanes it joins.
+	// Routes has, for each notice, the webhook endpoints that are to get it.
 	Routes [][]string
 	// Whole replaces whatever is stored, From unheeded: the store has lost
 	// what it once had. Effects.People then holds everybody at hand.
@@ -27,7 +27,7 @@ type Commit struct {
 // Every error that may pass when tried again wraps [ErrUnavailable].
 type Store interface {
 	// Commit stores the change: the meeting, its people and sessions, the
-	// notices in the event log and in the lanes. Other errors: [ErrFenced],
+	// notices in the event log and in the lists of endpoints. Other errors: [ErrFenced],
 	// [ConflictError], and for a new meeting [ExistsError] when its room or
 	// external id is taken, or [RoomHeldError], see [Meeting.RoomHeldUntil].
 	Commit(ctx context.Context, c Commit) error

@@ -28,10 +28,10 @@ type Memory struct {
 	people   map[string]map[string]meeting.Participant // by session, by id
 	log      []json.RawMessage
 	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
-	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
-	due      map[string]map[string]time.Time         // likewise: next try
+	queues   map[string]map[string][]json.RawMessage // by endpoint, by meeting
+	attempts map[string][]meeting.Attempted          // by endpoint
+	dead     map[string][]meeting.Attempted          // likewise
 
-	endpoints        map[string]*memoryEndpoint
 	documents        map[string]json.RawMessage // of endpoints
 	disabled         map[string]json.RawMessage // why and since when
 	endpointsVersion int
@@ -100,18 +100,12 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 		close(s.grown)
 		s.grown = nil
 	}
-	now := time.Now()
-	for i, n := range c.Notices {
-		data := encode(n)
-		s.log = append(s.log, data)
-		for _, endpoint := range routesOf(c, i) {
-			lanes, due := s.lanes[endpoint], s.due[endpoint]
-			put(&lanes, m.ID, append(lanes[m.ID], data))
-			put(&s.lanes, endpoint, lanes)
-			if _, waits := due[m.ID]; !waits {
-				put(&due, m.ID, now)
-				put(&s.due, endpoint, due)
-			}
+	for _, n := range c.Notices {
+		s.log = append(s.log, encode(n))
+	}
+	for i, endpoints := range c.Routes {
+		for _, endpoint := range endpoints {
+			s.push(endpoint, m.ID, encode(c.Notices[i]))
 		}
 	}
 	return nil

@@ -2,9 +2,10 @@
 // usher out. Both do what [meeting.Store] asks, answer what the HTTP API wants
 // to know, and pass one conformance suite.
 //
-// A change of a meeting, its entry in the event log and its entries in the
-// webhook lanes are stored together or not at all. What the changes are is the
-// business of package meeting; emptying the lanes is that of package webhook.
+// A change of a meeting, its events in the log and in the lists of webhook
+// endpoints are stored together or not at all. What the changes are is the
+// business of package meeting; delivering what is in the lists is that of package
+// webhook.
 package store
 
 import (

@@ -2,9 +2,7 @@ package webhook
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -38,27 +36,19 @@ func TestVerified(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx := t.Context()
 	e, err := book.Create(ctx, Endpoint{Name: "app", URL: srv.URL + "/hook?x=1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := NewDeliverer(book)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		<-done
-	}()
+	defer lead(t, d)()
 
 	seq := 0
 	deliver := func() delivery {
 		t.Helper()
 		seq++
-		if err := st.Requeue(ctx, e.ID, []string{"mtg_a"}, []json.RawMessage{notice("mtg_a", seq)}); err != nil {
-			t.Fatal(err)
-		}
-		d.Wake(e.ID)
+		commit(t, d, e.ID, "mtg_a", notice("mtg_a", seq))
 		select {
 		case x := <-got:
 			return x

@@ -85,6 +85,7 @@ func (l *leader) runTerm(ctx context.Context) error {
 	g.Go(func() error {
 		return t.tracker.Run(ctx, func() { l.log.Info("meetings loaded") })
 	})
+	g.Go(func() error { return l.deliverer.Lead(ctx) })
 	g.Go(func() error { return t.rooms.Run(ctx) })
 	g.Go(func() error { return t.pool.Run(ctx) })
 	g.Go(func() error { return t.desk.Run(ctx) })

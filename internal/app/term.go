@@ -106,12 +106,8 @@ func (l *leader) newTerm() (*term, error) {
 	t.tracker = meeting.NewTracker(l.store, t.rooms, meeting.Options{
 		Log: l.log, Route: l.book.Route, Recorders: t.desk,
 		Committed: func(c meeting.Commit, latency time.Duration) {
+			l.deliverer.Committed(c)
 			metrics.committed(c, latency)
-			for _, endpoints := range c.Routes {
-				for _, id := range endpoints {
-					l.deliverer.Wake(id)
-				}
-			}
 		},
 		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
 	})
