@@ -83,6 +83,11 @@ func (s *Memory) Requeue(_ context.Context, endpoint string, meetings []string, 
 	return nil
 }
 
+// RestoreQueue does nothing: this store is never emptied.
+func (s *Memory) RestoreQueue(context.Context, string, map[string][]json.RawMessage) error {
+	return nil
+}
+
 // Between calls f with the events of the given time, like [Redis.Between], but
 // goes by their own timestamps.
 func (s *Memory) Between(_ context.Context, from, to time.Time, f func(event json.RawMessage) error) error {

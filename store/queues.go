@@ -189,6 +189,51 @@ func (r *Redis) Requeue(ctx context.Context, endpoint string, meetings []string,
 	return nil
 }
 
+// restoreQueueScript notes that an endpoint may have lists, and puts back what
+// they lack in front. KEYS: fence, queues, queued, then the lists. ARGV: fencing
+// number, endpoint, then for each list its meeting, how many events and these.
+// The first event that is in a list already is one that was committed after the
+// loss, or put back before, and so are those behind it.
+var restoreQueueScript = redis.NewScript(`
+if (tonumber(redis.call('GET', KEYS[1])) or 0) > tonumber(ARGV[1]) then
+  return 0
+end
+redis.call('SADD', KEYS[2], ARGV[2])
+local a = 3
+for i = 4, #KEYS do
+  local meeting, n = ARGV[a], tonumber(ARGV[a + 1])
+  local first, missing = redis.call('LINDEX', KEYS[i], 0), n
+  for j = 1, n do
+    if ARGV[a + 1 + j] == first then
+      missing = j - 1
+      break
+    end
+  end
+  for j = missing, 1, -1 do
+    redis.call('LPUSH', KEYS[i], ARGV[a + 1 + j])
+  end
+  redis.call('SADD', KEYS[3], meeting)
+  a = a + 2 + n
+end
+return 1
+`)
+
+// RestoreQueue puts undelivered events back in front of an endpoint's lists after
+// the store was emptied, by meeting and each list in order. It may be repeated.
+// Other errors: [meeting.ErrFenced].
+func (r *Redis) RestoreQueue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage) error {
+	keys := []string{r.keys.queues(), r.keys.queued(endpoint)}
+	args := []any{endpoint}
+	for id, events := range lists {
+		keys = append(keys, r.keys.queue(endpoint, id))
+		args = append(args, id, len(events))
+		for _, event := range events {
+			args = append(args, []byte(event))
+		}
+	}
+	return r.fenced(ctx, opQueue, restoreQueueScript, keys, args...)
+}
+
 // Between calls f with the events that were committed in the given time, in
 // order, until it returns an error, which Between returns. It reads the event
 // log page by page.

@@ -405,3 +405,39 @@ func TestOneWritePerEndpoint(t *testing.T) {
 		}
 	}
 }
+
+// TestRestoreQueue puts events back into an emptied Redis to which others have
+// been committed since.
+func TestRestoreQueue(t *testing.T) {
+	srv := startServer(t)
+	r := srv.open()
+	l := &queues{t: t, st: r}
+	id, events := l.open("a", 5)
+	other, others := l.open("b", 1)
+	k := r.keys
+	must(0, r.rdb.Del(t.Context(), k.queues(), k.queued("crm"), k.queue("crm", id), k.queue("crm", other)).Err())(t)
+	if err := r.Requeue(t.Context(), "crm", []string{id, id}, raw(events[3:5]...)); err != nil { // committed since
+		t.Fatal(err)
+	}
+	for range 2 { // the second time changes nothing
+		lists := map[string][]json.RawMessage{id: raw(events[:4]...), other: raw(others...)}
+		if err := r.RestoreQueue(t.Context(), "crm", lists); err != nil {
+			t.Fatal(err)
+		}
+		l.holds(id, events[:5]...)
+		l.holds(other, others...)
+	}
+	if err := r.RestoreQueue(t.Context(), "idle", nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := must(r.QueuedEndpoints(t.Context()))(t); !slices.Contains(got, "idle") || !slices.Contains(got, "crm") {
+		t.Errorf("endpoints with lists = %v, want crm and idle", got)
+	}
+}
+
+func raw(events ...string) (all []json.RawMessage) {
+	for _, event := range events {
+		all = append(all, json.RawMessage(event))
+	}
+	return all
+}

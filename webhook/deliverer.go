@@ -128,17 +128,17 @@ func (d *Deliverer) RetryNow(id string) {
 	}
 }
 
-// Undelivered calls f with the events that wait in memory, oldest first, for each
-// endpoint and meeting; with none while another process leads. f must not block,
-// nor call the deliverer. The store may hold others that follow these: what an
-// endpoint has no room for in memory, and all of a list whose first event is to
-// be tried again later.
-func (d *Deliverer) Undelivered(f func(endpoint, meetingID string, events []json.RawMessage)) {
+// Rewrite puts the undelivered events that are in memory back into a store that
+// was emptied, in front of what has been committed since. Events that were only
+// in the store are lost: what an endpoint had no room for in memory, and all of
+// a list whose first event was to be tried again later. It may be repeated.
+// Errors: [meeting.ErrUnavailable], also while another process leads, and
+// [meeting.ErrFenced].
+func (d *Deliverer) Rewrite(ctx context.Context) error {
 	if t := d.leading(); t != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.queue.undelivered(f)
+		return t.rewrite(ctx)
 	}
+	return meeting.ErrUnavailable
 }
 
 // Failing returns the ids of the endpoints that fail at the moment, in order;

@@ -461,20 +461,27 @@ func (q *queue) fetched(endpoint, meetingID string, events []*event, more bool) 
 	}
 }
 
-// undelivered calls f with the events in memory, list by list. Others may follow
-// in the store.
-func (q *queue) undelivered(f func(endpoint, meetingID string, events []json.RawMessage)) {
+// storeEmptied says that the store has lost all lists, and returns the events in
+// memory by endpoint and meeting. What waited in the store waits no more.
+func (q *queue) storeEmptied() map[string]map[string][]json.RawMessage {
+	all := map[string]map[string][]json.RawMessage{}
 	for _, e := range q.endpoints {
+		lists := map[string][]json.RawMessage{}
 		for _, l := range e.meetings {
-			var events []json.RawMessage
 			for _, ev := range l.events {
-				events = append(events, ev.text)
+				lists[l.id] = append(lists[l.id], ev.text)
 			}
-			if len(events) > 0 {
-				f(e.id, l.id, events)
+			if l.state == waiting {
+				l.settled(true)
+				l.enqueue()
 			}
+			put(&e.retries, l.id, true)
 		}
+		e.health = true
+		all[e.id] = lists
 	}
+	q.sync(soon)
+	return all
 }
 
 // wake returns when next has to be asked again even if nothing happens; false:

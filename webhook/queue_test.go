@@ -524,3 +524,32 @@ func TestQueueModel(t *testing.T) {
 		}
 	})
 }
+
+// TestStoreEmptied loses all lists of the store while one event is in flight, two
+// wait behind it, and one is to be tried again later.
+func TestStoreEmptied(t *testing.T) {
+	w := newWorld(t, func(d *delivery) (answer, time.Duration, time.Duration) {
+		if d.meeting == "mtg_later" && d.event.Seq == 1 {
+			return failed, 0, time.Millisecond
+		}
+		return accepted, 0, time.Second
+	})
+	w.commit("a", "mtg_later", 1, 1)
+	w.run(10 * time.Millisecond)
+	w.commit("a", "mtg_now", 1, 3)
+	held := w.q.storeEmptied()
+	if got := len(held["a"]["mtg_now"]); got != 3 || len(held["a"]) != 1 {
+		t.Errorf("%v are in memory, want the three events of mtg_now", held)
+	}
+	w.lists["a"] = map[string][]*event{"mtg_now": w.lists["a"]["mtg_now"]}
+	w.commit("a", "mtg_later", 2, 1)
+	w.run(10 * time.Second)
+	var got []string
+	for _, a := range w.arrived[1:] {
+		got = append(got, fmt.Sprint(a.id, " ", a.gap))
+	}
+	slices.Sort(got)
+	if want := []string{"mtg_later-002 true", "mtg_now-001 false", "mtg_now-002 false", "mtg_now-003 false"}; !slices.Equal(got, want) {
+		t.Errorf("arrived %v, want %v", got, want)
+	}
+}

@@ -92,14 +92,19 @@ func (q *queue) ack(l *meetingQueue, d *delivery, gap bool) {
 		l.events = l.events[1:]
 		e.inMemory--
 	}
-	l.head, l.refusedAt, l.failures, l.refusals, l.variant = "", time.Time{}, 0, 0, 0
-	l.countsFrom, l.due, l.gap = time.Time{}, time.Time{}, gap
+	l.settled(gap)
 	if e.acks[l.id] == nil {
 		put(&e.acks, l.id, &meeting.Ack{MeetingID: l.id})
 	}
 	e.acks[l.id].Last = d.event.name()
 	e.acks[l.id].Count++
 	l.enqueue()
+}
+
+// settled forgets what was known of the first event; see ack.
+func (l *meetingQueue) settled(gap bool) {
+	l.head, l.refusedAt, l.failures, l.refusals, l.variant = "", time.Time{}, 0, 0, 0
+	l.countsFrom, l.due, l.gap = time.Time{}, time.Time{}, gap
 }
 
 // nack counts a failure and puts the list aside, or gives its first event up.

@@ -208,6 +208,24 @@ func (t *term) isOver(ctx context.Context, id string) (bool, error) {
 	return m.Over(), err
 }
 
+// rewrite puts the events in memory back into a store that was emptied.
+func (t *term) rewrite(ctx context.Context) error {
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	t.mu.Lock()
+	all := t.queue.storeEmptied()
+	t.mu.Unlock()
+	for endpoint, lists := range all {
+		if err := t.d.book.store.RestoreQueue(ctx, endpoint, lists); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.start(time.Now())
+	return nil
+}
+
 // requeue puts events at the end of their meetings' lists, or makes those due
 // that are the first ones there.
 func (t *term) requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error {

@@ -38,8 +38,8 @@ var (
 type Store interface {
 	// LoadQueue returns the meetings that have a list for an endpoint, and what
 	// is known of retries. From then on the endpoint is one of QueuedEndpoints,
-	// until it is deleted. LoadQueue, Ack and Requeue return [meeting.ErrFenced]
-	// when another process leads.
+	// until it is deleted. LoadQueue, Ack, Requeue and
+	// RestoreQueue return [meeting.ErrFenced] when another process leads.
 	LoadQueue(ctx context.Context, endpoint string) (meetings []string, retries map[string]meeting.Retry, h meeting.Health, err error)
 	QueuedEndpoints(ctx context.Context) ([]string, error)
 	// ReadQueues returns the first events of lists, limit at most of each.
@@ -49,6 +49,9 @@ type Store interface {
 	// Requeue puts events at the end of lists, each of that of its meeting. One
 	// that is the first there stays where it is.
 	Requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error
+	// RestoreQueue puts undelivered events back in front of lists after the store
+	// was emptied, by meeting and in order; it may be repeated.
+	RestoreQueue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage) error
 	// Load returns a meeting, or [meeting.ErrNotFound].
 	Load(ctx context.Context, id string) (meeting.Meeting, error)
 	// Between calls f with the events committed in the given time, in order,
