@@ -14,9 +14,9 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"usher/component"
+	"usher/internal/memorystore"
 	"usher/jibri"
 	"usher/meeting"
-	"usher/store"
 )
 
 const (
@@ -58,7 +58,7 @@ func newSite(t *testing.T, recorders int, blind bool) *site {
 		},
 		Own: func(context.Context, string) error { s.count(&s.owned); return nil },
 	})
-	s.tracker = meeting.NewTracker(&store.Memory{}, rooms{s}, meeting.Options{Recorders: s.desk})
+	s.tracker = meeting.NewTracker(&memorystore.Memory{}, rooms{s}, meeting.Options{Recorders: s.desk})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	loaded := make(chan struct{})

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"usher/meeting"
 )
@@ -26,22 +28,15 @@ func (r *Redis) Endpoints(ctx context.Context, known string) (all []meeting.Stor
 }
 
 // joinEndpoints makes one list of the two hashes.
-func joinEndpoints[T ~string | ~[]byte](documents, disabled map[string]T) []meeting.StoredEndpoint {
-	var all []meeting.StoredEndpoint
+func joinEndpoints(documents, disabled map[string]string) []meeting.StoredEndpoint {
+	byID := map[string]meeting.StoredEndpoint{}
 	for id, document := range documents {
-		all = append(all, meeting.StoredEndpoint{ID: id, Document: json.RawMessage(document)})
-	}
-	for i := range all {
-		if why, ok := disabled[all[i].ID]; ok {
-			all[i].Disabled = json.RawMessage(why)
-		}
+		byID[id] = meeting.StoredEndpoint{ID: id, Document: json.RawMessage(document)}
 	}
 	for id, why := range disabled {
-		if _, ok := documents[id]; !ok {
-			all = append(all, meeting.StoredEndpoint{ID: id, Disabled: json.RawMessage(why)})
-		}
+		byID[id] = meeting.StoredEndpoint{ID: id, Document: byID[id].Document, Disabled: json.RawMessage(why)}
 	}
-	return all
+	return slices.Collect(maps.Values(byID))
 }
 
 // putEndpointScript answers whether the endpoint was as expected. KEYS:

@@ -254,4 +254,3 @@ func (r *Redis) Findings() []string {
 }
 
 // Findings returns nothing.
-func (s *Memory) Findings() []string { return nil }

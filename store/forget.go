@@ -71,21 +71,3 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 }
 
 // Forget deletes everything about a meeting that is over.
-func (s *Memory) Forget(_ context.Context, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.meetings, id)
-	delete(s.links, id)
-	for session, v := range s.sessions {
-		if v.MeetingID == id {
-			delete(s.sessions, session)
-			delete(s.people, session)
-		}
-	}
-	for rec, v := range s.recorded {
-		if v.MeetingID == id {
-			delete(s.recorded, rec)
-		}
-	}
-	return nil
-}

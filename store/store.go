@@ -1,6 +1,5 @@
-// Package store keeps meetings: in Redis, or in memory for tests and for trying
-// usher out. Both do what [meeting.Store] asks, answer what the HTTP API wants
-// to know, and pass one conformance suite.
+// Package store keeps meetings in Redis. It does what [meeting.Store] asks, and
+// answers what the HTTP API wants to know.
 //
 // A change of a meeting, its events in the log and in the lists of webhook
 // endpoints are stored together or not at all. What the changes are is the

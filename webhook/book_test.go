@@ -13,6 +13,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"usher/internal/memorystore"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
 	"usher/store"
@@ -32,7 +33,7 @@ func newBook(t *testing.T, st Store, fixed ...Endpoint) *Book {
 
 func TestRoute(t *testing.T) {
 	fixed := Endpoint{Name: "all", URL: "https://a.example/", Secrets: []Secret{NewSecret()}}
-	b := newBook(t, new(store.Memory), fixed)
+	b := newBook(t, new(memorystore.Memory), fixed)
 	ids := map[string]string{"whk_all": "all"}
 	for name, e := range map[string]Endpoint{
 		"people":  {Events: []string{"participant.*"}},
@@ -89,7 +90,7 @@ func TestBook(t *testing.T) {
 		t.Cleanup(func() { st.Close() })
 		return st
 	}
-	memory := new(store.Memory)
+	memory := new(memorystore.Memory)
 	t.Run("redis", func(t *testing.T) { testBook(t, redis(), redis()) })
 	t.Run("memory", func(t *testing.T) { testBook(t, memory, memory) })
 }
@@ -188,7 +189,7 @@ func TestConfigured(t *testing.T) {
 		"plain http": {{Name: "a", URL: "http://a.example/", Secrets: secret}},
 	} {
 		var invalid *InvalidError
-		if _, err := NewBook(Config{Store: new(store.Memory), Endpoints: list}); !errors.As(err, &invalid) {
+		if _, err := NewBook(Config{Store: new(memorystore.Memory), Endpoints: list}); !errors.As(err, &invalid) {
 			t.Errorf("%s: %v, want it refused", name, err)
 		}
 	}

@@ -17,8 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"usher/config"
+	"usher/internal/memorystore"
 	"usher/meeting"
-	"usher/store"
 )
 
 // TestWherebyIsSignedAnew fails an event once and lets somebody else come in
@@ -27,7 +27,7 @@ import (
 func TestWherebyIsSignedAnew(t *testing.T) {
 	var tries []reflector
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(store.Memory)
+		memory := new(memorystore.Memory)
 		var up atomic.Bool
 		s := newSiteOf(t, memory, memory, Endpoint{Dialect: Whereby, Secrets: []Secret{{Key: textSecret}}},
 			func(r *http.Request, body []byte) *http.Response {
@@ -66,7 +66,7 @@ func TestOldSecretStillVerifies(t *testing.T) {
 	for _, dialect := range []string{Whereby, Jitsi} {
 		t.Run(dialect, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				memory := new(store.Memory)
+				memory := new(memorystore.Memory)
 				var known atomic.Value
 				known.Store(textSecret)
 				s := newSiteOf(t, memory, memory, Endpoint{Dialect: dialect, Secrets: []Secret{{Key: "the new one, long enough"}, {Key: textSecret}}},
@@ -101,7 +101,7 @@ func TestOldSecretStillVerifies(t *testing.T) {
 // say, by type and by what they are about.
 func TestNothingToTell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		memory := new(store.Memory)
+		memory := new(memorystore.Memory)
 		s := newSiteOf(t, memory, memory, Endpoint{Dialect: EventSync}, func(*http.Request, []byte) *http.Response { return status(http.StatusOK) })
 		story := newStory(t, time.Now())
 		notices := story.apply(time.Second, meeting.Seen{Occupant: jose})
@@ -162,7 +162,7 @@ func TestDialectsOverHTTP(t *testing.T) {
 				got <- delivery{r.URL.String(), r.Header, string(body)}
 			}))
 			defer srv.Close()
-			st := new(store.Memory)
+			st := new(memorystore.Memory)
 			logs := new(lockedBuffer)
 			b, err := NewBook(Config{Store: st, AllowCIDRs: loopback, Dialects: allDialects, Log: logTo(logs)})
 			if err != nil {

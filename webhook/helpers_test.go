@@ -15,8 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
-	"usher/store"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -60,7 +60,7 @@ func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
 // function. It works in a synctest bubble.
 type site struct {
 	t    *testing.T
-	st   *store.Memory
+	st   *memorystore.Memory
 	reg  *prometheus.Registry
 	book *Book
 	d    *Deliverer
@@ -119,13 +119,13 @@ const hiddenPart = "s3cr3t-in-the-path"
 // test ends.
 func newSite(t *testing.T, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
 	t.Helper()
-	st := new(store.Memory)
+	st := new(memorystore.Memory)
 	return newSiteOf(t, st, st, Endpoint{Secrets: []Secret{NewSecret()}}, answer, change...)
 }
 
 // newSiteOf is newSite for what an endpoint is besides its name and URL, over a
 // store that stands before the one in memory.
-func newSiteOf(t *testing.T, memory *store.Memory, st Store, e Endpoint, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
+func newSiteOf(t *testing.T, memory *memorystore.Memory, st Store, e Endpoint, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
 	t.Helper()
 	e.Name, e.URL = "crm", "https://crm.example/"+hiddenPart
 	s := &site{t: t, st: memory, reg: prometheus.NewRegistry(), logs: new(lockedBuffer), answer: answer}

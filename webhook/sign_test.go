@@ -15,7 +15,7 @@ import (
 	independent "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"usher/config"
-	"usher/store"
+	"usher/internal/memorystore"
 )
 
 // TestVerified lets the library of Standard Webhooks verify what is delivered,
@@ -31,7 +31,7 @@ func TestVerified(t *testing.T) {
 		got <- delivery{r.Header, body}
 	}))
 	defer srv.Close()
-	st := new(store.Memory)
+	st := new(memorystore.Memory)
 	book, err := NewBook(Config{Store: st, AllowCIDRs: loopback})
 	if err != nil {
 		t.Fatal(err)

@@ -21,9 +21,9 @@ import (
 
 	"usher/api"
 	"usher/api/whereby"
+	"usher/internal/memorystore"
 	"usher/meeting"
 	"usher/meeting/service"
-	"usher/store"
 	"usher/token"
 	"usher/webhook"
 )
@@ -40,7 +40,7 @@ type (
 
 // faultyStore is a store that fails as long as a test says so.
 type faultyStore struct {
-	*store.Memory
+	*memorystore.Memory
 	mu  sync.Mutex
 	err error
 }
@@ -145,7 +145,7 @@ func newSite(t testing.TB) *site {
 // newStandby is a site whose tracker does not run.
 func newStandby(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, store: &faultyStore{Memory: new(store.Memory)}, log: &lockedBuffer{}}
+	s := &site{t: t, store: &faultyStore{Memory: new(memorystore.Memory)}, log: &lockedBuffer{}}
 	s.tracker = meeting.NewTracker(s.store, noRooms{}, meeting.Options{})
 	s.serve(func(*testConfig) {})
 	return s

@@ -20,9 +20,9 @@ import (
 
 	independent "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"usher/internal/memorystore"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
-	"usher/store"
 	"usher/webhook"
 )
 
@@ -225,7 +225,7 @@ func (r *receiver) says(want string) {
 // and the receiver stands somebody who notes what passes.
 type site struct {
 	t         *testing.T
-	store     *store.Memory
+	store     *memorystore.Memory
 	book      *webhook.Book
 	deliverer *webhook.Deliverer
 	endpoint  string
@@ -243,7 +243,7 @@ type exchange struct {
 // newSite runs a deliverer to the receiver at url until the test ends.
 func newSite(t *testing.T, url string, secret webhook.Secret) *site {
 	t.Helper()
-	s := &site{t: t, store: new(store.Memory), passed: make(chan exchange, 10)}
+	s := &site{t: t, store: new(memorystore.Memory), passed: make(chan exchange, 10)}
 	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {

@@ -6,9 +6,9 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 	"usher/muc"
-	"usher/store"
 )
 
 // TestMetricsFollowTheConventions holds the names and helps of the series of a
@@ -17,7 +17,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	tm := &term{rooms: muc.New(muc.Config{Metrics: reg})}
 	metrics := newTermMetrics(reg, tm)
-	tm.tracker = meeting.NewTracker(&store.Memory{}, tm.rooms, meeting.Options{})
+	tm.tracker = meeting.NewTracker(&memorystore.Memory{}, tm.rooms, meeting.Options{})
 	metrics.committed(meeting.Commit{Effects: meeting.Effects{Notices: []meeting.Notice{{Type: meeting.SessionStarted}}}}, 0)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {

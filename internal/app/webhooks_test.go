@@ -17,15 +17,15 @@ import (
 
 	"usher/api"
 	"usher/config"
+	"usher/internal/memorystore"
 	"usher/meeting/service"
-	"usher/store"
 	"usher/webhook"
 )
 
 // TestWebhooksOverHTTP uses the endpoints of a real book over the API.
 func TestWebhooksOverHTTP(t *testing.T) {
 	const key = "key-of-some-length"
-	st := &store.Memory{}
+	st := &memorystore.Memory{}
 	cfg := config.Config{
 		Webhooks:        []config.Webhook{{Name: "crm", URL: "https://crm.example/"}, {Name: "sync", URL: "https://sync.example/"}},
 		WebhookSecrets:  []config.WebhookSecret{{Name: "crm", Key: webhook.NewSecret().Key}},

@@ -1,4 +1,4 @@
-package store
+package memorystore
 
 import (
 	"context"
@@ -35,7 +35,7 @@ func (s *Memory) QueuedEndpoints(context.Context) ([]string, error) {
 	return slices.Sorted(maps.Keys(s.queues)), nil
 }
 
-// ReadQueues returns the first events of lists, like [Redis.ReadQueues].
+// ReadQueues returns the first events of lists, like store.Redis.ReadQueues.
 func (s *Memory) ReadQueues(_ context.Context, endpoint string, meetings []string, limit int) ([][]json.RawMessage, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -47,7 +47,7 @@ func (s *Memory) ReadQueues(_ context.Context, endpoint string, meetings []strin
 	return lists, nil
 }
 
-// Ack removes what is done and logs tries, like [Redis.Ack].
+// Ack removes what is done and logs tries, like store.Redis.Ack.
 func (s *Memory) Ack(_ context.Context, a meeting.Acks) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -71,7 +71,7 @@ func (s *Memory) Ack(_ context.Context, a meeting.Acks) error {
 	return nil
 }
 
-// Requeue puts events back into lists, like [Redis.Requeue].
+// Requeue puts events back into lists, like store.Redis.Requeue.
 func (s *Memory) Requeue(_ context.Context, endpoint string, meetings []string, events []json.RawMessage) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -88,7 +88,7 @@ func (s *Memory) RestoreQueue(context.Context, string, map[string][]json.RawMess
 	return nil
 }
 
-// Between calls f with the events of the given time, like [Redis.Between], but
+// Between calls f with the events of the given time, like store.Redis.Between, but
 // goes by their own timestamps.
 func (s *Memory) Between(_ context.Context, from, to time.Time, f func(event json.RawMessage) error) error {
 	s.mu.Lock()
@@ -114,7 +114,7 @@ func timestampOf(event json.RawMessage) time.Time {
 }
 
 // Attempts returns a page of the delivery log or of the dead letters, like
-// [Redis.Attempts].
+// store.Redis.Attempts.
 func (s *Memory) Attempts(_ context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error) {
 	if cursor != "" && !place.MatchString(cursor) {
 		return nil, fmt.Errorf("%w: %q", ErrCursor, cursor)
@@ -164,7 +164,7 @@ func (s *Memory) Backlog(_ context.Context, endpoint string) (meeting.Backlog, e
 	return b, nil
 }
 
-// Endpoints returns what is stored about endpoints, like [Redis.Endpoints].
+// Endpoints returns what is stored about endpoints, like store.Redis.Endpoints.
 func (s *Memory) Endpoints(_ context.Context, known string) (all []meeting.StoredEndpoint, version string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -172,10 +172,22 @@ func (s *Memory) Endpoints(_ context.Context, known string) (all []meeting.Store
 	if version == known {
 		return nil, version, nil
 	}
-	return joinEndpoints(s.documents, s.disabled), version, nil
+	return s.endpoints(), version, nil
 }
 
-// PutEndpoint stores a document in place of another, like [Redis.PutEndpoint].
+func (s *Memory) endpoints() (all []meeting.StoredEndpoint) {
+	for id, document := range s.documents {
+		all = append(all, meeting.StoredEndpoint{ID: id, Document: document, Disabled: s.disabled[id]})
+	}
+	for id, why := range s.disabled {
+		if s.documents[id] == nil {
+			all = append(all, meeting.StoredEndpoint{ID: id, Disabled: why})
+		}
+	}
+	return all
+}
+
+// PutEndpoint stores a document in place of another, like store.Redis.PutEndpoint.
 func (s *Memory) PutEndpoint(_ context.Context, id string, was, document json.RawMessage) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
