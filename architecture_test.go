@@ -60,6 +60,9 @@ func TestSimulatorStaysOut(t *testing.T) {
 		if slices.Contains(p.Imports, "usher/internal/jitsisim") && p.ImportPath != "usher/internal/localsite" && p.ImportPath != "usher/cmd/usher-lab" {
 			t.Errorf("%s imports the simulator", p.ImportPath)
 		}
+		if slices.Contains(p.Imports, "usher/internal/memorystore") {
+			t.Errorf("%s imports the store in memory, which is for tests", p.ImportPath)
+		}
 	}
 }
 

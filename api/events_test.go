@@ -220,7 +220,7 @@ func TestStreamMissesNothing(t *testing.T) {
 				t.Fatalf("event %q at %s after one at %s", typ, place, last)
 			}
 			seen, last = seen+1, place
-			if want := fmt.Sprint(seen, "-0"); place != want { // as store.Memory counts
+			if want := fmt.Sprint(seen, "-0"); place != want { // as memorystore counts
 				t.Fatalf("event at %s, want %s", place, want)
 			}
 		}

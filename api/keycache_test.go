@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"usher/internal/memorystore"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
 	"usher/store"
@@ -45,7 +46,7 @@ func (c *countedKeys) APIKeys(ctx context.Context) (map[string][]byte, error) {
 // newRing returns the keys of a slow store, with one key and its text.
 func newRing(t *testing.T, delay time.Duration) (*keyCache, *countedKeys, string) {
 	t.Helper()
-	counted := &countedKeys{KeyStore: new(store.Memory), delay: delay}
+	counted := &countedKeys{KeyStore: new(memorystore.Memory), delay: delay}
 	key, text := newKey("app", []Scope{ScopeAdmin}, time.Now())
 	if added, err := counted.AddAPIKey(t.Context(), "app/1", key.raw); err != nil || !added {
 		t.Fatalf("added: %v, %v", added, err)

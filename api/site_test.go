@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/meeting/tracker"
@@ -27,7 +28,7 @@ import (
 
 // faultyStore is a store that fails as long as a test says so.
 type faultyStore struct {
-	*store.Memory
+	*memorystore.Memory
 	mu    sync.Mutex
 	err   error  // answers everything while set
 	spoil string // place of an event that cannot be read
@@ -46,7 +47,7 @@ type wholeStore interface {
 	webhook.Store
 }
 
-func newFaultyStore() *faultyStore { return &faultyStore{Memory: new(store.Memory)} }
+func newFaultyStore() *faultyStore { return &faultyStore{Memory: new(memorystore.Memory)} }
 
 func (s *faultyStore) fail(err error) {
 	s.mu.Lock()

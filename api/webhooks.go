@@ -160,7 +160,7 @@ func (v *v1) getWebhook(ctx context.Context, in *ByID) (Webhook, error) {
 	w := shownWebhook(e)
 	b, err := v.webhooks.Backlog(ctx, in.ID)
 	w.Backlog = &WebhookBacklog{
-		Events: b.Notices, Meetings: b.Lanes, OldestAt: meeting.TimeOrNull(b.Oldest), FailingSince: meeting.TimeOrNull(b.FailingSince),
+		Events: b.Events, Meetings: b.Meetings, OldestAt: meeting.TimeOrNull(b.Oldest), FailingSince: meeting.TimeOrNull(b.FailingSince),
 	}
 	return w, err
 }
@@ -182,7 +182,9 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 	switch {
 	case err != nil || enabled == nil:
 	case *enabled:
-		err = v.webhooks.Enable(ctx, in.ID)
+		if err = v.webhooks.Enable(ctx, in.ID); err == nil {
+			v.deliverer.RetryNow(in.ID) // also one that only failed
+		}
 	default:
 		err = v.webhooks.Disable(ctx, in.ID, webhook.DisabledRequested)
 	}
@@ -244,9 +246,7 @@ func (v *v1) retryDelivery(ctx context.Context, in *struct {
 	ByID
 	Delivery string `path:"delivery" maxLength:"64"`
 }) error {
-	err := v.webhooks.Retry(ctx, in.ID, in.Delivery)
-	v.deliverer.Wake(in.ID)
-	return err
+	return v.deliverer.Retry(ctx, in.ID, in.Delivery)
 }
 
 func (v *v1) replayWebhook(ctx context.Context, in *struct {
@@ -260,7 +260,6 @@ func (v *v1) replayWebhook(ctx context.Context, in *struct {
 	if !before.After(in.Body.After) {
 		return Replayed{}, &meeting.InvalidError{Field: "before", Detail: "is not later than after"}
 	}
-	n, err := v.webhooks.Replay(ctx, in.ID, in.Body.After, before)
-	v.deliverer.Wake(in.ID)
+	n, err := v.deliverer.Replay(ctx, in.ID, in.Body.After, before)
 	return Replayed{n}, err
 }

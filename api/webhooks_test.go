@@ -9,24 +9,32 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"usher/webhook"
 )
 
-// deliver runs the deliverer until the test ends, and returns the URL of an
-// endpoint that takes everything.
+// deliver runs the deliverer as one that leads until the test ends, and returns
+// the URL of an endpoint that takes everything.
 func (s *site) deliver() (inbox string) {
 	s.t.Helper()
 	srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { _, _ = io.Copy(io.Discard, r.Body) }))
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- s.deliverer.Run(ctx) }()
+	go func() { done <- s.deliverer.Lead(ctx) }()
 	s.t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
-			s.t.Errorf("deliverer ended with %v", err)
+		for range 2 {
+			if err := <-done; err != nil {
+				s.t.Errorf("deliverer ended with %v", err)
+			}
 		}
 		srv.Close()
+	})
+	s.until(func() bool {
+		_, err := s.deliverer.Replay(ctx, "whk_crm", time.Now(), time.Now())
+		return err == nil // it leads
 	})
 	return srv.URL
 }

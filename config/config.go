@@ -44,7 +44,7 @@ type Config struct {
 	IdentityDomains []string `name:"identity-domain" placeholder:"guest.DOMAIN" help:"Further hosts to believe it from, each of which must load that module. Never a component, whose presence no module sees."`
 	ElectsModerator bool     `default:"true" negatable:"" help:"The site makes the first human a moderator (Jicofo's auto-owner); usher then warns when that does not happen."`
 
-	Store    string `enum:"redis,memory" default:"redis" help:"Where state is kept: redis, or memory (not durable, for trying things out)."`
+	Store    string `hidden:"" default:"redis" help:"Of versions until November 2026; redis is the only one."`
 	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL; without one usher starts a redis-server of its own in the data directory."`
 	DataDir  string `default:"usher-data" help:"Directory for that redis-server's files."`
 
@@ -96,6 +96,9 @@ func (c *Config) AfterApply() error {
 	}
 	problems := append(c.checkIdentities(), c.checkOccupant()...)
 	follow(&c.OccupantUser, "usher")
+	if c.Store != "redis" {
+		problems = append(problems, fmt.Errorf("store: %q is no longer possible; leave store and redis-url out, and usher starts a redis-server of its own in data-dir", c.Store))
+	}
 	if c.ComponentSecret == "" {
 		problems = append(problems, errors.New("component-secret is missing"))
 	}

@@ -88,6 +88,17 @@ func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 	}
 }
 
+// TestStoreInMemory: the setting is gone, and who still has it is told.
+func TestStoreInMemory(t *testing.T) {
+	_, err := parse(t, map[string]string{"USHER_STORE": "memory"}, "--component-secret=s", "--api-key="+key)
+	if err == nil || !strings.Contains(err.Error(), `store: "memory" is no longer possible`) {
+		t.Errorf("error = %v, want one that says what to do", err)
+	}
+	if _, err := parse(t, map[string]string{"USHER_STORE": "redis"}, "--component-secret=s", "--api-key="+key); err != nil {
+		t.Errorf("redis: %v", err)
+	}
+}
+
 // TestRateLimits: a limit that would refuse every request is refused itself.
 func TestRateLimits(t *testing.T) {
 	for _, tt := range []struct{ flags, want string }{

@@ -14,10 +14,10 @@ import (
 	"mellium.im/xmpp/stanza"
 
 	"usher/component"
+	"usher/internal/memorystore"
 	"usher/jibri"
 	"usher/meeting"
 	"usher/meeting/tracker"
-	"usher/store"
 )
 
 const (
@@ -59,7 +59,7 @@ func newSite(t *testing.T, recorders int, blind bool) *site {
 		},
 		Own: func(context.Context, string) error { s.count(&s.owned); return nil },
 	})
-	s.tracker = tracker.New(&store.Memory{}, rooms{s}, tracker.Options{Recorders: s.scheduler})
+	s.tracker = tracker.New(&memorystore.Memory{}, rooms{s}, tracker.Options{Recorders: s.scheduler})
 	ctx, cancel := context.WithCancel(t.Context())
 	var wg sync.WaitGroup
 	loaded := make(chan struct{})

@@ -3,6 +3,8 @@ package meeting
 import (
 	"crypto/rand"
 	"encoding/base32"
+	"encoding/binary"
+	"strings"
 	"time"
 )
 
@@ -38,4 +40,18 @@ func NewID(prefix string, at time.Time, seed Seed, n int) string {
 		carry >>= 8
 	}
 	return prefix + crockford.EncodeToString(b[:])[6:]
+}
+
+// IDTime returns the time in an id that NewID made with the prefix; false when it
+// is no such id.
+func IDTime(prefix, id string) (time.Time, bool) {
+	ulid, ok := strings.CutPrefix(id, prefix)
+	if !ok || len(ulid) != 26 {
+		return time.Time{}, false
+	}
+	b, err := crockford.DecodeString("000000" + ulid)
+	if err != nil {
+		return time.Time{}, false
+	}
+	return time.UnixMilli(int64(binary.BigEndian.Uint64(b[2:]) & (1<<48 - 1))), true
 }

@@ -39,7 +39,7 @@ const (
 )
 
 // Notice is what apps are told, and its JSON is what they are sent: the event
-// log and the webhook lanes hold these bytes.
+// log and the lists of webhook endpoints hold these bytes.
 type Notice struct {
 	ID           string     `json:"id"` // evt_ and a ULID, the same at every delivery
 	Type         NoticeType `json:"type"`

@@ -12,7 +12,7 @@ type Commit struct {
 	From    int64
 	Meeting Meeting
 	Effects
-	// Routes has, for each notice, the webhook endpoints whose lanes it joins.
+	// Routes has, for each notice, the webhook endpoints that are to get it.
 	Routes [][]string
 	// Whole replaces whatever is stored, From unheeded: the store has lost
 	// what it once had. Effects.People then holds everybody at hand.

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 	"usher/store"
 )
@@ -154,7 +155,7 @@ func (w *world) notices(id string) []meeting.Notice {
 
 // faultyStore is a store with one trouble at a time.
 type faultyStore struct {
-	store.Memory
+	memorystore.Memory
 	mu    sync.Mutex
 	fault string
 }

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 )
 
@@ -19,7 +20,7 @@ func TestStoresAgree(t *testing.T) {
 	srv := startServer(t)
 	rapid.Check(t, func(rt *rapid.T) {
 		ctx := context.Background()
-		r, mem := srv.open(), new(Memory)
+		r, mem := srv.open(), new(memorystore.Memory)
 		defer r.Close()
 		var scenes []*scene
 		both := func(c meeting.Commit) error {

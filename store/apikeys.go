@@ -1,9 +1,7 @@
 package store
 
 import (
-	"bytes"
 	"context"
-	"maps"
 )
 
 // APIKeys returns all that is stored about API keys, by slot.
@@ -60,29 +58,5 @@ func (r *Redis) RemoveAPIKey(ctx context.Context, slot string, key []byte) error
 }
 
 // APIKeys returns all that is stored about API keys, by slot.
-func (s *Memory) APIKeys(context.Context) (map[string][]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.apiKeys), nil
-}
-
 // AddAPIKey stores a key in the slot and reports whether that was free.
-func (s *Memory) AddAPIKey(_ context.Context, slot string, key []byte) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, taken := s.apiKeys[slot]; taken {
-		return false, nil
-	}
-	put(&s.apiKeys, slot, key)
-	return true, nil
-}
-
 // RemoveAPIKey empties the slot if it holds this very key.
-func (s *Memory) RemoveAPIKey(_ context.Context, slot string, key []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if bytes.Equal(s.apiKeys[slot], key) {
-		delete(s.apiKeys, slot)
-	}
-	return nil
-}

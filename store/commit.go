@@ -91,11 +91,19 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 		}
 	}
 	args = append(args, len(c.Notices))
-	for i, n := range c.Notices {
-		routes := routesOf(c, i)
-		args = append(args, encode(n), len(routes))
-		for _, endpoint := range routes {
-			keys = append(keys, k.lane(endpoint, m.ID), k.due(endpoint))
+	for _, n := range c.Notices {
+		args = append(args, encode(n))
+	}
+	routes := routesOf(c)
+	args = append(args, len(routes))
+	for _, route := range routes {
+		args = append(args, len(route.events))
+		for _, i := range route.events {
+			args = append(args, i+1)
+		}
+		args = append(args, len(route.endpoints))
+		for _, endpoint := range route.endpoints {
+			keys = append(keys, k.queue(endpoint, m.ID), k.queued(endpoint))
 		}
 	}
 	return keys, args
@@ -130,12 +138,32 @@ func bySession(fx meeting.Effects) []changedSession {
 	return list
 }
 
-// routesOf returns the endpoints that get notice i.
-func routesOf(c meeting.Commit, i int) []string {
-	if i < len(c.Routes) {
-		return c.Routes[i]
+// route has the endpoints that get the same events of a commit.
+type route struct {
+	events    []int // their places in the commit
+	endpoints []string
+}
+
+func routesOf(c meeting.Commit) (routes []route) {
+	var order []string
+	events := map[string][]int{}
+	for i, endpoints := range c.Routes {
+		for _, id := range endpoints {
+			if events[id] == nil {
+				order = append(order, id)
+			}
+			events[id] = append(events[id], i)
+		}
 	}
-	return nil
+	for _, id := range order {
+		i := slices.IndexFunc(routes, func(r route) bool { return slices.Equal(r.events, events[id]) })
+		if i < 0 {
+			i = len(routes)
+			routes = append(routes, route{events: events[id]})
+		}
+		routes[i].endpoints = append(routes[i].endpoints, id)
+	}
+	return routes
 }
 
 // millis returns t in Unix milliseconds, nothing for the zero time.

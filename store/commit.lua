@@ -157,12 +157,28 @@ if not is_open then
   end
 end
 
+local told = {}
+for i = 1, tonumber(arg()) do
+  told[i] = arg()
+  redis.call('XADD', events, 'MINID', '~', ms(now - log_retention), '*', 'notice', told[i])
+end
+local most = 1000 -- values of one call: unpack has a limit
 for _ = 1, tonumber(arg()) do
-  local notice = arg()
-  redis.call('XADD', events, 'MINID', '~', ms(now - log_retention), '*', 'notice', notice)
+  local batches, n = {}, tonumber(arg())
+  for i = 0, n - 1 do
+    if i % most == 0 then
+      batches[#batches + 1] = {}
+    end
+    table.insert(batches[#batches], told[tonumber(arg())])
+  end
   for _ = 1, tonumber(arg()) do
-    redis.call('RPUSH', key(), notice)
-    redis.call('ZADD', key(), 'NX', ms(now), id) -- a lane that waits keeps waiting
+    local list, queued, length = key(), key(), 0
+    for _, batch in ipairs(batches) do
+      length = redis.call('RPUSH', list, unpack(batch))
+    end
+    if length == n then -- it was empty
+      redis.call('SADD', queued, id)
+    end
   end
 end
 return {'ok'}

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"maps"
+	"slices"
 
 	"usher/meeting"
 )
@@ -26,22 +28,15 @@ func (r *Redis) Endpoints(ctx context.Context, known string) (all []meeting.Stor
 }
 
 // joinEndpoints makes one list of the two hashes.
-func joinEndpoints[T ~string | ~[]byte](documents, disabled map[string]T) []meeting.StoredEndpoint {
-	var all []meeting.StoredEndpoint
+func joinEndpoints(documents, disabled map[string]string) []meeting.StoredEndpoint {
+	byID := map[string]meeting.StoredEndpoint{}
 	for id, document := range documents {
-		all = append(all, meeting.StoredEndpoint{ID: id, Document: json.RawMessage(document)})
-	}
-	for i := range all {
-		if why, ok := disabled[all[i].ID]; ok {
-			all[i].Disabled = json.RawMessage(why)
-		}
+		byID[id] = meeting.StoredEndpoint{ID: id, Document: json.RawMessage(document)}
 	}
 	for id, why := range disabled {
-		if _, ok := documents[id]; !ok {
-			all = append(all, meeting.StoredEndpoint{ID: id, Disabled: json.RawMessage(why)})
-		}
+		byID[id] = meeting.StoredEndpoint{ID: id, Document: byID[id].Document, Disabled: json.RawMessage(why)}
 	}
-	return all
+	return slices.Collect(maps.Values(byID))
 }
 
 // putEndpointScript answers whether the endpoint was as expected. KEYS:
@@ -80,7 +75,7 @@ return redis.call('INCR', KEYS[2])
 `)
 
 // DisableEndpoint notes why and since when an endpoint is disabled; nil enables
-// it. Its lanes stay as they are.
+// it. What waits for it stays as it is.
 func (r *Redis) DisableEndpoint(ctx context.Context, id string, why json.RawMessage) error {
 	return r.changed(ctx, r.do(opWebhooks, func() error {
 		return r.runGuarded(ctx, disableEndpointScript,
@@ -89,17 +84,17 @@ func (r *Redis) DisableEndpoint(ctx context.Context, id string, why json.RawMess
 }
 
 // deleteEndpointScript removes an endpoint and all that was kept for it. KEYS:
-// documents, disabled, version, due, prefix of the lanes, and more that go.
-// ARGV: id.
+// documents, disabled, version, queues, queued, prefix of the lists, and more
+// that go. ARGV: id.
 var deleteEndpointScript = guarded(`
-local lanes = redis.call('ZRANGE', KEYS[4], 0, -1)
-for _, meeting in ipairs(lanes) do
-  redis.call('DEL', KEYS[5] .. meeting)
+for _, meeting in ipairs(redis.call('SMEMBERS', KEYS[5])) do
+  redis.call('DEL', KEYS[6] .. meeting)
 end
-for i = 6, #KEYS do
+redis.call('SREM', KEYS[4], ARGV[1])
+redis.call('DEL', KEYS[5])
+for i = 7, #KEYS do
   redis.call('DEL', KEYS[i])
 end
-redis.call('DEL', KEYS[4])
 local known = redis.call('HDEL', KEYS[1], ARGV[1]) + redis.call('HDEL', KEYS[2], ARGV[1])
 if known > 0 then
   redis.call('INCR', KEYS[3])
@@ -107,14 +102,14 @@ end
 return known
 `)
 
-// DeleteEndpoint removes an endpoint, its lanes, its log and its dead letters.
-// One that does not exist is no error.
+// DeleteEndpoint removes an endpoint, what waits for it, its log and its dead
+// letters. One that does not exist is no error.
 func (r *Redis) DeleteEndpoint(ctx context.Context, id string) error {
 	k := r.keys
 	return r.changed(ctx, r.do(opWebhooks, func() error {
 		return r.runGuarded(ctx, deleteEndpointScript, []string{
-			k.endpoints(), k.endpointsDisabled(), k.endpointsVersion(), k.due(id), k.lanes(id),
-			k.tries(id), k.gaps(id), k.health(id), k.attempts(id), k.dead(id),
+			k.endpoints(), k.endpointsDisabled(), k.endpointsVersion(), k.queues(), k.queued(id), k.queue(id, ""),
+			k.retry(id), k.attempts(id), k.dead(id),
 		}, id).Err()
 	}))
 }

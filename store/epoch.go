@@ -156,7 +156,7 @@ func (r *Redis) rewrite(ctx context.Context, t term, epoch string, meetings func
 		return false
 	}
 	r.mirror.resume(strings.TrimPrefix(epoch, rewritePrefix))
-	r.noteReset("what usher held is written anew; what had ended, the event log and undelivered events are lost")
+	r.noteReset("what usher held is written anew; what had ended, the event log and events for endpoints that fail are lost")
 	r.log.Info("the store is written anew", "took", time.Since(began))
 	return true
 }
@@ -254,4 +254,3 @@ func (r *Redis) Findings() []string {
 }
 
 // Findings returns nothing.
-func (s *Memory) Findings() []string { return nil }

@@ -90,8 +90,8 @@ func TestHungServer(t *testing.T) {
 	if got := must(r.Events(t.Context(), "", 10))(t); len(got) != 3 {
 		t.Errorf("%d notices in the log, want 3", len(got))
 	}
-	if got := must(srv.raw.LLen(t.Context(), r.keys.lane("crm", s.m.ID)).Result())(t); got != 2 {
-		t.Errorf("%d notices in the lane, want 2", got)
+	if got := must(srv.raw.LLen(t.Context(), r.keys.queue("crm", s.m.ID)).Result())(t); got != 2 {
+		t.Errorf("%d events in the list, want 2", got)
 	}
 }
 
@@ -247,23 +247,6 @@ func TestExpiry(t *testing.T) {
 	}
 }
 
-// TestWaitingLane: an endpoint that is being given time gets it, whatever else
-// happens in the meeting.
-func TestWaitingLane(t *testing.T) {
-	srv := startServer(t)
-	r := srv.open()
-	s, c := newScene(t, meeting.Created{Room: "a"})
-	s.routes = []string{"crm"}
-	commit(t, r, c)
-	s.play(r, human("ada", ""))
-	const later = 4102444800000
-	srv.do("ZADD", r.keys.due("crm"), later, s.m.ID)
-	s.play(r, human("bob", ""))
-	if got := must(srv.raw.ZScore(t.Context(), r.keys.due("crm"), s.m.ID).Result())(t); got != later {
-		t.Errorf("next try at %.0f, want %d as before", got, later)
-	}
-}
-
 func TestLogRetention(t *testing.T) {
 	srv := startServer(t)
 	r := srv.open()
@@ -343,22 +326,25 @@ func TestRefusalsThatMayPass(t *testing.T) {
 	}
 }
 
-// TestFullServerDrains empties lanes of a Redis that has no memory left: that
-// is what frees some.
+// TestFullServerDrains empties lists of a Redis that has no memory left: that is
+// what frees some.
 func TestFullServerDrains(t *testing.T) {
 	srv := startServer(t)
-	l := &lanes{t: t, st: srv.open()}
-	_, notices := l.open("a", 5)
-	srv.do("CONFIG", "SET", "maxmemory", "1mb")
-	var settled []meeting.Settlement
-	for i, want := range notices {
-		c := l.one(settled...)
-		if string(c.Notice) != want {
-			t.Fatalf("claim %d is %s, want %s", i, c.Notice, want)
-		}
-		s := ended(c, meeting.Delivered)
-		s.Record = []byte("1")
-		settled = []meeting.Settlement{s}
+	l := &queues{t: t, st: srv.open()}
+	id, events := l.open("a", 5)
+	if _, _, _, err := l.st.LoadQueue(t.Context(), "crm"); err != nil {
+		t.Fatal(err)
 	}
-	l.none(settled...)
+	srv.do("CONFIG", "SET", "maxmemory", "1mb")
+	for _, event := range events {
+		a := upTo(id, event, 1)
+		a.Tried = []meeting.Tried{{Record: []byte("1"), Event: []byte(event)}}
+		l.ack(a)
+	}
+	// A takeover needs to read them then, too.
+	if _, _, _, err := l.st.LoadQueue(t.Context(), "crm"); err != nil {
+		t.Errorf("load = %v", err)
+	}
+	srv.do("CONFIG", "SET", "maxmemory", "0")
+	l.holds(id)
 }

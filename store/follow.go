@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -79,36 +78,3 @@ func logEntries(messages []redis.XMessage) []meeting.LogEntry {
 
 // Follow hands over the notices that join the event log from now on, like
 // [Redis.Follow].
-func (s *Memory) Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error {
-	s.mu.Lock()
-	last := len(s.log)
-	s.mu.Unlock()
-	var entries []meeting.LogEntry
-	for ctx.Err() == nil && deliver(entries) {
-		s.mu.Lock()
-		if s.grown == nil {
-			s.grown = make(chan struct{})
-		}
-		grown := s.grown
-		entries = nil
-		for ; last < len(s.log); last++ {
-			entries = append(entries, s.entry(last))
-		}
-		s.mu.Unlock()
-		if len(entries) > 0 {
-			continue
-		}
-		pause := time.NewTimer(followBlock)
-		select {
-		case <-grown:
-		case <-pause.C:
-		case <-ctx.Done():
-		}
-		pause.Stop()
-	}
-	return nil
-}
-
-func (s *Memory) entry(i int) meeting.LogEntry {
-	return meeting.LogEntry{ID: strconv.Itoa(i+1) + "-0", Notice: s.log[i]}
-}

@@ -10,9 +10,10 @@ import (
 )
 
 // Forget deletes everything about a meeting that is over: the meeting, its
-// links, its sessions, their people, its recordings, and its places in the indexes. What was told of it
-// stays in the event log and in the lanes until it has run out there, and the
-// room stays held as long as its tokens may open it.
+// links, its sessions, their people, its recordings, and its places in the
+// indexes. Its events stay in the log until they have run out there and in the
+// lists of endpoints until they are delivered, and the room stays held as long
+// as its tokens may open it.
 //
 // A Forget that fails half way is completed by the next one: the meeting
 // itself, which knows where the rest is, goes last.
@@ -70,21 +71,3 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 }
 
 // Forget deletes everything about a meeting that is over.
-func (s *Memory) Forget(_ context.Context, id string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.meetings, id)
-	delete(s.links, id)
-	for session, v := range s.sessions {
-		if v.MeetingID == id {
-			delete(s.sessions, session)
-			delete(s.people, session)
-		}
-	}
-	for rec, v := range s.recorded {
-		if v.MeetingID == id {
-			delete(s.recorded, rec)
-		}
-	}
-	return nil
-}

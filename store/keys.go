@@ -32,14 +32,13 @@ import (
 //	meetings:live          zset    those in this state, likewise                      on change of state
 //	meetings:ended         zset    those in this state by end in ms                   trimmed
 //	events                 stream  notice: JSON of every notice                       LogRetention
-//	lane:<ep>:<meeting>    list    JSON of the notices an endpoint still has to get   when empty
-//	due:<ep>               zset    meetings with such notices by next try in ms       when empty
-//	tries:<ep>             hash    meeting to failures, refusals, when a try counts,  with the lane's head
-//	                               and the token of who has claimed the head
-//	gaps:<ep>              zset    meetings whose next notice says gap, by when       trimmed
-//	health:<ep>            hash    failures in a row, since when, no claims until     at the next success
-//	attempts:<ep>          stream  record of a try, and the notice                    AttemptLog entries
-//	dead:<ep>              stream  likewise, notices that were given up               Retention
+//	queue:<ep>:<meeting>   list    JSON of the events an endpoint still has to get    when empty
+//	queued:<ep>            set     meetings with such a list                          when empty
+//	retry:<ep>             hash    meeting to what retries of its first event need,   with the next success
+//	                               health: likewise of the endpoint; see meeting.Retry
+//	queues                 set     endpoints that may have such lists                 with the endpoint
+//	attempts:<ep>          stream  record of a try, and notice: the event             AttemptLog entries
+//	dead:<ep>              stream  likewise, events that were given up                Retention
 //	endpoints              hash    endpoint id to its document, secrets included      never
 //	endpoints:disabled     hash    endpoint id to why and since when                  when enabled
 //	endpoints:version      string  number of changes of these two and of apikeys      never
@@ -50,6 +49,9 @@ import (
 //	recordings             zset    recording ids by request in ms                     trimmed
 //	recordings:<meeting>   zset    its recordings likewise                            with its meeting
 //	jibri:<session id>     string  Jibri's own session id to recording id             Retention after its last change
+//
+// Until November 2026 webhooks had lane:<ep>:<meeting>, due:<ep>, tries:<ep>,
+// gaps:<ep> and health:<ep>; moveold.lua moves them.
 //
 // "Trimmed" indexes lose what is past Retention whenever an entry joins them.
 // A meeting is closed when it has ended and its room was seen to be gone.
@@ -75,37 +77,43 @@ type keys string
 
 func keysOf(site string) keys { return keys("usher:{" + site + "}:") }
 
-func (k keys) fence() string                    { return string(k) + "fence" }
-func (k keys) epoch() string                    { return string(k) + "epoch" }
-func (k keys) leader() string                   { return string(k) + "leader" }
-func (k keys) meeting(id string) string         { return string(k) + "meeting:" + id }
-func (k keys) session(id string) string         { return string(k) + "session:" + id }
-func (k keys) people(session string) string     { return string(k) + "people:" + session }
-func (k keys) sessions(mtg string) string       { return string(k) + "sessions:" + mtg }
-func (k keys) external(id string) string        { return string(k) + "external:" + id }
-func (k keys) schema() string                   { return string(k) + "schema" }
-func (k keys) rooms() string                    { return string(k) + "rooms" }
-func (k keys) held(room string) string          { return string(k) + "held:" + room }
-func (k keys) open() string                     { return string(k) + "open" }
-func (k keys) room(room string) string          { return string(k) + "room:" + room }
-func (k keys) meetings() string                 { return string(k) + "meetings" }
-func (k keys) inState(s meeting.State) string   { return string(k) + "meetings:" + string(s) }
-func (k keys) recording(id string) string       { return string(k) + "recording:" + id }
-func (k keys) recordings() string               { return string(k) + "recordings" }
-func (k keys) recordingsOf(mtg string) string   { return string(k) + "recordings:" + mtg }
-func (k keys) jibri(session string) string      { return string(k) + "jibri:" + session }
-func (k keys) events() string                   { return string(k) + "events" }
-func (k keys) lane(endpoint, mtg string) string { return string(k) + "lane:" + endpoint + ":" + mtg }
-func (k keys) due(endpoint string) string       { return string(k) + "due:" + endpoint }
-func (k keys) lanes(endpoint string) string     { return k.lane(endpoint, "") } // what its lanes begin with
-func (k keys) tries(endpoint string) string     { return string(k) + "tries:" + endpoint }
-func (k keys) gaps(endpoint string) string      { return string(k) + "gaps:" + endpoint }
-func (k keys) health(endpoint string) string    { return string(k) + "health:" + endpoint }
-func (k keys) attempts(endpoint string) string  { return string(k) + "attempts:" + endpoint }
-func (k keys) dead(endpoint string) string      { return string(k) + "dead:" + endpoint }
-func (k keys) endpoints() string                { return string(k) + "endpoints" }
-func (k keys) endpointsDisabled() string        { return string(k) + "endpoints:disabled" }
-func (k keys) endpointsVersion() string         { return string(k) + "endpoints:version" }
-func (k keys) idempotency(name string) string   { return string(k) + "idempotency:" + name }
-func (k keys) apiKeys() string                  { return string(k) + "apikeys" }
-func (k keys) linksChanged() string             { return string(k) + "links:changed" }
+func (k keys) fence() string                     { return string(k) + "fence" }
+func (k keys) epoch() string                     { return string(k) + "epoch" }
+func (k keys) leader() string                    { return string(k) + "leader" }
+func (k keys) meeting(id string) string          { return string(k) + "meeting:" + id }
+func (k keys) session(id string) string          { return string(k) + "session:" + id }
+func (k keys) people(session string) string      { return string(k) + "people:" + session }
+func (k keys) sessions(mtg string) string        { return string(k) + "sessions:" + mtg }
+func (k keys) external(id string) string         { return string(k) + "external:" + id }
+func (k keys) schema() string                    { return string(k) + "schema" }
+func (k keys) rooms() string                     { return string(k) + "rooms" }
+func (k keys) held(room string) string           { return string(k) + "held:" + room }
+func (k keys) open() string                      { return string(k) + "open" }
+func (k keys) room(room string) string           { return string(k) + "room:" + room }
+func (k keys) meetings() string                  { return string(k) + "meetings" }
+func (k keys) inState(s meeting.State) string    { return string(k) + "meetings:" + string(s) }
+func (k keys) recording(id string) string        { return string(k) + "recording:" + id }
+func (k keys) recordings() string                { return string(k) + "recordings" }
+func (k keys) recordingsOf(mtg string) string    { return string(k) + "recordings:" + mtg }
+func (k keys) jibri(session string) string       { return string(k) + "jibri:" + session }
+func (k keys) events() string                    { return string(k) + "events" }
+func (k keys) queue(endpoint, mtg string) string { return string(k) + "queue:" + endpoint + ":" + mtg }
+func (k keys) queued(endpoint string) string     { return string(k) + "queued:" + endpoint }
+func (k keys) retry(endpoint string) string      { return string(k) + "retry:" + endpoint }
+func (k keys) queues() string                    { return string(k) + "queues" }
+func (k keys) attempts(endpoint string) string   { return string(k) + "attempts:" + endpoint }
+func (k keys) dead(endpoint string) string       { return string(k) + "dead:" + endpoint }
+func (k keys) endpoints() string                 { return string(k) + "endpoints" }
+func (k keys) endpointsDisabled() string         { return string(k) + "endpoints:disabled" }
+func (k keys) endpointsVersion() string          { return string(k) + "endpoints:version" }
+func (k keys) idempotency(name string) string    { return string(k) + "idempotency:" + name }
+func (k keys) apiKeys() string                   { return string(k) + "apikeys" }
+func (k keys) linksChanged() string              { return string(k) + "links:changed" }
+
+// Of versions until November 2026.
+
+func (k keys) oldLane(endpoint string) string   { return string(k) + "lane:" + endpoint + ":" } // what its lists begin with
+func (k keys) oldDue(endpoint string) string    { return string(k) + "due:" + endpoint }
+func (k keys) oldTries(endpoint string) string  { return string(k) + "tries:" + endpoint }
+func (k keys) oldGaps(endpoint string) string   { return string(k) + "gaps:" + endpoint }
+func (k keys) oldHealth(endpoint string) string { return string(k) + "health:" + endpoint }

@@ -252,8 +252,10 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (answer int64, epoch string, err error) {
 	err = r.do(opLease, func() error {
 		values, err := script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema()}, args...).Slice()
-		l := list{values: values}
-		answer, epoch = int64(l.number()), l.text()
+		if err == nil && len(values) == 2 {
+			answer, _ = values[0].(int64)
+			epoch, _ = values[1].(string)
+		}
 		return err
 	})
 	return answer, epoch, err

@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"maps"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -84,35 +83,5 @@ func (r *Redis) Links(ctx context.Context, meetingID string) (map[string][]byte,
 }
 
 // PutLink stores a join link of the meeting, like [Redis.PutLink].
-func (s *Memory) PutLink(_ context.Context, meetingID, hash string, link []byte, most int) (bool, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if _, known := s.meetings[meetingID]; !known {
-		return false, meeting.ErrNotFound
-	}
-	links := s.links[meetingID]
-	if _, there := links[hash]; !there && len(links) >= most {
-		return false, nil
-	}
-	put(&links, hash, link)
-	put(&s.links, meetingID, links)
-	return true, nil
-}
-
 // Link returns the meeting's link with the hash, or [meeting.ErrNotFound].
-func (s *Memory) Link(_ context.Context, meetingID, hash string) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	link, ok := s.links[meetingID][hash]
-	if !ok {
-		return nil, meeting.ErrNotFound
-	}
-	return link, nil
-}
-
 // Links returns all links of the meeting by hash.
-func (s *Memory) Links(_ context.Context, meetingID string) (map[string][]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return maps.Clone(s.links[meetingID]), nil
-}

@@ -15,7 +15,8 @@ const (
 	opSessions   = "sessions" // of a meeting, or one
 	opPeople     = "people"   // of a session
 	opEvents     = "events"
-	opExchange   = "exchange" // with the lanes of an endpoint
+	opQueue      = "queue"    // of events for an endpoint
+	opAck        = "ack"      // of deliveries
 	opWebhooks   = "webhooks" // all else about endpoints
 	opLease      = "lease"
 	opPing       = "ping"
@@ -69,7 +70,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Times that the store was found emptied; what usher held was written anew.",
 		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opExchange, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings, opEpoch} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opQueue, opAck, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings, opEpoch} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther, reasonUnreadable} {

@@ -1,10 +1,8 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"errors"
-	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -79,42 +77,6 @@ func (r *Redis) Recordings(ctx context.Context, f meeting.RecordingFilter, curso
 }
 
 // Recording returns one recording, or [meeting.ErrNotFound].
-func (s *Memory) Recording(_ context.Context, id string) (meeting.Recording, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	rec, ok := s.recorded[id]
-	if !ok {
-		return meeting.Recording{}, meeting.ErrNotFound
-	}
-	return rec, nil
-}
-
 // RecordingOf returns the recording that Jibri knows by this session id, or
 // [meeting.ErrNotFound].
-func (s *Memory) RecordingOf(_ context.Context, jibriSession string) (meeting.Recording, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, rec := range s.recorded {
-		if rec.JibriSession == jibriSession && jibriSession != "" {
-			return rec, nil
-		}
-	}
-	return meeting.Recording{}, meeting.ErrNotFound
-}
-
 // Recordings returns a page of the recordings chosen, like [Redis.Recordings].
-func (s *Memory) Recordings(_ context.Context, f meeting.RecordingFilter, cursor string, limit int) (page []meeting.Recording, next string, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	var all []meeting.Recording
-	for _, rec := range s.recorded {
-		if f.Matches(rec) {
-			all = append(all, rec)
-		}
-	}
-	slices.SortFunc(all, func(a, b meeting.Recording) int {
-		return cmp.Or(b.RequestedAt.Compare(a.RequestedAt), cmp.Compare(b.ID, a.ID))
-	})
-	page, next = cutAfter(all, cursor, limit, func(rec meeting.Recording) string { return rec.ID })
-	return page, next, nil
-}

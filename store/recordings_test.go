@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 )
 
@@ -12,7 +13,7 @@ import (
 // its meeting, brings the meeting back for a late file, and forgets both.
 func TestRecordings(t *testing.T) {
 	srv := startServer(t)
-	for name, s := range map[string]contract{"redis": srv.open(), "memory": new(Memory)} {
+	for name, s := range map[string]contract{"redis": srv.open(), "memory": new(memorystore.Memory)} {
 		t.Run(name, func(t *testing.T) {
 			defer s.Close()
 			ctx := t.Context()

@@ -41,28 +41,5 @@ func (r *Redis) Release(ctx context.Context, name string) error {
 }
 
 // Claim stores the value under the name, or returns what is there already.
-func (s *Memory) Claim(_ context.Context, name string, value []byte, _ time.Duration) ([]byte, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if there, taken := s.replies[name]; taken {
-		return there, nil
-	}
-	put(&s.replies, name, value)
-	return nil, nil
-}
-
 // Keep stores the value under the name, whatever is there.
-func (s *Memory) Keep(_ context.Context, name string, value []byte, _ time.Duration) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	put(&s.replies, name, value)
-	return nil
-}
-
 // Release deletes what is stored under the name.
-func (s *Memory) Release(_ context.Context, name string) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.replies, name)
-	return nil
-}

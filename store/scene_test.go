@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 	"usher/meeting/tracker"
 )
@@ -41,7 +42,7 @@ type contract interface {
 
 var (
 	_ contract = (*Redis)(nil)
-	_ contract = (*Memory)(nil)
+	_ contract = (*memorystore.Memory)(nil)
 )
 
 // scene is one meeting as the tracker would have it: facts go through Apply,

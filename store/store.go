@@ -1,10 +1,10 @@
-// Package store keeps meetings: in Redis, or in memory for tests and for trying
-// usher out. Both do what tracker.Store asks, answer what the HTTP API wants
-// to know, and pass one conformance suite.
+// Package store keeps meetings in Redis. It does what tracker.Store asks, and
+// answers what the HTTP API wants to know.
 //
-// A change of a meeting, its entry in the event log and its entries in the
-// webhook lanes are stored together or not at all. What the changes are is the
-// business of package meeting; emptying the lanes is that of package webhook.
+// A change of a meeting, its events in the log and in the lists of webhook
+// endpoints are stored together or not at all. What the changes are is the
+// business of package meeting; delivering what is in the lists is that of package
+// webhook.
 package store
 
 import (

@@ -9,56 +9,21 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 )
 
-// backing is one store under test, and windows into what it offers no method
-// for yet.
+// backing is one store under test.
 type backing struct {
-	store contract
-	lane  func(t *testing.T, endpoint, mtg string) []string
-	due   func(t *testing.T, endpoint string) []string // meetings that are due now
+	store queuesContract
 }
 
 // TestStore is the conformance suite: both stores do the same.
 func TestStore(t *testing.T) {
 	srv := startServer(t)
 	backings := map[string]func() backing{
-		"redis": func() backing {
-			r := srv.open()
-			return backing{
-				store: r,
-				lane: func(t *testing.T, endpoint, mtg string) []string {
-					return must(srv.raw.LRange(t.Context(), r.keys.lane(endpoint, mtg), 0, -1).Result())(t)
-				},
-				due: func(t *testing.T, endpoint string) []string {
-					now := must(srv.raw.Time(t.Context()).Result())(t)
-					return must(srv.raw.Do(t.Context(), "ZRANGE", r.keys.due(endpoint), "-inf", now.UnixMilli(), "BYSCORE").StringSlice())(t)
-				},
-			}
-		},
-		"memory": func() backing {
-			s := new(Memory)
-			return backing{
-				store: s,
-				lane: func(_ *testing.T, endpoint, mtg string) []string {
-					var list []string
-					for _, data := range s.lanes[endpoint][mtg] {
-						list = append(list, string(data))
-					}
-					return list
-				},
-				due: func(_ *testing.T, endpoint string) []string {
-					var list []string
-					for mtg, at := range s.due[endpoint] {
-						if !at.After(time.Now()) {
-							list = append(list, mtg)
-						}
-					}
-					return list
-				},
-			}
-		},
+		"redis":  func() backing { return backing{srv.open()} },
+		"memory": func() backing { return backing{new(memorystore.Memory)} },
 	}
 	tests := []struct {
 		name string
@@ -74,7 +39,7 @@ func TestStore(t *testing.T) {
 		{"listing by state, room and external id", testList},
 		{"sessions in pages", testSessions},
 		{"the log holds notices in order", testEvents},
-		{"lanes hold notices, and are due", testLanes},
+		{"events join the lists of endpoints", testLists},
 		{"a forgotten meeting leaves nothing", testForget},
 		{"what is not there is not found", testNotFound},
 		{"a reply is claimed once, kept and released", testReplies},
@@ -179,8 +144,8 @@ func testRepeat(t *testing.T, b backing) {
 	if got := len(must(b.store.Events(t.Context(), "", 10))(t)); got != 3 {
 		t.Errorf("%d notices, want 3: created, started, joined", got)
 	}
-	if got := len(b.lane(t, "crm", s.m.ID)); got != 2 {
-		t.Errorf("%d notices in the lane, want 2", got)
+	if list := must(b.store.ReadQueues(t.Context(), "crm", []string{s.m.ID}, 9))(t)[0]; len(list) != 2 {
+		t.Errorf("%d events in the list, want 2", len(list))
 	}
 }
 
@@ -452,13 +417,13 @@ func testEvents(t *testing.T, b backing) {
 		t.Errorf("after the last = %v, want nothing", got)
 	}
 	for _, after := range []string{"x", "1-", "1-2-3", "-", "(1", "99999999999999999999"} {
-		if _, err := b.store.Events(t.Context(), after, 2); !errors.Is(err, ErrCursor) {
+		if _, err := b.store.Events(t.Context(), after, 2); !errors.Is(err, ErrCursor) && !errors.Is(err, memorystore.ErrCursor) {
 			t.Errorf("events after %q: %v, want ErrCursor", after, err)
 		}
 	}
 }
 
-func testLanes(t *testing.T, b backing) {
+func testLists(t *testing.T, b backing) {
 	s, c := newScene(t, meeting.Created{Room: "a"})
 	commit(t, b.store, c)
 	join := s.apply(human("ada", "u1"))
@@ -468,16 +433,19 @@ func testLanes(t *testing.T, b backing) {
 	s.play(b.store, gone("ada"))
 	log := must(b.store.Events(t.Context(), "", 10))(t)
 	for endpoint, want := range map[string][]int{"crm": {1, 2, 3}, "audit": {2}, "other": nil} {
-		var notices []string
-		for _, i := range want {
-			notices = append(notices, string(log[i].Notice))
+		list := must(b.store.ReadQueues(t.Context(), endpoint, []string{s.m.ID}, 9))(t)[0]
+		if len(list) != len(want) {
+			t.Errorf("%d events for %s, want %d", len(list), endpoint, len(want))
+			continue
 		}
-		if got := b.lane(t, endpoint, s.m.ID); !slices.Equal(got, notices) {
-			t.Errorf("lane of %s = %q, want %q", endpoint, got, notices)
+		for i, n := range want {
+			if string(list[i]) != string(log[n].Notice) {
+				t.Errorf("event %d for %s = %s, want %s", i, endpoint, list[i], log[n].Notice)
+			}
 		}
-		due := b.due(t, endpoint)
-		if len(want) == 0 && len(due) != 0 || len(want) > 0 && !slices.Equal(due, []string{s.m.ID}) {
-			t.Errorf("due for %s = %q", endpoint, due)
+		meetings, _, _, err := b.store.LoadQueue(t.Context(), endpoint)
+		if err != nil || len(want) == 0 && len(meetings) != 0 || len(want) > 0 && !slices.Equal(meetings, []string{s.m.ID}) {
+			t.Errorf("meetings with events for %s = %q, %v", endpoint, meetings, err)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/http/httptest"
 	"slices"
@@ -14,8 +13,8 @@ import (
 	"usher/store"
 )
 
-// BenchmarkDeliveries measures durable deliveries: notices that wait in the
-// lanes of 100 meetings in a real Redis, posted to a receiver in another
+// BenchmarkDeliveries measures durable deliveries: events that wait in the lists
+// of 100 meetings in a real Redis, posted to a receiver in another
 // process. Run it with -cpu 1 for the figure of one core.
 func BenchmarkDeliveries(b *testing.B) {
 	_, addr := startChild(b, receiverEnv+"=1", "GOMAXPROCS=1")
@@ -32,19 +31,18 @@ func BenchmarkDeliveries(b *testing.B) {
 		b.Fatal(err)
 	}
 	fill(b, st, "whk_bench", 100, b.N)
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
+	ctx := context.Background()
 	b.ReportAllocs()
 	before := processorTime(b)
 	b.ResetTimer()
 	d := NewDeliverer(book)
-	go func() { done <- d.Run(ctx) }()
+	defer lead(b, d)()
 	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		backlog, err := st.Backlog(ctx, "whk_bench")
 		if err != nil || time.Now().After(deadline) {
 			b.Fatal("not drained", backlog, err)
 		}
-		if backlog.Lanes == 0 {
+		if backlog.Meetings == 0 {
 			break
 		}
 	}
@@ -53,8 +51,6 @@ func BenchmarkDeliveries(b *testing.B) {
 	// What this process alone could do with a core: Redis and the receiver have
 	// others, and the machine may be busy.
 	b.ReportMetric(float64(b.N)/(processorTime(b)-before).Seconds(), "deliveries/cpu-s")
-	cancel()
-	<-done
 }
 
 // processorTime returns what this process has used so far.
@@ -66,7 +62,7 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
 }
 
-// BenchmarkFirstByte measures the time from putting a notice into a lane to its
+// BenchmarkFirstByte measures the time from handing an event over to its
 // arrival, 200 a second to a receiver in this process.
 func BenchmarkFirstByte(b *testing.B) {
 	arrived := make(chan time.Time, 1)
@@ -84,25 +80,16 @@ func BenchmarkFirstByte(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(context.Background())
 	d := NewDeliverer(book)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		<-done
-	}()
+	defer lead(b, d)()
 	var took []time.Duration
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for b.Loop() {
 		<-tick.C
-		fresh := []json.RawMessage{notice("mtg_a", len(took)+1)}
-		if err := st.Requeue(ctx, "whk_bench", []string{"mtg_a"}, fresh); err != nil {
-			b.Fatal(err)
-		}
+		fresh := notice("mtg_a", len(took)+1)
 		start := time.Now()
-		d.Wake("whk_bench")
+		commit(b, d, "whk_bench", "mtg_a", fresh)
 		took = append(took, (<-arrived).Sub(start))
 	}
 	slices.Sort(took)

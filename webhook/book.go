@@ -22,7 +22,7 @@ import (
 
 const (
 	// MaxEndpoints is how many endpoints a site may have: each is asked about
-	// each notice, and its due lanes are looked up every second.
+	// each event.
 	MaxEndpoints = 1000
 	// refreshInterval is how soon a change by another process is seen.
 	refreshInterval = 2 * time.Second
@@ -334,13 +334,10 @@ func (b *Book) Disable(ctx context.Context, id, reason string) error {
 	return b.refresh(ctx)
 }
 
-// Enable takes Disable back; what waits is tried at once. What happened in
-// between can be replayed. Errors: those of Disable.
+// Enable takes Disable back; what waits is tried at once by the process that
+// leads. What happened in between can be replayed. Errors: those of Disable.
 func (b *Book) Enable(ctx context.Context, id string) error {
 	if _, err := b.Get(id); err != nil {
-		return err
-	}
-	if err := b.RetryNow(ctx, id); err != nil {
 		return err
 	}
 	if err := b.store.DisableEndpoint(ctx, id, nil); err != nil {

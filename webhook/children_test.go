@@ -55,11 +55,10 @@ func receive() {
 	}))
 }
 
-// chaosTiming is quick to try again, and to take over from who was killed.
+// chaosTiming is quick to try again.
 var chaosTiming = timing{
 	schedule: waits(100, 100*time.Millisecond), refusals: waits(100, 100*time.Millisecond),
-	probe: 200 * time.Millisecond, leaseSlack: 2 * time.Second,
-	poll: 50 * time.Millisecond, refresh: time.Second, storeRetry: 50 * time.Millisecond,
+	probe: 200 * time.Millisecond, refresh: time.Second, flush: flushInterval, storeRetry: 50 * time.Millisecond,
 }
 
 const chaosTimeout = time.Second
@@ -87,8 +86,13 @@ func deliverForEver(redis, receiver string) {
 	d := NewDeliverer(book)
 	d.timing, d.sender.timeout = chaosTiming, chaosTimeout
 	fmt.Println("delivering")
-	_ = d.Run(context.Background())
+	go func() { _ = d.Run(context.Background()) }()
+	// All have the same name: whoever comes later leads.
+	_ = st.Lead(context.Background(), "chaos", d.Lead, nothingToRewrite)
+	select {} // until it is killed
 }
+
+func nothingToRewrite(context.Context) error { return nil }
 
 // startChild runs the test binary in a role and returns it, and the first line
 // it prints.

@@ -2,9 +2,9 @@ package webhook
 
 import (
 	"context"
-	"crypto/rand"
+	"encoding/json"
 	"errors"
-	"slices"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -12,38 +12,38 @@ import (
 )
 
 const (
-	// pollInterval is how often the due lanes of an endpoint are looked up when
-	// nothing wakes it: what other processes commit is found by that.
-	pollInterval = time.Second
-	// storeRetry is the wait after the store has failed.
-	storeRetry = 250 * time.Millisecond
+	// flushInterval is the most that an acknowledgement waits: what is delivered
+	// in that time comes again if this process is killed.
+	flushInterval = 100 * time.Millisecond
+	// flushAfter is how many tries end before acknowledgements go at once.
+	flushAfter = 256
+	// drainTime is how long tries under way may take once this process stops
+	// leading: most answers come sooner. What is cut off comes again.
+	drainTime = 250 * time.Millisecond
+	// lastFlush bounds the last acknowledgements. Together with drainTime it is
+	// well within the time that a lease outlasts its leader.
+	lastFlush = time.Second
 	// backlogInterval is how often what waits is measured: once per scrape.
 	backlogInterval = 15 * time.Second
 )
 
-// Deliverer posts what waits in the lanes of the endpoints in its book. Safe
-// for concurrent use.
+// Deliverer posts the events that wait for the endpoints in its book, while this
+// process leads. Safe for concurrent use.
 type Deliverer struct {
 	book   *Book
 	sender *sender
 	timing timing
-	name   string // of this process in tokens of claims
 
-	mu      sync.Mutex
-	runners map[string]*runner // by endpoint
+	mu   sync.Mutex
+	term *term // nil while another process leads
 }
 
-// NewDeliverer returns a deliverer that does nothing until Run.
+// NewDeliverer returns a deliverer that does nothing until Run and Lead.
 func NewDeliverer(b *Book) *Deliverer {
-	return &Deliverer{
-		book: b, sender: newSender(b.guard), timing: defaultTiming, name: rand.Text(),
-		runners: map[string]*runner{},
-	}
+	return &Deliverer{book: b, sender: newSender(b.guard), timing: defaultTiming}
 }
 
-// Run delivers until ctx ends, then waits for the tries in flight, [Timeout] at
-// most, and hands in what came of them. It also keeps the book up to date. It
-// returns nil.
+// Run keeps the book and the metrics up to date until ctx ends. It returns nil.
 func (d *Deliverer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer d.sender.close()
@@ -61,87 +61,157 @@ func (d *Deliverer) Run(ctx context.Context) error {
 			d.book.log.Warn("cannot read webhook endpoints, going by those known", "err", err)
 		}
 		failing = err != nil
-		d.arrange(ctx, &running)
 		select {
 		case <-refresh.C:
 		case <-d.book.changed:
+			if t := d.leading(); t != nil {
+				t.endpointsChanged()
+			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// Wake says that something was committed for an endpoint. It returns at once;
-// without it the notice leaves within [pollInterval].
-func (d *Deliverer) Wake(endpoint string) {
+// Lead delivers until ctx ends; then it starts nothing more, lets tries under
+// way end for [drainTime], cuts off the others and returns nil within
+// [drainTime] and [lastFlush]. It returns [meeting.ErrFenced] when another
+// process leads.
+func (d *Deliverer) Lead(ctx context.Context) error {
+	t := newTerm(d)
 	d.mu.Lock()
-	r := d.runners[endpoint]
+	d.term = t
 	d.mu.Unlock()
-	if r != nil {
-		select {
-		case r.wake <- struct{}{}:
-		default: // it has not looked yet
-		}
-	}
+	defer func() {
+		d.mu.Lock()
+		d.term = nil
+		d.mu.Unlock()
+	}()
+	return t.run(ctx)
 }
 
-// Failing returns the ids of the endpoints that fail at the moment, in order,
-// as this process last heard of them. It does no I/O.
-func (d *Deliverer) Failing() []string {
+func (d *Deliverer) leading() *term {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	var ids []string
-	for id, r := range d.runners {
-		if r.failing.Load() {
-			ids = append(ids, id)
-		}
-	}
-	slices.Sort(ids)
-	return ids
+	return d.term
 }
 
-// arrange starts a runner for each endpoint that is enabled and has none, and
-// stops those of the others.
-func (d *Deliverer) arrange(ctx context.Context, running *sync.WaitGroup) {
-	endpoints := d.book.page.Load().byID
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for id, r := range d.runners {
-		if e, known := endpoints[id]; !known || e.Disabled != nil {
-			r.stop()
-		}
+// Committed takes the events of a change that has just been committed. It
+// returns at once.
+func (d *Deliverer) Committed(c meeting.Commit) {
+	t := d.leading()
+	if t == nil {
+		return
 	}
-	for id, e := range endpoints {
-		if d.runners[id] != nil || e.Disabled != nil {
+	byEndpoint := map[string][]*event{}
+	for i, n := range c.Notices {
+		if i >= len(c.Routes) || len(c.Routes[i]) == 0 {
 			continue
 		}
-		r := newRunner(d, id)
-		var its context.Context
-		its, r.stop = context.WithCancel(ctx)
-		d.runners[id] = r
-		running.Go(func() {
-			defer r.stop()
-			r.run(its)
-			d.ended(ctx, id)
-		})
-	}
-}
-
-// ended lets go of a runner. A later look at the book starts another if the
-// endpoint is enabled by then.
-func (d *Deliverer) ended(ctx context.Context, id string) {
-	d.mu.Lock()
-	delete(d.runners, id)
-	d.mu.Unlock()
-	if _, err := d.book.Get(id); errors.Is(err, ErrNotFound) && ctx.Err() == nil {
-		// Until a moment ago this process may have committed notices for it.
-		if err := d.book.store.DeleteEndpoint(ctx, id); err != nil {
-			d.book.log.Warn("cannot remove what is left of a webhook endpoint", "endpoint", id, "err", err)
+		text, _ := json.Marshal(n) // always encodes: it just was
+		ev := &event{envelope: envelope{n.ID, n.Type, n.MeetingID, n.Timestamp.Time, n.Seq}, text: text}
+		for _, endpoint := range c.Routes[i] {
+			byEndpoint[endpoint] = append(byEndpoint[endpoint], ev)
 		}
 	}
+	t.committed(c.Meeting.ID, byEndpoint)
 }
 
-// Test posts a webhook.test notice to an endpoint, disabled or not, and returns
+// RetryNow makes all that waits for an endpoint due now, as if it had never
+// failed. It does nothing while another process leads.
+func (d *Deliverer) RetryNow(id string) {
+	if t := d.leading(); t != nil {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.queue.retryNow(id)
+		t.start(time.Now())
+	}
+}
+
+// Rewrite puts the undelivered events that are in memory back into a store that
+// was emptied, in front of what has been committed since. Events that were only
+// in the store are lost: what an endpoint had no room for in memory, and all of
+// a list whose first event was to be tried again later. It may be repeated.
+// Errors: [meeting.ErrUnavailable], also while another process leads, and
+// [meeting.ErrFenced].
+func (d *Deliverer) Rewrite(ctx context.Context) error {
+	if t := d.leading(); t != nil {
+		return t.rewrite(ctx)
+	}
+	return meeting.ErrUnavailable
+}
+
+// Failing returns the ids of the endpoints that fail at the moment, in order;
+// none while another process leads. It does no I/O.
+func (d *Deliverer) Failing() []string {
+	t := d.leading()
+	if t == nil {
+		return nil
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.queue.fails()
+}
+
+// Retry delivers once more what a try of the log or of the dead letters was
+// about. If that still waits as the first event of its meeting it is due now, or
+// at the next probe while the endpoint fails; otherwise it goes behind what
+// waits. Errors: [ErrNotFound], [meeting.ErrUnavailable], also while another
+// process leads.
+func (d *Deliverer) Retry(ctx context.Context, id, attempt string) error {
+	a, ev, err := d.book.attempt(ctx, id, attempt)
+	if err != nil {
+		return err
+	}
+	return d.requeue(ctx, id, []string{a.MeetingID}, []json.RawMessage{ev})
+}
+
+// Replay delivers once more what was committed in the given time and what the
+// endpoint wants now, and returns how many events that are. They go behind what
+// waits, so they arrive after newer ones. The event log reaches back seven days.
+// When it fails, some may be on their way already. Errors: those of Retry.
+func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (int, error) {
+	e, err := d.book.Get(id)
+	if err != nil {
+		return 0, err
+	}
+	var meetings []string
+	var events []json.RawMessage
+	replayed := 0
+	flush := func() error {
+		if err := d.requeue(ctx, id, meetings, events); err != nil {
+			return err
+		}
+		replayed += len(events)
+		meetings, events = nil, nil
+		return nil
+	}
+	err = d.book.store.Between(ctx, from, to, func(text json.RawMessage) error {
+		m, err := newMessage(text, false)
+		if err != nil || !e.Wants(m.Type, m.MeetingID) {
+			return nil // what cannot be read is nothing to send
+		}
+		meetings, events = append(meetings, m.MeetingID), append(events, text)
+		if len(events) < attemptsPage {
+			return nil
+		}
+		return flush()
+	})
+	if err == nil {
+		err = flush()
+	}
+	return replayed, err
+}
+
+func (d *Deliverer) requeue(ctx context.Context, id string, meetings []string, events []json.RawMessage) error {
+	t := d.leading()
+	if t == nil {
+		return meeting.ErrUnavailable
+	}
+	return t.requeue(ctx, id, meetings, events)
+}
+
+// Test posts a webhook.test event to an endpoint, disabled or not, and returns
 // what came of it, after [Timeout] at most. It is not retried and in no log.
 // Errors: [ErrNotFound].
 func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
@@ -158,7 +228,7 @@ func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
 	if o.ok() {
 		result = meeting.Delivered
 	}
-	return newAttempt(m, "", 1, result, o), nil
+	return newAttempt(m.envelope, 1, result, o), nil
 }
 
 // try renders and posts a message once.
@@ -179,26 +249,30 @@ func (d *Deliverer) measure(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		type waiting struct {
-			notices int
-			oldest  time.Duration
-			down    bool
+			events int
+			oldest time.Duration
+			down   bool
 		}
 		all := map[string]waiting{apiLabel: {}}
+		failing := map[string]bool{}
+		for _, id := range d.Failing() {
+			failing[id] = true
+		}
 		for id, e := range d.book.page.Load().byID {
 			b, err := d.book.store.Backlog(ctx, id)
 			if err != nil {
 				break // the store is measured elsewhere
 			}
 			w := all[e.label()]
-			w.notices += b.Notices
+			w.events += b.Events
 			if !b.Oldest.IsZero() {
 				w.oldest = max(w.oldest, time.Since(b.Oldest))
 			}
-			w.down = w.down || e.Disabled != nil || !b.FailingSince.IsZero()
+			w.down = w.down || e.Disabled != nil || failing[id] || !b.FailingSince.IsZero()
 			all[e.label()] = w
 		}
 		for label, w := range all {
-			d.book.metrics.waits(label, w.notices, w.oldest, !w.down)
+			d.book.metrics.waits(label, w.events, w.oldest, !w.down)
 		}
 		select {
 		case <-tick.C:
@@ -207,3 +281,6 @@ func (d *Deliverer) measure(ctx context.Context) {
 		}
 	}
 }
+
+// random is the queue's.
+func random() float64 { return rand.Float64() }

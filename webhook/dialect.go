@@ -20,6 +20,9 @@ type Dialect struct {
 	// the text of the endpoint's secret. nil: requests are not signed, and the
 	// endpoint needs no secret.
 	Sign func(h http.Header, key []byte, at time.Time, body []byte)
+	// GoneIsOfEvent says that 410 refuses one event; in other dialects it
+	// disables the endpoint.
+	GoneIsOfEvent bool
 }
 
 // Renderer makes what is sent of an event: the path below the endpoint's URL,
@@ -31,9 +34,9 @@ type Renderer func(event meeting.Notice) (path string, body any)
 // message is an event on its way to an endpoint.
 type message struct {
 	envelope
-	notice   json.RawMessage
-	gap      bool // the one before it was given up
-	refusals int  // tries so far that were refused
+	notice  json.RawMessage
+	gap     bool // the one before it was given up
+	variant int  // which way to say and sign it; see [endpointQueue.variant]
 }
 
 // envelope is what delivering needs to know of an event.
@@ -42,6 +45,7 @@ type envelope struct {
 	Type      meeting.NoticeType `json:"type"`
 	MeetingID string             `json:"meeting_id"`
 	Timestamp time.Time          `json:"timestamp"`
+	Seq       int64              `json:"seq"`
 }
 
 var errNotice = errors.New("webhook: event is unreadable")
@@ -83,8 +87,9 @@ func render(e Endpoint, m message, now time.Time) (request, error) {
 	}
 	if e.dialect.Sign != nil {
 		// Such a request carries one signature: the newest key's. While the
-		// secret changes, every second try after a refusal has the old one's.
-		e.dialect.Sign(r.header, keys[m.refusals%len(keys)], now, r.body)
+		// secret changes, the one before it where that was accepted last, or the
+		// other was refused.
+		e.dialect.Sign(r.header, keys[m.variant%len(keys)], now, r.body)
 	}
 	return r, nil
 }

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/internal/memorystore"
 	"usher/meeting"
-	"usher/store"
 )
 
 var rewrite = flag.Bool("rewrite", false, "write what is sent into the golden files; read the difference before you keep it")
@@ -357,21 +357,21 @@ func TestDialectKeys(t *testing.T) {
 		if tt.key != "" {
 			e.Secrets = []Secret{{Key: tt.key}}
 		}
-		_, err := NewBook(Config{Store: new(store.Memory), Endpoints: []Endpoint{e}, Dialects: allDialects})
+		_, err := NewBook(Config{Store: new(memorystore.Memory), Endpoints: []Endpoint{e}, Dialects: allDialects})
 		if (err == nil) != tt.ok {
 			t.Errorf("%s with a key of %d signs: %v", tt.dialect, len(tt.key), err)
 		} else if err != nil && tt.key != "" && strings.Contains(err.Error(), string(tt.key)) {
 			t.Errorf("the secret is in %q", err)
 		}
 	}
-	_, err := NewBook(Config{Store: new(store.Memory), Endpoints: []Endpoint{{Name: "a", URL: "https://a.example/", Dialect: "klingon"}}, Dialects: allDialects})
+	_, err := NewBook(Config{Store: new(memorystore.Memory), Endpoints: []Endpoint{{Name: "a", URL: "https://a.example/", Dialect: "klingon"}}, Dialects: allDialects})
 	if want := "endpoint a: webhook: dialect is none of event_sync, jitsi, standard, whereby"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}
 }
 
 func TestHeaders(t *testing.T) {
-	b := newBook(t, new(store.Memory))
+	b := newBook(t, new(memorystore.Memory))
 	for _, tt := range []struct {
 		name  string
 		value config.Secret
@@ -423,7 +423,7 @@ func TestHeaders(t *testing.T) {
 // TestHeadersStayWithTheirHost keeps somebody who may change endpoints but was
 // never shown their headers from having them sent to himself.
 func TestHeadersStayWithTheirHost(t *testing.T) {
-	st := new(store.Memory)
+	st := new(memorystore.Memory)
 	b := newBook(t, st)
 	made, err := b.Create(t.Context(), Endpoint{URL: "https://a.example/x", Headers: map[string]config.Secret{"authorization": "h1dden"}})
 	if err != nil {

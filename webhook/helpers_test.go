@@ -15,8 +15,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
-	"usher/store"
 )
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
@@ -42,7 +42,7 @@ func notice(mtg string, seq int) json.RawMessage {
 	return data
 }
 
-// fill puts n notices into the lanes of the given number of meetings, in turn.
+// fill puts n events into the lists of the given number of meetings, in turn.
 func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
 	t.Helper()
 	var ids []string
@@ -60,7 +60,7 @@ func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
 // function. It works in a synctest bubble.
 type site struct {
 	t    *testing.T
-	st   *store.Memory
+	st   *memorystore.Memory
 	reg  *prometheus.Registry
 	book *Book
 	d    *Deliverer
@@ -119,13 +119,13 @@ const hiddenPart = "s3cr3t-in-the-path"
 // test ends.
 func newSite(t *testing.T, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
 	t.Helper()
-	st := new(store.Memory)
+	st := new(memorystore.Memory)
 	return newSiteOf(t, st, st, Endpoint{Secrets: []Secret{NewSecret()}}, answer, change...)
 }
 
 // newSiteOf is newSite for what an endpoint is besides its name and URL, over a
 // store that stands before the one in memory.
-func newSiteOf(t *testing.T, memory *store.Memory, st Store, e Endpoint, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
+func newSiteOf(t *testing.T, memory *memorystore.Memory, st Store, e Endpoint, answer func(r *http.Request, body []byte) *http.Response, change ...func(*timing)) *site {
 	t.Helper()
 	e.Name, e.URL = "crm", "https://crm.example/"+hiddenPart
 	s := &site{t: t, st: memory, reg: prometheus.NewRegistry(), logs: new(lockedBuffer), answer: answer}
@@ -150,27 +150,53 @@ func newSiteOf(t *testing.T, memory *store.Memory, st Store, e Endpoint, answer 
 		s.mu.Unlock()
 		return s.answer(r, body), r.Context().Err()
 	})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.d.Run(ctx) }()
-	s.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("run = %v", err)
-		}
-	})
+	s.stop = lead(t, s.d)
 	t.Cleanup(s.stop)
 	return s
 }
 
+// lead has a deliverer run and lead until the function it returns is called, and
+// returns once it leads.
+func lead(t testing.TB, d *Deliverer) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 2)
+	go func() { done <- d.Run(ctx) }()
+	go func() { done <- d.Lead(ctx) }()
+	for d.leading() == nil {
+		time.Sleep(time.Millisecond)
+	}
+	return sync.OnceFunc(func() {
+		cancel()
+		for range 2 {
+			if err := <-done; err != nil {
+				t.Errorf("run = %v", err)
+			}
+		}
+	})
+}
+
+// commit puts events into a list, and hands them to the deliverer.
+func commit(t testing.TB, d *Deliverer, endpoint, mtg string, events ...json.RawMessage) {
+	t.Helper()
+	for _, text := range events {
+		if err := d.book.store.Requeue(context.Background(), endpoint, []string{mtg}, []json.RawMessage{text}); err != nil {
+			t.Fatal(err)
+		}
+		if leading := d.leading(); leading != nil {
+			leading.committed(mtg, map[string][]*event{endpoint: {readEvent(text)}})
+		}
+	}
+}
+
 // seldom lets a site look around so seldom that days pass quickly.
-func seldom(t *timing) { t.poll, t.refresh = ProbeInterval, time.Minute }
+func seldom(t *timing) { t.refresh = time.Minute }
 
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// put adds notices of one meeting to the lane of whk_crm.
+// put commits events of one meeting for whk_crm.
 func (s *site) put(mtg string, first, n int) {
 	s.t.Helper()
 	for seq := first; seq < first+n; seq++ {
@@ -178,15 +204,10 @@ func (s *site) put(mtg string, first, n int) {
 	}
 }
 
-// lay puts notices into the lane of a meeting.
-func (s *site) lay(mtg string, notices ...json.RawMessage) {
+// lay commits events of a meeting.
+func (s *site) lay(mtg string, events ...json.RawMessage) {
 	s.t.Helper()
-	for _, n := range notices {
-		if err := s.st.Requeue(context.Background(), "whk_crm", []string{mtg}, []json.RawMessage{n}); err != nil {
-			s.t.Fatal(err)
-		}
-	}
-	s.d.Wake("whk_crm")
+	commit(s.t, s.d, "whk_crm", mtg, events...)
 }
 
 // requests returns what the receiver has seen so far.
@@ -199,6 +220,7 @@ func (s *site) requests() []received {
 // attempts returns the whole delivery log, or the dead letters, oldest first.
 func (s *site) attempts(dead bool) []Attempt {
 	s.t.Helper()
+	time.Sleep(2 * flushInterval)
 	var all []Attempt
 	for cursor := ""; ; {
 		page, next, err := s.book.Attempts(context.Background(), "whk_crm", dead, cursor, 100)

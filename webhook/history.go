@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"strconv"
+	"strings"
 	"time"
 
 	"usher/meeting"
@@ -18,21 +20,21 @@ type Attempt struct {
 	MeetingID string             `json:"meeting_id,omitempty"`
 	// Number is 1 for the first try. It stays the same in tries that do not
 	// count because they only see whether the endpoint is back.
-	Number     int             `json:"attempt" doc:"1 for the first; the same number again for tries that only see whether the endpoint is back"`
-	Result     meeting.Verdict `json:"result" enum:"delivered,failed,given_up,released"`
-	Status     int             `json:"status,omitempty" doc:"Of the answer; missing when there was none"`
-	Error      string          `json:"error,omitempty" enum:"dns,blocked,connect,tls,timeout,broken,notice" doc:"Why there was no answer"`
-	At         meeting.Time    `json:"at"`
-	DurationMS int64           `json:"duration_ms"`
+	Number     int                    `json:"attempt" doc:"1 for the first; the same number again for tries that only see whether the endpoint is back"`
+	Result     meeting.DeliveryResult `json:"result" enum:"delivered,failed,given_up"`
+	Status     int                    `json:"status,omitempty" doc:"Of the answer; missing when there was none"`
+	Error      string                 `json:"error,omitempty" enum:"dns,blocked,connect,tls,timeout,broken,notice" doc:"Why there was no answer"`
+	At         meeting.Time           `json:"at"`
+	DurationMS int64                  `json:"duration_ms"`
 }
 
 // newAttempt records a try that has just ended.
-func newAttempt(m message, meetingID string, number int, result meeting.Verdict, o outcome) Attempt {
+func newAttempt(e envelope, number int, result meeting.DeliveryResult, o outcome) Attempt {
 	var seed meeting.Seed
 	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
 	at := time.Now().Add(-o.took)
 	return Attempt{
-		ID: meeting.NewID("dlv_", at, seed, 0), EventID: m.ID, EventType: m.Type, MeetingID: meetingID,
+		ID: meeting.NewID("dlv_", at, seed, 0), EventID: e.ID, EventType: e.Type, MeetingID: e.MeetingID,
 		Number: number, Result: result, Status: o.status, Error: o.reason,
 		At: meeting.Time{Time: at.UTC()}, DurationMS: o.took.Milliseconds(),
 	}
@@ -69,83 +71,45 @@ func (b *Book) Attempts(ctx context.Context, id string, dead bool, cursor string
 // attemptsPage is how many entries of the log are read at a time.
 const attemptsPage = 100
 
-// Retry delivers once more what a try of the log or of the dead letters was
-// about. If that still waits at the head of its lane it is due now, or at the
-// next probe while the endpoint fails; otherwise it joins the lane again, behind
-// what waits. Errors: [ErrNotFound],
-// [meeting.ErrUnavailable].
-func (b *Book) Retry(ctx context.Context, id, attempt string) error {
+// attemptSlack is how long before or after its try an entry of the log is looked
+// for: the store's clock and this one may differ, and it may have been away.
+const attemptSlack = time.Hour
+
+// attempt returns an entry of the delivery log or of the dead letters, and its
+// event. The entry's id says when it was, so only that part is read.
+func (b *Book) attempt(ctx context.Context, id, attempt string) (Attempt, json.RawMessage, error) {
 	if _, err := b.Get(id); err != nil {
-		return err
+		return Attempt{}, nil, err
+	}
+	at, ok := meeting.IDTime("dlv_", attempt)
+	if !ok {
+		return Attempt{}, nil, ErrNotFound
 	}
 	for _, dead := range []bool{false, true} {
-		for cursor := ""; ; {
+		cursor := strconv.FormatInt(at.Add(attemptSlack).UnixMilli(), 10)
+		for more := true; more; {
 			entries, err := b.store.Attempts(ctx, id, dead, cursor, attemptsPage)
 			if err != nil {
-				return err
+				return Attempt{}, nil, err
 			}
 			for _, entry := range entries {
 				var a Attempt
 				if json.Unmarshal(entry.Record, &a) == nil && a.ID == attempt {
-					return b.store.Requeue(ctx, id, []string{a.MeetingID}, []json.RawMessage{entry.Notice})
+					return a, entry.Event, nil
 				}
+				cursor = entry.Place
 			}
-			if len(entries) < attemptsPage {
-				break
-			}
-			cursor = entries[len(entries)-1].Place
+			more = len(entries) == attemptsPage && !before(cursor, at.Add(-attemptSlack))
 		}
 	}
-	return ErrNotFound
+	return Attempt{}, nil, ErrNotFound
 }
 
-// RetryNow makes all that waits for an endpoint due now, as if it had never
-// failed. Errors: [ErrNotFound],
-// [meeting.ErrUnavailable].
-func (b *Book) RetryNow(ctx context.Context, id string) error {
-	if _, err := b.Get(id); err != nil {
-		return err
-	}
-	_, err := b.store.Exchange(ctx, meeting.Exchange{Endpoint: id, Hurry: true})
-	return err
-}
-
-// Replay delivers once more what was committed in the given time and what the
-// endpoint wants now, and returns how many notices that are. They join their
-// lanes behind what waits there, so they arrive after newer ones. The event log
-// reaches back seven days. When it fails, some may be on their way already.
-// Errors: [ErrNotFound], [meeting.ErrUnavailable].
-func (b *Book) Replay(ctx context.Context, id string, from, to time.Time) (int, error) {
-	e, err := b.Get(id)
-	if err != nil {
-		return 0, err
-	}
-	var meetings []string
-	var notices []json.RawMessage
-	replayed := 0
-	flush := func() error {
-		if err := b.store.Requeue(ctx, id, meetings, notices); err != nil {
-			return err
-		}
-		replayed += len(notices)
-		meetings, notices = nil, nil
-		return nil
-	}
-	err = b.store.Between(ctx, from, to, func(notice json.RawMessage) error {
-		m, err := newMessage(notice, false)
-		if err != nil || !e.Wants(m.Type, m.MeetingID) {
-			return nil // what cannot be read is nothing to send
-		}
-		meetings, notices = append(meetings, m.MeetingID), append(notices, notice)
-		if len(notices) < attemptsPage {
-			return nil
-		}
-		return flush()
-	})
-	if err == nil {
-		err = flush()
-	}
-	return replayed, err
+// before reports whether a place of the log is earlier than a time.
+func before(place string, t time.Time) bool {
+	ms, _, _ := strings.Cut(place, "-")
+	at, err := strconv.ParseInt(ms, 10, 64)
+	return err == nil && at < t.UnixMilli()
 }
 
 // Backlog says what waits for an endpoint, and whether it fails. Errors:

@@ -24,7 +24,6 @@ type metrics struct {
 	oldest     *prometheus.GaugeVec
 	dead       *prometheus.CounterVec
 	up         *prometheus.GaugeVec
-	stale      prometheus.Counter
 }
 
 // newMetrics registers the metrics with a series for each label; reg may be nil.
@@ -61,10 +60,6 @@ func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
 			Name: "usher_webhook_endpoint_up",
 			Help: "0 while an endpoint fails or is disabled, else 1; for those of the API, 0 when one of them is.",
 		}, []string{"endpoint"}),
-		stale: f.NewCounter(prometheus.CounterOpts{
-			Name: "usher_webhook_stale_settlements_total",
-			Help: "Tries whose claim had passed to another by the time they ended; their notices arrive twice.",
-		}),
 	}
 	for _, label := range labels {
 		for _, class := range classes {
@@ -93,15 +88,15 @@ func (e Endpoint) label() string {
 }
 
 // tried counts one try.
-func (m *metrics) tried(label string, message message, verdict meeting.Verdict, o outcome) {
+func (m *metrics) tried(label string, e envelope, r meeting.DeliveryResult, o outcome) {
 	result := meeting.Failed
-	if verdict == meeting.Delivered {
+	if r == meeting.Delivered {
 		result = meeting.Delivered
-		m.endToEnd.Observe(time.Since(message.Timestamp).Seconds())
+		m.endToEnd.Observe(time.Since(e.Timestamp).Seconds())
 	}
 	m.deliveries.WithLabelValues(label, string(result), classes[min(max(o.status/100, 0), len(classes)-1)]).Inc()
 	m.latency.WithLabelValues(label).Observe(o.took.Seconds())
-	if verdict == meeting.GivenUp {
+	if r == meeting.GivenUp {
 		m.dead.WithLabelValues(label).Inc()
 	}
 }

@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -14,7 +15,7 @@ import (
 // near reports whether got is want, give or take the jitter of the waits, and a
 // poll for each.
 func near(got, want time.Duration, waits int) bool {
-	slack := time.Duration(jitter*float64(want)) + time.Duration(waits)*pollInterval
+	slack := time.Duration(jitter*float64(want)) + time.Duration(waits)*flushInterval + time.Second
 	return got >= want-slack && got <= want+slack
 }
 
@@ -129,33 +130,49 @@ func TestFailingEndpoint(t *testing.T) {
 }
 
 func TestAnswers(t *testing.T) {
-	short := []time.Duration{0, 5 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute}
+	// Once another event was accepted: five tries, the first after 5 s.
+	short := []time.Duration{0, 5 * time.Second, 10 * time.Second, 65 * time.Second, 305 * time.Second, 905 * time.Second}
 	long := []time.Duration{0, 5 * time.Second, 20 * time.Second} // then a probe every 15 s
 	tests := []struct {
 		name   string
 		answer *http.Response
 		want   []time.Duration // of the first tries
+		others bool            // events of another meeting are accepted
 		dead   bool            // after them
 	}{
-		{"refused for want of a key", status(http.StatusUnauthorized), short, true},
-		{"unknown", status(http.StatusNotFound), short, true},
-		{"unprocessable", status(http.StatusUnprocessableEntity), short, true},
-		{"redirected", status(http.StatusFound, "Location", "https://elsewhere.example/"), long, false},
-		{"bad request", status(http.StatusBadRequest), long, false},
-		{"server error", status(http.StatusInternalServerError), long, false},
+		{"unauthorized", status(http.StatusUnauthorized), long, false, false},
+		{"bad request", status(http.StatusBadRequest), short, true, true},
+		{"forbidden", status(http.StatusForbidden), short, true, true},
+		{"unknown", status(http.StatusNotFound), short, true, true},
+		{"conflict", status(http.StatusConflict), short, true, true},
+		{"too large", status(http.StatusRequestEntityTooLarge), short, true, true},
+		{"unprocessable", status(http.StatusUnprocessableEntity), short, true, true},
+		{"unknown, and nothing else accepted", status(http.StatusNotFound), long, false, false},
+		{"request timeout", status(http.StatusRequestTimeout), long, false, false},
+		{"redirected", status(http.StatusFound, "Location", "https://elsewhere.example/"), long, false, false},
+		{"server error", status(http.StatusInternalServerError), long, false, false},
 		{"too many", status(http.StatusTooManyRequests, "Retry-After", "120"),
-			[]time.Duration{0, 120 * time.Second, 240 * time.Second}, false},
+			[]time.Duration{0, 120 * time.Second, 240 * time.Second}, false, false},
 		{"back within the hour at most", status(http.StatusServiceUnavailable, "Retry-After", "86400"),
-			[]time.Duration{0, time.Hour, 2 * time.Hour}, false},
+			[]time.Duration{0, time.Hour, 2 * time.Hour}, false, false},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := newSite(t, func(*http.Request, []byte) *http.Response { return tt.answer })
+				s := newSite(t, func(_ *http.Request, body []byte) *http.Response {
+					if strings.Contains(string(body), "mtg_other") {
+						return status(http.StatusOK)
+					}
+					return tt.answer
+				})
 				s.put("mtg_a", 1, 1)
+				time.Sleep(time.Second)
+				if tt.others {
+					s.put("mtg_other", 1, 1)
+				}
 				last := tt.want[len(tt.want)-1]
 				time.Sleep(last*11/10 + 5*time.Second)
-				tries := s.requests()
+				tries := slices.DeleteFunc(s.requests(), func(r received) bool { return strings.Contains(r.id, "other") })
 				if len(tries) < len(tt.want) {
 					t.Fatalf("tries at %v, want %v", times(tries), tt.want)
 				}
@@ -169,11 +186,24 @@ func TestAnswers(t *testing.T) {
 					t.Errorf("dead letters = %v, want them: %v", dead, tt.dead)
 				}
 				time.Sleep(time.Hour)
-				if more := len(s.requests()) - len(tries); tt.dead && more > 0 {
+				if more := len(s.requests()) - len(tries) - 1; tt.dead && more > 0 {
 					t.Errorf("%d more tries after the notice was given up", more)
 				}
 			})
 		})
+	}
+}
+
+// TestGoneInWhereby proves that 410 is about one event in Whereby's dialect.
+func TestGoneInWhereby(t *testing.T) {
+	o := outcome{status: http.StatusGone}
+	if got := answerOf(o, nil); got != gone {
+		t.Errorf("410 to usher's own events is %d, want %d", got, gone)
+	}
+	for dialect, want := range map[string]answer{Jitsi: gone, EventSync: gone, Whereby: refused} {
+		if got := answerOf(o, speaking(t, dialect).dialect); got != want {
+			t.Errorf("410 in the dialect %s is %d, want %d", dialect, got, want)
+		}
 	}
 }
 
@@ -189,7 +219,7 @@ func TestRefusedThenTaken(t *testing.T) {
 		s.put("mtg_a", 1, 2)
 		time.Sleep(6 * time.Minute)
 		log := s.attempts(false)
-		if len(log) != 5 || log[3].Result != meeting.Delivered || log[3].Number != 4 || log[4].Number != 1 {
+		if len(log) != 5 || log[3].Result != meeting.Delivered || log[3].Number != 3 || log[4].Number != 1 {
 			t.Errorf("log = %+v, want three refusals and two deliveries", log)
 		}
 	})
@@ -273,8 +303,8 @@ func TestSlowEndpoint(t *testing.T) {
 			s.put("mtg_"+mtg, 1, 1)
 		}
 		time.Sleep(Timeout - time.Second)
-		if got := len(s.requests()); got != MaxInFlight {
-			t.Errorf("%d requests at the same time, want %d", got, MaxInFlight)
+		if got := len(s.requests()); got != MaxPerEndpoint {
+			t.Errorf("%d requests at the same time, want %d", got, MaxPerEndpoint)
 		}
 		time.Sleep(2 * time.Second)
 		for _, a := range s.attempts(false) {
@@ -285,22 +315,33 @@ func TestSlowEndpoint(t *testing.T) {
 	})
 }
 
-// TestStop stops while a try is under way: it is waited for and handed in.
+// TestStop stops leading while tries are under way: those that end soon are
+// waited for and acknowledged, others are cut off, and none is started.
 func TestStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t, func(*http.Request, []byte) *http.Response {
-			time.Sleep(8 * time.Second)
+		s := newSite(t, func(r *http.Request, body []byte) *http.Response {
+			if strings.Contains(string(body), "mtg_slow") {
+				<-r.Context().Done()
+				return nil
+			}
+			time.Sleep(drainTime / 2)
 			return status(http.StatusOK)
 		})
+		time.Sleep(time.Second)
 		s.put("mtg_a", 1, 2)
-		time.Sleep(2 * time.Second)
+		s.put("mtg_slow", 1, 1)
+		synctest.Wait()
+		begin := time.Now()
 		s.stop()
-		if got := len(s.requests()); got != 1 {
-			t.Errorf("%d requests, want 1", got)
+		if took := time.Since(begin); took > drainTime {
+			t.Errorf("it took %v to stop, want %v at most", took, drainTime)
 		}
-		x, err := s.st.Exchange(context.Background(), meeting.Exchange{Endpoint: "whk_crm", Take: 2, Token: "x"})
-		if err != nil || len(x.Claims) != 1 || !strings.Contains(string(x.Claims[0].Notice), `"seq":2,`) {
-			t.Errorf("exchange = %+v, %v; want the second notice due", x, err)
+		if got := len(s.requests()); got != 2 {
+			t.Errorf("%d requests, want 2", got)
+		}
+		lists, err := s.st.ReadQueues(context.Background(), "whk_crm", []string{"mtg_a", "mtg_slow"}, 9)
+		if err != nil || len(lists[0]) != 1 || !strings.Contains(string(lists[0][0]), `"seq":2,`) || len(lists[1]) != 1 {
+			t.Errorf("what waits = %s, %v; want the second event, and the one that was cut off", lists, err)
 		}
 	})
 }

@@ -24,10 +24,6 @@ const (
 	maxAnswer = 64 << 10
 	// maxHeader bounds the header of an answer, in bytes, likewise.
 	maxHeader = 64 << 10
-	// MaxInFlight is how many tries of one endpoint run at the same time in one
-	// process, so that one that is slow keeps nobody else's waiting. At 10 ms
-	// each it still gets 1,600 a second.
-	MaxInFlight = 16
 	// idleConnection is how long a connection is kept for the next notice:
 	// shorter than the 60 s and more after which common servers close it.
 	idleConnection = 50 * time.Second
@@ -79,7 +75,7 @@ func newSender(g *guard) *sender {
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    Timeout,
-			MaxIdleConnsPerHost:    MaxInFlight,
+			MaxIdleConnsPerHost:    MaxPerEndpoint,
 			IdleConnTimeout:        idleConnection,
 			MaxResponseHeaderBytes: maxHeader,
 			DisableCompression:     true,

@@ -2,9 +2,7 @@ package webhook
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,7 +15,7 @@ import (
 	independent "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"usher/config"
-	"usher/store"
+	"usher/internal/memorystore"
 )
 
 // TestVerified lets the library of Standard Webhooks verify what is delivered,
@@ -33,32 +31,24 @@ func TestVerified(t *testing.T) {
 		got <- delivery{r.Header, body}
 	}))
 	defer srv.Close()
-	st := new(store.Memory)
+	st := new(memorystore.Memory)
 	book, err := NewBook(Config{Store: st, AllowCIDRs: loopback})
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
+	ctx := t.Context()
 	e, err := book.Create(ctx, Endpoint{Name: "app", URL: srv.URL + "/hook?x=1"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	d := NewDeliverer(book)
-	done := make(chan error, 1)
-	go func() { done <- d.Run(ctx) }()
-	defer func() {
-		cancel()
-		<-done
-	}()
+	defer lead(t, d)()
 
 	seq := 0
 	deliver := func() delivery {
 		t.Helper()
 		seq++
-		if err := st.Requeue(ctx, e.ID, []string{"mtg_a"}, []json.RawMessage{notice("mtg_a", seq)}); err != nil {
-			t.Fatal(err)
-		}
-		d.Wake(e.ID)
+		commit(t, d, e.ID, "mtg_a", notice("mtg_a", seq))
 		select {
 		case x := <-got:
 			return x

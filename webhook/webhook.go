@@ -1,16 +1,17 @@
-// Package webhook tells apps over HTTP what happened: each notice at least
-// once, in order per meeting and endpoint, over crashes and dead receivers.
+// Package webhook delivers events to apps over HTTP: each at least once, in order
+// per meeting and endpoint, over crashes and dead receivers.
 //
-// [Book] knows the endpoints and says, before a commit, which of them are to
-// get a notice. The commit puts it into a lane per endpoint and meeting. A
-// [Deliverer] empties the lanes: it claims the heads of those that are due,
-// posts them, and hands in what came of it. Any number of processes may do so
-// on the same store.
+// [Book] knows the endpoints and says, before a commit, which of them are to get
+// an event. The commit puts it into a list per endpoint and meeting. The
+// [Deliverer] of the process that leads is handed what was committed, posts it,
+// and acknowledges it, which removes it from the list; what was there before it
+// led, and what memory has no room for, it reads from the lists. What is sent
+// next is decided by a queue that does no I/O and knows no clock.
 //
-// An endpoint's [Dialect] makes the request out of the notice alone: that of
+// An endpoint's [Dialect] makes the request out of the event alone: that of
 // Standard Webhooks 1.0.0 (https://www.standardwebhooks.com), or that of another
-// system whose receivers then need no change. What notices say is the business
-// of package meeting, how lanes are kept that of the store.
+// system whose receivers then need no change. What events say is the business
+// of package meeting, how lists are kept that of the store.
 package webhook
 
 import (
@@ -32,16 +33,30 @@ var (
 	ErrFull = errors.New("webhook: too many endpoints")
 )
 
-// Store keeps endpoints and lanes. Its methods are safe for concurrent use;
-// those errors that may pass wrap [meeting.ErrUnavailable].
+// Store keeps endpoints, and lists of events for them. Its methods are safe for
+// concurrent use; those errors that may pass wrap [meeting.ErrUnavailable].
 type Store interface {
-	// Exchange settles claims of one endpoint and gives out new ones.
-	Exchange(ctx context.Context, x meeting.Exchange) (meeting.Exchanged, error)
-	// Requeue puts notices back into lanes, each into that of its meeting.
-	Requeue(ctx context.Context, endpoint string, meetings []string, notices []json.RawMessage) error
-	// Between calls f with the notices committed in the given time, in order,
+	// LoadQueue returns the meetings that have a list for an endpoint, and what
+	// is known of retries. From then on the endpoint is one of QueuedEndpoints,
+	// until it is deleted. LoadQueue, Ack, Requeue and
+	// RestoreQueue return [meeting.ErrFenced] when another process leads.
+	LoadQueue(ctx context.Context, endpoint string) (meetings []string, retries map[string]meeting.Retry, h meeting.Health, err error)
+	QueuedEndpoints(ctx context.Context) ([]string, error)
+	// ReadQueues returns the first events of lists, limit at most of each.
+	ReadQueues(ctx context.Context, endpoint string, meetings []string, limit int) ([][]json.RawMessage, error)
+	// Ack stores what came of deliveries; it may be repeated.
+	Ack(ctx context.Context, a meeting.Acks) error
+	// Requeue puts events at the end of lists, each of that of its meeting. One
+	// that is the first there stays where it is.
+	Requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error
+	// RestoreQueue puts undelivered events back in front of lists after the store
+	// was emptied, by meeting and in order; it may be repeated.
+	RestoreQueue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage) error
+	// Load returns a meeting, or [meeting.ErrNotFound].
+	Load(ctx context.Context, id string) (meeting.Meeting, error)
+	// Between calls f with the events committed in the given time, in order,
 	// until it returns an error, and returns that.
-	Between(ctx context.Context, from, to time.Time, f func(notice json.RawMessage) error) error
+	Between(ctx context.Context, from, to time.Time, f func(event json.RawMessage) error) error
 	// Attempts returns a page of the delivery log or of the dead letters, newest
 	// first, that follows the Place given.
 	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error)
@@ -56,6 +71,6 @@ type Store interface {
 	PutEndpoint(ctx context.Context, id string, was, document json.RawMessage) (bool, error)
 	// DisableEndpoint notes why an endpoint is disabled; nil enables it.
 	DisableEndpoint(ctx context.Context, id string, why json.RawMessage) error
-	// DeleteEndpoint removes an endpoint with its lanes, log and dead letters.
+	// DeleteEndpoint removes an endpoint with its lists, log and dead letters.
 	DeleteEndpoint(ctx context.Context, id string) error
 }

@@ -21,10 +21,10 @@ import (
 
 	"usher/api"
 	"usher/api/whereby"
+	"usher/internal/memorystore"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/meeting/tracker"
-	"usher/store"
 	"usher/token"
 	"usher/webhook"
 )
@@ -41,7 +41,7 @@ type (
 
 // faultyStore is a store that fails as long as a test says so.
 type faultyStore struct {
-	*store.Memory
+	*memorystore.Memory
 	mu  sync.Mutex
 	err error
 }
@@ -146,7 +146,7 @@ func newSite(t testing.TB) *site {
 // newStandby is a site whose tracker does not run.
 func newStandby(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, store: &faultyStore{Memory: new(store.Memory)}, log: &lockedBuffer{}}
+	s := &site{t: t, store: &faultyStore{Memory: new(memorystore.Memory)}, log: &lockedBuffer{}}
 	s.tracker = tracker.New(s.store, noRooms{}, tracker.Options{})
 	s.serve(func(*testConfig) {})
 	return s

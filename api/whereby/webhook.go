@@ -40,7 +40,7 @@ func Dialect(site string) webhook.Dialect {
 			meeting.RecordingIsAvailable: render("recording.finished", recordingData),
 			webhook.TypeTest:             render("webhook.test", func(_ meeting.Notice, room eventRoom) any { return room }),
 		},
-		Sign: sign,
+		Sign: sign, GoneIsOfEvent: true,
 	}
 }
 

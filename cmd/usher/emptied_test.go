@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -174,4 +175,44 @@ func (s *scene) detail(check string) string {
 		}
 	}
 	return ""
+}
+
+// TestRedisEmptiedBeforeDelivery empties Redis while an endpoint takes its time
+// over the first of several events. It gets them all, in order.
+func TestRedisEmptiedBeforeDelivery(t *testing.T) {
+	told := &heard{types: map[string][]meeting.NoticeType{}}
+	began, answer := make(chan struct{}, 100), make(chan struct{})
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		began <- struct{}{}
+		select {
+		case <-answer:
+			told.ServeHTTP(w, r)
+		case <-r.Context().Done():
+		}
+	}))
+	defer app.Close()
+	s := newScene(t, "--webhook-allow=127.0.0.0/8", "--api-rate=0")
+	must(t, s.call(t.Context(), "POST", "/v1/webhooks", map[string]any{"url": app.URL + "/"}, nil))
+	for n := range 3 {
+		must(t, s.call(t.Context(), "PATCH", "/v1/meetings/"+s.id, map[string]any{"max_participants": 5 + n}, nil))
+	}
+	<-began
+	rdb := s.client()
+	must(t, rdb.FlushAll(t.Context()).Err())
+	waits := func() int {
+		keys := rdb.Keys(t.Context(), "usher:{main}:queue:*:"+s.id).Val()
+		if len(keys) == 0 {
+			return 0
+		}
+		return int(rdb.LLen(t.Context(), keys[0]).Val())
+	}
+	s.until("the events are back in Redis", func() bool { return waits() == 4 })
+	close(answer)
+	s.until("they are delivered", func() bool { return waits() == 0 })
+	want := []meeting.NoticeType{meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.StoreWasReset}
+	told.mu.Lock()
+	defer told.mu.Unlock()
+	if got := told.types[s.id]; !slices.Equal(got, want) {
+		t.Errorf("delivered %q, want %q", got, want)
+	}
 }

@@ -17,7 +17,6 @@ import (
 	"usher/config"
 	"usher/internal/app"
 	"usher/meeting"
-	"usher/store"
 	"usher/webhook"
 )
 
@@ -99,7 +98,6 @@ func (c *webhooksTestCommand) Run(ctx context.Context) error {
 
 func (c *webhooksTestCommand) send(ctx context.Context, out io.Writer) error {
 	book, err := webhook.NewBook(webhook.Config{
-		Store:      new(store.Memory),
 		Endpoints:  []webhook.Endpoint{{Name: "test", URL: c.URL, Secrets: []webhook.Secret{{Key: c.Secret}}}},
 		AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
 	})

@@ -75,7 +75,7 @@ func TestTakenPortNamesItsSetting(t *testing.T) {
 	} {
 		for addr, says := range map[string]string{taken.Addr().String(): "address already in use", "8480": "missing port"} {
 			cfg := config.Config{
-				Store: "memory", APIKeys: []config.Secret{"a-key-of-some-length"}, ComponentSecret: "x", ComponentAddr: "127.0.0.1:1", ComponentDomain: "usher.meet.jitsi",
+				Site: "main", RedisURL: "redis://127.0.0.1:1", APIKeys: []config.Secret{"a-key-of-some-length"}, ComponentSecret: "x", ComponentAddr: "127.0.0.1:1", ComponentDomain: "usher.meet.jitsi",
 				Listen: "127.0.0.1:0", AdminListen: "127.0.0.1:0", Whereby: config.Whereby{WherebyAddr: "127.0.0.1:0"},
 			}
 			set(&cfg, addr)

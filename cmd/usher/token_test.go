@@ -164,7 +164,7 @@ func TestInspectKeepsControlCharactersFromTheTerminal(t *testing.T) {
 
 // A secret that is too short is told before anything is started.
 func TestServeRefusesAShortSecret(t *testing.T) {
-	cfg := config.Config{Store: "memory", ComponentAddr: "127.0.0.1:5347", ComponentDomain: "usher.meet.jitsi", ComponentSecret: "secret", Jitsi: config.Jitsi{JWTAppID: "app", JWTSecret: "Sh0rt"}}
+	cfg := config.Config{ComponentAddr: "127.0.0.1:5347", ComponentDomain: "usher.meet.jitsi", ComponentSecret: "secret", Jitsi: config.Jitsi{JWTAppID: "app", JWTSecret: "Sh0rt"}}
 	err := app.Run(context.Background(), cfg, newLog(os.Stderr, 0), func(app.Addresses) { t.Error("it listens") })
 	if err == nil || !strings.Contains(err.Error(), "5 bytes, at least 32") {
 		t.Errorf("serve: %v, want the secret refused", err)

@@ -6,7 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -20,9 +20,9 @@ import (
 
 	independent "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
+	"usher/internal/memorystore"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
-	"usher/store"
 	"usher/webhook"
 )
 
@@ -225,7 +225,7 @@ func (r *receiver) says(want string) {
 // and the receiver stands somebody who notes what passes.
 type site struct {
 	t         *testing.T
-	store     *store.Memory
+	store     *memorystore.Memory
 	book      *webhook.Book
 	deliverer *webhook.Deliverer
 	endpoint  string
@@ -243,7 +243,7 @@ type exchange struct {
 // newSite runs a deliverer to the receiver at url until the test ends.
 func newSite(t *testing.T, url string, secret webhook.Secret) *site {
 	t.Helper()
-	s := &site{t: t, store: new(store.Memory), passed: make(chan exchange, 10)}
+	s := &site{t: t, store: new(memorystore.Memory), passed: make(chan exchange, 10)}
 	between := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -266,11 +266,12 @@ func newSite(t *testing.T, url string, secret webhook.Secret) *site {
 	s.endpoint = e.ID
 	s.deliverer = webhook.NewDeliverer(s.book)
 	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
+	done := make(chan error, 2)
 	go func() { done <- s.deliverer.Run(ctx) }()
+	go func() { done <- s.deliverer.Lead(ctx) }()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := errors.Join(<-done, <-done); err != nil {
 			t.Error(err)
 		}
 	})
@@ -281,18 +282,19 @@ func newSite(t *testing.T, url string, secret webhook.Secret) *site {
 func (s *site) deliver() exchange {
 	s.t.Helper()
 	s.seq++
-	notice, err := json.Marshal(meeting.Notice{
+	event := meeting.Notice{
 		ID: fmt.Sprintf("evt_%d", s.seq), Type: meeting.ParticipantJoined, Timestamp: meeting.Time{Time: time.Now()},
 		APIVersion: meeting.APIVersion, MeetingID: "mtg_a", Seq: s.seq, StateVersion: s.seq,
 		Data: meeting.Data{Participant: &meeting.ParticipantInfo{ID: "prt_a", Kind: meeting.KindHuman, Name: "Ada <b>& José 😀"}},
-	})
-	if err != nil {
+	}
+	c := meeting.Commit{
+		Op: event.ID, From: s.seq - 1, Meeting: meeting.Meeting{ID: "mtg_a", Room: "a", Version: s.seq},
+		Effects: meeting.Effects{Notices: []meeting.Notice{event}}, Routes: [][]string{{s.endpoint}},
+	}
+	if err := s.store.Commit(s.t.Context(), c); err != nil {
 		s.t.Fatal(err)
 	}
-	if err := s.store.Requeue(s.t.Context(), s.endpoint, []string{"mtg_a"}, []json.RawMessage{notice}); err != nil {
-		s.t.Fatal(err)
-	}
-	s.deliverer.Wake(s.endpoint)
+	s.deliverer.Committed(c)
 	select {
 	case x := <-s.passed:
 		if x.status != http.StatusNoContent {

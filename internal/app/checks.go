@@ -12,11 +12,12 @@ import (
 	"usher/api"
 	"usher/component"
 	"usher/meeting"
+	"usher/store"
 )
 
 // checks are the conditions of /readyz. Each names one thing that an operator
 // can look at; none makes another fail.
-func (l *leader) checks(st backend) []api.Check {
+func (l *leader) checks(st *store.Redis) []api.Check {
 	leading := func(f func(*term) (string, error)) func(context.Context) (string, error) {
 		return func(context.Context) (string, error) {
 			t := l.term.Load()
@@ -34,10 +35,7 @@ func (l *leader) checks(st backend) []api.Check {
 			if t := l.term.Load(); t != nil && t.tracker.StoreFailing() {
 				return "", errors.New("changes wait to be stored")
 			}
-			if l.cfg.Store == "memory" {
-				return "in memory, not durable", nil
-			}
-			return strings.Join(append([]string{l.cfg.Store}, st.Findings()...), "; "), nil
+			return strings.Join(append([]string{"redis"}, st.Findings()...), "; "), nil
 		}},
 		{Name: "meetings", Run: leading(func(t *term) (string, error) {
 			if !t.tracker.Running() {

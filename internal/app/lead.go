@@ -66,13 +66,17 @@ func (l *leader) lead(ctx context.Context) error {
 	return err
 }
 
-// rewrite writes all meetings anew after the store was emptied. Deliveries that
-// this process holds belong before them: events keep their order.
+// rewrite writes undelivered events and all meetings anew after the store was
+// emptied.
 func (l *leader) rewrite(ctx context.Context) error {
-	if t := l.term.Load(); t != nil {
-		return t.tracker.Rewrite(ctx)
+	t := l.term.Load()
+	if t == nil {
+		return meeting.ErrUnavailable
 	}
-	return meeting.ErrUnavailable
+	if err := l.deliverer.Rewrite(ctx); err != nil {
+		return err
+	}
+	return t.tracker.Rewrite(ctx)
 }
 
 func (l *leader) runTerm(ctx context.Context) error {
@@ -86,6 +90,7 @@ func (l *leader) runTerm(ctx context.Context) error {
 	g.Go(func() error {
 		return t.tracker.Run(ctx, func() { l.log.Info("meetings loaded") })
 	})
+	g.Go(func() error { return l.deliverer.Lead(ctx) })
 	g.Go(func() error { return t.rooms.Run(ctx) })
 	g.Go(func() error { return t.pool.Run(ctx) })
 	g.Go(func() error { return t.scheduler.Run(ctx) })

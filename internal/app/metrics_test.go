@@ -6,10 +6,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"usher/internal/memorystore"
 	"usher/meeting"
 	"usher/meeting/tracker"
 	"usher/muc"
-	"usher/store"
 )
 
 // TestMetricsFollowTheConventions holds the names and helps of the series of a
@@ -18,7 +18,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	reg := prometheus.NewRegistry()
 	tm := &term{rooms: muc.New(muc.Config{Metrics: reg})}
 	metrics := newTermMetrics(reg, tm)
-	tm.tracker = tracker.New(&store.Memory{}, tm.rooms, tracker.Options{})
+	tm.tracker = tracker.New(&memorystore.Memory{}, tm.rooms, tracker.Options{})
 	metrics.committed(meeting.Commit{Effects: meeting.Effects{Notices: []meeting.Notice{{Type: meeting.SessionStarted}}}}, 0)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {

@@ -22,7 +22,6 @@ import (
 	"usher/internal/stack"
 	"usher/jibri/archive"
 	"usher/meeting/service"
-	"usher/meeting/tracker"
 	"usher/store"
 	"usher/token"
 	"usher/webhook"
@@ -31,18 +30,6 @@ import (
 // drainPatience is how long requests under way may take once usher is told to
 // stop; clients wait for an answer about as long.
 const drainPatience = 10 * time.Second
-
-// backend is a store with what the HTTP side and leading need of it.
-type backend interface {
-	tracker.Store
-	service.Store
-	api.Store
-	webhook.Store
-	Ping(ctx context.Context) error
-	Findings() []string
-	Lead(ctx context.Context, holder string, led, rewrite func(context.Context) error) error
-	Close() error
-}
 
 // Addresses are where a running usher can be reached.
 type Addresses struct{ API, Admin, Whereby, Redis string }
@@ -122,7 +109,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 }
 
 // newAPI returns the handler of the APIs.
-func newAPI(cfg config.Config, st backend, l *leader, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
@@ -182,11 +169,7 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, a
 
 // openStore opens the store that the settings name; child is the redis-server
 // that was started for it, if any; stop closes the store and ends the child.
-func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st backend, redisURL string, child *stack.Redis, stop func(), err error) {
-	if cfg.Store == "memory" {
-		log.Warn("state is kept in memory: nothing survives a restart")
-		return &store.Memory{}, "", nil, func() {}, nil
-	}
+func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st *store.Redis, redisURL string, child *stack.Redis, stop func(), err error) {
 	stopChild := func() {}
 	if redisURL = cfg.RedisURL; redisURL == "" {
 		child, err = stack.StartRedis(ctx, cfg.DataDir)

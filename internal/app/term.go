@@ -107,12 +107,8 @@ func (l *leader) newTerm() (*term, error) {
 	t.tracker = tracker.New(l.store, t.rooms, tracker.Options{
 		Log: l.log, Route: l.book.Route, Recorders: t.scheduler,
 		Committed: func(c meeting.Commit, latency time.Duration) {
+			l.deliverer.Committed(c)
 			metrics.committed(c, latency)
-			for _, endpoints := range c.Routes {
-				for _, id := range endpoints {
-					l.deliverer.Wake(id)
-				}
-			}
 		},
 		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
 	})

@@ -1,6 +1,7 @@
 package app
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -10,21 +11,22 @@ import (
 	"net/netip"
 	"strings"
 	"testing"
+	"time"
 
 	standard "github.com/standard-webhooks/standard-webhooks/libraries/go"
 
 	"usher/api"
 	"usher/api/whereby"
 	"usher/config"
+	"usher/internal/memorystore"
 	"usher/meeting/service"
-	"usher/store"
 	"usher/webhook"
 )
 
 // TestWebhooksOverHTTP uses the endpoints of a real book over the API.
 func TestWebhooksOverHTTP(t *testing.T) {
 	const key = "key-of-some-length"
-	st := &store.Memory{}
+	st := &memorystore.Memory{}
 	cfg := config.Config{
 		Webhooks:        []config.Webhook{{Name: "crm", URL: "https://crm.example/"}, {Name: "sync", URL: "https://sync.example/"}},
 		WebhookSecrets:  []config.WebhookSecret{{Name: "crm", Key: webhook.NewSecret().Key}},
@@ -98,7 +100,19 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	if len(log.Data) != 0 {
 		t.Errorf("dead letters %+v", log.Data)
 	}
+	do("POST", path+"/replay", `{"after":"2026-01-01T00:00:00Z"}`, 503, nil) // another process leads
+	ctx, cancel := context.WithCancel(t.Context())
+	led := make(chan error, 1)
+	go func() { led <- deliverer.Lead(ctx) }()
+	for begun := false; !begun; time.Sleep(time.Millisecond) {
+		_, err := deliverer.Replay(ctx, "whk_crm", time.Now(), time.Now())
+		begun = err == nil
+	}
 	do("POST", path+"/replay", `{"after":"2026-01-01T00:00:00Z"}`, 200, nil)
+	cancel()
+	if err := <-led; err != nil {
+		t.Errorf("lead = %v", err)
+	}
 	var p api.Problem
 	for _, tt := range [][2]string{
 		{`{"url":"https://a.example/","dialect":"klingon"}`, "/dialect"}, {`{"url":"https://a.example/","headers":{"Host":"h1dden"}}`, "/headers"},

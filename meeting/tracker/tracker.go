@@ -42,7 +42,7 @@ const (
 // Every error that may pass when tried again wraps [meeting.ErrUnavailable].
 type Store interface {
 	// Commit stores the change: the meeting, its people and sessions, the
-	// notices in the event log and in the lanes. Other errors: [meeting.ErrFenced],
+	// notices in the event log and in the lists of endpoints. Other errors: [meeting.ErrFenced],
 	// [meeting.ConflictError], and for a new meeting [meeting.ExistsError] when its room or
 	// external id is taken, or [meeting.RoomHeldError], see [meeting.Meeting.RoomHeldUntil].
 	Commit(ctx context.Context, c meeting.Commit) error

@@ -1,10 +1,15 @@
-package store
+// Package memorystore is a store for tests that is gone with its process. The
+// conformance suite of package store compares it with Redis.
+package memorystore
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -14,12 +19,11 @@ import (
 	"usher/meeting"
 )
 
-// Memory is a store that is gone with its process, and in which nothing
-// expires: for tests and for trying usher out. No other process can share it,
-// so whoever asks leads, and nobody is fenced.
+// Memory keeps what store.Redis keeps, in which nothing expires. No other process
+// can share it, so whoever asks leads, and nobody is fenced.
 //
-// Its methods do what those of [Redis] do, never fail for want of Redis, and
-// are safe for concurrent use. The zero value is empty and ready.
+// Its methods do what those of Redis do, never fail for want of it, and are safe
+// for concurrent use. The zero value is empty and ready.
 type Memory struct {
 	mu       sync.Mutex
 	meetings map[string]storedMeeting
@@ -28,10 +32,10 @@ type Memory struct {
 	people   map[string]map[string]meeting.Participant // by session, by id
 	log      []json.RawMessage
 	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
-	lanes    map[string]map[string][]json.RawMessage // by endpoint, by meeting
-	due      map[string]map[string]time.Time         // likewise: next try
+	queues   map[string]map[string][]json.RawMessage // by endpoint, by meeting
+	attempts map[string][]meeting.Attempted          // by endpoint
+	dead     map[string][]meeting.Attempted          // likewise
 
-	endpoints        map[string]*memoryEndpoint
 	documents        map[string]json.RawMessage // of endpoints
 	disabled         map[string]json.RawMessage // why and since when
 	endpointsVersion int
@@ -79,17 +83,7 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 	for _, changed := range c.Sessions {
 		put(&s.sessions, changed.ID, changed)
 	}
-	for _, of := range bySession(c.Effects) {
-		people := s.people[of.id]
-		if c.Whole {
-			maps.DeleteFunc(people, func(_ string, p meeting.Participant) bool { return p.Present() })
-		}
-		for _, p := range of.people {
-			p.Connections = slices.Clone(p.Connections)
-			put(&people, p.ID, p)
-		}
-		put(&s.people, of.id, people)
-	}
+	s.commitPeople(c)
 	for _, rec := range c.Recordings {
 		rec.Files = slices.Clone(rec.Files)
 		put(&s.recorded, rec.ID, rec)
@@ -98,21 +92,36 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 		close(s.grown)
 		s.grown = nil
 	}
-	now := time.Now()
-	for i, n := range c.Notices {
-		data := encode(n)
-		s.log = append(s.log, data)
-		for _, endpoint := range routesOf(c, i) {
-			lanes, due := s.lanes[endpoint], s.due[endpoint]
-			put(&lanes, m.ID, append(lanes[m.ID], data))
-			put(&s.lanes, endpoint, lanes)
-			if _, waits := due[m.ID]; !waits {
-				put(&due, m.ID, now)
-				put(&s.due, endpoint, due)
-			}
+	for _, n := range c.Notices {
+		s.log = append(s.log, encode(n))
+	}
+	for i, endpoints := range c.Routes {
+		for _, endpoint := range endpoints {
+			s.push(endpoint, m.ID, encode(c.Notices[i]))
 		}
 	}
 	return nil
+}
+
+func (s *Memory) commitPeople(c meeting.Commit) {
+	of := map[string]bool{}
+	for _, changed := range c.Sessions {
+		of[changed.ID] = true
+	}
+	for _, p := range c.People {
+		of[p.SessionID] = true
+	}
+	for id := range of {
+		if c.Whole {
+			maps.DeleteFunc(s.people[id], func(_ string, p meeting.Participant) bool { return p.Present() })
+		}
+	}
+	for _, p := range c.People {
+		people := s.people[p.SessionID]
+		p.Connections = slices.Clone(p.Connections)
+		put(&people, p.ID, p)
+		put(&s.people, p.SessionID, people)
+	}
 }
 
 // taken returns the meeting that has the room of a new one, or its external id.
@@ -170,11 +179,13 @@ func (s *Memory) everybody(session string) []meeting.Participant {
 	for i := range people {
 		people[i].Connections = slices.Clone(people[i].Connections)
 	}
-	sortByJoining(people)
+	slices.SortFunc(people, func(a, b meeting.Participant) int {
+		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt), cmp.Compare(a.ID, b.ID))
+	})
 	return people
 }
 
-// List returns a page of the meetings chosen, like [Redis.List].
+// List returns a page of the meetings chosen, like store.Redis.List.
 func (s *Memory) List(_ context.Context, f meeting.Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -197,7 +208,7 @@ func (s *Memory) List(_ context.Context, f meeting.Filter, cursor string, limit 
 }
 
 // Sessions returns a page of a meeting's sessions, newest first, like
-// [Redis.Sessions].
+// store.Redis.Sessions.
 func (s *Memory) Sessions(_ context.Context, meetingID, cursor string, limit int) (page []meeting.Session, next string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -231,7 +242,7 @@ func (s *Memory) Participants(_ context.Context, sessionID string) ([]meeting.Pa
 }
 
 // Events returns the notices that follow a place in the log, like
-// [Redis.Events].
+// store.Redis.Events.
 func (s *Memory) Events(_ context.Context, after string, limit int) ([]meeting.LogEntry, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -265,6 +276,27 @@ func (s *Memory) Lead(ctx context.Context, _ string, led, _ func(ctx context.Con
 // Close does nothing.
 func (s *Memory) Close() error { return nil }
 
+func (s *Memory) Forget(_ context.Context, id string) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.meetings, id)
+	delete(s.links, id)
+	for session, v := range s.sessions {
+		if v.MeetingID == id {
+			delete(s.sessions, session)
+			delete(s.people, session)
+		}
+	}
+	for rec, v := range s.recorded {
+		if v.MeetingID == id {
+			delete(s.recorded, rec)
+		}
+	}
+	return nil
+}
+
+func (s *Memory) Findings() []string { return nil }
+
 // put sets a value in a map that may not have been made yet.
 func put[V any](m *map[string]V, key string, v V) {
 	if *m == nil {
@@ -289,4 +321,23 @@ func cutAfter[T any](all []T, cursor string, limit int, id func(T) string) (page
 		return all[:limit], id(all[limit-1])
 	}
 	return all, ""
+}
+
+// ErrCursor refuses a place in the event log that cannot be one.
+var ErrCursor = errors.New("memorystore: not a place in the event log")
+
+// maxPage is the most that one call lists, as in package store.
+const maxPage = 100
+
+var place = regexp.MustCompile(`^[0-9]{1,19}(-[0-9]{1,19})?$`)
+
+func pageSize(limit int) int { return min(max(limit, 1), maxPage) }
+
+// encode returns v as JSON. The types of package meeting always encode.
+func encode(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("memorystore: encode %T: %v", v, err))
+	}
+	return b
 }

@@ -1,0 +1,341 @@
+package store
+
+import (
+	"context"
+	_ "embed" // for the scripts
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"usher/meeting"
+)
+
+const (
+	// backlogSample is how many lists are looked into to say what waits: about
+	// a millisecond of Redis's time.
+	backlogSample = 1000
+	// requeueBatch is how many events one script puts back into lists.
+	requeueBatch = MaxPage
+)
+
+var (
+	//go:embed ack.lua
+	ackSource string
+	//go:embed moveold.lua
+	moveOldSource string
+
+	ackScript     = redis.NewScript(ackSource)
+	moveOldScript = redis.NewScript(moveOldSource)
+)
+
+// fenced runs a script that answers 0 when another process leads, which becomes
+// [meeting.ErrFenced]. It gets the fence as its first key, and our number as its
+// first argument.
+func (r *Redis) fenced(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) error {
+	return r.do(op, func() error {
+		done, err := script.Run(ctx, r.rdb, append([]string{r.keys.fence()}, keys...), append([]any{r.fence.Load()}, args...)...).Bool()
+		if err == nil && !done {
+			err = meeting.ErrFenced
+		}
+		return err
+	})
+}
+
+// LoadQueue returns the meetings that have a list of events for an endpoint,
+// and what is known of retries. It moves what an older version of usher kept
+// under other keys, and notes that the endpoint may have lists. What cannot be
+// read of retries is left out. Other errors: [meeting.ErrFenced].
+func (r *Redis) LoadQueue(ctx context.Context, endpoint string) (meetings []string, retries map[string]meeting.Retry, h meeting.Health, err error) {
+	k := r.keys
+	err = r.fenced(ctx, opQueue, moveOldScript, []string{
+		k.queues(), k.queued(endpoint), k.retry(endpoint), k.queue(endpoint, ""),
+		k.oldDue(endpoint), k.oldTries(endpoint), k.oldGaps(endpoint), k.oldHealth(endpoint), k.oldLane(endpoint),
+	}, endpoint)
+	if err != nil {
+		return nil, nil, h, err
+	}
+	var stored map[string]string
+	err = r.do(opQueue, func() error {
+		meetings, err = r.rdb.SMembers(ctx, k.queued(endpoint)).Result()
+		if err == nil {
+			stored, err = r.rdb.HGetAll(ctx, k.retry(endpoint)).Result()
+		}
+		return err
+	})
+	retries = map[string]meeting.Retry{}
+	for id, text := range stored {
+		var unreadable error
+		if id == healthField {
+			h, unreadable = decode[meeting.Health](text, "health of "+endpoint)
+		} else if retries[id], unreadable = decode[meeting.Retry](text, "retries of "+id); unreadable != nil {
+			delete(retries, id)
+		}
+		if unreadable != nil {
+			r.log.Error("leaving out what is known of webhook retries", "endpoint", endpoint, "err", unreadable)
+		}
+	}
+	return meetings, retries, h, err
+}
+
+// QueuedEndpoints returns the endpoints that may have lists.
+func (r *Redis) QueuedEndpoints(ctx context.Context) (ids []string, err error) {
+	err = r.do(opQueue, func() error {
+		ids, err = r.rdb.SMembers(ctx, r.keys.queues()).Result()
+		return err
+	})
+	return ids, err
+}
+
+// ReadQueues returns the first events, limit at most, of an endpoint's lists of
+// the given meetings.
+func (r *Redis) ReadQueues(ctx context.Context, endpoint string, meetings []string, limit int) ([][]json.RawMessage, error) {
+	lists := make([][]json.RawMessage, len(meetings))
+	err := r.do(opQueue, func() error {
+		replies, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, id := range meetings {
+				p.LRange(ctx, r.keys.queue(endpoint, id), 0, int64(limit)-1)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		for i, reply := range replies {
+			for _, text := range reply.(*redis.StringSliceCmd).Val() {
+				lists[i] = append(lists[i], json.RawMessage(text))
+			}
+		}
+		return nil
+	})
+	return lists, err
+}
+
+// Ack stores what came of deliveries, in one script. A call that failed may be
+// repeated, alone or together with what came later; entries of the delivery log
+// may then be there twice. Other errors: [meeting.ErrFenced].
+func (r *Redis) Ack(ctx context.Context, a meeting.Acks) error {
+	k := r.keys
+	keys := []string{k.queued(a.Endpoint), k.retry(a.Endpoint), k.attempts(a.Endpoint), k.dead(a.Endpoint)}
+	args := []any{Retention.Milliseconds(), AttemptLog, len(a.Done)}
+	for _, done := range a.Done {
+		keys = append(keys, k.queue(a.Endpoint, done.MeetingID))
+		args = append(args, done.MeetingID, done.Last, done.Count)
+	}
+	fields := len(a.Retries)
+	if a.Health != nil {
+		fields++
+	}
+	args = append(args, fields)
+	for id, retry := range a.Retries {
+		args = append(args, id, encodeUnlessZero(retry))
+	}
+	if a.Health != nil {
+		args = append(args, healthField, encodeUnlessZero(*a.Health))
+	}
+	args = append(args, len(a.Tried))
+	for _, t := range a.Tried {
+		args = append(args, []byte(t.Record), []byte(t.Event), t.Dead)
+	}
+	return r.fenced(ctx, opAck, ackScript, keys, args...)
+}
+
+// healthField is the field of an endpoint's retries that holds its health.
+const healthField = "health"
+
+func encodeUnlessZero[T comparable](v T) []byte {
+	var zero T
+	if v == zero {
+		return nil
+	}
+	return encode(v)
+}
+
+// requeueScript puts events at the end of lists. KEYS: fence, queued, then a
+// list for each event. ARGV: fencing number, then a meeting and an event for
+// each. An event that is the first of its list already is left where it is.
+var requeueScript = redis.NewScript(`
+if (tonumber(redis.call('GET', KEYS[1])) or 0) > tonumber(ARGV[1]) then
+  return 0
+end
+for i = 3, #KEYS do
+  local meeting, event = ARGV[2 * i - 4], ARGV[2 * i - 3]
+  if redis.call('LINDEX', KEYS[i], 0) ~= event then
+    redis.call('RPUSH', KEYS[i], event)
+    redis.call('SADD', KEYS[2], meeting)
+  end
+end
+return 1
+`)
+
+// Requeue puts events back into an endpoint's lists, behind what waits there;
+// meetings[i] is the meeting of events[i]. An event that is the first of its
+// list stays where it is. Other errors: [meeting.ErrFenced].
+func (r *Redis) Requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error {
+	for first := 0; first < len(events); first += requeueBatch {
+		keys := []string{r.keys.queued(endpoint)}
+		var args []any
+		for i := first; i < min(first+requeueBatch, len(events)); i++ {
+			keys = append(keys, r.keys.queue(endpoint, meetings[i]))
+			args = append(args, meetings[i], []byte(events[i]))
+		}
+		if err := r.fenced(ctx, opQueue, requeueScript, keys, args...); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// restoreQueueScript notes that an endpoint may have lists, and puts back what
+// they lack in front. KEYS: fence, queues, queued, then the lists. ARGV: fencing
+// number, endpoint, then for each list its meeting, how many events and these.
+// The first event that is in a list already is one that was committed after the
+// loss, or put back before, and so are those behind it.
+var restoreQueueScript = redis.NewScript(`
+if (tonumber(redis.call('GET', KEYS[1])) or 0) > tonumber(ARGV[1]) then
+  return 0
+end
+redis.call('SADD', KEYS[2], ARGV[2])
+local a = 3
+for i = 4, #KEYS do
+  local meeting, n = ARGV[a], tonumber(ARGV[a + 1])
+  local first, missing = redis.call('LINDEX', KEYS[i], 0), n
+  for j = 1, n do
+    if ARGV[a + 1 + j] == first then
+      missing = j - 1
+      break
+    end
+  end
+  for j = missing, 1, -1 do
+    redis.call('LPUSH', KEYS[i], ARGV[a + 1 + j])
+  end
+  redis.call('SADD', KEYS[3], meeting)
+  a = a + 2 + n
+end
+return 1
+`)
+
+// RestoreQueue puts undelivered events back in front of an endpoint's lists after
+// the store was emptied, by meeting and each list in order. It may be repeated.
+// Other errors: [meeting.ErrFenced].
+func (r *Redis) RestoreQueue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage) error {
+	keys := []string{r.keys.queues(), r.keys.queued(endpoint)}
+	args := []any{endpoint}
+	for id, events := range lists {
+		keys = append(keys, r.keys.queue(endpoint, id))
+		args = append(args, id, len(events))
+		for _, event := range events {
+			args = append(args, []byte(event))
+		}
+	}
+	return r.fenced(ctx, opQueue, restoreQueueScript, keys, args...)
+}
+
+// Between calls f with the events that were committed in the given time, in
+// order, until it returns an error, which Between returns. It reads the event
+// log page by page.
+func (r *Redis) Between(ctx context.Context, from, to time.Time, f func(event json.RawMessage) error) error {
+	start, end := strconv.FormatInt(from.UnixMilli(), 10), strconv.FormatInt(to.UnixMilli(), 10)
+	for {
+		var page []redis.XMessage
+		err := r.do(opEvents, func() (err error) {
+			page, err = r.rdb.XRangeN(ctx, r.keys.events(), start, end, MaxPage).Result()
+			return err
+		})
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		for _, x := range page {
+			event, _ := x.Values["notice"].(string)
+			if err := f(json.RawMessage(event)); err != nil {
+				return err
+			}
+		}
+		start = "(" + page[len(page)-1].ID
+	}
+}
+
+// Attempts returns a page of an endpoint's delivery log, or of its dead
+// letters, newest first; cursor is the Place of the last entry already seen.
+func (r *Redis) Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error) {
+	key, newest := r.keys.attempts(endpoint), "+"
+	if dead {
+		key = r.keys.dead(endpoint)
+	}
+	if cursor != "" {
+		if !place.MatchString(cursor) {
+			return nil, fmt.Errorf("%w: %q", ErrCursor, cursor)
+		}
+		newest = "(" + cursor
+	}
+	var entries []redis.XMessage
+	err := r.do(opWebhooks, func() (err error) {
+		entries, err = r.rdb.XRevRangeN(ctx, key, newest, "-", int64(pageSize(limit))).Result()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	var page []meeting.Attempted
+	for _, x := range entries {
+		record, _ := x.Values["record"].(string)
+		event, _ := x.Values["notice"].(string)
+		page = append(page, meeting.Attempted{Place: x.ID, Record: json.RawMessage(record), Event: json.RawMessage(event)})
+	}
+	return page, nil
+}
+
+// backlogScript answers {lists, those looked at, events in these, timestamp of
+// the oldest first event or empty, health or empty}. KEYS: queued, retry, prefix of the lists.
+// ARGV: how many lists to look into, and the field of the health.
+var backlogScript = redis.NewScript(`
+local some = redis.call('SRANDMEMBER', KEYS[1], ARGV[1])
+local events, oldest = 0, ''
+for _, meeting in ipairs(some) do
+  events = events + redis.call('LLEN', KEYS[3] .. meeting)
+  local first = redis.call('LINDEX', KEYS[3] .. meeting, 0)
+  local at = first and string.match(first, '"timestamp":"([^"]*)"')
+  if at and (oldest == '' or at < oldest) then
+    oldest = at
+  end
+end
+return {redis.call('SCARD', KEYS[1]), #some, events, oldest, redis.call('HGET', KEYS[2], ARGV[2]) or ''}
+`)
+
+// Backlog says what waits for an endpoint.
+func (r *Redis) Backlog(ctx context.Context, endpoint string) (meeting.Backlog, error) {
+	var b meeting.Backlog
+	err := r.do(opWebhooks, func() error {
+		answer, err := backlogScript.Run(ctx, r.rdb,
+			[]string{r.keys.queued(endpoint), r.keys.retry(endpoint), r.keys.queue(endpoint, "")}, backlogSample, healthField).Slice()
+		if err != nil {
+			return err
+		}
+		if len(answer) != 5 {
+			return errUnreadable
+		}
+		lists, _ := answer[0].(int64)
+		seen, _ := answer[1].(int64)
+		events, _ := answer[2].(int64)
+		oldest, _ := answer[3].(string)
+		health, _ := answer[4].(string)
+		b.Meetings, b.Events = int(lists), int(events)
+		if seen > 0 {
+			b.Events = int(events * lists / seen)
+		}
+		if oldest != "" {
+			b.Oldest, err = time.Parse(time.RFC3339, oldest)
+		}
+		if health != "" {
+			h, unreadable := decode[meeting.Health](health, "health of "+endpoint)
+			if err = errors.Join(err, unreadable); h.Failing {
+				b.FailingSince = time.Now().Add(-h.Since).UTC()
+			}
+		}
+		return err
+	})
+	return b, err
+}

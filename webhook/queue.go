@@ -1,0 +1,527 @@
+package webhook
+
+import (
+	"container/heap"
+	"container/list"
+	"encoding/json"
+	"time"
+
+	"usher/meeting"
+)
+
+// Bounds of the queue.
+const (
+	// MaxInFlight is how many tries run at the same time, of all endpoints
+	// together: a hundred kilobytes each at most, with its connection.
+	MaxInFlight = 256
+	// MaxPerEndpoint is how many of them may be of one endpoint. At 10 ms each it
+	// still gets 1,600 a second.
+	MaxPerEndpoint = 16
+	// maxUnproven is how many may be of endpoints that did not accept what they
+	// were sent last, so that those which hang leave room for those which answer.
+	maxUnproven = MaxInFlight / 2
+	// maxInMemory is how many events of one endpoint are kept in memory, some
+	// half a megabyte; the others are read from the store when their turn comes.
+	maxInMemory = 500
+	// fetchMeetings and fetchEach bound what one read of an endpoint's lists asks
+	// for: a few milliseconds of the store's time.
+	fetchMeetings = 128
+	fetchEach     = 64
+)
+
+// event is an event in the queue.
+type event struct {
+	envelope
+	text json.RawMessage
+	bad  bool // the text cannot be read
+}
+
+// name returns what an acknowledgement calls the event.
+func (e *event) name() string {
+	if e.bad {
+		return string(e.text)
+	}
+	return e.ID
+}
+
+// delivery is one try that is to be made now.
+type delivery struct {
+	endpoint, meeting string
+	event             *event
+	gap               bool
+	variant           int // of the request; see [endpointQueue.variant]
+	unproven          bool
+}
+
+// fetch is a wish to read the first events of some lists.
+type fetch struct {
+	endpoint string
+	meetings []string
+	limit    int // most events of each
+}
+
+// queue decides what is sent next: in order per endpoint and meeting, after
+// failures by the schedule, and fair among endpoints. It does no I/O and knows
+// no clock; times come in. It is not safe for concurrent use.
+type queue struct {
+	timing    timing
+	random    func() float64 // from 0 up to 1, for the jitter
+	endpoints map[string]*endpointQueue
+	turns     list.List // all of them; the first has its turn
+	timers    timers
+
+	inFlight, unproven int
+	finished           int     // tries since the last sync
+	syncDue            syncDue // when sync is to be called
+}
+
+// syncDue says how soon something has to be stored or read.
+type syncDue int
+
+const (
+	never syncDue = iota
+	soon          // within the time that an acknowledgement may wait
+	atOnce
+)
+
+func newQueue(t timing, random func() float64) *queue {
+	return &queue{timing: t, random: random, endpoints: map[string]*endpointQueue{}}
+}
+
+// state is what a meeting's list is at.
+type state int
+
+const (
+	idle    state = iota // nothing waits
+	ready                // to be sent, and in memory
+	unread               // to be sent, and to be read first
+	waiting              // to be tried again later; nothing is in memory
+	reading
+	inFlight // its first event is
+	states   // number of states
+)
+
+// endpointQueue is what waits for one endpoint.
+type endpointQueue struct {
+	id       string
+	turn     *list.Element
+	loaded   bool // what the store holds is known
+	disabled bool
+	meetings map[string]*meetingQueue
+	in       [states]list.List // those by state, the longest there first; not the idle ones
+	inMemory int               // events
+
+	failures, refusals int       // in a row; see blame
+	since              time.Time // first of them
+	acceptedAt         time.Time
+	proven             bool      // it accepted what it was sent last
+	failing            bool      // every probeAt one that waits is tried earlier
+	stalled            bool      // likewise, and nothing else is sent
+	probeAt            time.Time // the next probe
+	paused             time.Time // nothing is sent before
+	// variant is that of the request that was accepted last. Variants are the
+	// ways in which a dialect can say and sign the same event.
+	variant int
+
+	unsaved
+}
+
+// meetingQueue is the list of one meeting's events for one endpoint.
+type meetingQueue struct {
+	endpoint *endpointQueue
+	id       string
+	state    state
+	place    *list.Element
+	events   []*event // the first of the list, as far as they are in memory
+	more     bool     // others follow in the store
+	lastSeq  int64    // highest seq that was in memory
+
+	// Of the first event.
+	head               string    // its name, once it was tried
+	refusedAt          time.Time // first time
+	failures, refusals int
+	countsFrom         time.Time // a try before then uses up none
+	due                time.Time
+	variant            int // tries since the endpoint's variant was refused
+	gap                bool
+}
+
+// of returns the queue of an endpoint, made if need be.
+func (q *queue) of(endpoint string) *endpointQueue {
+	e := q.endpoints[endpoint]
+	if e == nil {
+		e = &endpointQueue{id: endpoint, meetings: map[string]*meetingQueue{}}
+		e.turn = q.turns.PushBack(e)
+		q.endpoints[endpoint] = e
+	}
+	return e
+}
+
+// of returns the list of a meeting, made if need be.
+func (e *endpointQueue) of(id string) *meetingQueue {
+	l := e.meetings[id]
+	if l == nil {
+		l = &meetingQueue{endpoint: e, id: id}
+		e.meetings[id] = l
+	}
+	return l
+}
+
+// move puts a list into a state. One that is idle is forgotten, unless its next
+// event is to say gap.
+func (l *meetingQueue) move(to state) {
+	if l.state != idle {
+		l.endpoint.in[l.state].Remove(l.place)
+	}
+	if l.state = to; to != idle {
+		l.place = l.endpoint.in[to].PushBack(l)
+	} else if !l.gap {
+		delete(l.endpoint.meetings, l.id)
+	}
+}
+
+// enqueue makes a list due.
+func (l *meetingQueue) enqueue() {
+	if l.endpoint.stalled || l.endpoint.disabled {
+		l.forget()
+	}
+	switch {
+	case len(l.events) > 0:
+		l.move(ready)
+	case l.more:
+		l.move(unread)
+	default:
+		l.move(idle)
+	}
+}
+
+// forget drops a list's events from memory; they are in the store.
+func (l *meetingQueue) forget() {
+	if len(l.events) > 0 {
+		l.endpoint.inMemory -= len(l.events)
+		l.events, l.more = nil, true
+	}
+}
+
+// forgetReady drops all events that are due from memory.
+func (e *endpointQueue) forgetReady() {
+	for e.in[ready].Len() > 0 {
+		l := e.first(ready)
+		l.forget()
+		l.move(unread)
+	}
+}
+
+func (e *endpointQueue) first(s state) *meetingQueue { return e.in[s].Front().Value.(*meetingQueue) }
+
+// wait puts a list aside until it is due.
+func (q *queue) wait(l *meetingQueue) {
+	l.forget()
+	l.more = true
+	l.move(waiting)
+	q.timers.set(l.due, l)
+}
+
+// add takes events of one meeting that were just committed.
+func (q *queue) add(endpoint, meetingID string, events ...*event) {
+	e := q.of(endpoint)
+	l := e.of(meetingID)
+	for _, ev := range events {
+		if ev.Seq <= l.lastSeq {
+			continue // read from the store already
+		}
+		l.lastSeq = ev.Seq
+		l.more = l.more || !e.loaded || e.disabled || e.stalled || l.state == reading || e.inMemory >= maxInMemory
+		if !l.more {
+			l.events = append(l.events, ev)
+			e.inMemory++
+		}
+	}
+	if l.state == idle {
+		l.enqueue()
+	}
+}
+
+// load takes what the store holds for an endpoint: the meetings that have a
+// list, and what is known of retries. Nothing is sent before.
+func (q *queue) load(endpoint string, meetings []string, retries map[string]meeting.Retry, h meeting.Health, now time.Time) {
+	e := q.of(endpoint)
+	e.loaded = true
+	e.failures, e.refusals, e.failing, e.stalled, e.variant = h.Failures, h.Refusals, h.Failing, h.Stalled, h.Variant
+	e.since, e.acceptedAt = ago(now, h.Since), ago(now, h.Accepted)
+	for id, r := range retries {
+		l := e.of(id)
+		l.gap, l.failures, l.refusals, l.refusedAt = r.Gap, r.Failures, r.Refusals, ago(now, r.Refused)
+		l.countsFrom = now.Add(r.Due)
+		l.due = l.countsFrom
+	}
+	for _, id := range meetings {
+		e.of(id).more = true
+	}
+	for _, l := range e.meetings {
+		if l.more && l.due.After(now) {
+			q.wait(l)
+		} else {
+			l.enqueue()
+		}
+	}
+}
+
+func ago(now time.Time, d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return now.Add(-d)
+}
+
+// remove forgets an endpoint. What is in flight for it ends without effect.
+func (q *queue) remove(endpoint string) {
+	if e := q.endpoints[endpoint]; e != nil {
+		q.turns.Remove(e.turn)
+		delete(q.endpoints, endpoint)
+	}
+}
+
+// disable stops what is sent to an endpoint, or lets it go on, as if it had
+// never failed.
+func (q *queue) disable(endpoint string, disabled bool) {
+	e := q.of(endpoint)
+	if e.disabled == disabled {
+		return
+	}
+	e.disabled = disabled
+	if disabled {
+		e.forgetReady()
+	} else {
+		q.retryNow(endpoint)
+	}
+}
+
+// retryNow makes all that waits for an endpoint due, as if it had never failed.
+func (q *queue) retryNow(endpoint string) {
+	e := q.of(endpoint)
+	e.failures, e.refusals, e.since, e.failing, e.stalled, e.paused = 0, 0, time.Time{}, false, false, time.Time{}
+	for e.in[waiting].Len() > 0 {
+		e.first(waiting).enqueue()
+	}
+	e.health = true
+	q.sync(soon)
+}
+
+// retry makes a meeting's list due if the event is its first one, and reports
+// whether it is and will be tried without being put there again.
+func (q *queue) retry(endpoint, meetingID, name string) bool {
+	l := q.of(endpoint).meetings[meetingID]
+	if l == nil || l.head != name {
+		return false
+	}
+	if l.state == waiting {
+		l.enqueue()
+	}
+	return true
+}
+
+// reread has a list read from the store before more of it is sent, because the
+// store is about to put events there that the queue is not handed.
+func (q *queue) reread(endpoint, meetingID string) {
+	l := q.of(endpoint).of(meetingID)
+	l.forget()
+	l.more = true
+	if l.state == ready || l.state == idle {
+		l.move(unread)
+	}
+}
+
+// next returns what is to be tried now; finish ends each.
+func (q *queue) next(now time.Time) (starts []*delivery) {
+	q.expire(now)
+	for passed := 0; passed < q.turns.Len() && q.inFlight < MaxInFlight; {
+		e := q.turns.Front().Value.(*endpointQueue)
+		q.turns.MoveToBack(e.turn)
+		if l := q.pick(e, now); l != nil {
+			starts = append(starts, q.start(l, now))
+			passed = 0
+		} else {
+			passed++
+		}
+	}
+	return starts
+}
+
+// mayStart reports whether the endpoint may get a try more.
+func (q *queue) mayStart(e *endpointQueue, now time.Time) bool {
+	running := e.in[inFlight].Len()
+	switch {
+	case !e.loaded, e.disabled, now.Before(e.paused):
+		return false
+	case e.stalled && (running > 0 || now.Before(e.probeAt)):
+		return false
+	case !e.proven && q.unproven >= maxUnproven:
+		return false
+	}
+	// Nobody gets more than what he leaves for others.
+	return running < min(MaxPerEndpoint, MaxInFlight-q.inFlight)
+}
+
+// pick returns the list of the endpoint whose first event is to be sent now.
+func (q *queue) pick(e *endpointQueue, now time.Time) *meetingQueue {
+	if e.in[ready].Len()+e.in[unread].Len()+e.in[waiting].Len() == 0 || !q.mayStart(e, now) {
+		return nil
+	}
+	if e.failing && e.in[waiting].Len() > 0 && e.in[unread].Len()+e.in[reading].Len()+e.in[ready].Len() == 0 && !now.Before(e.probeAt) {
+		e.first(waiting).enqueue()
+	}
+	switch {
+	case e.in[ready].Len() > 0:
+		if e.in[unread].Len() > 0 {
+			q.sync(soon)
+		}
+		return e.first(ready)
+	case e.in[unread].Len() > 0:
+		q.sync(atOnce)
+	}
+	return nil
+}
+
+func (q *queue) start(l *meetingQueue, now time.Time) *delivery {
+	e := l.endpoint
+	l.move(inFlight)
+	l.head = l.events[0].name()
+	if e.failing && !now.Before(e.probeAt) {
+		q.probe(e, now)
+	}
+	d := &delivery{
+		endpoint: e.id, meeting: l.id, event: l.events[0], gap: l.gap, variant: e.variant + l.variant, unproven: !e.proven,
+	}
+	q.inFlight++
+	if d.unproven {
+		q.unproven++
+	}
+	return d
+}
+
+// probe sets the time of the next probe.
+func (q *queue) probe(e *endpointQueue, now time.Time) {
+	e.probeAt = now.Add(q.timing.probe)
+	q.timers.set(e.probeAt, nil)
+}
+
+// pause has nothing sent to the endpoint for a while.
+func (q *queue) pause(e *endpointQueue, d time.Duration, now time.Time) {
+	if until := now.Add(d); d > 0 && until.After(e.paused) {
+		e.paused = until
+		q.timers.set(until, nil)
+	}
+}
+
+// fetches returns which lists are to be read; each has to be answered by
+// fetched. What takeAcks returned just before must be stored first, because
+// lists are read from their beginning.
+func (q *queue) fetches(now time.Time) (wishes []fetch) {
+	for _, e := range q.endpoints {
+		room := maxInMemory - e.inMemory
+		n := min(e.in[unread].Len(), fetchMeetings, max(room, MaxPerEndpoint))
+		if n == 0 || !q.mayStart(e, now) || e.stalled && e.in[reading].Len()+e.in[ready].Len() > 0 {
+			continue
+		}
+		f := fetch{endpoint: e.id, limit: min(max(room/n, 1), fetchEach)}
+		if e.stalled {
+			n, f.limit = 1, 1
+		}
+		for range n {
+			l := e.first(unread)
+			l.move(reading)
+			l.more = false
+			f.meetings = append(f.meetings, l.id)
+		}
+		wishes = append(wishes, f)
+	}
+	return wishes
+}
+
+// fetched takes the first events of a list; more says that there may be others.
+// After a failure of the store it takes none, and more.
+func (q *queue) fetched(endpoint, meetingID string, events []*event, more bool) {
+	e := q.endpoints[endpoint]
+	if e == nil || e.meetings[meetingID] == nil || e.meetings[meetingID].state != reading {
+		return // removed meanwhile
+	}
+	l := e.meetings[meetingID]
+	l.more = l.more || more
+	l.events = events
+	e.inMemory += len(events)
+	for _, ev := range events {
+		l.lastSeq = max(l.lastSeq, ev.Seq)
+	}
+	switch {
+	case len(events) > 0:
+		l.move(ready) // of a stalled endpoint too: it is the probe
+	default:
+		l.enqueue()
+	}
+}
+
+// storeEmptied says that the store has lost all lists, and returns the events in
+// memory by endpoint and meeting. What waited in the store waits no more.
+func (q *queue) storeEmptied() map[string]map[string][]json.RawMessage {
+	all := map[string]map[string][]json.RawMessage{}
+	for _, e := range q.endpoints {
+		lists := map[string][]json.RawMessage{}
+		for _, l := range e.meetings {
+			for _, ev := range l.events {
+				lists[l.id] = append(lists[l.id], ev.text)
+			}
+			if l.state == waiting {
+				l.settled(true)
+				l.enqueue()
+			}
+			put(&e.retries, l.id, true)
+		}
+		e.health = true
+		all[e.id] = lists
+	}
+	q.sync(soon)
+	return all
+}
+
+// wake returns when next has to be asked again even if nothing happens; false:
+// not at all.
+func (q *queue) wake() (time.Time, bool) {
+	if len(q.timers) == 0 {
+		return time.Time{}, false
+	}
+	return q.timers[0].at, true
+}
+
+// expire makes the lists due whose wait is over.
+func (q *queue) expire(now time.Time) {
+	for len(q.timers) > 0 && !q.timers[0].at.After(now) {
+		l := heap.Pop(&q.timers).(timer).list
+		if l != nil && l.state == waiting && !l.due.After(now) { // else it was tried meanwhile
+			l.enqueue()
+		}
+	}
+}
+
+// timer says when to look again. It may be out of date.
+type timer struct {
+	at   time.Time
+	list *meetingQueue // that is due then; nil: an endpoint is
+}
+
+type timers []timer
+
+func (t *timers) set(at time.Time, l *meetingQueue) { heap.Push(t, timer{at, l}) }
+
+func (t timers) Len() int           { return len(t) }
+func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
+func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
+func (t *timers) Push(v any)        { *t = append(*t, v.(timer)) }
+
+// Pop is for package heap.
+func (t *timers) Pop() any {
+	last := (*t)[len(*t)-1]
+	(*t)[len(*t)-1] = timer{}
+	*t = (*t)[:len(*t)-1]
+	return last
+}

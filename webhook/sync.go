@@ -1,0 +1,259 @@
+package webhook
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"maps"
+	"slices"
+	"time"
+
+	"usher/meeting"
+)
+
+// tidyInterval is how often endpoints of one meeting, and meetings whose next
+// event has to say gap, are compared with the meetings that there still are.
+const tidyInterval = time.Minute
+
+// sync stores what came of deliveries, and reads the events whose turn it is.
+func (t *term) sync(ctx context.Context) error {
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	t.mu.Lock()
+	t.flushing = false
+	now := time.Now()
+	acks := t.queue.takeAcks(now)
+	var fetches []fetch
+	if !t.stopped {
+		fetches = t.queue.fetches(now)
+	}
+	t.mu.Unlock()
+	err := t.save(ctx, acks)
+	for _, f := range fetches {
+		var lists [][]json.RawMessage
+		if err == nil { // else lists may not be as the queue thinks
+			lists, err = t.d.book.store.ReadQueues(ctx, f.endpoint, f.meetings, f.limit)
+		}
+		t.fetched(f, lists, err)
+	}
+	return err
+}
+
+// save stores acknowledgements; t.storing is held. What fails is left for the
+// next time.
+func (t *term) save(ctx context.Context, acks []meeting.Acks) (failed error) {
+	for _, a := range acks {
+		if err := t.d.book.store.Ack(ctx, a); err != nil {
+			failed = errors.Join(failed, err)
+			t.mu.Lock()
+			t.queue.putBack(a)
+			t.mu.Unlock()
+		}
+	}
+	return failed
+}
+
+func (t *term) fetched(f fetch, lists [][]json.RawMessage, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, id := range f.meetings {
+		if err != nil {
+			t.queue.fetched(f.endpoint, id, nil, true)
+			continue
+		}
+		var events []*event
+		for _, text := range lists[i] {
+			events = append(events, readEvent(text))
+		}
+		t.queue.fetched(f.endpoint, id, events, len(events) == f.limit)
+	}
+	if err == nil { // else report has it done again
+		t.start(time.Now())
+	}
+}
+
+// readEvent reads what the queue wants to know of an event. That stands before
+// the greater part of the text, which is not looked at.
+func readEvent(text json.RawMessage) *event {
+	ev := &event{text: text}
+	head, _, cut := bytes.Cut(text, []byte(`,"state_version":`))
+	if cut {
+		head = append(slices.Clip(head), '}')
+	}
+	err := json.Unmarshal(head, &ev.envelope)
+	ev.bad = err != nil || ev.ID == ""
+	return ev
+}
+
+// endpointsChanged says that the book has changed.
+func (t *term) endpointsChanged() {
+	t.mu.Lock()
+	t.changed = true
+	t.mu.Unlock()
+	t.poke()
+}
+
+// arrange has the queue know the endpoints that the book knows, and removes what
+// is kept for others: they were deleted, or have left the configuration.
+func (t *term) arrange(ctx context.Context) error {
+	t.mu.Lock()
+	changed := t.changed
+	t.changed = false
+	loaded := map[string]bool{}
+	for id, e := range t.queue.endpoints {
+		loaded[id] = e.loaded
+	}
+	t.mu.Unlock()
+	if !changed {
+		return nil
+	}
+	kept, failed := t.d.book.store.QueuedEndpoints(ctx)
+	endpoints := t.d.book.page.Load().byID
+	for id, e := range endpoints {
+		failed = errors.Join(failed, t.admit(ctx, e, loaded[id]))
+	}
+	// Until a moment ago events may have been committed for those in memory.
+	for _, id := range slices.AppendSeq(kept, maps.Keys(loaded)) {
+		if _, known := endpoints[id]; !known {
+			t.mu.Lock()
+			t.queue.remove(id)
+			t.mu.Unlock()
+			failed = errors.Join(failed, t.deleteUnlessStored(ctx, id))
+		}
+	}
+	if failed != nil {
+		t.mu.Lock()
+		t.changed = true
+		t.mu.Unlock()
+	}
+	return failed
+}
+
+// admit loads what waits for an endpoint, and has it delivered if the endpoint
+// is enabled.
+func (t *term) admit(ctx context.Context, e Endpoint, loaded bool) error {
+	var (
+		meetings []string
+		retries  map[string]meeting.Retry
+		health   meeting.Health
+		err      error
+	)
+	if !loaded {
+		if meetings, retries, health, err = t.d.book.store.LoadQueue(ctx, e.ID); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	now := time.Now()
+	if !loaded {
+		t.queue.load(e.ID, meetings, retries, health, now)
+	}
+	t.queue.disable(e.ID, e.Disabled != nil)
+	t.start(now)
+	return nil
+}
+
+// deleteUnlessStored removes what is kept for an endpoint that the book does not
+// know, unless it is there and only cannot be read.
+func (t *term) deleteUnlessStored(ctx context.Context, id string) error {
+	all, _, err := t.d.book.store.Endpoints(ctx, "")
+	if err != nil || slices.ContainsFunc(all, func(e meeting.StoredEndpoint) bool { return e.ID == id && e.Document != nil }) {
+		return err
+	}
+	t.d.book.log.Info("removing what waits for a webhook endpoint that is no more", "endpoint", id)
+	return t.d.book.store.DeleteEndpoint(ctx, id)
+}
+
+// tidy removes the endpoints of one meeting once it is over and they are done,
+// and forgets that an event should say gap when its meeting can have none.
+func (t *term) tidy(ctx context.Context) error {
+	for id, e := range t.d.book.page.Load().byID {
+		t.mu.Lock()
+		gaps, done := t.queue.gaps(id), t.queue.done(id)
+		t.mu.Unlock()
+		for _, mtg := range gaps {
+			over, err := t.isOver(ctx, mtg)
+			if err != nil {
+				return err
+			}
+			if over {
+				t.mu.Lock()
+				t.queue.forgetGap(id, mtg)
+				t.mu.Unlock()
+			}
+		}
+		dead := e.Disabled != nil && (e.Disabled.Reason == DisabledGone || e.Disabled.Reason == DisabledFailing)
+		if e.MeetingID == "" || !done && !dead {
+			continue
+		}
+		over, err := t.isOver(ctx, e.MeetingID)
+		if over {
+			err = t.d.book.Delete(ctx, id)
+		}
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return err
+		}
+	}
+	return nil
+}
+
+// isOver reports whether a meeting can have no further events.
+func (t *term) isOver(ctx context.Context, id string) (bool, error) {
+	m, err := t.d.book.store.Load(ctx, id)
+	if errors.Is(err, meeting.ErrNotFound) {
+		return true, nil
+	}
+	return m.Over(), err
+}
+
+// rewrite puts the events in memory back into a store that was emptied.
+func (t *term) rewrite(ctx context.Context) error {
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	t.mu.Lock()
+	all := t.queue.storeEmptied()
+	t.mu.Unlock()
+	for endpoint, lists := range all {
+		if err := t.d.book.store.RestoreQueue(ctx, endpoint, lists); err != nil {
+			return err
+		}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.start(time.Now())
+	return nil
+}
+
+// requeue puts events at the end of their meetings' lists, or makes those due
+// that are the first ones there.
+func (t *term) requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error {
+	t.storing.Lock()
+	defer t.storing.Unlock()
+	t.mu.Lock()
+	acks := t.queue.takeAcks(time.Now())
+	t.mu.Unlock()
+	// An acknowledgement of the same event from before must not be stored later.
+	if err := t.save(ctx, acks); err != nil {
+		return err
+	}
+	var to []string
+	var what []json.RawMessage
+	t.mu.Lock()
+	for i, id := range meetings {
+		if !t.queue.retry(endpoint, id, readEvent(events[i]).name()) {
+			to, what = append(to, id), append(what, events[i])
+			t.queue.reread(endpoint, id)
+		}
+	}
+	t.mu.Unlock()
+	var err error
+	if len(to) > 0 {
+		err = t.d.book.store.Requeue(ctx, endpoint, to, what)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.start(time.Now())
+	return err
+}
