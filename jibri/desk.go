@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"usher/meeting"
 )
@@ -89,7 +90,7 @@ func NewDesk(cfg Config) *Desk {
 	d := &Desk{
 		cfg: cfg, focus: focus{cfg.Occupant, cfg.MUC}, log: cfg.Log,
 		wake: make(chan struct{}, 1), tasks: map[string]*task{},
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: promauto.With(cfg.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_jibri_requests_total", Help: "Requests to the focus, by what came of them.",
 		}, []string{"verb", "result"}),
 	}
@@ -103,9 +104,6 @@ func NewDesk(cfg Config) *Desk {
 	}
 	for _, result := range []string{"ok", "unknown", "failed"} {
 		d.requests.WithLabelValues("stop", result)
-	}
-	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(d.requests)
 	}
 	cfg.Pool.wake = d.freed
 	return d

@@ -2,7 +2,6 @@ package meeting
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"log/slog"
 	"maps"
@@ -408,9 +407,7 @@ func whole(c Commit) Commit {
 
 // newEvent stamps a fact.
 func newEvent(at time.Time, f Fact) Event {
-	ev := Event{At: at.UTC().Truncate(time.Millisecond), Fact: f}
-	_, _ = rand.Read(ev.Seed[:]) // never fails (crypto/rand)
-	return ev
+	return Event{At: at.UTC().Truncate(time.Millisecond), Seed: NewSeed(), Fact: f}
 }
 
 // sleep waits and reports whether ctx still holds.
