@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -242,9 +241,7 @@ func (b *Book) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
 		return Endpoint{}, ErrFull
 	}
 	e.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
-	var seed meeting.Seed
-	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
-	e.ID, e.Configured, e.Disabled = meeting.NewID(idPrefix, e.CreatedAt, seed, 0), false, nil
+	e.ID, e.Configured, e.Disabled = meeting.NewID(idPrefix, e.CreatedAt, meeting.NewSeed(), 0), false, nil
 	if len(e.Secrets) == 0 {
 		e.Secrets = []Secret{NewSecret()}
 	}

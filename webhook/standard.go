@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"bytes"
-	"crypto/rand"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -37,14 +36,12 @@ const TypeTest meeting.NoticeType = "webhook.test"
 
 // testNotice returns an event that is about nothing.
 func testNotice(now time.Time) json.RawMessage {
-	var seed meeting.Seed
-	_, _ = rand.Read(seed[:])          // never fails (crypto/rand)
 	notice, _ := json.Marshal(struct { // always encodes
 		ID         string             `json:"id"`
 		Type       meeting.NoticeType `json:"type"`
 		Timestamp  meeting.Time       `json:"timestamp"`
 		APIVersion string             `json:"api_version"`
 		Data       struct{}           `json:"data"`
-	}{ID: meeting.NewID("evt_", now, seed, 0), Type: TypeTest, Timestamp: meeting.Time{Time: now}, APIVersion: meeting.APIVersion})
+	}{ID: meeting.NewID("evt_", now, meeting.NewSeed(), 0), Type: TypeTest, Timestamp: meeting.Time{Time: now}, APIVersion: meeting.APIVersion})
 	return notice
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"usher/meeting"
 )
@@ -30,22 +31,23 @@ var noticeTypes = []meeting.NoticeType{
 }
 
 func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
+	f := promauto.With(reg)
 	m := &termMetrics{
-		events: prometheus.NewCounterVec(prometheus.CounterOpts{
+		events: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_events_total", Help: "Events committed, by type.",
 		}, []string{"type"}),
-		latency: prometheus.NewHistogram(prometheus.HistogramOpts{
+		latency: f.NewHistogram(prometheus.HistogramOpts{
 			Name: "usher_commit_latency_seconds", Help: "Time from handing over what a room or an app said until it was stored.",
 			Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .1, .5, 1, 5},
 		}),
-		starts: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		starts: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "usher_recording_start_duration_seconds", Help: "Time from asking for a recording until it began, or failed to; waiting for a recorder included.",
 			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 300, 1800},
 		}, []string{"result"}),
-		dropped: prometheus.NewCounter(prometheus.CounterOpts{
+		dropped: f.NewCounter(prometheus.CounterOpts{
 			Name: "usher_facts_dropped_total", Help: "Presences dropped because a meeting had too many waiting; its roster is asked for anew.",
 		}),
-		panics: prometheus.NewCounter(prometheus.CounterOpts{
+		panics: f.NewCounter(prometheus.CounterOpts{
 			Name: "usher_panics_total", Help: "Panics while working on a meeting.",
 		}),
 	}
@@ -55,7 +57,7 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 	for _, result := range []string{"started", "failed"} {
 		m.starts.WithLabelValues(result)
 	}
-	reg.MustRegister(m.events, m.latency, m.starts, m.dropped, m.panics, &occupancy{t})
+	reg.MustRegister(&occupancy{t})
 	return m
 }
 
