@@ -284,6 +284,18 @@ func (r *Rooms) OccupantDown() {
 	}
 }
 
+// SetProblem notes what a check of the site found that is made elsewhere; empty:
+// all is well. The check is one of those that the metric lists.
+func (r *Rooms) SetProblem(check, problem string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if problem == "" {
+		delete(r.problems, check)
+	} else {
+		r.problem(check, problem)
+	}
+}
+
 // Problems returns what the self-checks found wrong with the site, by check;
 // empty when all is well.
 func (r *Rooms) Problems() map[string]string {
