@@ -65,8 +65,8 @@ func (r *Rooms) PutOut(name string, who []meeting.Kick) {
 	}
 }
 
-// putOut kicks those who must not be in the room, and returns when to go on.
-func (r *Rooms) putOut(ctx context.Context, rm *room) time.Duration {
+// kickUnwanted kicks those who must not be in the room, and returns when to go on.
+func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) time.Duration {
 	r.mu.Lock()
 	who := rm.unwanted
 	r.mu.Unlock()

@@ -28,13 +28,13 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 	}
 	r.mu.Lock()
 	now := time.Now()
-	rm.checkAt = now.Add(checkPace)
+	rm.checkAt = now.Add(checkInterval)
 	differs := rm.phase == inside && rm.differs(items, &r.site)
 	if differs {
 		// What the roster will tell anew happened since all was known to be well.
-		r.observe(rm.name, rm.sureAt, meeting.SightLost{})
+		r.observe(rm.name, rm.confirmedAt, meeting.SightLost{})
 	} else {
-		rm.sureAt = now
+		rm.confirmedAt = now
 	}
 	r.mu.Unlock()
 	if differs {
@@ -52,7 +52,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 		r.mu.Unlock()
 		return false
 	}
-	rm.burst, rm.order, rm.told = map[string]meeting.Occupant{}, nil, false
+	rm.burst, rm.order, rm.selfSeen = map[string]meeting.Occupant{}, nil, false
 	r.mu.Unlock()
 	err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "", r.site.join("")...)
 	if err == nil {
@@ -69,7 +69,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	if rm.phase != inside || rm.burst == nil {
 		return false // put out meanwhile
 	}
-	if !rm.told {
+	if !rm.selfSeen {
 		// Our own presence ends the telling (XEP-0045 §7.2.2). Without it nobody
 		// was told of, which must not be taken for nobody being in.
 		r.log.Warn("a room does not say who is in it", "room", rm.name)
@@ -83,8 +83,8 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	if _, _, focus := rm.humans(); !focus {
 		rm.says = meeting.FocusSays{}
 	}
-	r.tellRoster(rm, time.Now())
-	r.considerLeaving(rm, time.Now())
+	r.reportRoster(rm, time.Now())
+	r.scheduleLeave(rm, time.Now())
 	return true
 }
 
@@ -98,7 +98,7 @@ func (r *Rooms) notIn(rm *room, err error) {
 	if rm.phase == inside && (is(err, stanza.NotAcceptable) || is(err, stanza.ItemNotFound)) {
 		r.log.Warn("usher is not in a room that it believed to be in", "room", rm.name)
 		r.metrics.resyncs.WithLabelValues("not_in").Inc()
-		r.lose(rm)
+		r.loseSight(rm)
 	}
 }
 

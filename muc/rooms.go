@@ -21,7 +21,7 @@ import (
 	"usher/meeting"
 )
 
-// Patience and pace.
+// Patience and interval.
 const (
 	// iqTimeout bounds one question to the server, which answers within
 	// milliseconds even under load.
@@ -44,28 +44,28 @@ const (
 	expectFastFor = time.Second
 	expectSlow    = 250 * time.Millisecond
 	expectFor     = 15 * time.Second
-	// warmPace looks for rooms that people have just left or were just invited
-	// to, coldPace for all others.
-	warmPace = time.Second
-	warmFor  = meeting.SessionLinger
-	coldPace = 10 * time.Second
+	// warmInterval looks for rooms that people have just left or were just invited
+	// to, coldInterval for all others.
+	warmInterval = time.Second
+	warmFor      = meeting.SessionLinger
+	coldInterval = 10 * time.Second
 	// probesPerSecond bounds all looking that nobody announced: each costs the
 	// server about 0.1 ms.
 	probesPerSecond = 50
 
-	// emptyStay is how long usher stays once the last human has left, unless
+	// emptyTimeout is how long usher stays once the last human has left, unless
 	// the focus goes first: whoever stays keeps the conference alive.
-	emptyStay = 5 * time.Second
-	// recordingStay is the same while a recording is to end first, also without
+	emptyTimeout = 5 * time.Second
+	// recordingTimeout is the same while a recording is to end first, also without
 	// the focus: its recorder is kicked until it has left, which only somebody in
 	// the room can do. Jibri itself leaves an empty room after 30 s.
-	recordingStay = 45 * time.Second
-	// unvisitedStay is the same for a room that no human ever came to.
-	unvisitedStay = 30 * time.Second
+	recordingTimeout = 45 * time.Second
+	// unvisitedTimeout is the same for a room that no human ever came to.
+	unvisitedTimeout = 30 * time.Second
 
-	// checkPace is the time between two checks of a room against the server's
+	// checkInterval is the time between two checks of a room against the server's
 	// lists; checksPerSecond bounds them in all (4 IQs each, so 20 IQs/s).
-	checkPace       = time.Minute
+	checkInterval   = time.Minute
 	checksPerSecond = 5
 
 	// moderatorWithin is how soon a human becomes moderator where the site
@@ -86,9 +86,9 @@ const (
 	// kickRetry is the wait after a kick that failed. Whoever must not be in sees
 	// and hears the others meanwhile, or records them.
 	kickRetry = 2 * time.Second
-	// failuresToTell is how many failed entries into one room are a finding
+	// failuresToReport is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
-	failuresToTell = 5
+	failuresToReport = 5
 )
 
 // EndedText is what people read when their meeting is ended for all.
@@ -217,7 +217,7 @@ func (r *Rooms) Want(name string, w meeting.Want) {
 		}
 		return // the usual case: nothing to do before the next check
 	}
-	rm.seenBefore = rm.seenBefore || w == meeting.WantRegain
+	rm.wasInside = rm.wasInside || w == meeting.WantRegain
 	r.schedule(rm, 0)
 }
 
@@ -228,7 +228,7 @@ func (r *Rooms) Resync(name string) {
 	defer r.mu.Unlock()
 	if rm := r.rooms[name]; rm != nil {
 		r.metrics.resyncs.WithLabelValues("overload").Inc()
-		rm.retell = true
+		rm.rosterDue = true
 		r.schedule(rm, 0)
 	}
 }
@@ -240,7 +240,7 @@ func (r *Rooms) Expect(name string) {
 	defer r.mu.Unlock()
 	if rm := r.rooms[name]; rm != nil && rm.phase == outside {
 		rm.expected = time.Now()
-		rm.lonely = false
+		rm.alone = false
 		r.schedule(rm, expectFast)
 	}
 }
@@ -279,7 +279,7 @@ func (r *Rooms) OccupantDown() {
 	r.occupantUp = false
 	for _, rm := range r.rooms {
 		if rm.phase != outside {
-			r.lose(rm)
+			r.loseSight(rm)
 		}
 	}
 }
