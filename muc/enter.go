@@ -28,7 +28,7 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 	}
 	r.mu.Unlock()
 	if !ready {
-		return coldInterval // a stream that comes up brings every room its turn
+		return coldInterval // every room is looked at when a stream comes up
 	}
 	if wait > 0 {
 		return wait
@@ -125,7 +125,7 @@ func (r *Rooms) ready(ctx context.Context, name string, alone bool) (bool, error
 var allRoles = []string{"moderator", "participant", "visitor"}
 
 // enter joins the room and blocks until we are in, were refused, or the
-// patience is over.
+// joinTimeout is over.
 func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 	select {
 	case r.slots <- struct{}{}:
@@ -150,7 +150,7 @@ func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 		case err = <-arrived:
 		case <-ctx.Done():
 			err = context.Cause(ctx)
-			// Parked somewhere: whatever comes of it later, we are not in.
+			// The server may still hold the join back: make sure that we are not let in later.
 			_ = r.occupant.Send(context.WithoutCancel(ctx), "presence", self, "unavailable")
 		}
 	}
@@ -209,7 +209,7 @@ func (r *Rooms) failed(rm *room, err error) time.Duration {
 
 func (r *Rooms) failedLocked(rm *room, err error) time.Duration {
 	if r.run == nil || r.run.Err() != nil || !r.occupantUp || !r.controlUp {
-		return coldInterval // the streams tell of their own trouble
+		return coldInterval // the streams report their own errors
 	}
 	r.metrics.entries.WithLabelValues("failed").Inc()
 	rm.failures++

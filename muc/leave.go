@@ -120,7 +120,7 @@ func (r *Rooms) leaveRoom(ctx context.Context, rm *room) {
 	}
 	rm.phase, rm.arrived = leaving, gone
 	for nick, s := range rm.view {
-		// Whoever is still in, a recorder perhaps, is out of our sight now.
+		// Whoever is still in, such as a recorder, is not seen from now on.
 		if s.kind != meeting.KindFocus {
 			r.observe(rm.name, time.Now(), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
 		}
@@ -150,7 +150,7 @@ func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 		return coldInterval
 	}
 	if !r.controlUp || ctx.Err() != nil {
-		return coldInterval // a stream that comes up brings the room its turn
+		return coldInterval // every room is looked at when a stream comes up
 	}
 	rm.failures++
 	if rm.failures == 1 {

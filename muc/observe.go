@@ -49,7 +49,7 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 		rm.role = meeting.Role(p.User.Item.Role)
 		rm.selfSeen = rm.selfSeen || p.has(statusSelf)
 		if rm.phase == entering && p.has(statusSelf) {
-			// Everybody who was there has been told by now (XEP-0045 §7.2.2).
+			// The room sends our own presence after everybody else's (XEP-0045 §7.2.2).
 			rm.phase = inside
 			r.reportRoster(rm, at)
 			rm.signal(nil)
@@ -59,12 +59,12 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	rm.signal(&refusedError{condition: "unavailable"})
 	switch {
 	case p.User.Destroy != nil:
-		// The one stanza that ends the room for all: nobody else's leave is told.
+		// This one presence ends the room: none comes for the others in it.
 		r.roomGone(rm, at, meeting.LeftDestroyed)
 	case rm.phase == leaving:
 		rm.phase = outside
 	default:
-		r.log.Warn("usher was put out of a room", "room", rm.name, "reason", p.leftReason())
+		r.log.Warn("usher was kicked out of a room", "room", rm.name, "reason", p.leftReason())
 		if at.Sub(rm.since) > stableAfter {
 			rm.evicted = 0
 		}
@@ -78,7 +78,7 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 // occupantPresence handles what the room says about somebody else.
 func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presence) {
 	if rm.phase == leaving {
-		return // whoever comes now is found by the next look at the room
+		return // whoever comes now is found when usher probes for the room again
 	}
 	switch {
 	case p.Type != "unavailable":
@@ -160,8 +160,8 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 	}
 }
 
-// reportRoster hands over everybody who was told since the burst began, in the
-// order of the telling.
+// reportRoster reports everybody whose presence came since the burst began, in
+// the order in which they came.
 func (r *Rooms) reportRoster(rm *room, at time.Time) {
 	occupants := make([]meeting.Occupant, 0, len(rm.burst))
 	for _, nick := range rm.order {
@@ -181,7 +181,7 @@ func (r *Rooms) loseSight(rm *room) {
 	r.observe(rm.name, time.Now(), meeting.SightLost{})
 }
 
-// goneReason says why people were put out of a room that is gone when usher
+// goneReason returns why people are out of a room that no longer exists when usher
 // comes back. The server keeps rooms in memory: if it dropped both streams at
 // once it has restarted; if only ours was lost, the room ended meanwhile.
 func (r *Rooms) goneReason(rm *room) meeting.LeftReason {

@@ -107,7 +107,7 @@ const (
 )
 
 // shutdownText begins the status text of people whose connections Prosody
-// closes because a signal told it to stop: it does so before its rooms could
+// closes after a signal to stop: it does so before its rooms could
 // say 332.
 const shutdownText = "Disconnected: Received SIG"
 
@@ -235,7 +235,7 @@ func (p *presence) claims(feature string) bool {
 }
 
 // media reads microphone, camera and screen share. Sources are named after the
-// occupant who sends them; a client just in has told of none yet.
+// occupant who sends them; a client that has just joined has named none yet.
 func media(nick string, p *presence) (audio, video, screen meeting.Media) {
 	if p.SourceInfo == "" {
 		return muted(p.Sound), muted(p.Sight), meeting.MediaUnknown

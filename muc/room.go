@@ -32,26 +32,26 @@ type room struct {
 
 	expected  time.Time // when the server announced the room
 	warmUntil time.Time // look often until then
-	wasInside bool      // sight of it was lost, it may still be there
+	wasInside bool      // usher was in it and lost sight of it; it may still exist
 	lostAt    time.Time // when that was
 	alone     bool      // left because no human was in; enter only for somebody
 	failures  int       // entries, or kicks once inside, that failed in a row
-	evicted   int       // stays in a row that soon ended with being put out
+	evicted   int       // stays in a row that ended with a kick before stableAfter
 	retryAt   time.Time // no entry before that
-	probe     allowance // to look for the room unannounced
+	probe     allowance // to probe for the room unannounced
 
 	view     map[string]seen             // who is in, by nick, ourselves left out
-	burst    map[string]meeting.Occupant // who was told since an entry or resync began
-	order    []string                    // their nicks, in the order they were told
-	selfSeen bool                        // the room has answered a resync
+	burst    map[string]meeting.Occupant // whom the room has reported since an entry or resync began
+	order    []string                    // their nicks, in the order of the reports
+	selfSeen bool                        // our own presence came since a resync began
 	arrived  chan error                  // ends the wait of an entry or a leave
 	role     meeting.Role                // our own
 	says     meeting.FocusSays           // what the focus last said
 	since    time.Time                   // of the entry
 
-	unwanted    []meeting.Kick // to be put out
-	rosterDue   bool           // the meeting missed presences: tell the roster anew
-	confirmedAt time.Time      // when we last knew who is in
+	unwanted    []meeting.Kick // to be kicked
+	rosterDue   bool           // the meeting missed presences: it needs the whole roster
+	confirmedAt time.Time      // when we last knew for certain who is in
 	checkAt     time.Time      // when to compare with the server's lists next
 	check       allowance      // to do so
 	visited     bool           // a human was in since we entered

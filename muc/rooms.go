@@ -4,8 +4,8 @@
 //
 // Two streams serve it. The control stream speaks as an administrator of the
 // MUC who never joins a room: it grants, lists and destroys. The occupant's
-// stream is in the rooms and hears their presences. No order holds between the
-// two. What the events mean for meetings is the business of package meeting.
+// stream is in the rooms and receives their presences. What comes on one is not
+// ordered with what comes on the other. What the events mean for meetings is the business of package meeting.
 package muc
 
 import (
@@ -21,7 +21,7 @@ import (
 	"usher/meeting"
 )
 
-// Patience and interval.
+// Limits, timeouts and intervals.
 const (
 	// iqTimeout bounds one question to the server, which answers within
 	// milliseconds even under load.
@@ -30,10 +30,10 @@ const (
 	// the queue for rooms whose focus is yet to come); Jicofo itself gives up
 	// on a room after 15 s.
 	joinTimeout = 15 * time.Second
-	// maxEntering is how many rooms are looked at and entered at once: enough to
-	// keep the server busy, which takes a few milliseconds for each, and few
-	// enough for it to answer all of them long before joinTimeout. With
-	// thousands at once, entries time out, which makes yet more work for it.
+	// maxEntering is how many rooms are being entered at once; probes before that
+	// do not count. It is enough to keep the server busy, which takes a few
+	// milliseconds for each, and few enough for it to answer all of them long before
+	// joinTimeout. With thousands at once entries would time out and be tried again.
 	maxEntering = 100
 	// leaveTimeout bounds the wait for our own leave to be confirmed.
 	leaveTimeout = 2 * time.Second
@@ -44,21 +44,21 @@ const (
 	expectFastFor = time.Second
 	expectSlow    = 250 * time.Millisecond
 	expectFor     = 15 * time.Second
-	// warmInterval looks for rooms that people have just left or were just invited
-	// to, coldInterval for all others.
+	// warmInterval is the time between two probes for a room that people have just
+	// left or were just invited to, coldInterval for any other.
 	warmInterval = time.Second
 	warmFor      = meeting.SessionLinger
 	coldInterval = 10 * time.Second
-	// probesPerSecond bounds all looking that nobody announced: each costs the
-	// server about 0.1 ms.
+	// probesPerSecond bounds the probes for rooms that the server did not announce;
+	// each costs it about 0.1 ms.
 	probesPerSecond = 50
 
 	// emptyTimeout is how long usher stays once the last human has left, unless
 	// the focus goes first: whoever stays keeps the conference alive.
 	emptyTimeout = 5 * time.Second
-	// recordingTimeout is the same while a recording is to end first, also without
-	// the focus: its recorder is kicked until it has left, which only somebody in
-	// the room can do. Jibri itself leaves an empty room after 30 s.
+	// recordingTimeout is the same while a recording is to end first, with the focus
+	// or without: usher kicks its recorder until it has left, and must be in the
+	// room to do so. Jibri itself leaves an empty room after 30 s.
 	recordingTimeout = 45 * time.Second
 	// unvisitedTimeout is the same for a room that no human ever came to.
 	unvisitedTimeout = 30 * time.Second
@@ -77,14 +77,14 @@ const (
 	restartWithin = 30 * time.Second
 
 	// retryMin and retryMax bound the wait after a refused or failed entry, and
-	// after being put out: whoever does that each time is not to keep usher, the
-	// server and the store busy. A stay as long as stableAfter makes the next
-	// time the first again.
+	// after being kicked out of a room: a room that kicks usher each time must not
+	// keep usher, the server and the store busy. After a stay of stableAfter the
+	// count begins again.
 	retryMin    = 250 * time.Millisecond
 	retryMax    = 15 * time.Second
 	stableAfter = time.Minute
-	// kickRetry is the wait after a kick that failed. Whoever must not be in sees
-	// and hears the others meanwhile, or records them.
+	// kickRetry is the wait after a kick that failed: short, because whoever must
+	// not be in sees, hears or records the others meanwhile.
 	kickRetry = 2 * time.Second
 	// failuresToReport is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
@@ -221,7 +221,7 @@ func (r *Rooms) Want(name string, w meeting.Want) {
 	r.schedule(rm, 0)
 }
 
-// Resync asks for the room's roster anew, because presences were dropped
+// Resync asks for the room's roster again, because presences were dropped
 // (meeting.Rooms).
 func (r *Rooms) Resync(name string) {
 	r.mu.Lock()
