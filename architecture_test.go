@@ -53,6 +53,16 @@ func TestImportsGoOneWay(t *testing.T) {
 	}
 }
 
+// TestXMPPWithoutHTTP keeps HTTP out of what speaks XMPP.
+func TestXMPPWithoutHTTP(t *testing.T) {
+	xmpp := []string{"usher/component", "usher/component/brewery", "usher/muc", "usher/jibri"}
+	for _, p := range packages(t) {
+		if slices.Contains(xmpp, p.ImportPath) && slices.Contains(p.Imports, "net/http") {
+			t.Errorf("%s imports net/http, want only packages above it to", p.ImportPath)
+		}
+	}
+}
+
 // TestSimulatorStaysOut keeps simulated people out of what a site runs for
 // real: only the demo, tests and benchmarks may use them.
 func TestSimulatorStaysOut(t *testing.T) {

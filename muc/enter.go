@@ -16,39 +16,39 @@ type refusedError struct{ condition string }
 
 func (e *refusedError) Error() string { return "muc: entry refused: " + e.condition }
 
-// comeIn looks whether the room exists and enters it. It returns when to look
+// tryToEnter looks whether the room exists and enters it. It returns when to look
 // again.
-func (r *Rooms) comeIn(ctx context.Context, rm *room) time.Duration {
+func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 	r.mu.Lock()
-	ready := r.occupantUp && (r.controlUp || rm.seenBefore)
-	back, lonely, pace := rm.seenBefore, rm.lonely, rm.pace()
+	ready := r.occupantUp && (r.controlUp || rm.wasInside)
+	back, alone, interval := rm.wasInside, rm.alone, rm.probeInterval()
 	wait := time.Until(rm.retryAt)
 	if ready && wait <= 0 && !back && time.Since(rm.expected) > expectFor {
 		wait = rm.probe.wait(r.probes)
 	}
 	r.mu.Unlock()
 	if !ready {
-		return coldPace // a stream that comes up brings every room its turn
+		return coldInterval // every room is looked at when a stream comes up
 	}
 	if wait > 0 {
 		return wait
 	}
 	if !back {
-		ready, err := r.ready(ctx, rm.name, lonely)
+		ready, err := r.ready(ctx, rm.name, alone)
 		switch {
 		case is(err, stanza.ItemNotFound):
-			return r.notThere(rm, pace)
+			return r.absent(rm, interval)
 		case err != nil:
 			return r.failed(rm, err)
 		case !ready:
-			return pace
+			return interval
 		}
 	}
 	switch err := r.enterWithPassword(ctx, rm); {
 	case err == nil:
 		return r.entered(rm)
 	case back:
-		return r.cameBackTooLate(ctx, rm, err)
+		return r.reentryRefused(ctx, rm, err)
 	default:
 		return r.failed(rm, err)
 	}
@@ -68,43 +68,43 @@ func (r *Rooms) enterWithPassword(ctx context.Context, rm *room) error {
 	return r.enter(ctx, rm, password)
 }
 
-// pace returns how soon to look again for a room that does not exist.
-func (rm *room) pace() time.Duration {
+// probeInterval returns how soon to look again for a room that does not exist.
+func (rm *room) probeInterval() time.Duration {
 	switch since := time.Since(rm.expected); {
 	case since < expectFastFor:
 		return expectFast
 	case since < expectFor:
 		return expectSlow
 	case rm.want == meeting.WantSoon, time.Now().Before(rm.warmUntil):
-		return warmPace
+		return warmInterval
 	}
-	return coldPace
+	return coldInterval
 }
 
-// notThere takes note that the room does not exist, and returns when to look
+// absent takes note that the room does not exist, and returns when to look
 // again. Whoever was in it when usher lost sight of it is out, even if it was
 // there for a moment when usher tried to come back.
-func (r *Rooms) notThere(rm *room, pace time.Duration) time.Duration {
+func (r *Rooms) absent(rm *room, interval time.Duration) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rm.want == meeting.WantRegain {
 		r.roomGone(rm, time.Now(), r.goneReason(rm))
-		return warmPace
+		return warmInterval
 	}
-	return pace
+	return interval
 }
 
 // ready reports whether the room may be entered: as its owner, and not before
 // the focus, whose arrival is what sets a Jitsi room up. A room that does not
 // exist is the server's item-not-found.
-func (r *Rooms) ready(ctx context.Context, name string, lonely bool) (bool, error) {
+func (r *Rooms) ready(ctx context.Context, name string, alone bool) (bool, error) {
 	r.metrics.probes.Inc()
 	if err := r.grant(ctx, name); err != nil {
 		r.noAdministrator(err)
 		return false, fmt.Errorf("grant ownership: %w", err)
 	}
 	roles := []string{"moderator"}
-	if lonely {
+	if alone {
 		roles = allRoles
 	}
 	items, err := r.list(ctx, name, roles...)
@@ -119,13 +119,13 @@ func (r *Rooms) ready(ctx context.Context, name string, lonely bool) (bool, erro
 			others++
 		}
 	}
-	return focus && (!lonely || others > 0), nil
+	return focus && (!alone || others > 0), nil
 }
 
 var allRoles = []string{"moderator", "participant", "visitor"}
 
 // enter joins the room and blocks until we are in, were refused, or the
-// patience is over.
+// joinTimeout is over.
 func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 	select {
 	case r.slots <- struct{}{}:
@@ -150,14 +150,14 @@ func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 		case err = <-arrived:
 		case <-ctx.Done():
 			err = context.Cause(ctx)
-			// Parked somewhere: whatever comes of it later, we are not in.
+			// The server may still hold the join back: make sure that we are not let in later.
 			_ = r.occupant.Send(context.WithoutCancel(ctx), "presence", self, "unavailable")
 		}
 	}
 	if err != nil {
 		r.mu.Lock()
 		if rm.phase == entering {
-			rm.leave()
+			rm.reset()
 		}
 		r.mu.Unlock()
 	}
@@ -169,32 +169,32 @@ func (r *Rooms) entered(rm *room) time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.metrics.entries.WithLabelValues("ok").Inc()
-	rm.seenBefore, rm.lonely, rm.failures = false, false, 0
+	rm.wasInside, rm.alone, rm.failures = false, false, 0
 	delete(r.problems, "entry")
 	delete(r.problems, "control")
 	rm.checkAt = time.Now() // checked against the server's lists next
 	return 0
 }
 
-// cameBackTooLate finds out what became of a room that usher was in before its
+// reentryRefused finds out what became of a room that usher was in before its
 // stream ended and is not let into again.
-func (r *Rooms) cameBackTooLate(ctx context.Context, rm *room, refusal error) time.Duration {
+func (r *Rooms) reentryRefused(ctx context.Context, rm *room, refusal error) time.Duration {
 	r.mu.Lock()
 	up := r.occupantUp
 	r.mu.Unlock()
 	if !up {
-		return coldPace
+		return coldInterval
 	}
 	err := r.grant(ctx, rm.name)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if is(err, stanza.ItemNotFound) {
 		r.roomGone(rm, time.Now(), r.goneReason(rm))
-		return warmPace
+		return warmInterval
 	}
 	if err == nil {
 		// It exists; enter it like one found for the first time.
-		rm.seenBefore = false
+		rm.wasInside = false
 		err = refusal
 	}
 	return r.failedLocked(rm, err)
@@ -209,14 +209,14 @@ func (r *Rooms) failed(rm *room, err error) time.Duration {
 
 func (r *Rooms) failedLocked(rm *room, err error) time.Duration {
 	if r.run == nil || r.run.Err() != nil || !r.occupantUp || !r.controlUp {
-		return coldPace // the streams tell of their own trouble
+		return coldInterval // the streams report their own errors
 	}
 	r.metrics.entries.WithLabelValues("failed").Inc()
 	rm.failures++
 	switch rm.failures {
 	case 1:
 		r.log.Warn("cannot enter a room, trying again", "room", rm.name, "err", err)
-	case failuresToTell:
+	case failuresToReport:
 		r.problem("entry", "room "+rm.name+": "+err.Error())
 	}
 	return retry(rm.failures)

@@ -11,7 +11,7 @@ import (
 	"usher/meeting"
 )
 
-// Kick puts the occupants with these nicks out of the room and shows them the
+// Kick removes the occupants with these nicks from the room and shows them the
 // reason (XEP-0045 §8.2). It blocks for an answer per nick. Somebody who is not
 // in any more is no error. usher must be in the room itself: until it is, the
 // error wraps [meeting.ErrUnavailable].
@@ -65,8 +65,8 @@ func (r *Rooms) PutOut(name string, who []meeting.Kick) {
 	}
 }
 
-// putOut kicks those who must not be in the room, and returns when to go on.
-func (r *Rooms) putOut(ctx context.Context, rm *room) time.Duration {
+// kickUnwanted kicks those who must not be in the room, and returns when to go on.
+func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) time.Duration {
 	r.mu.Lock()
 	who := rm.unwanted
 	r.mu.Unlock()
@@ -80,12 +80,12 @@ func (r *Rooms) putOut(ctx context.Context, rm *room) time.Duration {
 	if err != nil && len(rm.unwanted) > 0 {
 		rm.failures++
 		if rm.failures == 1 {
-			r.log.Warn("cannot put somebody out of a room, trying again", "room", rm.name, "err", err)
+			r.log.Warn("cannot kick somebody out of a room, trying again", "room", rm.name, "err", err)
 		}
 		return kickRetry
 	}
 	rm.failures = 0
-	if len(rm.unwanted) > 0 && &rm.unwanted[0] == &who[0] { // not named anew meanwhile
+	if len(rm.unwanted) > 0 && &rm.unwanted[0] == &who[0] { // PutOut was not called meanwhile
 		rm.unwanted = nil
 	}
 	return 0

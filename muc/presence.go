@@ -107,7 +107,7 @@ const (
 )
 
 // shutdownText begins the status text of people whose connections Prosody
-// closes because a signal told it to stop: it does so before its rooms could
+// closes after a signal to stop: it does so before its rooms could
 // say 332.
 const shutdownText = "Disconnected: Received SIG"
 
@@ -185,33 +185,34 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 	return o, doubts
 }
 
-// kind tells what an occupant is, from its real address and the features that
-// addresses of that kind may claim.
+// kind returns what an occupant is, by its real address and the features that
+// addresses of its domain may claim, and which claims are not believed.
 func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
-	var jibri, jigasi, transcriber bool
-	for _, f := range p.Features {
-		jibri = jibri || f.Var == featureJibri
-		jigasi = jigasi || f.Var == featureJigasi
-		transcriber = transcriber || f.Var == featureTranscriber
-	}
 	bare := bareJID(p.User.Item.JID)
 	local, domain := splitJID(bare)
 	_, focusDomain := splitJID(s.FocusJID)
-	switch {
-	case bare == s.FocusJID:
+	switch bare {
+	case s.FocusJID:
 		return meeting.KindFocus, nil
-	case bare == s.OccupantJID, domain == s.ComponentDomain:
+	case s.OccupantJID:
 		return meeting.KindBot, nil
-	case domain == s.HiddenDomain && (transcriber || local == "transcriber"):
-		return meeting.KindTranscriber, nil
-	case domain == s.HiddenDomain && p.Mode == "stream":
-		return meeting.KindStreamer, nil
-	case domain == s.HiddenDomain && (jibri || local == "recorder"):
-		return meeting.KindRecorder, nil
-	case domain == s.HiddenDomain:
-		return meeting.KindBot, nil // the site's own, unseen by people
-	case domain == focusDomain && (jigasi || p.Initiator != nil):
-		return meeting.KindSIP, nil
+	}
+	jibri, jigasi, transcriber := p.claims(featureJibri), p.claims(featureJigasi), p.claims(featureTranscriber)
+	for _, rule := range []struct {
+		domain  string
+		applies bool
+		kind    meeting.Kind
+	}{
+		{s.ComponentDomain, true, meeting.KindBot},
+		{s.HiddenDomain, transcriber || local == "transcriber", meeting.KindTranscriber},
+		{s.HiddenDomain, p.Mode == "stream", meeting.KindStreamer},
+		{s.HiddenDomain, jibri || local == "recorder", meeting.KindRecorder},
+		{s.HiddenDomain, true, meeting.KindBot}, // the site's own; people do not see it
+		{focusDomain, jigasi || p.Initiator != nil, meeting.KindSIP},
+	} {
+		if domain == rule.domain && rule.applies {
+			return rule.kind, nil
+		}
 	}
 	var doubts []string
 	if nick == "focus" {
@@ -223,8 +224,18 @@ func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 	return meeting.KindHuman, doubts
 }
 
+// claims reports whether the presence lists the feature.
+func (p *presence) claims(feature string) bool {
+	for _, f := range p.Features {
+		if f.Var == feature {
+			return true
+		}
+	}
+	return false
+}
+
 // media reads microphone, camera and screen share. Sources are named after the
-// occupant who sends them; a client just in has told of none yet.
+// occupant who sends them; a client that has just joined has named none yet.
 func media(nick string, p *presence) (audio, video, screen meeting.Media) {
 	if p.SourceInfo == "" {
 		return muted(p.Sound), muted(p.Sight), meeting.MediaUnknown

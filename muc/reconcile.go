@@ -10,7 +10,7 @@ import (
 )
 
 // compare holds who usher believes to be in the room against the server's own
-// lists, and asks for the roster anew when they differ.
+// lists, and asks for the roster again when they differ.
 //
 // The lists come on one stream and presences on the other, so a list may be
 // ahead of presences that say the same: the self-ping after it waits for those.
@@ -28,13 +28,13 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 	}
 	r.mu.Lock()
 	now := time.Now()
-	rm.checkAt = now.Add(checkPace)
+	rm.checkAt = now.Add(checkInterval)
 	differs := rm.phase == inside && rm.differs(items, &r.site)
 	if differs {
-		// What the roster will tell anew happened since all was known to be well.
-		r.observe(rm.name, rm.sureAt, meeting.SightLost{})
+		// The changes that the roster brings happened since the last confirmation.
+		r.observe(rm.name, rm.confirmedAt, meeting.SightLost{})
 	} else {
-		rm.sureAt = now
+		rm.confirmedAt = now
 	}
 	r.mu.Unlock()
 	if differs {
@@ -43,16 +43,16 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 	}
 }
 
-// resync joins again while inside, which makes the room tell everybody anew
-// and nobody else anything (Prosody), and waits for the end of the telling. It
-// reports whether the roster was told.
+// resync joins again while inside, which makes the room (Prosody's) send all
+// presences to usher again and none to anybody else, and blocks until they have
+// come. It reports whether the meeting has the roster.
 func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	r.mu.Lock()
 	if rm.phase != inside {
 		r.mu.Unlock()
 		return false
 	}
-	rm.burst, rm.order, rm.told = map[string]meeting.Occupant{}, nil, false
+	rm.burst, rm.order, rm.selfSeen = map[string]meeting.Occupant{}, nil, false
 	r.mu.Unlock()
 	err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "", r.site.join("")...)
 	if err == nil {
@@ -67,11 +67,11 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rm.phase != inside || rm.burst == nil {
-		return false // put out meanwhile
+		return false // kicked out meanwhile
 	}
-	if !rm.told {
-		// Our own presence ends the telling (XEP-0045 §7.2.2). Without it nobody
-		// was told of, which must not be taken for nobody being in.
+	if !rm.selfSeen {
+		// Our own presence comes last (XEP-0045 §7.2.2). Without it no presence was
+		// sent, which does not mean that nobody is in.
 		r.log.Warn("a room does not say who is in it", "room", rm.name)
 		rm.burst = nil
 		return false
@@ -83,8 +83,8 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	if _, _, focus := rm.humans(); !focus {
 		rm.says = meeting.FocusSays{}
 	}
-	r.tellRoster(rm, time.Now())
-	r.considerLeaving(rm, time.Now())
+	r.reportRoster(rm, time.Now())
+	r.scheduleLeave(rm, time.Now())
 	return true
 }
 
@@ -98,7 +98,7 @@ func (r *Rooms) notIn(rm *room, err error) {
 	if rm.phase == inside && (is(err, stanza.NotAcceptable) || is(err, stanza.ItemNotFound)) {
 		r.log.Warn("usher is not in a room that it believed to be in", "room", rm.name)
 		r.metrics.resyncs.WithLabelValues("not_in").Inc()
-		r.lose(rm)
+		r.loseSight(rm)
 	}
 }
 
@@ -118,7 +118,7 @@ func (rm *room) differs(items []item, site *Site) bool {
 	return listed != len(rm.view)
 }
 
-// regainOwnership mends a lost grant in place: without it usher cannot record
+// regainOwnership makes usher owner again without leaving: without it usher cannot record
 // or kick.
 func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
 	err := r.grant(ctx, rm.name)

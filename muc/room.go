@@ -30,28 +30,28 @@ type room struct {
 	busy  bool        // a turn is at work
 	again bool        // something called for another turn meanwhile
 
-	expected   time.Time // when the server announced the room
-	warmUntil  time.Time // look often until then
-	seenBefore bool      // sight of it was lost, it may still be there
-	lost       time.Time // when that was
-	lonely     bool      // left because no human was in; enter only for somebody
-	failures   int       // entries, or kicks once inside, that failed in a row
-	putOut     int       // stays in a row that soon ended with being put out
-	retryAt    time.Time // no entry before that
-	probe      allowance // to look for the room unannounced
+	expected  time.Time // when the server announced the room
+	warmUntil time.Time // look often until then
+	wasInside bool      // usher was in it and lost sight of it; it may still exist
+	lostAt    time.Time // when that was
+	alone     bool      // left because no human was in; enter only for somebody
+	failures  int       // entries, or kicks once inside, that failed in a row
+	evicted   int       // stays in a row that ended with a kick before stableAfter
+	retryAt   time.Time // no entry before that
+	probe     allowance // to probe for the room unannounced
 
-	view    map[string]seen             // who is in, by nick, ourselves left out
-	burst   map[string]meeting.Occupant // who was told since an entry or resync began
-	order   []string                    // their nicks, in the order they were told
-	told    bool                        // the room has answered a resync
-	arrived chan error                  // ends the wait of an entry or a leave
-	role    meeting.Role                // our own
-	says    meeting.FocusSays           // what the focus last said
-	since   time.Time                   // of the entry
+	view     map[string]seen             // who is in, by nick, ourselves left out
+	burst    map[string]meeting.Occupant // whom the room has reported since an entry or resync began
+	order    []string                    // their nicks, in the order of the reports
+	selfSeen bool                        // our own presence came since a resync began
+	arrived  chan error                  // ends the wait of an entry or a leave
+	role     meeting.Role                // our own
+	says     meeting.FocusSays           // what the focus last said
+	since    time.Time                   // of the entry
 
-	unwanted    []meeting.Kick // to be put out
-	retell      bool           // the meeting missed presences: tell the roster anew
-	sureAt      time.Time      // when we last knew who is in
+	unwanted    []meeting.Kick // to be kicked
+	rosterDue   bool           // the meeting missed presences: it needs the whole roster
+	confirmedAt time.Time      // when we last knew for certain who is in
 	checkAt     time.Time      // when to compare with the server's lists next
 	check       allowance      // to do so
 	visited     bool           // a human was in since we entered
@@ -97,8 +97,8 @@ func (a *allowance) wait(l *rate.Limiter) time.Duration {
 	return 0
 }
 
-// leave forgets what only holds inside.
-func (rm *room) leave() {
+// reset forgets what only holds inside.
+func (rm *room) reset() {
 	rm.phase, rm.view, rm.burst, rm.says = outside, nil, nil, meeting.FocusSays{}
 	rm.signal(&refusedError{condition: "unavailable"})
 }
@@ -165,13 +165,13 @@ func (r *Rooms) turn(rm *room) {
 	var next time.Duration
 	switch {
 	case want == meeting.WantNothing:
-		r.goOut(ctx, rm) // no meeting wants anything of it
+		r.leaveRoom(ctx, rm) // no meeting wants anything of it
 	case want == meeting.WantClosed:
 		next = r.close(ctx, rm)
 	case where == inside:
 		next = r.stay(ctx, rm)
 	default:
-		next = r.comeIn(ctx, rm)
+		next = r.tryToEnter(ctx, rm)
 	}
 
 	r.mu.Lock()

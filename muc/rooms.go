@@ -4,8 +4,8 @@
 //
 // Two streams serve it. The control stream speaks as an administrator of the
 // MUC who never joins a room: it grants, lists and destroys. The occupant's
-// stream is in the rooms and hears their presences. No order holds between the
-// two. What the events mean for meetings is the business of package meeting.
+// stream is in the rooms and receives their presences. What comes on one is not
+// ordered with what comes on the other. What the events mean for meetings is the business of package meeting.
 package muc
 
 import (
@@ -21,7 +21,7 @@ import (
 	"usher/meeting"
 )
 
-// Patience and pace.
+// Limits, timeouts and intervals.
 const (
 	// iqTimeout bounds one question to the server, which answers within
 	// milliseconds even under load.
@@ -30,10 +30,10 @@ const (
 	// the queue for rooms whose focus is yet to come); Jicofo itself gives up
 	// on a room after 15 s.
 	joinTimeout = 15 * time.Second
-	// maxEntering is how many rooms are looked at and entered at once: enough to
-	// keep the server busy, which takes a few milliseconds for each, and few
-	// enough for it to answer all of them long before joinTimeout. With
-	// thousands at once, entries time out, which makes yet more work for it.
+	// maxEntering is how many rooms are being entered at once; probes before that
+	// do not count. It is enough to keep the server busy, which takes a few
+	// milliseconds for each, and few enough for it to answer all of them long before
+	// joinTimeout. With thousands at once entries would time out and be tried again.
 	maxEntering = 100
 	// leaveTimeout bounds the wait for our own leave to be confirmed.
 	leaveTimeout = 2 * time.Second
@@ -44,28 +44,28 @@ const (
 	expectFastFor = time.Second
 	expectSlow    = 250 * time.Millisecond
 	expectFor     = 15 * time.Second
-	// warmPace looks for rooms that people have just left or were just invited
-	// to, coldPace for all others.
-	warmPace = time.Second
-	warmFor  = meeting.SessionLinger
-	coldPace = 10 * time.Second
-	// probesPerSecond bounds all looking that nobody announced: each costs the
-	// server about 0.1 ms.
+	// warmInterval is the time between two probes for a room that people have just
+	// left or were just invited to, coldInterval for any other.
+	warmInterval = time.Second
+	warmFor      = meeting.SessionLinger
+	coldInterval = 10 * time.Second
+	// probesPerSecond bounds the probes for rooms that the server did not announce;
+	// each costs it about 0.1 ms.
 	probesPerSecond = 50
 
-	// emptyStay is how long usher stays once the last human has left, unless
+	// emptyTimeout is how long usher stays once the last human has left, unless
 	// the focus goes first: whoever stays keeps the conference alive.
-	emptyStay = 5 * time.Second
-	// recordingStay is the same while a recording is to end first, also without
-	// the focus: its recorder is kicked until it has left, which only somebody in
-	// the room can do. Jibri itself leaves an empty room after 30 s.
-	recordingStay = 45 * time.Second
-	// unvisitedStay is the same for a room that no human ever came to.
-	unvisitedStay = 30 * time.Second
+	emptyTimeout = 5 * time.Second
+	// recordingTimeout is the same while a recording is to end first, with the focus
+	// or without: usher kicks its recorder until it has left, and must be in the
+	// room to do so. Jibri itself leaves an empty room after 30 s.
+	recordingTimeout = 45 * time.Second
+	// unvisitedTimeout is the same for a room that no human ever came to.
+	unvisitedTimeout = 30 * time.Second
 
-	// checkPace is the time between two checks of a room against the server's
+	// checkInterval is the time between two checks of a room against the server's
 	// lists; checksPerSecond bounds them in all (4 IQs each, so 20 IQs/s).
-	checkPace       = time.Minute
+	checkInterval   = time.Minute
 	checksPerSecond = 5
 
 	// moderatorWithin is how soon a human becomes moderator where the site
@@ -77,18 +77,18 @@ const (
 	restartWithin = 30 * time.Second
 
 	// retryMin and retryMax bound the wait after a refused or failed entry, and
-	// after being put out: whoever does that each time is not to keep usher, the
-	// server and the store busy. A stay as long as stableAfter makes the next
-	// time the first again.
+	// after being kicked out of a room: a room that kicks usher each time must not
+	// keep usher, the server and the store busy. After a stay of stableAfter the
+	// count begins again.
 	retryMin    = 250 * time.Millisecond
 	retryMax    = 15 * time.Second
 	stableAfter = time.Minute
-	// kickRetry is the wait after a kick that failed. Whoever must not be in sees
-	// and hears the others meanwhile, or records them.
+	// kickRetry is the wait after a kick that failed: short, because whoever must
+	// not be in sees, hears or records the others meanwhile.
 	kickRetry = 2 * time.Second
-	// failuresToTell is how many failed entries into one room are a finding
+	// failuresToReport is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
-	failuresToTell = 5
+	failuresToReport = 5
 )
 
 // EndedText is what people read when their meeting is ended for all.
@@ -217,18 +217,18 @@ func (r *Rooms) Want(name string, w meeting.Want) {
 		}
 		return // the usual case: nothing to do before the next check
 	}
-	rm.seenBefore = rm.seenBefore || w == meeting.WantRegain
+	rm.wasInside = rm.wasInside || w == meeting.WantRegain
 	r.schedule(rm, 0)
 }
 
-// Resync asks for the room's roster anew, because presences were dropped
+// Resync asks for the room's roster again, because presences were dropped
 // (tracker.Rooms).
 func (r *Rooms) Resync(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if rm := r.rooms[name]; rm != nil {
 		r.metrics.resyncs.WithLabelValues("overload").Inc()
-		rm.retell = true
+		rm.rosterDue = true
 		r.schedule(rm, 0)
 	}
 }
@@ -240,7 +240,7 @@ func (r *Rooms) Expect(name string) {
 	defer r.mu.Unlock()
 	if rm := r.rooms[name]; rm != nil && rm.phase == outside {
 		rm.expected = time.Now()
-		rm.lonely = false
+		rm.alone = false
 		r.schedule(rm, expectFast)
 	}
 }
@@ -279,8 +279,20 @@ func (r *Rooms) OccupantDown() {
 	r.occupantUp = false
 	for _, rm := range r.rooms {
 		if rm.phase != outside {
-			r.lose(rm)
+			r.loseSight(rm)
 		}
+	}
+}
+
+// SetProblem notes what a check of the site found that is made elsewhere; empty:
+// all is well. The check is one of those that the metric lists.
+func (r *Rooms) SetProblem(check, problem string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if problem == "" {
+		delete(r.problems, check)
+	} else {
+		r.problem(check, problem)
 	}
 }
 

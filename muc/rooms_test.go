@@ -445,3 +445,16 @@ func TestStaysForARecorderWithoutTheFocus(t *testing.T) {
 		}
 	})
 }
+
+func TestProblemFoundElsewhere(t *testing.T) {
+	story(t, site, func(t *testing.T, _ *server, r *muc.Rooms, _ *observed) {
+		r.SetProblem("hidden_domain", "people see usher")
+		if got := r.Problems()["hidden_domain"]; got != "people see usher" {
+			t.Errorf("problem %q, want the one that was set", got)
+		}
+		r.SetProblem("hidden_domain", "")
+		if p := r.Problems(); len(p) != 0 {
+			t.Errorf("problems %v after it was solved, want none", p)
+		}
+	})
+}

@@ -98,7 +98,12 @@ func (l *leader) runTerm(ctx context.Context) error {
 	if t.login != nil {
 		g.Go(func() error { return t.login.Run(ctx) })
 		if l.cfg.SiteURL != "" {
-			g.Go(func() error { t.rooms.WatchWebClient(ctx, l.cfg.SiteURL); return nil })
+			g.Go(func() error {
+				watchWebClient(ctx, l.cfg.SiteURL, l.cfg.HiddenDomain, func(problem string) {
+					t.rooms.SetProblem("hidden_domain", problem)
+				})
+				return nil
+			})
 		}
 	}
 	return g.Wait()

@@ -1,6 +1,7 @@
-package muc
+package app
 
 import (
+	"context"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -22,14 +23,29 @@ func TestWebClientHidesOurDomain(t *testing.T) {
 			}
 			_, _ = w.Write([]byte(tt.js))
 		}))
-		r := New(Config{Site: testSite})
-		got := r.checkWebClient(t.Context(), srv.URL)
+		got := checkWebClient(t.Context(), srv.URL, "hidden.meet.jitsi")
 		if (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
 			t.Errorf("%s: problem %q, want %q", tt.name, got, tt.want)
 		}
 		srv.Close()
-		if got := r.checkWebClient(t.Context(), srv.URL); !strings.Contains(got, "cannot be read") {
+		if got := checkWebClient(t.Context(), srv.URL, "hidden.meet.jitsi"); !strings.Contains(got, "cannot be read") {
 			t.Errorf("%s: with the site down: problem %q", tt.name, got)
+		}
+	}
+}
+
+// TestWebClientIsWatched has a difference reported, and the end of it.
+func TestWebClientIsWatched(t *testing.T) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("config.hiddenDomain = 'hidden.meet.jitsi';\n"))
+	}))
+	defer srv.Close()
+	for domain, want := range map[string]string{"hidden.meet.jitsi": "", "other.meet.jitsi": "so people see it"} {
+		ctx, cancel := context.WithCancel(t.Context())
+		got := "not reported"
+		watchWebClient(ctx, srv.URL, domain, func(problem string) { got = problem; cancel() })
+		if (want == "") != (got == "") || !strings.Contains(got, want) {
+			t.Errorf("usher in %s: problem %q, want %q", domain, got, want)
 		}
 	}
 }

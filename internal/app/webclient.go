@@ -1,4 +1,4 @@
-package muc
+package app
 
 import (
 	"context"
@@ -10,10 +10,10 @@ import (
 )
 
 const (
-	// webClientPace is the time between two looks at the site's configuration,
+	// webClientInterval is the time between two reads at the site's configuration,
 	// which changes with an upgrade at most.
-	webClientPace = time.Hour
-	// webClientTimeout bounds one look.
+	webClientInterval = time.Hour
+	// webClientTimeout bounds one read.
 	webClientTimeout = 10 * time.Second
 	// maxConfigJS is how much of the file is read; a site's has some 50 kB.
 	maxConfigJS = 1 << 20
@@ -23,32 +23,26 @@ const (
 // members it does not show.
 var hiddenDomainJS = regexp.MustCompile(`(?m)^[^/\n]*\bhiddenDomain['"]?\]?\s*[:=]\s*['"]([^'"]*)['"]`)
 
-// WatchWebClient compares the hidden domain of the site's web client with ours,
-// now and every hour until ctx ends, and reports a difference with the other
-// self-checks: people would see usher in their meetings.
-func (r *Rooms) WatchWebClient(ctx context.Context, siteURL string) {
+// watchWebClient compares the hidden domain of the site's web client with ours,
+// now and every hour until ctx ends, and reports a difference: people would see
+// usher in their meetings.
+func watchWebClient(ctx context.Context, siteURL, hiddenDomain string, report func(problem string)) {
 	for {
-		problem := r.checkWebClient(ctx, siteURL)
+		problem := checkWebClient(ctx, siteURL, hiddenDomain)
 		if ctx.Err() != nil {
 			return
 		}
-		r.mu.Lock()
-		if problem == "" {
-			delete(r.problems, "hidden_domain")
-		} else {
-			r.problem("hidden_domain", problem)
-		}
-		r.mu.Unlock()
+		report(problem)
 		select {
-		case <-time.After(webClientPace):
+		case <-time.After(webClientInterval):
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// checkWebClient returns what is wrong, nothing if all is well.
-func (r *Rooms) checkWebClient(ctx context.Context, siteURL string) string {
+// checkWebClient returns what is wrong; empty: nothing. It blocks for an answer.
+func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) string {
 	ctx, cancel := context.WithTimeout(ctx, webClientTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, siteURL+"/config.js", nil)
@@ -68,8 +62,8 @@ func (r *Rooms) checkWebClient(ctx context.Context, siteURL string) string {
 	switch {
 	case found == nil:
 		return "the web client hides no domain, so people see usher; is recording enabled for the web client?"
-	case string(found[1]) != r.site.HiddenDomain:
-		return fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", found[1], r.site.HiddenDomain)
+	case string(found[1]) != hiddenDomain:
+		return fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", found[1], hiddenDomain)
 	}
 	return ""
 }

@@ -47,11 +47,11 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	if p.Type != "unavailable" {
 		rm.role = meeting.Role(p.User.Item.Role)
-		rm.told = rm.told || p.has(statusSelf)
+		rm.selfSeen = rm.selfSeen || p.has(statusSelf)
 		if rm.phase == entering && p.has(statusSelf) {
-			// Everybody who was there has been told by now (XEP-0045 §7.2.2).
+			// The room sends our own presence after everybody else's (XEP-0045 §7.2.2).
 			rm.phase = inside
-			r.tellRoster(rm, at)
+			r.reportRoster(rm, at)
 			rm.signal(nil)
 		}
 		return
@@ -59,18 +59,18 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	rm.signal(&refusedError{condition: "unavailable"})
 	switch {
 	case p.User.Destroy != nil:
-		// The one stanza that ends the room for all: nobody else's leave is told.
+		// This one presence ends the room: none comes for the others in it.
 		r.roomGone(rm, at, meeting.LeftDestroyed)
 	case rm.phase == leaving:
 		rm.phase = outside
 	default:
-		r.log.Warn("usher was put out of a room", "room", rm.name, "reason", p.leftReason())
+		r.log.Warn("usher was kicked out of a room", "room", rm.name, "reason", p.leftReason())
 		if at.Sub(rm.since) > stableAfter {
-			rm.putOut = 0
+			rm.evicted = 0
 		}
-		rm.putOut++
-		rm.retryAt = at.Add(retry(rm.putOut))
-		r.lose(rm)
+		rm.evicted++
+		rm.retryAt = at.Add(retry(rm.evicted))
+		r.loseSight(rm)
 	}
 	r.schedule(rm, retry(rm.failures))
 }
@@ -78,7 +78,7 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 // occupantPresence handles what the room says about somebody else.
 func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presence) {
 	if rm.phase == leaving {
-		return // whoever comes now is found by the next look at the room
+		return // whoever comes now is found when usher probes for the room again
 	}
 	switch {
 	case p.Type != "unavailable":
@@ -96,7 +96,7 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting
 	was := rm.view[nick].kind // empty for somebody unknown
 	delete(rm.view, nick)
 	if was == meeting.KindFocus || was == meeting.KindHuman {
-		r.considerLeaving(rm, at)
+		r.scheduleLeave(rm, at)
 	}
 	if was == meeting.KindFocus {
 		r.focusSays(rm, at, meeting.FocusSays{})
@@ -160,9 +160,9 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 	}
 }
 
-// tellRoster hands over everybody who was told since the burst began, in the
-// order of the telling.
-func (r *Rooms) tellRoster(rm *room, at time.Time) {
+// reportRoster reports everybody whose presence came since the burst began, in
+// the order in which they came.
+func (r *Rooms) reportRoster(rm *room, at time.Time) {
 	occupants := make([]meeting.Occupant, 0, len(rm.burst))
 	for _, nick := range rm.order {
 		if o, ok := rm.burst[nick]; ok {
@@ -170,22 +170,22 @@ func (r *Rooms) tellRoster(rm *room, at time.Time) {
 			delete(rm.burst, nick)
 		}
 	}
-	rm.burst, rm.order, rm.retell, rm.sureAt = nil, nil, false, at
+	rm.burst, rm.order, rm.rosterDue, rm.confirmedAt = nil, nil, false, at
 	r.observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.says})
 }
 
-// lose takes note that usher cannot see the room although it may go on.
-func (r *Rooms) lose(rm *room) {
-	rm.leave()
-	rm.seenBefore, rm.lost = true, time.Now()
+// loseSight takes note that usher cannot see the room although it may go on.
+func (r *Rooms) loseSight(rm *room) {
+	rm.reset()
+	rm.wasInside, rm.lostAt = true, time.Now()
 	r.observe(rm.name, time.Now(), meeting.SightLost{})
 }
 
-// goneReason says why people were put out of a room that is gone when usher
+// goneReason returns why people are out of a room that no longer exists when usher
 // comes back. The server keeps rooms in memory: if it dropped both streams at
 // once it has restarted; if only ours was lost, the room ended meanwhile.
 func (r *Rooms) goneReason(rm *room) meeting.LeftReason {
-	if r.controlEnded.After(rm.lost.Add(-restartWithin)) {
+	if r.controlEnded.After(rm.lostAt.Add(-restartWithin)) {
 		return meeting.LeftServerShutdown
 	}
 	return meeting.LeftDisconnected
@@ -193,8 +193,8 @@ func (r *Rooms) goneReason(rm *room) meeting.LeftReason {
 
 // roomGone takes note that the room does not exist any more.
 func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
-	rm.leave()
-	rm.seenBefore = false
+	rm.reset()
+	rm.wasInside = false
 	rm.warmUntil = at.Add(warmFor)
 	r.observe(rm.name, at, meeting.RoomGone{Reason: reason})
 }

@@ -9,14 +9,14 @@ import (
 	"usher/meeting"
 )
 
-// considerLeaving has the room looked at when its people may all have gone.
-func (r *Rooms) considerLeaving(rm *room, at time.Time) {
+// scheduleLeave has the room looked at when its people may all have gone.
+func (r *Rooms) scheduleLeave(rm *room, at time.Time) {
 	if humans, _, focus := rm.humans(); humans == 0 {
 		if rm.emptySince.IsZero() {
 			rm.emptySince = at
 		}
 		if rm.phase == inside {
-			delay := emptyStay
+			delay := emptyTimeout
 			if !focus {
 				delay = 0
 			}
@@ -46,16 +46,16 @@ func (rm *room) shouldLeave(now time.Time) (bool, time.Duration) {
 	humans, _, focus := rm.humans()
 	switch {
 	case humans > 0:
-		return false, checkPace
+		return false, checkInterval
 	case !rm.visited:
-		left := rm.since.Add(unvisitedStay).Sub(now)
+		left := rm.since.Add(unvisitedTimeout).Sub(now)
 		return left <= 0, left
 	case !focus && rm.want != meeting.WantStay:
 		return true, 0
 	}
-	stay := emptyStay
+	stay := emptyTimeout
 	if rm.want == meeting.WantStay {
-		stay = recordingStay
+		stay = recordingTimeout
 	}
 	left := rm.emptySince.Add(stay).Sub(now)
 	return left <= 0, left
@@ -67,7 +67,7 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 	now := time.Now()
 	leave, wait := rm.shouldLeave(now)
 	if leave {
-		rm.lonely = true
+		rm.alone = true
 		rm.warmUntil = now.Add(warmFor)
 	}
 	if !rm.unmoderated.IsZero() {
@@ -78,25 +78,25 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 			rm.unmoderated = time.Time{}
 		}
 	}
-	check := checkPace
+	check := checkInterval
 	if r.controlUp {
 		if check = rm.checkAt.Sub(now); check <= 0 {
 			check = rm.check.wait(r.checks)
 		}
 	}
-	retell, regrant := rm.retell, rm.role != meeting.RoleModerator
+	rosterDue, regrant := rm.rosterDue, rm.role != meeting.RoleModerator
 	unwanted := len(rm.unwanted) > 0
 	r.mu.Unlock()
 
 	switch {
 	case leave:
-		r.goOut(ctx, rm)
-		return warmPace
+		r.leaveRoom(ctx, rm)
+		return warmInterval
 	case unwanted:
-		return r.putOut(ctx, rm)
-	case retell:
+		return r.kickUnwanted(ctx, rm)
+	case rosterDue:
 		if !r.resync(ctx, rm) {
-			return warmPace
+			return warmInterval
 		}
 		return 0
 	case check <= 0:
@@ -109,8 +109,8 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 	return max(min(wait, check), expectFast)
 }
 
-// goOut leaves the room and blocks until the room confirms it.
-func (r *Rooms) goOut(ctx context.Context, rm *room) {
+// leaveRoom leaves the room and blocks until the room confirms it.
+func (r *Rooms) leaveRoom(ctx context.Context, rm *room) {
 	gone := make(chan error, 1)
 	r.mu.Lock()
 	leave, _ := rm.shouldLeave(time.Now()) // somebody may just have come
@@ -120,7 +120,7 @@ func (r *Rooms) goOut(ctx context.Context, rm *room) {
 	}
 	rm.phase, rm.arrived = leaving, gone
 	for nick, s := range rm.view {
-		// Whoever is still in, a recorder perhaps, is out of our sight now.
+		// Whoever is still in, such as a recorder, is not seen from now on.
 		if s.kind != meeting.KindFocus {
 			r.observe(rm.name, time.Now(), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
 		}
@@ -136,7 +136,7 @@ func (r *Rooms) goOut(ctx context.Context, rm *room) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	rm.leave()
+	rm.reset()
 }
 
 // close makes sure that the room does not exist, and returns when to try again.
@@ -147,10 +147,10 @@ func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 	defer r.mu.Unlock()
 	if err == nil || is(err, stanza.ItemNotFound) {
 		r.roomGone(rm, time.Now(), meeting.LeftDestroyed)
-		return coldPace
+		return coldInterval
 	}
 	if !r.controlUp || ctx.Err() != nil {
-		return coldPace // a stream that comes up brings the room its turn
+		return coldInterval // every room is looked at when a stream comes up
 	}
 	rm.failures++
 	if rm.failures == 1 {
