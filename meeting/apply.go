@@ -66,24 +66,9 @@ func replace[T any](list []T, v T, matches func(T) bool) []T {
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
 //	ended    RoomGone      ended     nothing; the meeting is closed
 //
-// Recordings of the meeting go their own way, also after its end; what time and
-// occupancy do to them is looked at after every event.
-//
-//	recording   fact                becomes      tells
-//	-           Wanted, trigger     requested    recording.requested
-//	requested   Waits               queued       recording.queued
-//	waiting     Tried               starting     recording.starting
-//	starting    Refused             queued, requested or failed
-//	starting    FocusSaid on        recording    recording.started
-//	-           FocusSaid on        recording    recording.started: somebody else started it
-//	starting    FocusSaid off       requested, or failed after the last attempt
-//	recording   FocusSaid off       processing   recording.stopped, and a new one is requested if a recorder died
-//	recording   FocusSaid off       stopping     recording.stopping, while its recorder is in the room
-//	any active  Stop, empty, end    stopping     recording.stopping; aborted while it waited
-//	stopping    Gone recorder       processing   recording.stopped; aborted if it never began
-//	stopping    FocusSaid off       processing   the same, unless its recorder is in the room
-//	any         Stored              available    recording.available
-//	processing  Lost, time          failed       recording.failed
+// Recordings of the meeting go their own way, also after its end, by
+// recordingTable; what time and occupancy do to them is looked at after every
+// event.
 func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 	d := draft{m: m, at: ev.At, seed: ev.Seed}
 	var err error
@@ -164,7 +149,7 @@ func (d *draft) end(f Ended) error {
 	case d.m.State() == StateEnded:
 		return ErrEnded
 	}
-	d.endRecordings() // first, so that they know of the session
+	d.each(recordingInput{kind: inputStop, reason: StopMeetingEnd}) // first, so that they know of the session
 	d.everybodyLeft(LeftDestroyed)
 	d.endSession()
 	d.m.People, d.m.Pending, d.m.Removals = nil, nil, nil

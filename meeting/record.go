@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"time"
+	"unicode/utf8"
 )
 
 // Times and numbers that hold for every recording.
@@ -150,129 +151,91 @@ func (d *draft) request(r Recording) {
 	d.move(d.bring(r), RecordingRequested, RecordingIsRequested)
 }
 
-// stopRecording takes a recording towards its end.
-func (d *draft) stopRecording(r *Recording, why RecordingReason) {
-	switch {
-	case r.State.waiting():
-		r.Stop = why
-		d.move(r, RecordingAborted, RecordingWasAborted)
-	case r.State == RecordingStarting, r.State == RecordingOn:
-		r.Stop, r.Doubt = why, time.Time{}
-		d.move(r, RecordingStopping, RecordingIsStopping)
-	default:
-		return
-	}
+func ignore(*draft, *Recording, recordingInput) error     { return nil }
+func notWanted(*draft, *Recording, recordingInput) error  { return ErrNotWanted }
+func notSettled(*draft, *Recording, recordingInput) error { return ErrNotSettled }
+
+// abort ends a recording that has not been started.
+func abort(d *draft, r *Recording, in recordingInput) error {
+	r.Stop = in.reason
+	d.move(r, RecordingAborted, RecordingWasAborted)
+	d.unpromptAfter(in.reason)
+	return nil
+}
+
+// stop takes a recording towards its end.
+func stop(d *draft, r *Recording, in recordingInput) error {
+	r.Stop, r.Doubt = in.reason, time.Time{}
+	d.move(r, RecordingStopping, RecordingIsStopping)
+	d.unpromptAfter(in.reason)
+	return nil
+}
+
+// unpromptAfter keeps an automatic recording from following one that was ended
+// for this reason.
+func (d *draft) unpromptAfter(why RecordingReason) {
 	switch why {
 	case StopRequested, StopParticipant, StopMaxLength:
-		d.unprompt() // or an automatic one would follow at once
+		d.unprompt()
 	}
 }
 
-// recordingFact takes in a fact about one recording.
-func (d *draft) recordingFact(f Fact) error {
-	if d.m.ID == "" {
-		return ErrNotFound
-	}
-	at := func(id string) *Recording {
-		if i := d.m.recording(id); i >= 0 {
-			return d.rec(i)
-		}
-		return nil
-	}
-	switch f := f.(type) {
-	case RecordingStop:
-		r := at(f.ID)
-		if r == nil {
-			return ErrNotFound
-		}
-		d.stopRecording(r, f.Reason)
-	case RecordingWaits:
-		if r := at(f.ID); r != nil && r.State.waiting() {
-			d.queue(r, f.Reason)
-		}
-	case RecordingTried:
-		r := at(f.ID)
-		if r == nil || !r.State.waiting() && (r.State != RecordingStarting || r.JibriSession != "") {
-			return ErrNotWanted
-		}
-		switch r.State {
-		case RecordingRequested:
-			r.Attempts++
-			d.move(r, RecordingStarting, RecordingIsStarting)
-		case RecordingQueued:
-			// Told once a recorder is found: where usher cannot see them, it asks
-			// again and again.
-			r.Attempts++
-			r.State, r.Since = RecordingStarting, d.at
-			d.keep(r)
-		}
-	case RecordingAccepted:
-		return d.accepted(at(f.ID), f.JibriSession)
-	case RecordingRefused:
-		if r := at(f.ID); r != nil && r.JibriSession == "" {
-			d.refused(r, f)
-		}
-	case RecordingUnknown:
-		if r := at(f.ID); r != nil && r.State == RecordingStopping {
-			r.Unknown = true
-			d.ended(r)
-		}
-	case RecordingClosed:
-		r := d.bring(f.Recording)
-		d.closed(r, f.JibriSession, f.Recorder)
-		d.keep(d.bring(*r))
-	case RecordingStored:
-		d.stored(d.bring(f.Recording), f)
-	case RecordingLost:
-		// While it goes on this is the first of two recorders, and when there are
-		// files they are the other's.
-		if r := d.bring(f.Recording); r.State == RecordingProcessing && len(r.Files) == 0 {
-			r.Detail = shorten(f.Detail)
-			d.fail(r, FailHandOver)
-		}
-	case RecordingDeleted:
-		r := d.bring(f.Recording)
-		switch {
-		case !r.State.Settled():
-			return ErrNotSettled
-		case r.Deleted.IsZero():
-			r.Deleted = d.at
-			d.tell(r, RecordingWasDeleted)
-		}
+// wait puts a recording in line, or fails one that is not to wait.
+func wait(d *draft, r *Recording, in recordingInput) error {
+	switch {
+	case r.NoQueue:
+		d.fail(r, in.reason)
+	case r.Waits == "":
+		r.Waits = in.reason
+		d.move(r, RecordingQueued, RecordingIsQueued)
+	case r.Waits != in.reason, r.State != RecordingQueued:
+		r.Waits, r.State, r.Since = in.reason, RecordingQueued, d.at
+		d.keep(r)
 	}
 	return nil
 }
 
-// queue puts a recording in line, or fails one that is not to wait.
-func (d *draft) queue(r *Recording, why RecordingReason) {
-	switch {
-	case r.NoQueue:
-		d.fail(r, why)
-	case r.Waits == "":
-		r.Waits = why
-		d.move(r, RecordingQueued, RecordingIsQueued)
-	case r.Waits != why, r.State != RecordingQueued:
-		r.Waits, r.State, r.Since = why, RecordingQueued, d.at
-		d.keep(r)
+// try notes that the focus is asked. Apps hear of one that was queued once a
+// recorder is found: where usher cannot see them, it asks again and again.
+func try(d *draft, r *Recording, _ recordingInput) error {
+	r.Attempts++
+	if r.State == RecordingRequested {
+		d.move(r, RecordingStarting, RecordingIsStarting)
+		return nil
 	}
+	r.State, r.Since = RecordingStarting, d.at
+	d.keep(r)
+	return nil
 }
 
-func (d *draft) accepted(r *Recording, jibriSession string) error {
-	switch {
-	case r == nil:
-		return ErrNotWanted
-	case r.JibriSession == jibriSession:
-		return nil // the focus said so first
-	case r.State.Settled() && r.JibriSession == "":
-		// It was to be over before it began, and the focus did not hear of it.
-		r.named(jibriSession)
-		r.SettledAt = time.Time{}
-		d.move(r, RecordingStopping, RecordingIsStopping)
-		return nil
-	case r.State != RecordingStarting && r.State != RecordingStopping, r.JibriSession != "":
+// tryAgain lets the focus be asked once more, as after a restart of usher.
+func tryAgain(_ *draft, r *Recording, _ recordingInput) error {
+	if r.JibriSession != "" {
 		return ErrNotWanted
 	}
-	r.named(jibriSession)
+	return nil
+}
+
+// accepted takes in that the focus has found a recorder, and then what it said of
+// that before.
+func (d *draft) accepted(f RecordingAccepted) error {
+	r, _ := d.m.AtHand(f.ID)
+	switch r.JibriSession {
+	case "":
+	case f.JibriSession:
+		return nil // the focus said so first
+	default:
+		return ErrNotWanted
+	}
+	err := d.inputAt(f.ID, ErrNotWanted, recordingInput{kind: inputAccepted, session: f.JibriSession})
+	if said := d.m.Focus; err == nil && said.Session == f.JibriSession && !r.State.Settled() {
+		d.heard(said)
+	}
+	return err
+}
+
+func accept(d *draft, r *Recording, in recordingInput) error {
+	r.named(in.session)
 	r.Detail = ""
 	if r.failing() {
 		r.Failure = ""
@@ -283,66 +246,87 @@ func (d *draft) accepted(r *Recording, jibriSession string) error {
 	} else {
 		d.keep(r)
 	}
-	if said := d.m.Focus; said.Session == jibriSession {
-		d.heard(said)
+	return nil
+}
+
+// acceptLate stops a recording that was to be over before it began, of which the
+// focus did not hear.
+func acceptLate(d *draft, r *Recording, in recordingInput) error {
+	r.named(in.session)
+	r.SettledAt = time.Time{}
+	d.move(r, RecordingStopping, RecordingIsStopping)
+	return nil
+}
+
+// nothingToStop ends a recording that the focus did not start. Where it may have,
+// it is asked to stop next.
+func nothingToStop(d *draft, r *Recording, in recordingInput) error {
+	switch in.refusal {
+	case RefusedNotReady, RefusedSilent, RefusedExists:
+	default:
+		if r.JibriSession == "" {
+			d.ended(r)
+		}
 	}
 	return nil
 }
 
-// refused takes in why the focus did not start a recording.
-func (d *draft) refused(r *Recording, f RecordingRefused) {
-	if r.State == RecordingStopping {
-		switch f.Refusal {
-		case RefusedNotReady, RefusedSilent, RefusedExists:
-			// The focus may have started it; it is told to stop next.
-		default:
-			d.ended(r) // nothing to stop
-		}
-		return
+// refused takes in that the focus did not start a recording. If another start
+// came first, the recording that it speaks of is this one.
+func (d *draft) refused(f RecordingRefused) error {
+	err := d.inputAt(f.ID, nil, recordingInput{kind: inputRefused, refusal: f.Refusal, detail: f.Detail})
+	r, _ := d.m.AtHand(f.ID)
+	waits := r.State == RecordingStarting && r.JibriSession == ""
+	if said := d.m.Focus; waits && f.Refusal == RefusedExists && said.Status == focusOn && d.ofSession(said.Session) == nil {
+		d.heard(said)
 	}
-	if r.State != RecordingStarting {
-		return
+	return err
+}
+
+// startRefused takes in why the focus did not start a recording.
+func startRefused(d *draft, r *Recording, in recordingInput) error {
+	if r.JibriSession != "" {
+		return nil
 	}
-	again := func(pause time.Duration) {
-		r.State, r.Since, r.NotBefore, r.Doubt = RecordingRequested, d.at, d.at.Add(pause), time.Time{}
-		d.keep(r)
-	}
-	why := FailRefused
-	switch f.Refusal {
+	switch in.refusal {
 	case RefusedBusy:
 		r.Attempts--
-		d.queue(r, ReasonBusy)
-		return
+		return wait(d, r, recordingInput{reason: ReasonBusy})
 	case RefusedNone:
 		r.Attempts--
-		d.queue(r, ReasonNoRecorder)
-		return
+		return wait(d, r, recordingInput{reason: ReasonNoRecorder})
 	case RefusedNotReady:
 		r.Attempts--
-		r.Detail = shorten(f.Detail) // should it never become ready
-		again(min(max(d.at.Sub(r.RequestedAt), readyMin), readyMax))
-		return
+		r.Detail = shorten(in.detail) // should it never become ready
+		d.requestAgain(r, min(max(d.at.Sub(r.RequestedAt), readyMin), readyMax))
+		return nil
 	case RefusedExists:
 		// It shows itself by the focus's presence, or by its recorder's.
 		r.NotBefore = d.at.Add(adoptPatience)
 		d.keep(r)
-		if d.m.Focus.Status == focusOn && d.ofSession(d.m.Focus.Session) == nil {
-			d.heard(d.m.Focus)
-		}
-		return
-	case RefusedNotAllowed:
-		why = FailNotAllowed
-	case RefusedBroken:
-		why = FailRecorder
-	case RefusedSilent:
-		why = FailNoAnswer
+		return nil
 	}
-	r.Detail = shorten(f.Detail)
-	if f.Refusal == RefusedInvalid || r.Attempts >= maxAttempts {
-		d.fail(r, why)
-		return
+	r.Detail = shorten(in.detail)
+	if in.refusal == RefusedInvalid || r.Attempts >= maxAttempts {
+		d.fail(r, cmp.Or(refusedFor[in.refusal], FailRefused))
+		return nil
 	}
-	again(retryPause)
+	d.requestAgain(r, retryPause)
+	return nil
+}
+
+// refusedFor is what fails a recording that the focus refuses again and again;
+// what is missing is FailRefused.
+var refusedFor = map[Refusal]RecordingReason{
+	RefusedNotAllowed: FailNotAllowed,
+	RefusedBroken:     FailRecorder,
+	RefusedSilent:     FailNoAnswer,
+}
+
+// requestAgain has the focus asked again after a pause.
+func (d *draft) requestAgain(r *Recording, pause time.Duration) {
+	r.State, r.Since, r.NotBefore, r.Doubt = RecordingRequested, d.at, d.at.Add(pause), time.Time{}
+	d.keep(r)
 }
 
 // fail settles a recording that has no file.
@@ -369,14 +353,18 @@ func (d *draft) startFailed(r *Recording, why RecordingReason) {
 	if r.JibriSession != "" {
 		r.GivenUp = append(slices.Clone(r.GivenUp), r.JibriSession)
 	}
-	r.State, r.Since, r.JibriSession, r.Failure, r.Doubt = RecordingRequested, d.at, "", "", time.Time{}
-	r.NotBefore = d.at.Add(retryPause)
-	d.keep(r)
+	r.JibriSession, r.Failure = "", ""
+	d.requestAgain(r, retryPause)
 }
 
+// shorten cuts a text to maxDetail bytes, never in the middle of a character.
 func shorten(text string) string {
-	if len(text) > maxDetail {
-		return text[:maxDetail]
+	if len(text) <= maxDetail {
+		return text
 	}
-	return text
+	end := maxDetail
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end]
 }

@@ -55,33 +55,46 @@ func (r *Recording) stopped() {
 }
 
 // closed takes in that a recorder has finished a file.
-func (d *draft) closed(r *Recording, jibriSession, recorder string) {
+func (d *draft) closed(stored Recording, jibriSession, recorder string) {
+	r := d.bring(stored)
 	r.Recorder = recorder
 	if r.JibriSession == "" {
 		r.named(jibriSession)
 	}
-	vouched := d.m.Focus.Status == focusOn && d.m.Focus.Session == r.JibriSession && d.m.StaleSince.IsZero()
-	switch r.State {
-	case RecordingStarting, RecordingOn:
-		if vouched {
-			return // the first of two recorders; the second goes on
-		}
-	case RecordingStopping, RecordingRequested, RecordingQueued:
-	default:
-		return
+	_ = d.input(r, recordingInput{kind: inputClosed})
+	d.keep(d.bring(*r)) // another may have joined the list
+}
+
+func closeFile(d *draft, r *Recording, _ recordingInput) error {
+	if (r.State == RecordingStarting || r.State == RecordingOn) &&
+		d.m.Focus.Status == focusOn && d.m.Focus.Session == r.JibriSession && d.m.StaleSince.IsZero() {
+		return nil // the first of two recorders; the second goes on
 	}
 	if r.StartedAt.IsZero() {
 		r.StartedAt = r.RequestedAt // there is a file, so it did begin
 	}
 	d.ended(r)
+	return nil
 }
 
-// stored adds files that were handed over.
-func (d *draft) stored(r *Recording, f RecordingStored) {
-	d.closed(r, f.JibriSession, f.Recorder)
-	r = d.bring(*r) // another may have joined the list
-	fresh := false
-	for _, file := range f.Files {
+// addFiles notes files that were handed over before the recording is over.
+func addFiles(d *draft, r *Recording, in recordingInput) error {
+	d.addFiles(r, in.files)
+	return nil
+}
+
+// offerFiles makes a recording available when files were handed over.
+func offerFiles(d *draft, r *Recording, in recordingInput) error {
+	if d.addFiles(r, in.files) {
+		d.move(r, RecordingAvailable, RecordingIsAvailable)
+	}
+	return nil
+}
+
+// addFiles stores the files that are not known yet, and reports whether there are
+// any.
+func (d *draft) addFiles(r *Recording, files []RecordingFile) (fresh bool) {
+	for _, file := range files {
 		known := slices.ContainsFunc(r.Files, func(k RecordingFile) bool {
 			return k.Dir == file.Dir && k.Name == file.Name && k.Recorder == file.Recorder
 		})
@@ -91,16 +104,28 @@ func (d *draft) stored(r *Recording, f RecordingStored) {
 			fresh = true
 		}
 	}
-	if !fresh {
-		d.keep(r)
-		return
-	}
-	if r.Failure == FailFileMissing || r.Failure == FailHandOver {
+	if fresh && (r.Failure == FailFileMissing || r.Failure == FailHandOver) {
 		r.Failure, r.Detail = "", ""
 	}
-	if r.State == RecordingOn || r.State == RecordingStopping {
-		d.keep(r) // told once all of it is over
-		return
+	d.keep(r)
+	return fresh
+}
+
+// lose fails a recording whose files cannot be handed over. When there are files
+// they are those of another recorder.
+func lose(d *draft, r *Recording, in recordingInput) error {
+	if len(r.Files) == 0 {
+		r.Detail = shorten(in.detail)
+		d.fail(r, FailHandOver)
 	}
-	d.move(r, RecordingAvailable, RecordingIsAvailable)
+	return nil
+}
+
+// forgetFiles notes that the files of a recording are deleted.
+func forgetFiles(d *draft, r *Recording, _ recordingInput) error {
+	if r.Deleted.IsZero() {
+		r.Deleted = d.at
+		d.tell(r, RecordingWasDeleted)
+	}
+	return nil
 }

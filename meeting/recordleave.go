@@ -154,23 +154,54 @@ func (d *draft) ended(r *Recording) {
 	d.move(r, RecordingStopping, RecordingIsStopping)
 }
 
-// recorderLeft makes the changes to a recording that follow from its recorder
-// having left since before, or being in the room.
-func (d *draft) recorderLeft(i int, before Meeting) {
-	switch r := d.m.Recordings[i]; {
-	case r.State == RecordingProcessing:
-		if d.m.recorderSeen(r) {
-			p := d.rec(i)
-			p.StoppedAt = time.Time{}
-			d.move(p, RecordingStopping, RecordingIsStopping)
+// recorderMoves has recordings react to their recorders: in the room, gone since
+// before, or not there. In other states than these they do not.
+func (d *draft) recorderMoves(before Meeting) {
+	for i := range len(d.m.Recordings) {
+		r := d.m.Recordings[i]
+		kind := inputRecorderOut
+		switch {
+		case r.State != RecordingStarting && r.State != RecordingStopping && r.State != RecordingProcessing:
+			continue
+		case d.m.recorderSeen(r):
+			kind = inputRecorderIn
+		case d.m.State() != StateEnded && before.recorderIn(r) && !d.m.recorderIn(r):
+			kind = inputRecorderLeft
 		}
-	case r.failing():
-		if !d.m.recorderSeen(r) {
-			d.startFailed(d.rec(i), r.Failure)
-		}
-	case r.State == RecordingStopping && d.m.State() != StateEnded:
-		if before.recorderIn(r) && !d.m.recorderIn(r) {
-			d.over(d.rec(i))
-		}
+		_ = d.input(d.rec(i), recordingInput{kind: kind})
 	}
+}
+
+// resume stops a recording that was taken for over while its recorder is in the
+// room.
+func resume(d *draft, r *Recording, _ recordingInput) error {
+	r.StoppedAt = time.Time{}
+	d.move(r, RecordingStopping, RecordingIsStopping)
+	return nil
+}
+
+// retryFailed goes on after a failed start once no recorder is in the way.
+func retryFailed(d *draft, r *Recording, _ recordingInput) error {
+	if r.failing() {
+		d.startFailed(r, r.Failure)
+	}
+	return nil
+}
+
+func finish(d *draft, r *Recording, _ recordingInput) error {
+	d.over(r)
+	return nil
+}
+
+func loseRoom(d *draft, r *Recording, _ recordingInput) error {
+	r.Stop = StopRoomGone
+	d.over(r)
+	return nil
+}
+
+// forgotten ends a recording of which the focus knows nothing any more.
+func forgotten(d *draft, r *Recording, _ recordingInput) error {
+	r.Unknown = true
+	d.ended(r)
+	return nil
 }

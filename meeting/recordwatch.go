@@ -22,64 +22,68 @@ func (d *draft) heard(said FocusSays) {
 		d.saidOn(said)
 	case said.Here && said.Status == focusOff:
 		d.saidOff(said)
+	case said.Status == "" && said.Here:
+		d.each(recordingInput{kind: inputFocusForgot})
 	case said.Status == "":
-		// It left, or came back without memory: what it started may go on.
-		for i := range d.m.Recordings {
-			r := d.m.Recordings[i]
-			lost := r.State == RecordingOn || r.State == RecordingStarting && !said.Here
-			if lost && r.Doubt.IsZero() {
-				p := d.rec(i)
-				p.Doubt = d.at
-				d.keep(p)
-			}
-		}
+		d.each(recordingInput{kind: inputFocusLeft})
 	}
 }
 
-// saidOn takes in that the focus says that it records.
+// saidOn takes in that the focus says that it records. It knows one recording at
+// a time, so the end of others was missed.
 func (d *draft) saidOn(said FocusSays) {
-	d.endOthers(said.Session)
+	for i := range len(d.m.Recordings) {
+		if s := d.m.Recordings[i].JibriSession; s != "" && s != said.Session {
+			_ = d.input(d.rec(i), recordingInput{kind: inputFocusOther})
+		}
+	}
 	r := d.ofSession(said.Session)
 	if r == nil {
 		r = d.adopt(said)
 	}
-	switch r.State {
-	case RecordingOn:
-		if !r.Doubt.IsZero() {
-			r.Doubt = time.Time{}
-			d.keep(r)
-		}
-	case RecordingStopping:
-		if r.StartedAt.IsZero() || r.Unknown {
-			r.StartedAt, r.Unknown = cmp.Or(r.StartedAt, d.at), false
-			d.keep(r)
-		}
-	default:
-		r.StartedAt = cmp.Or(r.StartedAt, d.at)
-		r.StoppedAt, r.SettledAt, r.Doubt, r.Unknown = time.Time{}, time.Time{}, time.Time{}, false
-		r.Failure, r.Detail, r.Waits = "", "", ""
-		if r.State == RecordingAborted || r.Stop.onPurpose() {
-			// It was to be over, and the focus did not hear of it.
-			d.move(r, RecordingStopping, RecordingIsStopping)
-			return
-		}
-		r.Stop = ""
-		d.move(r, RecordingOn, RecordingStarted)
-	}
+	_ = d.input(r, recordingInput{kind: inputFocusOn})
 }
 
-// endOthers ends recordings of other sessions than the one that the focus now
-// says that it records: it knows one at a time, so their off was missed.
-func (d *draft) endOthers(jibriSession string) {
-	for i := range d.m.Recordings {
-		r := d.m.Recordings[i]
-		going := r.State == RecordingStarting || r.State == RecordingOn || r.State == RecordingStopping
-		if going && r.JibriSession != "" && r.JibriSession != jibriSession {
-			p := d.rec(i)
-			p.Unknown = true
-			d.ended(p)
-		}
+// begin takes in that a recording is under way, also one that was taken for over.
+func begin(d *draft, r *Recording, _ recordingInput) error {
+	unheard := r.State == RecordingAborted || r.Stop.onPurpose() // it was to be over, and the focus did not hear of it
+	r.StartedAt = cmp.Or(r.StartedAt, d.at)
+	r.StoppedAt, r.SettledAt, r.Doubt, r.Unknown = time.Time{}, time.Time{}, time.Time{}, false
+	r.Failure, r.Detail, r.Waits = "", "", ""
+	if unheard {
+		d.move(r, RecordingStopping, RecordingIsStopping)
+		return nil
 	}
+	r.Stop = ""
+	d.move(r, RecordingOn, RecordingStarted)
+	return nil
+}
+
+// vouch takes in that a recording goes on.
+func vouch(d *draft, r *Recording, _ recordingInput) error {
+	if !r.Doubt.IsZero() {
+		r.Doubt = time.Time{}
+		d.keep(r)
+	}
+	return nil
+}
+
+// vouchStopping takes in that a recording that is to stop is still under way.
+func vouchStopping(d *draft, r *Recording, _ recordingInput) error {
+	if r.StartedAt.IsZero() || r.Unknown {
+		r.StartedAt, r.Unknown = cmp.Or(r.StartedAt, d.at), false
+		d.keep(r)
+	}
+	return nil
+}
+
+// doubt notes since when nobody vouches for a recording, which may go on.
+func doubt(d *draft, r *Recording, _ recordingInput) error {
+	if r.Doubt.IsZero() {
+		r.Doubt = d.at
+		d.keep(r)
+	}
+	return nil
 }
 
 // adopt returns the recording that a session of Jibri's belongs to which usher
@@ -109,24 +113,33 @@ func (d *draft) saidOff(said FocusSays) {
 	if r == nil {
 		return // of before our time
 	}
-	p, _ := d.find(said.Initiator)
-	byPerson := said.Failure == "" && p >= 0 && d.m.People[p].Kind == KindHuman
-	switch {
-	case r.State == RecordingStarting && !byPerson:
-		// Also without a failure: at its pending timeout Jicofo says off alone.
-		d.startFailed(r, FailRecorder)
-	case r.State == RecordingStarting, r.State == RecordingOn:
-		if byPerson {
-			r.Stop = StopParticipant
-			d.unprompt()
-		}
-		fallthrough
-	case r.State == RecordingStopping:
-		if said.Failure != "" {
-			r.Failure = FailRecorder
-		}
-		d.ended(r)
+	in := recordingInput{kind: inputFocusOff}
+	if said.Failure != "" {
+		in.failure = FailRecorder
+	} else if p, _ := d.find(said.Initiator); p >= 0 && d.m.People[p].Kind == KindHuman {
+		in.reason = StopParticipant
 	}
+	_ = d.input(r, in)
+}
+
+// startStopped takes in that a start came to nothing. At its pending timeout
+// Jicofo says off without a failure.
+func startStopped(d *draft, r *Recording, in recordingInput) error {
+	if in.reason == StopParticipant {
+		return stopped(d, r, in)
+	}
+	d.startFailed(r, FailRecorder)
+	return nil
+}
+
+func stopped(d *draft, r *Recording, in recordingInput) error {
+	if in.reason != "" && r.State != RecordingStopping {
+		r.Stop = in.reason
+		d.unprompt()
+	}
+	r.Failure = cmp.Or(in.failure, r.Failure)
+	d.ended(r)
+	return nil
 }
 
 // noHuman returns when the meeting counts as empty for recordings, zero while a
@@ -143,53 +156,101 @@ func (m Meeting) noHuman() time.Time {
 	return m.Session.EmptySince.Add(emptyGrace)
 }
 
-// recordingDue returns when the next thing happens to a recording by itself,
-// zero if nothing does.
-func (m Meeting) recordingDue(r Recording) time.Time {
-	var next time.Time
-	earliest := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
+// recordingTimer is a time at which a recording changes by itself; zero: never.
+type recordingTimer struct {
+	at   time.Time
+	then func(d *draft, r *Recording)
+}
+
+// recordingTimers returns what waits for its time in the recording's state. Of
+// several that are due the first counts.
+func (m Meeting) recordingTimers(r Recording) []recordingTimer {
+	end := func(how recordingAction, why, failure RecordingReason) func(*draft, *Recording) {
+		return func(d *draft, r *Recording) {
+			r.Failure = cmp.Or(failure, r.Failure)
+			_ = how(d, r, recordingInput{reason: why})
 		}
 	}
 	switch r.State {
 	case RecordingRequested, RecordingQueued:
-		earliest(r.QueueUntil)
-		earliest(m.noHuman())
+		return []recordingTimer{
+			{m.noHuman(), end(abort, StopEmpty, "")},
+			{r.QueueUntil, func(d *draft, r *Recording) { d.fail(r, FailQueueTimeout) }},
+		}
 	case RecordingStarting:
-		earliest(r.Since.Add(startPatience))
-		earliest(m.noHuman())
+		timers := []recordingTimer{{m.noHuman(), end(stop, StopEmpty, "")}}
 		if !r.failing() {
-			earliest(m.doubtedUntil(r))
+			timers = append(timers, recordingTimer{m.doubtedUntil(r), func(d *draft, r *Recording) { d.startFailed(r, FailFocusLost) }})
 		}
+		// Stopped, should it begin after all.
+		return append(timers, recordingTimer{r.Since.Add(startPatience), end(stop, StopFailure, FailStartTimeout)})
 	case RecordingOn:
+		timers := []recordingTimer{
+			{m.noHuman(), end(stop, StopEmpty, "")},
+			{m.doubtedUntil(r), func(d *draft, r *Recording) {
+				r.Failure, r.Stop = FailFocusLost, StopFailure
+				d.over(r)
+			}},
+		}
 		if r.MaxLength > 0 {
-			earliest(r.StartedAt.Add(r.MaxLength))
+			timers = append(timers, recordingTimer{r.StartedAt.Add(r.MaxLength), end(stop, StopMaxLength, "")})
 		}
-		earliest(m.noHuman())
-		earliest(m.doubtedUntil(r))
+		return timers
 	case RecordingStopping:
-		switch {
-		case m.Closed:
-			earliest(r.Since) // the room went, and its recorder with it
-		case m.StaleSince.IsZero() && m.State() != StateEnded && !m.recorderIn(r):
-			earliest(r.Since.Add(stopPatience))
-		}
+		return []recordingTimer{{m.unansweredAt(r), func(d *draft, r *Recording) {
+			r.Stop = cmp.Or(r.Stop, StopUnconfirmed)
+			d.over(r)
+		}}}
 	case RecordingProcessing:
-		patience := filePatience
 		switch {
-		case len(r.Files) > 0:
-			patience = moreFilesPatience
+		case len(r.Files) > 0: // of a recorder that died earlier
+			return []recordingTimer{{r.StoppedAt.Add(moreFilesPatience), func(d *draft, r *Recording) {
+				d.move(r, RecordingAvailable, RecordingIsAvailable)
+			}}}
 		case r.Failure != "":
-			patience = brokenFilePatience
+			return []recordingTimer{{r.StoppedAt.Add(brokenFilePatience), func(d *draft, r *Recording) { d.fail(r, r.Failure) }}}
 		}
-		earliest(r.StoppedAt.Add(patience))
+		return []recordingTimer{{r.StoppedAt.Add(filePatience), func(d *draft, r *Recording) { d.fail(r, FailFileMissing) }}}
 	default:
 		if r.JibriSession == "" || r.JibriSession != m.Focus.Session {
-			earliest(r.SettledAt.Add(settledStay))
+			return []recordingTimer{{at: r.SettledAt.Add(settledStay)}} // see forgetSettled
+		}
+	}
+	return nil
+}
+
+// recordingDue returns when the next thing happens to a recording by itself,
+// zero if nothing does.
+func (m Meeting) recordingDue(r Recording) (next time.Time) {
+	for _, t := range m.recordingTimers(r) {
+		if !t.at.IsZero() && (next.IsZero() || t.at.Before(next)) {
+			next = t.at
 		}
 	}
 	return next
+}
+
+// expire makes the change whose time has come.
+func expire(d *draft, r *Recording, _ recordingInput) error {
+	for _, t := range d.m.recordingTimers(*r) {
+		if !t.at.IsZero() && !d.at.Before(t.at) {
+			t.then(d, r)
+			return nil
+		}
+	}
+	return nil
+}
+
+// unansweredAt returns when a recording that is to stop is taken for over, though
+// nobody says so; zero while that is not known.
+func (m Meeting) unansweredAt(r Recording) time.Time {
+	switch {
+	case m.Closed:
+		return r.Since // the room went, and its recorder with it
+	case m.StaleSince.IsZero() && m.State() != StateEnded && !m.recorderIn(r):
+		return r.Since.Add(stopPatience)
+	}
+	return time.Time{}
 }
 
 // doubtedUntil returns when a recording that nobody vouches for is taken for
@@ -201,29 +262,13 @@ func (m Meeting) doubtedUntil(r Recording) time.Time {
 	return r.Doubt.Add(doubtGrace)
 }
 
-// endRecordings takes every recording towards its end, because the meeting ends.
-func (d *draft) endRecordings() {
-	for i := range d.m.Recordings {
-		d.stopRecording(d.rec(i), StopMeetingEnd)
-	}
-}
-
 // roomEnded takes in that the room is gone: nobody records it any more.
 func (d *draft) roomEnded() {
 	if d.m.Focus != (FocusSays{}) {
 		d.m.Focus = FocusSays{}
 		d.changed = true
 	}
-	for i := range d.m.Recordings {
-		switch d.m.Recordings[i].State {
-		case RecordingStarting, RecordingOn:
-			r := d.rec(i)
-			r.Stop = StopRoomGone
-			d.over(r)
-		case RecordingStopping:
-			d.over(d.rec(i))
-		}
-	}
+	d.each(recordingInput{kind: inputRoomGone})
 }
 
 // records makes the changes to recordings whose time has come, or which follow
@@ -231,12 +276,10 @@ func (d *draft) roomEnded() {
 //
 // before is the meeting as it was before the event.
 func (d *draft) records(before Meeting) {
-	for i := 0; i < len(d.m.Recordings); i++ {
-		d.recorderLeft(i, before)
-	}
+	d.recorderMoves(before)
 	for i := 0; i < len(d.m.Recordings); i++ {
 		if t := d.m.recordingDue(d.m.Recordings[i]); !t.IsZero() && !d.at.Before(t) {
-			d.recordingIsDue(d.rec(i))
+			_ = d.input(d.rec(i), recordingInput{kind: inputTime})
 		}
 	}
 	d.forgetSettled()
@@ -251,53 +294,6 @@ func (d *draft) records(before Meeting) {
 		}
 	}
 	d.request(d.newRecording(Requester{ByTrigger, string(d.m.Policy.Trigger)}))
-}
-
-// recordingIsDue makes the change whose time [Meeting.recordingDue] named.
-func (d *draft) recordingIsDue(r *Recording) {
-	due := func(t time.Time) bool { return !t.IsZero() && !d.at.Before(t) }
-	switch r.State {
-	case RecordingRequested, RecordingQueued:
-		if due(d.m.noHuman()) {
-			d.stopRecording(r, StopEmpty)
-		} else {
-			d.fail(r, FailQueueTimeout)
-		}
-	case RecordingStarting:
-		switch {
-		case due(d.m.noHuman()):
-			d.stopRecording(r, StopEmpty)
-		case due(d.m.doubtedUntil(*r)):
-			d.startFailed(r, FailFocusLost)
-		default:
-			r.Failure = FailStartTimeout
-			d.stopRecording(r, StopFailure) // should it begin after all
-		}
-	case RecordingOn:
-		switch {
-		case due(d.m.noHuman()):
-			d.stopRecording(r, StopEmpty)
-		case due(d.m.doubtedUntil(*r)):
-			r.Failure, r.Stop = FailFocusLost, StopFailure
-			d.over(r)
-		default:
-			d.stopRecording(r, StopMaxLength)
-		}
-	case RecordingStopping:
-		if r.Stop == "" {
-			r.Stop = StopUnconfirmed
-		}
-		d.over(r)
-	case RecordingProcessing:
-		switch {
-		case len(r.Files) > 0: // of a recorder that died earlier
-			d.move(r, RecordingAvailable, RecordingIsAvailable)
-		case r.Failure != "":
-			d.fail(r, r.Failure)
-		default:
-			d.fail(r, FailFileMissing)
-		}
-	}
 }
 
 // forgetSettled lets go of recordings about which nothing more is expected. The

@@ -1,0 +1,188 @@
+package meeting
+
+import (
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+	"unicode/utf8"
+)
+
+// TestRecordingTable tries each input in each state, in all circumstances that
+// actions look at, and compares where it leads with the table of docs/recording.md.
+func TestRecordingTable(t *testing.T) {
+	documented := documentedTable(t)
+	for kind, row := range recordingTable {
+		if len(documented[kind]) != len(recordingStates) {
+			t.Errorf("docs/recording.md has %d states for the input %q, want %d", len(documented[kind]), kind, len(recordingStates))
+			continue
+		}
+		for i, state := range recordingStates {
+			if row[i] == nil {
+				t.Errorf("nothing is said of %q in state %s", kind, state)
+				continue
+			}
+			if got := leadsTo(kind, state); got != documented[kind][i] {
+				t.Errorf("%q in state %s leads to %q, docs/recording.md says %q", kind, state, got, documented[kind][i])
+			}
+		}
+		delete(documented, kind)
+	}
+	for kind := range documented {
+		t.Errorf("docs/recording.md has an input %q, which does not exist", kind)
+	}
+}
+
+// documentedTable returns the cells by input.
+func documentedTable(t *testing.T) map[inputKind][]string {
+	t.Helper()
+	text, err := os.ReadFile("../docs/recording.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := map[inputKind][]string{}
+	inTable := false
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
+		for i := range cells {
+			cells[i] = strings.TrimSpace(cells[i])
+		}
+		switch {
+		case cells[0] == "input":
+			inTable = true
+			for i, state := range recordingStates {
+				if i+1 >= len(cells) || cells[i+1] != string(state) {
+					t.Fatalf("columns of docs/recording.md are %q, want %q", cells[1:], recordingStates)
+				}
+			}
+		case !strings.HasPrefix(line, "|"):
+			inTable = false
+		case inTable && !strings.HasPrefix(cells[0], "---"):
+			rows[inputKind(cells[0])] = cells[1:]
+		}
+	}
+	return rows
+}
+
+// leadsTo returns the states other than its own that a recording in the state may
+// be in after the input, and whether the input may be refused.
+func leadsTo(kind inputKind, state RecordingState) string {
+	reached := map[string]bool{}
+	for _, in := range variants(kind) {
+		for c := range circumstances {
+			d, ok := circumstance(c, state)
+			if !ok {
+				continue
+			}
+			id := d.m.Recordings[0].ID
+			err := d.input(d.rec(0), in)
+			r, _ := d.m.AtHand(id)
+			switch {
+			case err != nil:
+				reached["refused"] = true
+			case r.State != state:
+				reached[string(r.State)] = true
+			}
+		}
+	}
+	order := []string{"refused"}
+	for _, s := range recordingStates {
+		order = append(order, string(s))
+	}
+	names := slices.SortedFunc(maps.Keys(reached), func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) })
+	if len(names) == 0 {
+		return "–"
+	}
+	return strings.Join(names, ", ")
+}
+
+// variants returns inputs of the kind with everything that actions tell apart.
+func variants(kind inputKind) []recordingInput {
+	in := recordingInput{kind: kind}
+	switch kind {
+	case inputStop:
+		in.reason = StopRequested
+	case inputWaits:
+		in.reason = ReasonBusy
+	case inputAccepted:
+		in.session = "s1"
+	case inputStored:
+		in.files = []RecordingFile{{Name: "new"}}
+	case inputFocusOff:
+		failed, byPerson := in, in
+		failed.failure, byPerson.reason = FailRecorder, StopParticipant
+		return []recordingInput{in, failed, byPerson}
+	case inputRefused:
+		var all []recordingInput
+		for _, refusal := range []Refusal{RefusedBusy, RefusedNone, RefusedNotReady, RefusedExists, RefusedNotAllowed, RefusedBroken, RefusedSilent, RefusedInvalid} {
+			in.refusal = refusal
+			all = append(all, in)
+		}
+		return all
+	}
+	return []recordingInput{in}
+}
+
+// circumstances is how many combinations of ten facts circumstance makes.
+const circumstances = 1 << 10
+
+// circumstance returns a meeting with one recording in the state; each bit of n
+// is a fact about them. ok is false for what cannot be in this state.
+func circumstance(n int, state RecordingState) (d *draft, ok bool) {
+	bit := func(i int) bool { return n>>i&1 == 1 }
+	named, human, recorder, failed, onPurpose := bit(0), bit(1), bit(2), bit(3), bit(4)
+	filed, last, noQueue, doubted, began := bit(5), bit(6), bit(7), bit(8), bit(9)
+	waiting := state.waiting()
+	switch {
+	case waiting && (failed || onPurpose || filed || began || doubted),
+		state == RecordingStarting && (onPurpose || filed || began),
+		(state == RecordingOn || state == RecordingProcessing || state == RecordingAvailable) && !began,
+		state == RecordingOn && !named,
+		state == RecordingAborted && (began || filed):
+		return nil, false
+	}
+	now := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
+	before := now.Add(-100 * time.Hour)
+	r := Recording{ID: "rec_1", SessionID: "ses_1", State: state, Since: before, RequestedAt: before, QueueUntil: before, NoQueue: noQueue, Attempts: 1}
+	if named {
+		r.JibriSession = "s1"
+	}
+	if failed {
+		r.Failure = FailRecorder
+	}
+	if onPurpose {
+		r.Stop = StopRequested
+	}
+	if filed {
+		r.Files = []RecordingFile{{Name: "old", StoredAt: now}}
+	}
+	if last {
+		r.Attempts, r.MaxLength = maxAttempts, time.Hour
+	}
+	if doubted {
+		r.Doubt = before
+	}
+	if began {
+		r.StartedAt = before
+	}
+	m := Meeting{ID: "mtg_1", CreatedAt: before, Session: Session{ID: "ses_1", EmptySince: before}, Recordings: []Recording{r}}
+	if human {
+		m.Session.EmptySince = time.Time{}
+		m.People = append(m.People, Participant{ID: "prt_1", Kind: KindHuman, Connections: []Occupant{{Nick: "aa", Kind: KindHuman}}})
+	}
+	if recorder {
+		m.People = append(m.People, Participant{ID: "prt_2", Kind: KindRecorder, Connections: []Occupant{{Nick: "r", Kind: KindRecorder, Recording: r.JibriSession}}})
+	}
+	return &draft{m: m, at: now}, true
+}
+
+func TestDetailIsCutBetweenCharacters(t *testing.T) {
+	for _, text := range []string{strings.Repeat("x", maxDetail-1) + "é", strings.Repeat("x", maxDetail-3) + "🎥", strings.Repeat("é", maxDetail)} {
+		got := shorten(text)
+		if !utf8.ValidString(got) || len(got) > maxDetail || len(got) < maxDetail-3 {
+			t.Errorf("%d bytes were cut to %d (valid: %v), want at most %d whole characters", len(text), len(got), utf8.ValidString(got), maxDetail)
+		}
+	}
+}
