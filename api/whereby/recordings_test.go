@@ -12,6 +12,7 @@ import (
 	"usher/api/whereby"
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -266,14 +267,14 @@ func TestDestinationReachesTheRecorder(t *testing.T) {
 		t.Fatal(err)
 	}
 	rec, _ := stored.ActiveRecording()
-	var answer meeting.HandOverAnswer
-	s.handOver(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: m.ID}).into(200, &answer)
+	var answer storage.Answer
+	s.handOver(storage.Report{Phase: storage.PhaseClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: m.ID}).into(200, &answer)
 	if d := answer.Destination; d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK" {
 		t.Error("the recorder's host is not told of the destination")
 	}
 	file := testFile
 	file.Storage, file.Bucket, file.Dir = meeting.StorageS3, "b", "s1"
-	if res := s.handOver(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
+	if res := s.handOver(storage.Report{Phase: storage.PhaseStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
 		t.Fatalf("stored: %d %s", res.Code, res.Body)
 	}
 	// usher has keys of its own, not those of the app's bucket.

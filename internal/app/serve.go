@@ -20,9 +20,9 @@ import (
 	"usher/api/whereby"
 	"usher/config"
 	"usher/internal/stack"
-	"usher/jibri/archive"
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/storage"
 	"usher/store"
 	"usher/token"
 	"usher/webhook"
@@ -134,7 +134,7 @@ func newAPI(cfg config.Config, st backend, l *leader, feed *api.Feed, tokens *to
 	var files service.Files
 	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
 		var err error
-		if files, err = archive.New(cfg.Recording); err != nil {
+		if files, err = storage.NewSite(cfg.Recording); err != nil {
 			return nil, err
 		}
 	}
