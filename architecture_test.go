@@ -19,11 +19,11 @@ var mayImport = map[string][]string{
 	"usher/meeting/tracker": {"usher/meeting"},
 	"usher/muc":             {"usher/meeting", "usher/token", "usher/config", "usher/component"},
 	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery"},
-	"usher/jibri/archive":   {"usher/meeting", "usher/token", "usher/config"},
-	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/jibri/archive"},
+	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/storage"},
+	"usher/storage":         {"usher/meeting", "usher/token", "usher/config"},
 	"usher/store":           {"usher/meeting", "usher/token", "usher/config"},
 	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config"},
-	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook"},
+	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/storage"},
 	"usher/api/whereby":     {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/api"},
 }
 

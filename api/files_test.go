@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -29,7 +30,7 @@ func (s *studio) recorded(session string, files ...meeting.RecordingFile) meetin
 	for _, f := range files {
 		s.files.content[f.Path] = "0123456789"
 	}
-	if res := s.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: session, Files: files}); res.Code != http.StatusNoContent {
+	if res := s.call(storage.Report{Phase: storage.PhaseStored, JibriSession: session, Files: files}); res.Code != http.StatusNoContent {
 		s.t.Fatalf("stored: %d %s", res.Code, res.Body)
 	}
 	return s.stored(rec.ID)
@@ -291,7 +292,7 @@ func TestDeleteTakesAFileThatCameMeanwhile(t *testing.T) {
 	late := testFile
 	late.Name, late.Path = "late.mp4", "late.mp4"
 	s.files.content[late.Path] = "0123456789"
-	s.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{late}})
+	s.call(storage.Report{Phase: storage.PhaseStored, JibriSession: "s1", Files: []meeting.RecordingFile{late}})
 	if err := s.svc.RemoveRecording(t.Context(), before); err != nil || len(s.files.content) != 0 {
 		t.Errorf("%v, %d files left, want none", err, len(s.files.content))
 	}

@@ -21,6 +21,7 @@ import (
 
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -59,12 +60,12 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 	count := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 		Name: "usher_recording_callbacks_total", Help: "Calls of recorders' hosts about finished recordings. mismatch: metadata.json names another recording than the focus did, which counts.",
 	}, []string{"phase", "result"})
-	for _, phase := range []meeting.HandOverPhase{meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost} {
+	for _, phase := range []storage.Phase{storage.PhaseClosed, storage.PhaseStored, storage.PhaseLost} {
 		for _, result := range []string{"ok", "mismatch", "unknown", "deleted", "invalid", "unavailable"} {
 			count.WithLabelValues(string(phase), result)
 		}
 	}
-	count.WithLabelValues(string(meeting.HandOverCheck), "ok")
+	count.WithLabelValues(string(storage.PhaseCheck), "ok")
 	count.WithLabelValues("none", "unsigned")
 	count.WithLabelValues("none", "invalid")
 	return count
@@ -82,16 +83,16 @@ func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 		}
 		return h.refuse("none", result, p)
 	}
-	var said meeting.HandOver
+	var said storage.Report
 	if err := json.Unmarshal(body, &said); err != nil {
 		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over"))
 	}
 	phase := string(said.Phase)
 	switch said.Phase {
-	case meeting.HandOverClosed, meeting.HandOverStored, meeting.HandOverLost:
-	case meeting.HandOverCheck:
+	case storage.PhaseClosed, storage.PhaseStored, storage.PhaseLost:
+	case storage.PhaseCheck:
 		h.count.WithLabelValues(phase, "ok").Inc()
-		writeJSON(w, http.StatusOK, meeting.HandOverCheckAnswer{Usher: cmp.Or(h.version, "unknown")})
+		writeJSON(w, http.StatusOK, storage.Answer{Usher: cmp.Or(h.version, "unknown")})
 		return nil
 	default:
 		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "there is no such phase"))
@@ -122,7 +123,7 @@ func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
 	}
 	h.count.WithLabelValues(phase, result).Inc()
 	h.log.Info("recorder's call", "phase", phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
-	if said.Phase != meeting.HandOverClosed {
+	if said.Phase != storage.PhaseClosed {
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	}
@@ -153,12 +154,12 @@ func (h *handovers) refuse(phase, result string, p *Problem) error {
 }
 
 // answer says what the files are to be named after.
-func (h *handovers) answer(rec meeting.Recording) meeting.HandOverAnswer {
+func (h *handovers) answer(rec meeting.Recording) storage.Answer {
 	began := rec.StartedAt
 	if began.IsZero() {
 		began = rec.RequestedAt
 	}
-	a := meeting.HandOverAnswer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
+	a := storage.Answer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
 	var err error
 	if a.Destination, err = h.svc.Destination(rec.Destination); err != nil {
 		h.log.Error("the file goes to the site's own storage, because the app's cannot be read", "recording_id", rec.ID, "err", err)
@@ -169,7 +170,7 @@ func (h *handovers) answer(rec meeting.Recording) meeting.HandOverAnswer {
 // find returns the recording that is spoken of. What the focus said of Jibri's
 // session is sure; metadata.json is not, and counts only where nothing else is
 // known and nothing contradicts it.
-func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meeting.Recording, result string, err error) {
+func (h *handovers) find(ctx context.Context, said storage.Report) (rec meeting.Recording, result string, err error) {
 	rec, err = h.svc.RecordingOf(ctx, said.JibriSession)
 	switch {
 	case err == nil && said.RecordingID != "" && said.RecordingID != rec.ID:
@@ -188,12 +189,12 @@ func (h *handovers) find(ctx context.Context, said meeting.HandOver) (rec meetin
 	return rec, "ok", err
 }
 
-func (h *handovers) apply(ctx context.Context, recorder string, said meeting.HandOver, rec meeting.Recording) error {
+func (h *handovers) apply(ctx context.Context, recorder string, said storage.Report, rec meeting.Recording) error {
 	var fact meeting.Fact
 	switch said.Phase {
-	case meeting.HandOverClosed:
+	case storage.PhaseClosed:
 		fact = meeting.RecordingClosed{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder}
-	case meeting.HandOverStored:
+	case storage.PhaseStored:
 		for i := range said.Files {
 			said.Files[i].Recorder = recorder
 			said.Files[i].Owner = h.svc.OwnerOf(rec, said.Files[i])
@@ -209,7 +210,7 @@ func (h *handovers) apply(ctx context.Context, recorder string, said meeting.Han
 }
 
 // wrongHandOver says what is wrong with a call, "" if nothing is.
-func wrongHandOver(said meeting.HandOver) string {
+func wrongHandOver(said storage.Report) string {
 	switch {
 	case !sessionForm.MatchString(said.JibriSession):
 		return "jibri_session_id is none"
@@ -217,26 +218,34 @@ func wrongHandOver(said meeting.HandOver) string {
 		return "an id is too long"
 	case len(said.Detail) > maxLostDetail:
 		return "detail is too long"
-	case said.Phase == meeting.HandOverStored && len(said.Files) == 0:
+	case said.Phase == storage.PhaseStored && len(said.Files) == 0:
 		return "there are no files"
 	case len(said.Files) > maxFiles:
 		return "there are too many files"
 	}
 	for _, f := range said.Files {
-		switch {
-		case f.Storage != meeting.StorageFile && f.Storage != meeting.StorageS3:
-			return "storage must be file or s3"
-		case wrongPath(f):
-			return "path must be a plain relative path"
-		case !isName(f.Name) || f.Dir != "" && !isName(f.Dir):
-			return "a name is missing, too long, or not one name"
-		case (f.Storage == meeting.StorageS3) != isName(f.Bucket):
-			return "bucket must be the name of one, for s3 only"
-		case f.Size <= 0 || f.Duration < 0:
-			return "size and duration must be positive"
-		case !sha256Form.MatchString(f.SHA256):
-			return "sha256 must be 64 hexadecimal digits"
+		if problem := wrongFile(f); problem != "" {
+			return problem
 		}
+	}
+	return ""
+}
+
+// wrongFile says what is wrong with a file of a call, "" if nothing is.
+func wrongFile(f meeting.RecordingFile) string {
+	switch {
+	case f.Storage != meeting.StorageFile && f.Storage != meeting.StorageS3:
+		return "storage must be file or s3"
+	case wrongPath(f):
+		return "path must be a plain relative path"
+	case !isName(f.Name) || f.Dir != "" && !isName(f.Dir):
+		return "a name is missing, too long, or not one name"
+	case (f.Storage == meeting.StorageS3) != isName(f.Bucket):
+		return "bucket must be the name of one, for s3 only"
+	case f.Size <= 0 || f.Duration < 0:
+		return "size and duration must be positive"
+	case !sha256Form.MatchString(f.SHA256):
+		return "sha256 must be 64 hexadecimal digits"
 	}
 	return ""
 }

@@ -9,6 +9,7 @@ import (
 
 	"usher/meeting"
 	"usher/meeting/tracker"
+	"usher/storage"
 )
 
 // TestHandOverCheck: a recorder's host can tell usher from others, and what is
@@ -18,13 +19,13 @@ func TestHandOverCheck(t *testing.T) {
 	s.serve(func(c *testConfig) {
 		c.RecorderKeys, c.Version = map[string]string{"j1": recorderSecret}, "v1.2.3"
 	})
-	res := s.call(meeting.HandOver{Phase: meeting.HandOverCheck})
+	res := s.call(storage.Report{Phase: storage.PhaseCheck})
 	body := res.Body.Bytes()
-	var said meeting.HandOverCheckAnswer
+	var said storage.Answer
 	if err := json.Unmarshal(body, &said); err != nil || res.Code != http.StatusOK || said.Usher != "v1.2.3" {
 		t.Errorf("check: %d %s, %v, want 200 and the version", res.Code, body, err)
 	}
-	data, err := json.Marshal(meeting.HandOver{Phase: meeting.HandOverCheck})
+	data, err := json.Marshal(storage.Report{Phase: storage.PhaseCheck})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,10 +54,10 @@ func TestLostByTheFirstOfTwoRecorders(t *testing.T) {
 	say := func(status string) {
 		s.observe("standup", meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: "s1", Status: status}})
 	}
-	lost := meeting.HandOver{Phase: meeting.HandOverLost, JibriSession: "s1", Detail: "its disk is gone"}
+	lost := storage.Report{Phase: storage.PhaseLost, JibriSession: "s1", Detail: "its disk is gone"}
 	say("on")
 	for _, want := range []meeting.RecordingState{meeting.RecordingOn, meeting.RecordingFailed} {
-		s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1"}).into(http.StatusOK, &anyMap{})
+		s.call(storage.Report{Phase: storage.PhaseClosed, JibriSession: "s1"}).into(http.StatusOK, &anyMap{})
 		if res := s.call(lost); res.Code != http.StatusNoContent {
 			t.Errorf("lost: %d %s, want 204", res.Code, res.Body)
 		}
@@ -82,9 +83,9 @@ func TestHandOverOfADeletedRecording(t *testing.T) {
 	}
 	late := testFile
 	late.Name, late.Path = "late.mp4", "late.mp4"
-	for _, what := range []meeting.HandOver{
-		{Phase: meeting.HandOverClosed, JibriSession: "s1"}, {Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{late}},
-		{Phase: meeting.HandOverLost, JibriSession: "s1", Detail: "x"},
+	for _, what := range []storage.Report{
+		{Phase: storage.PhaseClosed, JibriSession: "s1"}, {Phase: storage.PhaseStored, JibriSession: "s1", Files: []meeting.RecordingFile{late}},
+		{Phase: storage.PhaseLost, JibriSession: "s1", Detail: "x"},
 	} {
 		s.call(what).problemCode(http.StatusGone, "deleted")
 	}
@@ -110,7 +111,7 @@ func TestHandOverOfAnyObject(t *testing.T) {
 func TestHandOverWhileUsherIsAway(t *testing.T) {
 	s := newStudio(t)
 	rec := s.recorded("s1", testFile)
-	closed := meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: rec.JibriSession}
+	closed := storage.Report{Phase: storage.PhaseClosed, JibriSession: rec.JibriSession}
 	s.store.fail(meeting.ErrUnavailable)
 	s.call(closed).problem(http.StatusServiceUnavailable)
 	s.store.fail(nil)

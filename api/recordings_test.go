@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -177,13 +178,13 @@ func TestRecordingFromStartToFile(t *testing.T) {
 		t.Errorf("stopped, it is %s", again.State)
 	}
 
-	var answer meeting.HandOverAnswer
-	s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1", RecordingID: rec.ID, MeetingID: s.id}).into(http.StatusOK, &answer)
+	var answer storage.Answer
+	s.call(storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-1", RecordingID: rec.ID, MeetingID: s.id}).into(http.StatusOK, &answer)
 	if answer.RecordingID != rec.ID || answer.MeetingID != s.id || answer.Room != "standup" || answer.StartedAt.IsZero() || answer.Destination != nil {
 		t.Errorf("answer = %+v", answer)
 	}
 	for range 2 { // a repeated call changes nothing
-		if res := s.call(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1", Files: []meeting.RecordingFile{testFile}}); res.Code != http.StatusNoContent {
+		if res := s.call(storage.Report{Phase: storage.PhaseStored, JibriSession: "session-1", Files: []meeting.RecordingFile{testFile}}); res.Code != http.StatusNoContent {
 			t.Fatalf("stored: %d %s", res.Code, res.Body)
 		}
 	}
@@ -265,7 +266,7 @@ func TestRecordingIsRefused(t *testing.T) {
 	}
 	s.serve(func(*testConfig) {}) // no files, no recorders, no secrets
 	s.do("GET", "/v1/recorders", "").into(http.StatusOK, &anyMap{})
-	if res := s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "x"}); res.Code != http.StatusUnauthorized {
+	if res := s.call(storage.Report{Phase: storage.PhaseClosed, JibriSession: "x"}); res.Code != http.StatusUnauthorized {
 		t.Errorf("a hand-over without any recorder's key: %d, want 401, after which it is tried again", res.Code)
 	}
 }
@@ -355,26 +356,26 @@ func TestHostileHandOvers(t *testing.T) {
 	s.must(s.id, meeting.RecordingTried{ID: rec.ID})
 	s.must(s.id, meeting.RecordingAccepted{ID: rec.ID, JibriSession: "session-1"})
 	before := s.do("GET", "/v1/recordings/"+rec.ID, "").Body.String()
-	stored := func(edit func(*meeting.RecordingFile)) meeting.HandOver {
+	stored := func(edit func(*meeting.RecordingFile)) storage.Report {
 		f := testFile
 		edit(&f)
-		return meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1", Files: []meeting.RecordingFile{f}}
+		return storage.Report{Phase: storage.PhaseStored, JibriSession: "session-1", Files: []meeting.RecordingFile{f}}
 	}
 	for name, c := range map[string]struct {
 		body any
 		want int
 	}{
-		"unknown session":         {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2"}, 404},
-		"unknown recording":       {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2", RecordingID: "rec_x", MeetingID: s.id}, 404},
-		"another's recording":     {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2", RecordingID: rec.ID, MeetingID: s.id}, 404},
-		"lies about the meeting":  {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-2", RecordingID: rec.ID, MeetingID: "mtg_x"}, 404},
-		"session climbs":          {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "../session-1"}, 422},
-		"session with NUL":        {meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1\x00"}, 422},
-		"no session":              {meeting.HandOver{Phase: meeting.HandOverClosed}, 422},
-		"no such phase":           {meeting.HandOver{Phase: "begun", JibriSession: "session-1"}, 422},
+		"unknown session":         {storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-2"}, 404},
+		"unknown recording":       {storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-2", RecordingID: "rec_x", MeetingID: s.id}, 404},
+		"another's recording":     {storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-2", RecordingID: rec.ID, MeetingID: s.id}, 404},
+		"lies about the meeting":  {storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-2", RecordingID: rec.ID, MeetingID: "mtg_x"}, 404},
+		"session climbs":          {storage.Report{Phase: storage.PhaseClosed, JibriSession: "../session-1"}, 422},
+		"session with NUL":        {storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-1\x00"}, 422},
+		"no session":              {storage.Report{Phase: storage.PhaseClosed}, 422},
+		"no such phase":           {storage.Report{Phase: "begun", JibriSession: "session-1"}, 422},
 		"no JSON":                 {"x", 422},
-		"no files":                {meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1"}, 422},
-		"too many files":          {meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "session-1", Files: make([]meeting.RecordingFile, maxFiles+1)}, 422},
+		"no files":                {storage.Report{Phase: storage.PhaseStored, JibriSession: "session-1"}, 422},
+		"too many files":          {storage.Report{Phase: storage.PhaseStored, JibriSession: "session-1", Files: make([]meeting.RecordingFile, maxFiles+1)}, 422},
 		"path climbs":             {stored(func(f *meeting.RecordingFile) { f.Path = "../../etc/shadow" }), 422},
 		"absolute path":           {stored(func(f *meeting.RecordingFile) { f.Path = "/etc/shadow" }), 422},
 		"empty file":              {stored(func(f *meeting.RecordingFile) { f.Size = 0 }), 422},
@@ -387,14 +388,14 @@ func TestHostileHandOvers(t *testing.T) {
 		"object climbs":           {stored(func(f *meeting.RecordingFile) { f.Storage, f.Bucket, f.Path = meeting.StorageS3, "b", "x/../../y" }), 422},
 		"no hash":                 {stored(func(f *meeting.RecordingFile) { f.SHA256 = "" }), 422},
 		"unknown storage":         {stored(func(f *meeting.RecordingFile) { f.Storage = "ftp" }), 422},
-		"huge":                    {meeting.HandOver{Phase: meeting.HandOverLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxHandOver)}, 413},
-		"detail that is too long": {meeting.HandOver{Phase: meeting.HandOverLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxLostDetail+1)}, 422},
+		"huge":                    {storage.Report{Phase: storage.PhaseLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxHandOver)}, 413},
+		"detail that is too long": {storage.Report{Phase: storage.PhaseLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxLostDetail+1)}, 422},
 	} {
 		if res := s.call(c.body); res.Code != c.want {
 			t.Errorf("%s: %d %s, want %d", name, res.Code, res.Body, c.want)
 		}
 	}
-	good, _ := json.Marshal(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1"}) // strings
+	good, _ := json.Marshal(storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-1"}) // strings
 	for name, res := range map[string]response{
 		"wrong secret":     s.signed(good, "j1", "another-secret-of-16", time.Now()),
 		"unknown recorder": s.signed(good, "j2", recorderSecret, time.Now()),
@@ -424,8 +425,8 @@ func TestHostileHandOvers(t *testing.T) {
 		t.Errorf("counted %v", counts)
 	}
 	// What the focus said counts more than what metadata.json claims.
-	var answer meeting.HandOverAnswer
-	s.call(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "session-1", RecordingID: "rec_of_somebody", MeetingID: "mtg_else"}).into(http.StatusOK, &answer)
+	var answer storage.Answer
+	s.call(storage.Report{Phase: storage.PhaseClosed, JibriSession: "session-1", RecordingID: "rec_of_somebody", MeetingID: "mtg_else"}).into(http.StatusOK, &answer)
 	if answer.RecordingID != rec.ID {
 		t.Errorf("the file goes to %s, want %s", answer.RecordingID, rec.ID)
 	}
@@ -438,7 +439,7 @@ func FuzzHandOver(f *testing.F) {
 	f.Add([]byte(`{"phase":"stored","jibri_session_id":"s","files":[{"name":"a","storage":"file","path":"b/../c","size":1,"sha256":"` + hash + `"}]}`))
 	f.Add([]byte(`{"phase":"stored","jibri_session_id":"s","files":[{"name":"a","storage":"s3","bucket":"b","path":"b//c/..","size":1,"sha256":"` + hash + `"}]}`))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		var said meeting.HandOver
+		var said storage.Report
 		if json.Unmarshal(data, &said) != nil || wrongHandOver(said) != "" {
 			return
 		}

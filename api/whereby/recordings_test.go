@@ -12,6 +12,7 @@ import (
 	"usher/api/whereby"
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -264,14 +265,14 @@ func (s *wherebySite) handedOver(id, bucket string) meeting.Recording {
 		s.t.Fatal(err)
 	}
 	rec, _ := stored.ActiveRecording()
-	var answer meeting.HandOverAnswer
-	s.handOver(meeting.HandOver{Phase: meeting.HandOverClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: id}).into(200, &answer)
+	var answer storage.Answer
+	s.handOver(storage.Report{Phase: storage.PhaseClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: id}).into(200, &answer)
 	if d := answer.Destination; bucket == "b" && (d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK") {
 		s.t.Error("the recorder's host is not given the destination")
 	}
 	file := testFile
 	file.Storage, file.Bucket, file.Owner = meeting.StorageS3, bucket, "whoever"
-	if res := s.handOver(meeting.HandOver{Phase: meeting.HandOverStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
+	if res := s.handOver(storage.Report{Phase: storage.PhaseStored, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); res.Code != 204 {
 		s.t.Fatalf("stored: %d %s", res.Code, res.Body)
 	}
 	return rec

@@ -21,7 +21,7 @@ import (
 	"time"
 
 	"usher/internal/stack/stacktest"
-	"usher/meeting"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -42,11 +42,11 @@ type jibriHost struct {
 	env                       []string
 
 	mu      sync.Mutex
-	told    []meeting.HandOver
+	told    []storage.Report
 	changed chan struct{}
 	// hang, if not nil, keeps usher from answering until it is closed.
 	hang   chan struct{}
-	status func(meeting.HandOver) int // nil: 200
+	status func(storage.Report) int // nil: 200
 	server *httptest.Server
 }
 
@@ -101,10 +101,10 @@ func (h *jibriHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		problem(w, http.StatusUnauthorized, "recorder_signature")
 		return
 	}
-	var what meeting.HandOver
+	var what storage.Report
 	must(h.t, json.Unmarshal(body, &what))
-	if what.Phase == meeting.HandOverCheck {
-		_ = json.NewEncoder(w).Encode(meeting.HandOverCheckAnswer{Usher: "v1"})
+	if what.Phase == storage.PhaseCheck {
+		_ = json.NewEncoder(w).Encode(storage.Answer{Usher: "v1"})
 		return
 	}
 	h.mu.Lock()
@@ -120,8 +120,8 @@ func (h *jibriHost) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case h.changed <- struct{}{}:
 	default:
 	}
-	if what.Phase == meeting.HandOverClosed {
-		_ = json.NewEncoder(w).Encode(meeting.HandOverAnswer{
+	if what.Phase == storage.PhaseClosed {
+		_ = json.NewEncoder(w).Encode(storage.Answer{
 			RecordingID: "rec_1", MeetingID: "mtg_1", Room: what.JibriSession, StartedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC),
 		})
 		return
@@ -176,7 +176,7 @@ func (h *jibriHost) hook(args ...string) {
 }
 
 // until waits for usher to have been told something.
-func (h *jibriHost) until(what string, ok func(told []meeting.HandOver) bool) {
+func (h *jibriHost) until(what string, ok func(told []storage.Report) bool) {
 	h.t.Helper()
 	giveUp := time.After(handOverTime)
 	for {
@@ -198,10 +198,10 @@ func (h *jibriHost) until(what string, ok func(told []meeting.HandOver) bool) {
 // stored waits for the files of sessions to be handed over.
 func (h *jibriHost) stored(sessions ...string) {
 	h.t.Helper()
-	h.until(fmt.Sprint("stored ", sessions), func(told []meeting.HandOver) bool {
+	h.until(fmt.Sprint("stored ", sessions), func(told []storage.Report) bool {
 		return !slices.ContainsFunc(sessions, func(s string) bool {
-			return !slices.ContainsFunc(told, func(w meeting.HandOver) bool {
-				return w.JibriSession == s && w.Phase == meeting.HandOverStored && len(w.Files) == 1
+			return !slices.ContainsFunc(told, func(w storage.Report) bool {
+				return w.JibriSession == s && w.Phase == storage.PhaseStored && len(w.Files) == 1
 			})
 		})
 	})
@@ -313,7 +313,7 @@ func TestFinalizeAnswersAtOnce(t *testing.T) {
 	h.stored("one", "two")
 	h.await("the worker ends", func() bool { return h.worker() == 0 })
 	h.hook(one) // once more
-	h.until("told again", func(told []meeting.HandOver) bool { return len(told) >= 6 })
+	h.until("told again", func(told []storage.Report) bool { return len(told) >= 6 })
 	h.await("all done", func() bool { return h.noted() == 0 })
 }
 

@@ -18,6 +18,7 @@ import (
 
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
+	"usher/storage"
 )
 
 // scriptTools is what finalize.sh may use besides curl or wget.
@@ -87,7 +88,7 @@ func TestFinalizeScript(t *testing.T) {
 			must(t, os.WriteFile(filepath.Join(dir, "line\nfeed.mp4"), []byte("x"), 0o600))
 			must(t, os.Symlink("/etc/passwd", filepath.Join(dir, "link.mp4")))
 			tries := 0
-			h.status = func(meeting.HandOver) int { // each call is made twice
+			h.status = func(storage.Report) int { // each call is made twice
 				if tries++; tries%2 == 1 {
 					return http.StatusServiceUnavailable
 				}
@@ -99,12 +100,12 @@ func TestFinalizeScript(t *testing.T) {
 				t.Fatalf("%v after %v: %s", err, took, out)
 			}
 			close(h.hang)
-			h.until("closed and stored", func(told []meeting.HandOver) bool { return len(told) == 2 })
-			if closed := h.told[0]; closed.Phase != meeting.HandOverClosed || closed.JibriSession != "one" {
+			h.until("closed and stored", func(told []storage.Report) bool { return len(told) == 2 })
+			if closed := h.told[0]; closed.Phase != storage.PhaseClosed || closed.JibriSession != "one" {
 				t.Errorf("told %+v", closed)
 			}
 			stored := h.told[1]
-			if stored.Phase != meeting.HandOverStored || len(stored.Files) != 2 {
+			if stored.Phase != storage.PhaseStored || len(stored.Files) != 2 {
 				t.Fatalf("told %+v", stored)
 			}
 			got := stored.Files[slices.IndexFunc(stored.Files, func(f meeting.RecordingFile) bool { return f.Name == odd })]
@@ -129,10 +130,10 @@ func TestFinalizeScript(t *testing.T) {
 func TestFinalizeScriptWaits(t *testing.T) {
 	for what, tt := range map[string]struct {
 		sleep string // a look's
-		want  meeting.HandOverPhase
+		want  storage.Phase
 	}{
-		"a file that grows": {`n=$(wc -l <"$dir/a.mp4"); [ "$n" -ge 200 ] || echo more >>"$dir/a.mp4"`, meeting.HandOverStored},
-		"no file":           {`: >"$dir/a.mp4"`, meeting.HandOverLost},
+		"a file that grows": {`n=$(wc -l <"$dir/a.mp4"); [ "$n" -ge 200 ] || echo more >>"$dir/a.mp4"`, storage.PhaseStored},
+		"no file":           {`: >"$dir/a.mp4"`, storage.PhaseLost},
 	} {
 		t.Run(what, func(t *testing.T) {
 			h := newJibriHost(t, "shared")
@@ -142,7 +143,7 @@ func TestFinalizeScriptWaits(t *testing.T) {
 			if out, _, err := h.script("curl", []string{"USHER_FINALIZE_LOG="}, dir); err != nil {
 				t.Fatalf("%v: %s", err, out)
 			}
-			h.until("closed and "+string(tt.want), func(told []meeting.HandOver) bool { return len(told) == 2 })
+			h.until("closed and "+string(tt.want), func(told []storage.Report) bool { return len(told) == 2 })
 			if got := h.told[1].Phase; got != tt.want {
 				t.Errorf("usher was told %s, want %s", got, tt.want)
 			}
@@ -176,8 +177,8 @@ func TestFinalizeScriptSigns(t *testing.T) {
 			h := newJibriHost(t, "shared")
 			t.Cleanup(h.endScripts)
 			h.secret = secret
-			var got []meeting.HandOverPhase
-			h.status = func(w meeting.HandOver) int {
+			var got []storage.Phase
+			h.status = func(w storage.Report) int {
 				got = append(got, w.Phase)
 				return http.StatusGone
 			}
@@ -189,7 +190,7 @@ func TestFinalizeScriptSigns(t *testing.T) {
 			h.await("the refusal", func() bool { return strings.Contains(h.readScriptLog(), "usher does not want it: status 410") })
 			h.mu.Lock()
 			defer h.mu.Unlock()
-			if len(got) != 1 || got[0] != meeting.HandOverClosed {
+			if len(got) != 1 || got[0] != storage.PhaseClosed {
 				t.Errorf("usher got %q", got)
 			}
 		})

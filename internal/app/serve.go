@@ -20,8 +20,8 @@ import (
 	"usher/api/whereby"
 	"usher/config"
 	"usher/internal/stack"
-	"usher/jibri/archive"
 	"usher/meeting/service"
+	"usher/storage"
 	"usher/store"
 	"usher/token"
 	"usher/webhook"
@@ -121,7 +121,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 	var files service.Files
 	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
 		var err error
-		if files, err = archive.New(cfg.Recording); err != nil {
+		if files, err = storage.NewSite(cfg.Recording); err != nil {
 			return nil, err
 		}
 	}

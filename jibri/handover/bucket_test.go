@@ -1,6 +1,9 @@
 package handover
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -11,8 +14,9 @@ import (
 
 	"usher/config"
 	"usher/internal/s3test"
-	"usher/jibri/archive"
+	"usher/internal/stack/stacktest"
 	"usher/meeting"
+	"usher/storage"
 )
 
 // bigger is more than goes into one request (16 MiB), so that it goes in parts.
@@ -20,6 +24,7 @@ const bigger = 40 << 20
 
 // onS3 has the site hand over to an S3 server.
 func onS3(t *testing.T) (*site, s3test.Server) {
+	stacktest.Needed(t)
 	server := s3test.Start(t)
 	s := newSite(t, Shared)
 	s.growInterval = 10 * time.Millisecond // of real time
@@ -62,19 +67,16 @@ func TestFilesGoToS3(t *testing.T) {
 	}
 
 	// usher finds it there, and it is what was recorded.
-	a, err := archive.New(config.Recording{S3: s.cfg.S3.S3})
+	a, err := storage.NewSite(config.Recording{S3: s.cfg.S3.S3})
 	must(t, err)
 	got, err := a.Open(t.Context(), stored[0])
 	must(t, err)
 	defer got.Close()
-	copied := filepath.Join(t.TempDir(), "copy")
-	file, err := os.Create(copied)
+	sum := sha256.New()
+	n, err := io.Copy(sum, got)
 	must(t, err)
-	defer file.Close()
-	_, err = file.ReadFrom(got)
-	must(t, err)
-	if sum, err := checksum(file); err != nil || sum != stored[0].SHA256 {
-		t.Errorf("checksum of what is there: %s, %v; want %s", sum, err, stored[0].SHA256)
+	if hex.EncodeToString(sum.Sum(nil)) != stored[0].SHA256 || n != bigger {
+		t.Errorf("%d bytes of checksum %x are there, want %d of %s", n, sum.Sum(nil), bigger, stored[0].SHA256)
 	}
 
 	// The same again, as after a worker was killed: nothing new.
@@ -127,17 +129,17 @@ func TestS3Refuses(t *testing.T) {
 	} {
 		cfg := s.cfg
 		change(&cfg.S3)
-		to, err := newShelf(cfg, nil)
+		to, err := newStorage(cfg, nil)
 		must(t, err)
-		f, err := openFolder(dir, s.recordings)
+		root, err := openFolder(dir, s.recordings)
 		must(t, err)
-		defer f.root.Close()
-		c := &task{Worker: s.worker(), job: job{Dir: dir, StoringAt: time.Now()}}
-		err = c.storeOne(t.Context(), cfg, f, to, "a.mp4", s.answer)
+		defer root.Close()
+		c := &task{Worker: s.worker(), job: job{Dir: dir, StoringAt: time.Now()}, answer: s.answer, since: time.Now().Add(-2 * growTimeout)}
+		err = c.storeOne(t.Context(), cfg, root, to, "a.mp4")
 		if err == nil || strings.Contains(err.Error(), "another-secret") {
 			t.Errorf("%s: %v", what, err)
 		}
-		if c.givesUp(&storeError{err}, time.Now().Add(-2*growTimeout)) {
+		if c.givesUp(err) {
 			t.Errorf("%s: given up after %v, want %v", what, 2*growTimeout, storeTimeout)
 		}
 		has(t, dir, "a.mp4")
@@ -147,28 +149,5 @@ func TestS3Refuses(t *testing.T) {
 	}
 	if found := inBucket(t, server); len(found) != 0 {
 		t.Errorf("in the bucket: %v", found)
-	}
-}
-
-// TestSomebodyElseIsFaster proves that of two recorders that store under the
-// same name at the same time neither overwrites the other.
-func TestSomebodyElseIsFaster(t *testing.T) {
-	s, server := onS3(t)
-	to, err := newBucket(s.cfg.S3)
-	must(t, err)
-	f, err := openFolder(s.record("one", "a.mp4", pictures), "")
-	must(t, err)
-	defer f.root.Close()
-	file, err := f.openMedia("a.mp4")
-	must(t, err)
-	defer file.Close()
-	_, err = server.Client(t).PutObject(t.Context(), server.Bucket, "x.mp4", strings.NewReader("theirs"), 6, minio.PutObjectOptions{})
-	must(t, err)
-	if err := to.upload(t.Context(), file, "x.mp4"); !conditionFailed(err) {
-		t.Errorf("stored over another file: %v", err)
-	}
-	at, err := to.place(t.Context(), file, "x")
-	if err != nil || at.Path != "x-2.mp4" {
-		t.Errorf("stored as %q, %v", at.Path, err)
 	}
 }

@@ -3,15 +3,18 @@ package handover
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
-	"usher/meeting"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -23,108 +26,96 @@ const (
 	// maxAnswer is the most of an answer that is read, in bytes; usher's has a
 	// few hundred.
 	maxAnswer = 64 << 10
+	// maxShown is the most of an answer that an error shows, in bytes.
+	maxShown = 200
 	// callbackPath is where usher listens, below its URL.
 	callbackPath = "/internal/jibri/recordings"
 	// maxDetail is the most of an error that usher takes, in bytes.
 	maxDetail = 2000
 )
 
-// refusedError is usher's answer that it does not want the files, now or ever.
-type refusedError struct{ text string }
+// errRefused is usher's answer that it does not want the files, now or ever.
+var errRefused = errors.New("usher does not want it")
 
-func (e *refusedError) Error() string { return "usher does not want it: " + e.text }
-
-// caller makes calls to usher with the settings of one moment.
-type caller struct {
-	Settings
-	client *http.Client
-}
-
-func newCaller(s Settings, transport http.RoundTripper) caller {
-	return caller{s, &http.Client{
+// call makes one signed call to usher. An error names the setting that may be
+// wrong; it is errRefused when another try would not help. transport is nil
+// outside tests.
+func call(ctx context.Context, s Settings, transport http.RoundTripper, what storage.Report) (a storage.Answer, err error) {
+	what.Detail = strings.ToValidUTF8(what.Detail[:min(len(what.Detail), maxDetail)], "")
+	body, err := json.Marshal(what)
+	if err != nil {
+		return a, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(s.URL, "/")+callbackPath, bytes.NewReader(body))
+	if err != nil {
+		return a, setting("url", err)
+	}
+	timestamp, signature := token.SignCallback(string(s.RecorderSecret), s.Recorder, time.Now(), body)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set(token.CallbackRecorder, s.Recorder)
+	req.Header.Set(token.CallbackTimestamp, timestamp)
+	req.Header.Set(token.CallbackSignature, signature)
+	client := http.Client{
 		Transport: transport,
 		Timeout:   callTimeout,
 		// The signature is for usher alone.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}}
-}
-
-// answer is what came back from a call.
-type answer struct {
-	status int
-	header http.Header
-	text   []byte
-}
-
-// String is what a log line has room for.
-func (a answer) String() string {
-	const shown = 200 // bytes
-	return fmt.Sprintf("status %d %s %q", a.status, a.header.Get("Content-Type"), bytes.TrimSpace(a.text[:min(len(a.text), shown)]))
-}
-
-// problemCode returns the code of an error of usher's (RFC 9457), "" when it is
-// somebody else's: a proxy's while usher restarts, or another service's.
-func (a answer) problemCode() string {
-	var problem struct{ Code string }
-	if a.mediaType() != "application/problem+json" || json.Unmarshal(a.text, &problem) != nil {
-		return ""
 	}
-	return problem.Code
-}
-
-func (a answer) mediaType() string {
-	t, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
-	return t
-}
-
-// report makes one signed call. The result is empty but for the phase closed.
-// An error is a [refusedError] when another try would not help.
-func (c caller) report(ctx context.Context, what meeting.HandOver) (result meeting.HandOverAnswer, err error) {
-	what.Detail = strings.ToValidUTF8(what.Detail[:min(len(what.Detail), maxDetail)], "")
-	a, err := c.post(ctx, what)
+	resp, err := client.Do(req)
+	if _, untrusted := errors.AsType[*tls.CertificateVerificationError](err); untrusted {
+		err = fmt.Errorf("%w; the name in url must be that in the server's certificate, and its issuer be among the system's or in the file that SSL_CERT_FILE names", err)
+	}
 	if err != nil {
-		return result, err
-	}
-	switch {
-	case a.status == http.StatusNoContent && what.Phase != meeting.HandOverClosed:
-		return result, nil
-	case a.status == http.StatusOK && what.Phase == meeting.HandOverClosed:
-		if err := json.Unmarshal(a.text, &result); err == nil && result.RecordingID != "" {
-			return result, nil
-		}
-	case a.problemCode() == "":
-	case a.status == http.StatusNotFound, a.status == http.StatusConflict, a.status == http.StatusGone, a.status == http.StatusUnprocessableEntity:
-		return result, &refusedError{a.String()}
-	case a.status == http.StatusUnauthorized:
-		return result, fmt.Errorf("usher does not accept the recorder's name, secret or clock: %v", a)
-	default:
-		return result, fmt.Errorf("usher answers with %v", a)
-	}
-	return result, fmt.Errorf("what answers at %s is not usher: %v", c.URL, a)
-}
-
-func (c caller) post(ctx context.Context, what meeting.HandOver) (answer, error) {
-	body, err := json.Marshal(what)
-	if err != nil {
-		return answer{}, err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimSuffix(c.URL, "/")+callbackPath, bytes.NewReader(body))
-	if err != nil {
-		return answer{}, err
-	}
-	timestamp, signature := token.SignCallback(string(c.RecorderSecret), c.Recorder, time.Now(), body)
-	req.Header.Set("Content-Type", "application/json")
-	req.Header.Set(token.CallbackRecorder, c.Recorder)
-	req.Header.Set(token.CallbackTimestamp, timestamp)
-	req.Header.Set(token.CallbackSignature, signature)
-	resp, err := c.client.Do(req)
-	if err != nil {
-		return answer{}, fmt.Errorf("call usher: %w", err)
+		return a, setting("url", err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
 	if err != nil {
-		return answer{}, fmt.Errorf("read usher's answer: %w", err)
+		return a, setting("url", fmt.Errorf("read usher's answer: %w", err))
 	}
-	return answer{resp.StatusCode, resp.Header, text}, nil
+	return judge(s, what.Phase, resp, text)
+}
+
+// judge reads usher's answer to a phase, and says what is wrong with anything else.
+func judge(s Settings, phase storage.Phase, resp *http.Response, text []byte) (a storage.Answer, err error) {
+	mediaType, _, _ := mime.ParseMediaType(resp.Header.Get("Content-Type"))
+	var problem struct{ Code string } // of usher's errors (RFC 9457)
+	if mediaType == "application/problem+json" {
+		_ = json.Unmarshal(text, &problem) // else it is somebody else's
+	}
+	_ = json.Unmarshal(text, &a) // what it lacks is looked for below
+	shown := fmt.Sprintf("status %d %s %q", resp.StatusCode, resp.Header.Get("Content-Type"), bytes.TrimSpace(text[:min(len(text), maxShown)]))
+	switch status := resp.StatusCode; {
+	case answers(phase, status, a):
+		return a, nil
+	case status >= 300 && status < 400:
+		err = fmt.Errorf("url: %s leads to %q; name usher's own address", s.URL, resp.Header.Get("Location"))
+	case problem.Code == "": // a proxy's while usher restarts, or another service's
+		err = fmt.Errorf("url: what answers at %s is not usher, or a proxy that does not pass POST %s on: %s", s.URL, callbackPath, shown)
+	case problem.Code == "recorder_signature":
+		err = fmt.Errorf("recorder or recorder-secret: usher at %s has another secret for recorder %s, or none (USHER_RECORDER_KEY there)", s.URL, s.Recorder)
+	case problem.Code == "recorder_clock":
+		err = fmt.Errorf("the clocks of this host and of usher's differ by more than five minutes; usher's says %s", resp.Header.Get("Date"))
+	case phase == storage.PhaseCheck && status == http.StatusUnprocessableEntity:
+		err = fmt.Errorf("url: usher at %s is too old to be asked; it needs the version of this program", s.URL)
+	case slices.Contains(refusals, status):
+		err = fmt.Errorf("%w: %s", errRefused, shown)
+	default:
+		err = fmt.Errorf("url: usher at %s cannot say now: %s", s.URL, shown)
+	}
+	return storage.Answer{}, err
+}
+
+// refusals are the statuses of usher's that another try would not change.
+var refusals = []int{http.StatusNotFound, http.StatusConflict, http.StatusGone, http.StatusUnprocessableEntity}
+
+// answers reports whether usher takes a phase with that.
+func answers(phase storage.Phase, status int, a storage.Answer) bool {
+	switch phase {
+	case storage.PhaseClosed:
+		return status == http.StatusOK && a.RecordingID != ""
+	case storage.PhaseCheck:
+		return status == http.StatusOK && a.Usher != ""
+	}
+	return status == http.StatusNoContent
 }

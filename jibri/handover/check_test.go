@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"usher/meeting"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -30,7 +30,7 @@ func usherServer(w http.ResponseWriter, r *http.Request) {
 	case string(body) != `{"phase":"check","jibri_session_id":""}`:
 		fail(w, http.StatusUnprocessableEntity, "invalid")
 	default:
-		_ = json.NewEncoder(w).Encode(meeting.HandOverCheckAnswer{Usher: "v1"})
+		_ = json.NewEncoder(w).Encode(storage.Answer{Usher: "v1"})
 	}
 }
 

@@ -10,7 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
-	"usher/meeting"
+	"usher/storage"
 )
 
 func TestSessionDirectories(t *testing.T) {
@@ -45,7 +45,7 @@ func TestSessionDirectories(t *testing.T) {
 			t.Errorf("%q: %v, want ok %v", tt.dir, err, tt.ok)
 		}
 		if err == nil {
-			f.root.Close()
+			f.Close()
 		}
 	}
 	for _, dir := range []string{s.recordings + "/../abc", s.recordings + "/a\x00", s.recordings + "/a b", "/", "", ".."} {
@@ -75,9 +75,9 @@ func TestOnlyPlainFiles(t *testing.T) {
 		has(t, dir, "folder.mp4", "link.mp4", "metadata.json", "near.mp4", "pipe.mp4")
 		f, err := openFolder(dir, s.recordings)
 		must(t, err)
-		defer f.root.Close()
+		defer f.Close()
 		for _, name := range []string{"link.mp4", "near.mp4", "pipe.mp4", "folder.mp4", "../../target/secret.mp4"} {
-			if _, _, err := f.open(name); err == nil {
+			if _, _, err := storage.OpenPlain(f, name); err == nil {
 				t.Errorf("%q can be opened", name)
 			}
 		}
@@ -111,8 +111,8 @@ func TestMetadata(t *testing.T) {
 		dir := s.record("abc", "metadata.json", tt.text)
 		f, err := openFolder(dir, "")
 		must(t, err)
-		gotM, gotR := f.ids()
-		f.root.Close()
+		gotM, gotR := ids(f)
+		f.Close()
 		if ok := gotM == mtg && gotR == rec; ok != tt.ok || !ok && gotM+gotR != "" {
 			t.Errorf("%s: ids %q %q, want them: %v", what, gotM, gotR, tt.ok)
 		}
@@ -128,7 +128,7 @@ func FuzzNames(f *testing.F) {
 		file = strings.ReplaceAll(file[:min(len(file), 251)], "/", "_") // else it is no name of a file
 		for _, at := range []time.Time{startedAt, {}} {
 			file := file + ".mp4" // only media is handed over
-			got := numbered(stem(meeting.HandOverAnswer{Room: room, StartedAt: at}, file), file, n)
+			got := stem(storage.Answer{Room: room, StartedAt: at}, file) + fmt.Sprintf("-%d.webm", min(max(n, 1), 100))
 			if got != filepath.Base(got) || !filepath.IsLocal(got) || len(got) > 255 || strings.ContainsAny(got, "/\x00\n") || got == ".mp4" {
 				t.Errorf("%q and %q make %q", room, file, got)
 			}

@@ -15,7 +15,7 @@ import (
 	"testing"
 	"time"
 
-	"usher/meeting"
+	"usher/storage"
 	"usher/token"
 )
 
@@ -24,7 +24,7 @@ const (
 	secret   = "a-secret-of-some-length"
 	pictures = "moving pictures"
 
-	siteLookInterval = 30 * time.Second
+	siteLookInterval = 10 * time.Minute
 )
 
 var startedAt = time.Date(2026, 1, 2, 4, 4, 5, 600e6, time.FixedZone("", 3600))
@@ -38,13 +38,13 @@ type site struct {
 	logger     *slog.Logger
 	recordings string
 	target     string
-	answer     meeting.HandOverAnswer
+	answer     storage.Answer
 	// status is what usher answers a phase with; 200 if nil, no connection if 0.
-	status       func(meeting.HandOver) int
+	status       func(storage.Report) int
 	growInterval time.Duration
 
 	mu    sync.Mutex
-	calls []meeting.HandOver // that usher took
+	calls []storage.Report // that usher took
 	tries int
 }
 
@@ -56,7 +56,7 @@ func newSite(t *testing.T, how string) *site {
 		URL: "http://usher.test", Recorder: recorder, RecorderSecret: secret,
 		SpoolDir: filepath.Join(base, "spool"), RecordingsDir: s.recordings, HandOver: how, TargetDir: s.target,
 	}
-	s.answer = meeting.HandOverAnswer{RecordingID: "rec_1", MeetingID: "mtg_1", Room: "standup", StartedAt: startedAt}
+	s.answer = storage.Answer{RecordingID: "rec_1", MeetingID: "mtg_1", Room: "standup", StartedAt: startedAt}
 	must(t, s.cfg.Check())
 	for _, dir := range []string{s.recordings, s.target} {
 		must(t, os.Mkdir(dir, 0o700))
@@ -136,7 +136,7 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	if err != nil || r.Method != http.MethodPost || r.URL.String() != "http://usher.test/internal/jibri/recordings" || h.Get(token.CallbackRecorder) != recorder {
 		s.t.Errorf("%s %s by %q: %v", r.Method, r.URL, h.Get(token.CallbackRecorder), err)
 	}
-	var what meeting.HandOver
+	var what storage.Report
 	if err := json.Unmarshal(body, &what); err != nil {
 		s.t.Errorf("%s: %v", body, err)
 	}
@@ -154,7 +154,7 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	s.calls = append(s.calls, what)
 	w := httptest.NewRecorder()
-	if what.Phase == meeting.HandOverClosed {
+	if what.Phase == storage.PhaseClosed {
 		_ = json.NewEncoder(w).Encode(s.answer)
 	} else {
 		w.WriteHeader(http.StatusNoContent)
@@ -186,7 +186,7 @@ func (s *site) told(want string) {
 }
 
 // last returns what usher was told last.
-func (s *site) last() meeting.HandOver {
+func (s *site) last() storage.Report {
 	s.t.Helper()
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -27,9 +27,6 @@ const (
 	// maxJob is the most of a job that is read, in bytes; one with a hundred files
 	// has some 40 kB.
 	maxJob = 1 << 20
-	// maxLog is how long the log of a spool gets before it is begun anew, in bytes:
-	// tens of thousands of recordings. The last one is kept.
-	maxLog = 10 << 20
 )
 
 // Files of a spool, besides a folder with a job.json for each session.
@@ -66,9 +63,6 @@ type job struct {
 	Files       []meeting.RecordingFile `json:"files,omitempty"`  // put where they belong
 	Detail      string                  `json:"detail,omitempty"` // why it is lost or refused
 }
-
-// session returns the name of the directory, which is Jibri's id.
-func (j job) session() string { return filepath.Base(j.Dir) }
 
 // Spool is a directory with what is still to be done. Several processes may use
 // it at the same time.
@@ -235,14 +229,14 @@ func (s *Spool) jobs() (jobs []job, err error) {
 
 // forget drops a job that was done long ago, unless the hook has been called
 // since it was read.
-func (s *Spool) forget(j job) {
+func (s *Spool) forget(name string) {
 	lock, err := s.lock(lockFile, syscall.LOCK_EX)
 	if err != nil {
 		return // the next worker does
 	}
 	defer lock.Close()
-	if now, err := s.read(key(j.Dir)); err == nil && now.State == done {
-		_ = os.RemoveAll(filepath.Join(s.dir, key(j.Dir)))
+	if now, err := s.read(name); err == nil && now.State == done {
+		_ = os.RemoveAll(filepath.Join(s.dir, name))
 	}
 }
 
@@ -288,23 +282,13 @@ func (s *Spool) lock(name string, how int) (*os.File, error) {
 
 // flock locks a file, or closes it.
 func flock(file *os.File, how int) (*os.File, error) {
-	for {
-		err := syscall.Flock(int(file.Fd()), how)
-		switch {
-		case err == nil:
-			return file, nil
-		case !errors.Is(err, syscall.EINTR):
-			_ = file.Close()
-			return nil, err
-		}
+	err := syscall.Flock(int(file.Fd()), how)
+	for errors.Is(err, syscall.EINTR) {
+		err = syscall.Flock(int(file.Fd()), how)
 	}
-}
-
-// Log opens the file that a detached worker writes into.
-func (s *Spool) Log() (*os.File, error) {
-	path := filepath.Join(s.dir, logFile)
-	if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
-		_ = os.Rename(path, path+".1")
+	if err != nil {
+		_ = file.Close()
+		return nil, err
 	}
-	return os.OpenFile(path, os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	return file, nil
 }

@@ -6,10 +6,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"time"
 
+	"usher/config"
 	"usher/meeting"
+	"usher/storage"
 )
 
 const (
@@ -32,73 +36,89 @@ const (
 	growTimeout = 10 * time.Minute
 )
 
-// errStopped says that this worker does no more of a job; the next one does.
-var errStopped = errors.New("left to the next worker")
-
-// task is the work on one job.
+// task is the work on one job. What has been done before a worker died is done
+// again, which changes nothing.
 type task struct {
 	*Worker
 	job
-	log *slog.Logger
+	log    *slog.Logger
+	answer storage.Answer // to the report that the recording is over
+	since  time.Time      // when this worker began to store
+	stored bool           // storing is over
+	failed error          // what came of it
 }
 
-// run works until the job is settled or left to another worker. What has been
-// done before a worker died is done again, which changes nothing.
+// run tries until the job is settled, ctx ends or another worker is to try again.
 func (t *task) run(ctx context.Context) {
-	var answer meeting.HandOverAnswer
-	err := t.insist(ctx, "report that a recording is over", func(ctx context.Context) (err error) {
-		answer, err = t.report(ctx, meeting.HandOverClosed, "")
-		return err
-	})
-	if err == nil {
-		err = t.insist(ctx, "hand files over", func(ctx context.Context) error { return t.store(ctx, answer) })
-	}
-	_, no := errors.AsType[*refusedError](err)
-	switch {
-	case errors.Is(err, errStopped):
-	case no:
-		t.settle(ctx, refused, err)
-	default:
-		t.finish(ctx, err)
-	}
-}
-
-// finish reports what came of storing.
-func (t *task) finish(ctx context.Context, failed error) {
-	phase, detail, outcome := meeting.HandOverStored, "", done
-	if failed != nil {
-		outcome = lost
-		if len(t.Files) == 0 {
-			phase, detail = meeting.HandOverLost, failed.Error()
+	for wait, logged := firstWait, ""; ; wait = min(2*wait, maxWait) {
+		before := t.stored
+		err := t.try(ctx)
+		switch {
+		case err == nil && t.State == done:
+			t.log.Info("handed over", "files", len(t.Files))
+			return
+		case err == nil:
+			t.log.Error("not handed over; the files are where they were", "outcome", t.State, "stored", len(t.Files), "err", t.Detail)
+			return
+		case t.again.Err() != nil:
+			return
+		case err.Error() != logged: // once, while it stays the same
+			logged = err.Error()
+			t.log.Warn("hand over: will try again", "err", err)
+		}
+		if t.stored != before {
+			wait = firstWait
+		}
+		if !sleep(t.again, time.Duration(float64(wait)*(1+jitter*(2*rand.Float64()-1)))) {
+			return
 		}
 	}
-	err := t.insist(ctx, "report what became of a recording", func(ctx context.Context) error {
-		_, err := t.report(ctx, phase, detail)
-		return err
-	})
-	if errors.Is(err, errStopped) {
-		return
-	}
-	if err != nil {
-		outcome, failed = refused, err
-	}
-	t.settle(ctx, outcome, failed)
 }
 
-// settle ends the job.
-func (t *task) settle(ctx context.Context, outcome state, why error) {
-	t.State, t.SettledAt = outcome, time.Now().UTC()
-	if why != nil {
-		t.Detail = why.Error()
+// try goes on with the job as far as it gets, with the settings as they are now.
+// It returns nil once the job is settled.
+func (t *task) try(ctx context.Context) error {
+	if t.State == pending {
+		s, err := t.settings()
+		if err != nil {
+			return err
+		}
+		outcome, detail := done, ""
+		err = t.handOver(ctx, s)
+		switch {
+		case errors.Is(err, errRefused):
+			outcome, detail = refused, err.Error()
+		case err != nil:
+			return err
+		case t.failed != nil:
+			outcome, detail = lost, t.failed.Error()
+		}
+		t.State, t.Detail, t.SettledAt = outcome, detail, time.Now().UTC()
 	}
-	err := t.insist(ctx, "settle a job", func(context.Context) error { return t.save() })
-	switch {
-	case err != nil:
-	case outcome == done:
-		t.log.Info("handed over", "files", len(t.Files))
-	default:
-		t.log.Error("not handed over; the files are where they were", "outcome", outcome, "stored", len(t.Files), "err", why)
+	return t.save()
+}
+
+// handOver does what has not been done yet: it reports that the recording is
+// over, stores the files, and reports what came of that.
+func (t *task) handOver(ctx context.Context, s Settings) (err error) {
+	if t.answer.RecordingID == "" {
+		if t.answer, err = t.report(ctx, s, storage.PhaseClosed, ""); err != nil {
+			return err
+		}
 	}
+	if !t.stored {
+		err := t.store(ctx, s)
+		if err != nil && (t.again.Err() != nil || !t.givesUp(err)) {
+			return err
+		}
+		t.stored, t.failed = true, err
+	}
+	if t.failed != nil && len(t.Files) == 0 {
+		_, err = t.report(ctx, s, storage.PhaseLost, t.failed.Error())
+	} else {
+		_, err = t.report(ctx, s, storage.PhaseStored, "")
+	}
+	return err
 }
 
 // save stores what this worker knows of the job. When the hook was called again
@@ -114,150 +134,121 @@ func (t *task) save() error {
 }
 
 // report makes one call to usher.
-func (t *task) report(ctx context.Context, phase meeting.HandOverPhase, detail string) (answer meeting.HandOverAnswer, err error) {
-	s, err := t.settings()
-	if err != nil {
-		return answer, err
-	}
-	if f, err := openFolder(t.Dir, s.RecordingsDir); err == nil {
-		if m, r := f.ids(); r != "" {
+func (t *task) report(ctx context.Context, s Settings, phase storage.Phase, detail string) (storage.Answer, error) {
+	if root, err := openFolder(t.Dir, s.RecordingsDir); err == nil {
+		if m, r := ids(root); r != "" {
 			t.MeetingID, t.RecordingID = m, r
 		}
-		_ = f.root.Close()
+		_ = root.Close()
 	}
-	what := meeting.HandOver{
-		Phase: phase, JibriSession: t.session(), MeetingID: t.MeetingID, RecordingID: t.RecordingID, Detail: detail,
+	what := storage.Report{
+		Phase: phase, JibriSession: filepath.Base(t.Dir), MeetingID: t.MeetingID, RecordingID: t.RecordingID, Detail: detail,
 	}
-	if phase == meeting.HandOverStored {
+	if phase == storage.PhaseStored {
 		what.Files = t.Files
 	}
-	return newCaller(s, t.transport).report(ctx, what)
+	return call(ctx, s, t.transport, what)
 }
 
-// insist does something until it succeeds, is refused for good, or has failed
-// for longer than its error deserves. Its error is the last one, or errStopped
-// when ctx has ended or when there is a newer worker to try again.
-func (t *task) insist(ctx context.Context, what string, do func(context.Context) error) error {
-	since, wait, said := time.Now(), firstWait, ""
-	for {
-		if ctx.Err() != nil {
-			return errStopped
-		}
-		err := do(ctx)
-		if err == nil || errors.Is(err, errStopped) {
-			return err
-		}
-		if _, no := errors.AsType[*refusedError](err); no || t.givesUp(err, since) {
-			return err
-		}
-		if err.Error() != said { // once, while it stays the same
-			said = err.Error()
-			t.log.Warn(what+": will try again", "err", err)
-		}
-		select {
-		case <-time.After(time.Duration(float64(wait) * (1 + jitter*(2*rand.Float64()-1)))):
-		case <-t.retired:
-			return errStopped
-		case <-ctx.Done():
-		}
-		wait = min(2*wait, maxWait)
-	}
-}
-
-// givesUp reports whether a failure has gone on for long enough; since is when
-// this worker began. Calls to usher are never given up.
-func (t *task) givesUp(err error, since time.Time) bool {
-	if _, storing := errors.AsType[*storeError](err); !storing {
-		return false
-	}
-	tried := time.Since(since)
+// givesUp reports whether storing has failed for long enough.
+func (t *task) givesUp(err error) bool {
+	tried := time.Since(t.since)
 	switch {
 	case errors.Is(err, errNoFile):
 		return tried >= missingTimeout
-	case errors.Is(err, errGrowing):
+	case errors.Is(err, storage.ErrChanged):
 		return tried >= growTimeout
 	}
 	// Whichever worker it was; after a long outage with some tries of this one.
 	return time.Since(t.StoringAt) >= storeTimeout && tried >= missingTimeout
 }
 
-// storeError is a failure to hand files over, which does not go on for ever.
-type storeError struct{ err error }
-
-func (e *storeError) Error() string { return e.err.Error() }
-func (e *storeError) Unwrap() error { return e.err }
-
-// store puts all files where they belong.
-func (t *task) store(ctx context.Context, answer meeting.HandOverAnswer) error {
-	s, err := t.settings()
-	if err != nil {
-		return err
-	}
+// store puts all files where they belong, once there is a slot for that.
+func (t *task) store(ctx context.Context, s Settings) error {
 	select {
 	case t.slots <- struct{}{}:
 		defer func() { <-t.slots }()
-	case <-t.retired:
-		return errStopped
-	case <-ctx.Done():
-		return errStopped
+	case <-t.again.Done():
+		return t.again.Err()
+	}
+	if t.since.IsZero() {
+		t.since = time.Now()
 	}
 	if t.StoringAt.IsZero() {
 		t.StoringAt = time.Now().UTC()
 		if err := t.save(); err != nil {
-			return &storeError{err}
+			return err
 		}
 	}
-	if err := t.storeAll(ctx, s, answer); err != nil && ctx.Err() == nil {
-		return &storeError{err}
-	}
-	return ctx.Err()
+	return t.storeAll(ctx, s)
 }
 
-func (t *task) storeAll(ctx context.Context, s Settings, answer meeting.HandOverAnswer) error {
-	f, err := openFolder(t.Dir, s.RecordingsDir)
+func (t *task) storeAll(ctx context.Context, s Settings) error {
+	root, err := openFolder(t.Dir, s.RecordingsDir)
 	if errors.Is(err, errNoFile) && len(t.Files) > 0 {
 		return nil // all were put elsewhere before
 	} else if err != nil {
 		return err
 	}
-	defer f.root.Close()
-	names, err := f.media(ctx, t.growInterval)
+	defer root.Close()
+	names, err := media(ctx, root, t.growInterval)
 	if err != nil {
 		return err
 	}
 	if len(names) == 0 && len(t.Files) == 0 {
 		return errNoFile
 	}
-	to, err := t.shelf(s, answer.Destination)
+	to, err := t.storage(s, t.answer.Destination)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, name := range names {
-		if err := t.storeOne(ctx, s, f, to, name, answer); err != nil {
+		if err := t.storeOne(ctx, s, root, to, name); err != nil {
 			failed = append(failed, fmt.Errorf("%q: %w", name, err))
 		}
 	}
-	if len(failed) == 0 && !to.keeps() {
-		f.tidy(t.Dir)
+	if len(failed) == 0 && to != nil {
+		tidy(root, t.Dir)
 	}
 	return errors.Join(failed...)
 }
 
+// newStorage returns where files go: to the destination that usher names, else
+// where the settings say. It is nil when they stay.
+func newStorage(s Settings, to *meeting.Destination) (storage.Storage, error) {
+	switch {
+	case to != nil:
+		return storage.NewS3(config.S3{
+			Endpoint: to.Endpoint, Region: to.Region, AccessKey: to.AccessKey, SecretKey: config.Secret(to.SecretKey),
+		}, to.Bucket, "")
+	case s.HandOver == S3:
+		return storage.NewS3(s.S3.S3, s.S3.Bucket, s.S3.Prefix)
+	case s.HandOver == Move:
+		return storage.Folder(s.TargetDir), nil
+	}
+	return nil, nil
+}
+
 // storeOne puts one file where it belongs, notes that, and only then takes it
 // away from where it was.
-func (t *task) storeOne(ctx context.Context, s Settings, f *folder, to shelf, name string, answer meeting.HandOverAnswer) error {
-	file, err := f.openMedia(name)
+func (t *task) storeOne(ctx context.Context, s Settings, root *os.Root, to storage.Storage, name string) error {
+	file, err := storage.OpenFile(root, name)
 	if err != nil {
 		return err
 	}
 	defer file.Close()
-	at, err := to.place(ctx, file, stem(answer, name))
+	at := meeting.RecordingFile{Storage: meeting.StorageFile, Path: file.Dir + "/" + name}
+	if to != nil {
+		at, err = to.Put(ctx, file, stem(t.answer, name))
+	} else {
+		err = file.Sync()
+	}
 	if err != nil {
 		return err
 	}
-	at.Name, at.Dir, at.Recorder = name, f.name, s.Recorder
-	at.Size, at.SHA256 = file.info.Size(), file.sha256
+	at.Name, at.Dir, at.Recorder = name, file.Dir, s.Recorder
+	at.Size, at.SHA256 = file.Size, file.SHA256
 	known := slices.ContainsFunc(t.Files, func(k meeting.RecordingFile) bool {
 		return k.Name == at.Name && k.SHA256 == at.SHA256 && k.Bucket == at.Bucket && k.Path == at.Path
 	})
@@ -269,11 +260,11 @@ func (t *task) storeOne(ctx context.Context, s Settings, f *folder, to shelf, na
 			return err
 		}
 	}
-	if to.keeps() {
+	if to == nil {
 		return nil
 	}
-	if err := file.unchanged(); err != nil {
+	if err := file.Unchanged(); err != nil {
 		return err
 	}
-	return f.root.Remove(name)
+	return root.Remove(name)
 }

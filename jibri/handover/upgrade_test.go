@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/storage"
 )
 
 // inOld puts an entry of a session directory into a folder of a spool as the
@@ -62,7 +63,7 @@ func TestSpoolOfBefore(t *testing.T) {
 		for session, want := range map[string]int{"noted": 1, "twice": 1, "begun": 1, "moved": 1, "again": 2, "called": 2} {
 			got := -1
 			for _, c := range s.calls {
-				if c.JibriSession == session && c.Phase == meeting.HandOverStored {
+				if c.JibriSession == session && c.Phase == storage.PhaseStored {
 					got = len(c.Files)
 				}
 			}
@@ -79,7 +80,7 @@ func TestSpoolOfBefore(t *testing.T) {
 		}
 		s.hook(filepath.Join(s.recordings, "finished"))
 		s.work()
-		if last := s.last(); last.Phase != meeting.HandOverStored || len(last.Files) != 1 || last.Files[0] != stored {
+		if last := s.last(); last.Phase != storage.PhaseStored || len(last.Files) != 1 || last.Files[0] != stored {
 			t.Errorf("usher was told %+v last, want where the file of before is", last)
 		}
 	})
@@ -98,11 +99,11 @@ func TestWorkerOfBefore(t *testing.T) {
 		for _, session := range []string{"two", "three"} {
 			s.hook(s.record(session, "a.mp4", pictures))
 			w := s.worker()
-			w.shelf = func(Settings, *meeting.Destination) (shelf, error) {
+			w.storage = func(Settings, *meeting.Destination) (storage.Storage, error) {
 				if _, err := s.spool.lock("lock", syscall.LOCK_EX|syscall.LOCK_NB); !errors.Is(err, syscall.EWOULDBLOCK) {
 					return nil, fmt.Errorf("a worker of before gets the spool: %w", err)
 				}
-				return shared{}, nil
+				return nil, nil
 			}
 			go func() { ended <- w.Run(t.Context()) }()
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/storage"
 )
 
 const (
@@ -29,24 +30,23 @@ type Worker struct {
 	settings  func() (Settings, error)
 	log       *slog.Logger
 	transport http.RoundTripper
-	slots     chan struct{} // of length atOnce
-	retired   chan struct{} // closed once there is a newer worker
-	old       *os.File      // the lock shared with other workers, nil before
-	said      string        // what is wrong with the spool, as it was logged last
+	slots     chan struct{}   // of length atOnce
+	again     context.Context // ended once a newer worker, or none, is to try again
+	old       *os.File        // the lock shared with other workers, nil before
+	logged    string          // what is wrong with the spool, as it was logged last
 
 	// What tests shorten or have fail; see the constants of these names, and
-	// [newShelf].
+	// [newStorage].
 	lookInterval, growInterval time.Duration
-	shelf                      func(Settings, *meeting.Destination) (shelf, error)
+	storage                    func(Settings, *meeting.Destination) (storage.Storage, error)
 }
 
 // NewWorker returns a worker. It asks for the settings before each try, so that
 // one that is put right counts from then on. transport is nil outside tests.
 func NewWorker(spool *Spool, settings func() (Settings, error), log *slog.Logger, transport http.RoundTripper) *Worker {
 	return &Worker{
-		spool: spool, settings: settings, log: log, transport: transport,
-		slots: make(chan struct{}, atOnce), retired: make(chan struct{}),
-		lookInterval: lookInterval, growInterval: growInterval, shelf: newShelf,
+		spool: spool, settings: settings, log: log, transport: transport, slots: make(chan struct{}, atOnce),
+		lookInterval: lookInterval, growInterval: growInterval, storage: newStorage,
 	}
 }
 
@@ -61,17 +61,18 @@ func (w *Worker) Run(ctx context.Context) error {
 	}
 	defer self.Close()
 	defer func() { _ = w.old.Close() }() // nil when it never had it
+	again, retire := context.WithCancel(ctx)
+	defer retire()
+	w.again = again
 	look := time.NewTicker(w.lookInterval)
 	defer look.Stop()
 	busy := map[string]bool{}
 	ended := make(chan string)
-	retired := false
 	for {
-		if !retired && !w.spool.isNewest(self) {
-			retired = true
-			close(w.retired)
+		if !w.spool.isNewest(self) {
+			retire()
 		}
-		left := !retired && w.begin(ctx, busy, ended)
+		left := again.Err() == nil && w.begin(ctx, busy, ended)
 		if len(busy) == 0 && !left {
 			return nil
 		}
@@ -104,7 +105,7 @@ func (w *Worker) begin(ctx context.Context, busy map[string]bool, ended chan<- s
 	for _, j := range jobs {
 		name := key(j.Dir)
 		if j.State == done && time.Since(j.SettledAt) > doneRetention {
-			w.spool.forget(j)
+			w.spool.forget(name)
 		}
 		if j.State != pending || busy[name] {
 			continue
@@ -119,7 +120,11 @@ func (w *Worker) begin(ctx context.Context, busy map[string]bool, ended chan<- s
 		}
 		busy[name] = true
 		go func() {
-			w.work(ctx, name)
+			// It may have been done since it was listed.
+			if j, err := w.spool.read(name); err == nil && j.State == pending {
+				t := &task{Worker: w, job: j, log: w.log.With("dir", j.Dir)}
+				t.run(ctx)
+			}
 			_ = lock.Close()
 			ended <- name
 		}()
@@ -128,18 +133,10 @@ func (w *Worker) begin(ctx context.Context, busy map[string]bool, ended chan<- s
 	return left
 }
 
-// work does a job that this process owns, unless it was done since it was listed.
-func (w *Worker) work(ctx context.Context, name string) {
-	if j, err := w.spool.read(name); err == nil && j.State == pending {
-		t := &task{Worker: w, job: j, log: w.log.With("dir", j.Dir)}
-		t.run(ctx)
-	}
-}
-
 // complain logs what is wrong with the spool, once while it stays the same.
 func (w *Worker) complain(err error) {
-	if err != nil && err.Error() != w.said {
-		w.said = err.Error()
+	if err != nil && err.Error() != w.logged {
+		w.logged = err.Error()
 		w.log.Error("the spool, or a part of it, is left alone", "err", err)
 	}
 }

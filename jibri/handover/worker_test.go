@@ -3,18 +3,19 @@ package handover
 import (
 	"context"
 	"io"
-	"io/fs"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"usher/meeting"
+	"usher/storage"
 )
 
 const name = "standup-2026-01-02T03:04:05Z" // in UTC, without fractions
@@ -128,7 +129,7 @@ func TestUsherAwayForDays(t *testing.T) {
 		s := newSite(t, Shared)
 		start := time.Now()
 		const away = 3 * 24 * time.Hour
-		s.status = func(meeting.HandOver) int {
+		s.status = func(storage.Report) int {
 			if time.Since(start) < away {
 				return 0
 			}
@@ -137,7 +138,7 @@ func TestUsherAwayForDays(t *testing.T) {
 		s.hook(s.record("abc", "a.mp4", pictures))
 		s.work()
 		s.told("abc closed, abc stored")
-		if late := time.Since(start) - away; late > maxWait*11/10+growInterval+siteLookInterval {
+		if late := time.Since(start) - away; late > maxWait*11/10+growInterval {
 			t.Errorf("told %v after usher came back", late)
 		}
 		if n := strings.Count(s.log.String(), "level=WARN"); n != 1 {
@@ -151,10 +152,10 @@ func TestUsherAwayForDays(t *testing.T) {
 
 func TestRefusals(t *testing.T) {
 	for _, status := range []int{404, 409, 410, 422} {
-		for _, phase := range []meeting.HandOverPhase{meeting.HandOverClosed, meeting.HandOverStored} {
+		for _, phase := range []storage.Phase{storage.PhaseClosed, storage.PhaseStored} {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSite(t, Shared)
-				s.status = func(h meeting.HandOver) int {
+				s.status = func(h storage.Report) int {
 					if h.Phase == phase {
 						return status
 					}
@@ -175,7 +176,7 @@ func TestRefusals(t *testing.T) {
 				s.status = nil // a person has put it right
 				s.hook(dir)
 				s.work()
-				if s.last().Phase != meeting.HandOverStored {
+				if s.last().Phase != storage.PhaseStored {
 					t.Errorf("told %s last", s.last().Phase)
 				}
 				s.jobs(refused, 0)
@@ -189,7 +190,7 @@ func TestAnswersThatMayChange(t *testing.T) {
 	for _, status := range []int{401, 403, 400, 429, 302, 307, 500, 502, 503, 0} {
 		synctest.Test(t, func(t *testing.T) {
 			s := newSite(t, Shared)
-			s.status = func(meeting.HandOver) int {
+			s.status = func(storage.Report) int {
 				if s.tries%3 != 0 {
 					return status
 				}
@@ -249,29 +250,17 @@ func TestShareThatIsMountedLate(t *testing.T) {
 	})
 }
 
-// full is a disk without space: the kernel's own, as far as writing goes.
-func full(*os.Root, string, fs.FileMode) (*os.File, error) {
-	return os.OpenFile("/dev/full", os.O_RDWR, 0)
-}
-
-// unlinkable is a target on another file system, on which there is no space
-// until freed.
-type unlinkable struct {
-	moved
+// fullUntil is a target on which there is no space until freed.
+type fullUntil struct {
+	storage.Folder
 	freed time.Time
 }
 
-func (u unlinkable) place(ctx context.Context, file *mediaFile, stem string) (meeting.RecordingFile, error) {
-	if time.Now().Before(u.freed) {
-		u.create = full
+func (f fullUntil) Put(ctx context.Context, file *storage.File, stem string) (meeting.RecordingFile, error) {
+	if time.Now().Before(f.freed) {
+		return meeting.RecordingFile{}, syscall.ENOSPC
 	}
-	root, err := os.OpenRoot(u.dir)
-	if err != nil {
-		return meeting.RecordingFile{}, err
-	}
-	defer root.Close()
-	at := meeting.RecordingFile{Storage: meeting.StorageFile, Path: numbered(stem, file.name, 1)}
-	return at, u.copy(ctx, file, root, at.Path)
+	return f.Folder.Put(ctx, file, stem)
 }
 
 func TestFullDisk(t *testing.T) {
@@ -282,8 +271,8 @@ func TestFullDisk(t *testing.T) {
 			dir := s.record("abc", "a.mp4", pictures)
 			s.hook(dir)
 			w := s.worker()
-			w.shelf = func(Settings, *meeting.Destination) (shelf, error) {
-				return unlinkable{moved{dir: s.target}, start.Add(freed)}, nil
+			w.storage = func(Settings, *meeting.Destination) (storage.Storage, error) {
+				return fullUntil{storage.Folder(s.target), start.Add(freed)}, nil
 			}
 			must(t, w.Run(t.Context()))
 			if freed < storeTimeout {
@@ -306,13 +295,13 @@ func TestFullDisk(t *testing.T) {
 }
 
 // picky is a target that never takes one of the files.
-type picky struct{ moved }
+type picky struct{ storage.Folder }
 
-func (p picky) place(ctx context.Context, file *mediaFile, stem string) (meeting.RecordingFile, error) {
-	if file.name == "b.mp4" {
-		p.dir = "/nowhere"
+func (p picky) Put(ctx context.Context, file *storage.File, stem string) (meeting.RecordingFile, error) {
+	if file.Name == "b.mp4" {
+		p.Folder = "/nowhere"
 	}
-	return p.moved.place(ctx, file, stem)
+	return p.Folder.Put(ctx, file, stem)
 }
 
 // TestOneOfTwoFiles proves that usher hears of what could be stored, and that
@@ -323,7 +312,9 @@ func TestOneOfTwoFiles(t *testing.T) {
 		dir := s.record("abc", "a.mp4", pictures, "b.mp4", "more "+pictures)
 		s.hook(dir)
 		w := s.worker()
-		w.shelf = func(Settings, *meeting.Destination) (shelf, error) { return picky{moved{dir: s.target}}, nil }
+		w.storage = func(Settings, *meeting.Destination) (storage.Storage, error) {
+			return picky{storage.Folder(s.target)}, nil
+		}
 		must(t, w.Run(t.Context()))
 		s.told("abc closed, abc stored")
 		if f := s.last().Files; len(f) != 1 || f[0].Name != "a.mp4" {
@@ -418,7 +409,9 @@ func TestNewerWorkerWaits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Move)
 		slow := func(w *Worker) *Worker {
-			w.shelf = func(c Settings, _ *meeting.Destination) (shelf, error) { return slowly{moved{dir: c.TargetDir}}, nil }
+			w.storage = func(c Settings, _ *meeting.Destination) (storage.Storage, error) {
+				return slowly{storage.Folder(c.TargetDir)}, nil
+			}
 			return w
 		}
 		s.hook(s.record("one", "a.mp4", pictures))
@@ -440,11 +433,11 @@ func TestNewerWorkerWaits(t *testing.T) {
 // storingTime is how long it takes to store a file slowly.
 const storingTime = time.Hour
 
-type slowly struct{ moved }
+type slowly struct{ storage.Folder }
 
-func (s slowly) place(ctx context.Context, file *mediaFile, stem string) (meeting.RecordingFile, error) {
+func (s slowly) Put(ctx context.Context, file *storage.File, stem string) (meeting.RecordingFile, error) {
 	time.Sleep(storingTime)
-	return s.moved.place(ctx, file, stem)
+	return s.Folder.Put(ctx, file, stem)
 }
 
 // TestFilesAtOnce proves that a worker moves the files of no more than atOnce
@@ -457,7 +450,9 @@ func TestFilesAtOnce(t *testing.T) {
 			s.hook(s.record("session"+strconv.Itoa(i), "a.mp4", pictures))
 		}
 		w := s.worker()
-		w.shelf = func(c Settings, _ *meeting.Destination) (shelf, error) { return slowly{moved{dir: c.TargetDir}}, nil }
+		w.storage = func(c Settings, _ *meeting.Destination) (storage.Storage, error) {
+			return slowly{storage.Folder(c.TargetDir)}, nil
+		}
 		start := time.Now()
 		must(t, w.Run(t.Context()))
 		want := sessions / atOnce * storingTime
@@ -486,7 +481,7 @@ func TestManyWorkers(t *testing.T) {
 		s.jobs(done, sessions)
 		stored := 0
 		for _, c := range s.calls {
-			if c.Phase == meeting.HandOverStored {
+			if c.Phase == storage.PhaseStored {
 				stored++
 			}
 		}
@@ -534,7 +529,7 @@ func TestStoringEndsAlsoWithNewWorkers(t *testing.T) {
 			stop()
 		}
 		s.jobs(lost, 1)
-		if s.last().Phase != meeting.HandOverLost || time.Since(start) < storeTimeout {
+		if s.last().Phase != storage.PhaseLost || time.Since(start) < storeTimeout {
 			t.Errorf("told %s last after %v", s.last().Phase, time.Since(start))
 		}
 	})
@@ -548,7 +543,9 @@ func TestCalledAgainMeanwhile(t *testing.T) {
 		dir := s.record("abc", "a.mp4", pictures)
 		s.hook(dir)
 		w := s.worker()
-		w.shelf = func(c Settings, _ *meeting.Destination) (shelf, error) { return slowly{moved{dir: c.TargetDir}}, nil }
+		w.storage = func(c Settings, _ *meeting.Destination) (storage.Storage, error) {
+			return slowly{storage.Folder(c.TargetDir)}, nil
+		}
 		time.AfterFunc(storingTime/2, func() {
 			s.record("abc", "b.mp4", "more "+pictures)
 			s.hook(dir)
@@ -605,7 +602,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 func TestWorkerToldToStop(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, Shared)
-		s.status = func(meeting.HandOver) int { return 503 }
+		s.status = func(storage.Report) int { return 503 }
 		s.hook(s.record("abc", "a.mp4", pictures))
 		ctx, stop := context.WithTimeout(t.Context(), time.Hour)
 		defer stop()

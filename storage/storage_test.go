@@ -1,4 +1,4 @@
-package archive_test
+package storage
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 
 	"usher/config"
 	"usher/internal/s3test"
-	"usher/jibri/archive"
+	"usher/internal/stack/stacktest"
 	"usher/meeting"
 )
 
@@ -31,8 +31,8 @@ func TestFilesOfADirectory(t *testing.T) {
 	if got := read(t, a, f); got != content {
 		t.Errorf("content = %q", got)
 	}
-	if _, err := a.Link(t.Context(), f, time.Hour); !errors.Is(err, archive.ErrNoLink) {
-		t.Errorf("link: %v, want ErrNoLink", err)
+	if _, err := a.Link(t.Context(), f, time.Hour); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("link: %v, want %v", err, errors.ErrUnsupported)
 	}
 	must(t, a.Remove(t.Context(), f))
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {
@@ -74,6 +74,7 @@ func TestOnlyFilesOfTheDirectory(t *testing.T) {
 }
 
 func TestFilesInS3(t *testing.T) {
+	stacktest.Needed(t)
 	s := s3test.Start(t)
 	const name = "standup-2026-01-02T03:04:05Z.mp4"
 	_, err := s.Client(t).PutObject(t.Context(), s.Bucket, name, strings.NewReader(content), -1, minio.PutObjectOptions{})
@@ -129,28 +130,28 @@ func TestFilesInS3(t *testing.T) {
 
 func TestStorageThatUsherCannotReach(t *testing.T) {
 	a := open(t, config.Recording{})
-	for _, storage := range []string{meeting.StorageFile, meeting.StorageS3, "elsewhere", ""} {
-		f := meeting.RecordingFile{Storage: storage, Bucket: "b", Path: "x.mp4"}
-		if _, err := a.Open(t.Context(), f); !errors.Is(err, archive.ErrElsewhere) {
-			t.Errorf("open in %q: %v, want ErrElsewhere", storage, err)
+	for _, where := range []string{meeting.StorageFile, meeting.StorageS3, "elsewhere", ""} {
+		f := meeting.RecordingFile{Storage: where, Bucket: "b", Path: "x.mp4"}
+		if _, err := a.Open(t.Context(), f); !errors.Is(err, ErrElsewhere) {
+			t.Errorf("open in %q: %v, want ErrElsewhere", where, err)
 		}
-		if err := a.Remove(t.Context(), f); !errors.Is(err, archive.ErrElsewhere) {
-			t.Errorf("remove in %q: %v, want ErrElsewhere", storage, err)
+		if err := a.Remove(t.Context(), f); !errors.Is(err, ErrElsewhere) {
+			t.Errorf("remove in %q: %v, want ErrElsewhere", where, err)
 		}
 	}
-	if _, err := archive.New(config.Recording{S3: config.S3{Endpoint: "http://a b"}}); err == nil {
+	if _, err := NewSite(config.Recording{S3: config.S3{Endpoint: "http://a b"}}); err == nil {
 		t.Error("an endpoint with a space is taken")
 	}
 }
 
-func open(t *testing.T, c config.Recording) *archive.Archive {
+func open(t *testing.T, c config.Recording) Site {
 	t.Helper()
-	a, err := archive.New(c)
+	a, err := NewSite(c)
 	must(t, err)
 	return a
 }
 
-func read(t *testing.T, a *archive.Archive, f meeting.RecordingFile) string {
+func read(t *testing.T, a Site, f meeting.RecordingFile) string {
 	t.Helper()
 	file, err := a.Open(t.Context(), f)
 	must(t, err)

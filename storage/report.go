@@ -1,0 +1,46 @@
+package storage
+
+import (
+	"time"
+
+	"usher/meeting"
+)
+
+// Report is what a recorder's host tells usher about a session directory, as JSON
+// in a call that is signed ([token.SignCallback]). Everything in it but
+// JibriSession may come from a file that a participant had a hand in.
+type Report struct {
+	Phase Phase `json:"phase"`
+	// JibriSession is the name of the session directory.
+	JibriSession string `json:"jibri_session_id"`
+	// MeetingID and RecordingID are what metadata.json says, if it says so.
+	MeetingID   string                  `json:"meeting_id,omitempty"`
+	RecordingID string                  `json:"recording_id,omitempty"`
+	Files       []meeting.RecordingFile `json:"files,omitempty"`  // with PhaseStored
+	Detail      string                  `json:"detail,omitempty"` // with PhaseLost: why
+}
+
+// Phase is how far the hand-over of a directory has come.
+type Phase string
+
+// Phases of a hand-over. Each may be reported more than once.
+const (
+	PhaseClosed Phase = "closed" // the recording is over; the files are being handed over
+	PhaseStored Phase = "stored" // they are where apps can get them
+	PhaseLost   Phase = "lost"   // they never will be
+	// PhaseCheck says nothing: it asks whether a report would be accepted.
+	PhaseCheck Phase = "check"
+)
+
+// Answer is usher's answer to PhaseClosed, which says what the files are to be
+// named after, and to PhaseCheck. The others have none.
+type Answer struct {
+	RecordingID string    `json:"recording_id,omitempty"`
+	MeetingID   string    `json:"meeting_id,omitempty"`
+	Room        string    `json:"room,omitempty"`
+	StartedAt   time.Time `json:"started_at,omitzero"` // when the recording began
+	// Destination, if there is one, is where the files are to go instead of
+	// where the recorder's host puts them.
+	Destination *meeting.Destination `json:"destination,omitempty"`
+	Usher       string               `json:"usher,omitempty"` // its version, with PhaseCheck
+}
