@@ -62,17 +62,18 @@ type Config struct {
 	ReservationToken        Secret  `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
 	ReservationMaxOccupants bool    `help:"Pass max_participants on to Prosody with a reservation: set it only where the site sets reservations_enable_max_occupants, because others refuse the answer."`
 
-	Webhooks        []Webhook        `name:"webhook" env:"USHER_WEBHOOK" placeholder:"NAME=URL" help:"Endpoints that are told of every event, besides those made over the API."`
-	WebhookSecrets  []WebhookSecret  `name:"webhook-secret" env:"USHER_WEBHOOK_SECRET" placeholder:"NAME=whsec_..." help:"Their signing keys, whsec_ and base64 of 24 to 64 bytes, for whereby and jitsi any 16 to 256 characters; two of one name while rotating, the newer first."`
-	WebhookDialects []WebhookDialect `name:"webhook-dialect" env:"USHER_WEBHOOK_DIALECT" placeholder:"NAME=DIALECT" help:"What is sent to them, if not usher's own events by Standard Webhooks: whereby, jitsi or event_sync."`
-	WebhookHeaders  []WebhookHeader  `name:"webhook-header" env:"USHER_WEBHOOK_HEADER" placeholder:"NAME=HEADER: VALUE" help:"Headers that requests to them carry besides, such as crm=Authorization: Bearer ...; a comma in a value is written \\,"`
-	WebhookAllow    []netip.Prefix   `name:"webhook-allow" help:"Networks of receivers that are not on the public internet; over http too."`
+	Webhooks     Webhooks       `name:"webhooks" env:"USHER_WEBHOOKS" placeholder:"JSON" help:"Endpoints that every event is sent to, besides those made over the API: [{\"name\":\"crm\",\"url\":\"https://...\",\"secrets\":[\"whsec_...\"]}]; docs/webhooks.md has the other fields."`
+	WebhookAllow []netip.Prefix `name:"webhook-allow" help:"Networks of receivers that are not on the public internet; over http too."`
+	OldWebhooks
 
 	Recording
 	Whereby
 
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`
+
+	// Deprecated says which old settings are in use and what replaces them.
+	Deprecated []string `kong:"-"`
 }
 
 // AfterApply fills in the domains that follow from XMPPDomain, puts them all in

@@ -18,17 +18,17 @@ const key = "a-key-of-some-length"
 
 func parse(t *testing.T, env map[string]string, args ...string) (config.Config, error) {
 	t.Helper()
-	var c config.Config
+	var c withConfigFile
 	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
 	for name, value := range env {
 		t.Setenv(name, value)
 	}
-	p, err := kong.New(&c, append(config.Options(lookup), kong.Exit(func(int) { t.Fatal("exited") }))...)
+	p, err := kong.New(&c, append(config.Options(lookup), kong.Configuration(kong.JSON), kong.Exit(func(int) { t.Fatal("exited") }))...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_, err = p.Parse(args)
-	return c, err
+	return c.Config, err
 }
 
 func TestDomainsFollowFromTheSites(t *testing.T) {

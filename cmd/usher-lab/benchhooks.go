@@ -153,8 +153,8 @@ func (b *bench) newHookRig(ctx context.Context) (_ *hookRig, err error) {
 		return nil, err
 	}
 	r.rig, err = b.newRig(ctx, replayRooms, replayPer, oneCore,
-		"USHER_WEBHOOK=bench=http://"+r.receiver.addr+"/", "USHER_WEBHOOK_ALLOW=127.0.0.0/8",
-		"USHER_WEBHOOK_SECRET=bench="+string(webhook.NewSecret().Key))
+		fmt.Sprintf(`USHER_WEBHOOKS=[{"name":"bench","url":"http://%s/","secrets":[%q]}]`, r.receiver.addr, string(webhook.NewSecret().Key)),
+		"USHER_WEBHOOK_ALLOW=127.0.0.0/8")
 	if err != nil {
 		return nil, err
 	}

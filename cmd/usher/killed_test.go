@@ -96,7 +96,7 @@ func TestWebhooksOverKills(t *testing.T) {
 	must(t, err)
 	receiver := httptest.NewServer(in)
 	defer receiver.Close()
-	s := newBareScene(t, "--webhook=app="+receiver.URL, "--webhook-secret=app="+secret, "--webhook-allow=127.0.0.0/8", "--api-rate=0")
+	s := newBareScene(t, fmt.Sprintf(`--webhooks=[{"name":"app","url":%q,"secrets":[%q]}]`, receiver.URL, secret), "--webhook-allow=127.0.0.0/8", "--api-rate=0")
 
 	p := s.runUsher()
 	l := &appLoad{scene: s, stop: make(chan struct{})}

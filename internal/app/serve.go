@@ -40,6 +40,9 @@ type Addresses struct{ API, Admin, Whereby, Redis string }
 // deliveries; the store. ready, which may be nil, is called once all listeners
 // are open.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Addresses)) error {
+	for _, text := range cfg.Deprecated {
+		log.Warn("an old setting is in use, the next release will not know it", "setting", text)
+	}
 	if err := checkLogins(cfg); err != nil {
 		return err
 	}

@@ -18,25 +18,9 @@ import (
 func newBook(cfg config.Config, st webhook.Store, log *slog.Logger, reg prometheus.Registerer) (*webhook.Book, error) {
 	var endpoints []webhook.Endpoint
 	for _, w := range cfg.Webhooks {
-		e := webhook.Endpoint{Name: w.Name, URL: w.URL}
-		for _, s := range cfg.WebhookSecrets {
-			if s.Name == w.Name {
-				e.Secrets = append(e.Secrets, webhook.Secret{Key: s.Key})
-			}
-		}
-		for _, d := range cfg.WebhookDialects {
-			if d.Name == w.Name {
-				e.Dialect = d.Dialect
-			}
-		}
-		for _, h := range cfg.WebhookHeaders {
-			if h.Name != w.Name {
-				continue
-			}
-			if e.Headers == nil {
-				e.Headers = map[string]config.Secret{}
-			}
-			e.Headers[h.Header] = h.Value
+		e := webhook.Endpoint{Name: w.Name, URL: w.URL, Dialect: w.Dialect, Headers: w.Headers}
+		for _, key := range w.Secrets {
+			e.Secrets = append(e.Secrets, webhook.Secret{Key: key})
 		}
 		endpoints = append(endpoints, e)
 	}

@@ -28,11 +28,11 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	const key = "key-of-some-length"
 	st := &memorystore.Memory{}
 	cfg := config.Config{
-		Webhooks:        []config.Webhook{{Name: "crm", URL: "https://crm.example/"}, {Name: "sync", URL: "https://sync.example/"}},
-		WebhookSecrets:  []config.WebhookSecret{{Name: "crm", Key: webhook.NewSecret().Key}},
-		WebhookDialects: []config.WebhookDialect{{Name: "sync", Dialect: webhook.EventSync}},
-		WebhookHeaders:  []config.WebhookHeader{{Name: "sync", Header: "authorization", Value: "h1dden"}},
-		WebhookAllow:    []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
+		Webhooks: config.Webhooks{
+			{Name: "crm", URL: "https://crm.example/", Secrets: []config.Secret{webhook.NewSecret().Key}},
+			{Name: "sync", URL: "https://sync.example/", Dialect: webhook.EventSync, Headers: map[string]config.Secret{"authorization": "h1dden"}},
+		},
+		WebhookAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
 	book, err := newBook(cfg, st, slog.New(slog.DiscardHandler), nil)
 	must(t, err)
@@ -156,6 +156,18 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	do("DELETE", path, "", 204, nil)
 	do("GET", path, "", 404, nil)
 	do("POST", path+"/deliveries/dlv_1/retry", "", 404, nil)
+}
+
+// TestOldSettingIsNamed has a start that comes no further than its settings.
+func TestOldSettingIsNamed(t *testing.T) {
+	var text strings.Builder
+	cfg := config.Config{Store: "redis", RedisURL: "not a url", Deprecated: []string{"USHER_A is now USHER_B"}}
+	if err := Run(t.Context(), cfg, slog.New(slog.NewTextHandler(&text, nil)), nil); err == nil {
+		t.Fatal("usher started without a store, want an error")
+	}
+	if got := text.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "USHER_A is now USHER_B") {
+		t.Errorf("log: %q, want one line that names the new setting", got)
+	}
 }
 
 func must(t testing.TB, err error) {
