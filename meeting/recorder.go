@@ -27,7 +27,7 @@ const (
 type Destination struct {
 	Endpoint  string `json:"endpoint,omitempty"` // empty: Amazon's
 	Region    string `json:"region,omitempty"`
-	Bucket    string `json:"bucket"`
+	Bucket    string `json:"bucket"` // perhaps with a folder behind it: bucket/folder
 	AccessKey string `json:"access_key"`
 	SecretKey string `json:"secret_key"`
 }

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"io"
@@ -18,6 +19,9 @@ import (
 	"usher/meeting"
 	"usher/storage"
 )
+
+// handOverTime is how long a hand-over may take; it takes milliseconds.
+const handOverTime = 10 * time.Second
 
 // bigger is more than goes into one request (16 MiB), so that it goes in parts.
 const bigger = 40 << 20
@@ -90,18 +94,30 @@ func TestFilesGoToS3(t *testing.T) {
 }
 
 // TestFilesGoWhereTheAppWants proves that a destination of usher's counts more
-// than the host's settings.
+// than the host's settings, also one with a folder behind the bucket.
 func TestFilesGoWhereTheAppWants(t *testing.T) {
 	s, server := onS3(t)
 	s.cfg.HandOver = Shared
-	s.answer.Destination = &meeting.Destination{
+	to := meeting.Destination{
 		Endpoint: server.Endpoint, Region: "us-east-1", Bucket: server.Bucket, AccessKey: server.AccessKey, SecretKey: server.SecretKey,
 	}
+	s.answer.Destination = &to
 	s.hook(s.record("one", "a.mp4", pictures))
 	s.work()
 	s.told("one closed, one stored")
-	if found := inBucket(t, server); len(found) != 1 || found[name+".mp4"] == 0 {
-		t.Errorf("in the bucket: %v", found)
+	to.Bucket += "/calls/"
+	s.hook(s.record("two", "a.mp4", pictures))
+	ctx, stop := context.WithTimeout(t.Context(), handOverTime)
+	defer stop()
+	must(t, s.worker().Run(ctx))
+	s.told("one closed, one stored, two closed, two stored")
+	for _, path := range []string{name + ".mp4", "calls/" + name + ".mp4"} {
+		if held, err := server.Client(t).StatObject(t.Context(), server.Bucket, path, minio.StatObjectOptions{}); err != nil || held.Size != int64(len(pictures)) {
+			t.Errorf("%s has %d bytes, %v, want %d", path, held.Size, err, len(pictures))
+		}
+	}
+	if f := s.last().Files; len(f) != 1 || f[0].Bucket != server.Bucket || f[0].Path != "calls/"+name+".mp4" {
+		t.Errorf("files = %+v", f)
 	}
 	has(t, s.recordings)
 	err := filepath.WalkDir(s.cfg.SpoolDir, func(path string, d os.DirEntry, err error) error {

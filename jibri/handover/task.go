@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 
 	"usher/config"
@@ -219,9 +220,13 @@ func (t *task) storeAll(ctx context.Context, s Settings) error {
 func newStorage(s Settings, to *meeting.Destination) (storage.Storage, error) {
 	switch {
 	case to != nil:
+		bucket, folder, _ := strings.Cut(strings.TrimRight(to.Bucket, "/"), "/")
+		if folder != "" {
+			folder += "/"
+		}
 		return storage.NewS3(config.S3{
 			Endpoint: to.Endpoint, Region: to.Region, AccessKey: to.AccessKey, SecretKey: config.Secret(to.SecretKey),
-		}, to.Bucket, "")
+		}, bucket, folder)
 	case s.HandOver == S3:
 		return storage.NewS3(s.S3.S3, s.S3.Bucket, s.S3.Prefix)
 	case s.HandOver == Move:
