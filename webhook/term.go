@@ -175,12 +175,7 @@ func (t *term) deliver(d *delivery) (another *delivery) {
 	var o outcome
 	a := cancelled
 	if err == nil && e.Disabled == nil {
-		m := message{envelope: d.event.envelope, notice: d.event.text, gap: d.gap, variant: d.variant}
-		if d.event.bad {
-			o = outcome{reason: reasonNotice, err: errNotice}
-		} else {
-			o = t.d.try(t.flight, e, m)
-		}
+		o = t.d.try(t.flight, e, d)
 		a = answerOf(o, e.Dialect)
 		if o.status == 0 && t.flight.Err() != nil {
 			a = cancelled
@@ -216,7 +211,7 @@ func (t *term) ended(e Endpoint, d *delivery, r result, o outcome) {
 	a.MeetingID = d.meeting
 	record, _ := json.Marshal(a) // always encodes
 	t.mu.Lock()
-	t.queue.log(d.endpoint, d.tried(record, r.result))
+	t.queue.log(d.endpoint, meeting.Tried{Record: record, Event: d.event.text, Dead: r.result == meeting.GivenUp})
 	t.mu.Unlock()
 	book.metrics.tried(e.label(), d.event.envelope, r.result, o)
 	if r.result == meeting.Delivered && !r.ended {
