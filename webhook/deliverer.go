@@ -103,18 +103,21 @@ func (d *Deliverer) Committed(c meeting.Commit) {
 	if t == nil {
 		return
 	}
-	byEndpoint := map[string][]*event{}
+	events := make([]*event, len(c.Notices))
 	for i, n := range c.Notices {
-		if i >= len(c.Routes) || len(c.Routes[i]) == 0 {
-			continue
-		}
-		text, _ := json.Marshal(n) // always encodes: it just was
-		ev := &event{envelope: envelope{n.ID, n.Type, n.MeetingID, n.Timestamp.Time, n.Seq}, text: text}
-		for _, endpoint := range c.Routes[i] {
-			byEndpoint[endpoint] = append(byEndpoint[endpoint], ev)
+		if i < len(c.Routes) && len(c.Routes[i]) > 0 {
+			text, _ := json.Marshal(n) // always encodes: it just was
+			events[i] = &event{envelope: envelope{n.ID, n.Type, n.MeetingID, n.Timestamp.Time, n.Seq}, text: text}
 		}
 	}
-	t.committed(c.Meeting.ID, byEndpoint)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, endpoints := range c.Routes {
+		for _, endpoint := range endpoints {
+			t.queue.add(endpoint, c.Meeting.ID, events[i])
+		}
+	}
+	t.start(time.Now())
 }
 
 // RetryNow makes all that waits for an endpoint due now, as if it had never

@@ -183,7 +183,10 @@ func commit(t testing.TB, d *Deliverer, endpoint, mtg string, events ...json.Raw
 			t.Fatal(err)
 		}
 		if leading := d.leading(); leading != nil {
-			leading.committed(mtg, map[string][]*event{endpoint: {readEvent(text)}})
+			leading.mu.Lock()
+			leading.queue.add(endpoint, mtg, readEvent(text))
+			leading.start(time.Now())
+			leading.mu.Unlock()
 		}
 	}
 }

@@ -206,14 +206,11 @@ func (q *queue) wait(l *meetingQueue) {
 	q.timers.set(l.due, l)
 }
 
-// add takes events of one meeting that were just committed.
-func (q *queue) add(endpoint, meetingID string, events ...*event) {
+// add takes an event of a meeting that was just committed.
+func (q *queue) add(endpoint, meetingID string, ev *event) {
 	e := q.of(endpoint)
 	l := e.of(meetingID)
-	for _, ev := range events {
-		if ev.Seq <= l.lastSeq {
-			continue // read from the store already
-		}
+	if ev.Seq > l.lastSeq { // else it was read from the store already
 		l.lastSeq = ev.Seq
 		l.more = l.more || !e.loaded || e.disabled || e.stalled || l.state == reading || e.inMemory >= maxInMemory
 		if !l.more {

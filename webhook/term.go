@@ -116,16 +116,6 @@ func (t *term) poke() {
 	}
 }
 
-// committed takes events of a meeting that were just committed.
-func (t *term) committed(meetingID string, byEndpoint map[string][]*event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for endpoint, events := range byEndpoint {
-		t.queue.add(endpoint, meetingID, events...)
-	}
-	t.start(time.Now())
-}
-
 // start starts what is due. t.mu is held.
 func (t *term) start(now time.Time) {
 	for _, d := range t.next(now) {
