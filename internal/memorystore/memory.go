@@ -33,6 +33,7 @@ type Memory struct {
 	log      []json.RawMessage
 	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
 	queues   map[string]map[string][]json.RawMessage // by endpoint, by meeting
+	health   map[string]meeting.Health               // by endpoint
 	attempts map[string][]meeting.Attempted          // by endpoint
 	dead     map[string][]meeting.Attempted          // likewise
 

@@ -60,6 +60,9 @@ func (s *Memory) Ack(_ context.Context, a meeting.Acks) error {
 			delete(lists, done.MeetingID)
 		}
 	}
+	if a.Health != nil {
+		put(&s.health, a.Endpoint, *a.Health)
+	}
 	for _, t := range a.Tried {
 		s.places++
 		entry := meeting.Attempted{Place: fmt.Sprintf("%d-%d", time.Now().UnixMilli(), s.places), Record: t.Record, Event: t.Event}
@@ -156,6 +159,9 @@ func (s *Memory) Backlog(_ context.Context, endpoint string) (meeting.Backlog, e
 		if at := timestampOf(list[0]); b.Oldest.IsZero() || at.Before(b.Oldest) {
 			b.Oldest = at
 		}
+	}
+	if h := s.health[endpoint]; h.Failing {
+		b.FailingSince = time.Now().Add(-h.Since).UTC()
 	}
 	return b, nil
 }
