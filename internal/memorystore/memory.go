@@ -279,6 +279,7 @@ func (s *Memory) Lead(ctx context.Context, _ string, led, _ func(ctx context.Con
 // Close does nothing.
 func (s *Memory) Close() error { return nil }
 
+// Forget deletes everything about a meeting that is over.
 func (s *Memory) Forget(_ context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -298,6 +299,7 @@ func (s *Memory) Forget(_ context.Context, id string) error {
 	return nil
 }
 
+// Findings returns nothing.
 func (s *Memory) Findings() []string { return nil }
 
 // put sets a value in a map that may not have been made yet.
