@@ -56,7 +56,3 @@ func (r *Redis) RemoveAPIKey(ctx context.Context, slot string, key []byte) error
 		return r.runGuarded(ctx, removeKeyScript, []string{r.keys.apiKeys(), r.keys.endpointsVersion()}, slot, key).Err()
 	}))
 }
-
-// APIKeys returns all that is stored about API keys, by slot.
-// AddAPIKey stores a key in the slot and reports whether that was free.
-// RemoveAPIKey empties the slot if it holds this very key.

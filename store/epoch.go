@@ -252,5 +252,3 @@ func (r *Redis) Findings() []string {
 	}
 	return all
 }
-
-// Findings returns nothing.

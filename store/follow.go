@@ -75,6 +75,3 @@ func logEntries(messages []redis.XMessage) []meeting.LogEntry {
 	}
 	return entries
 }
-
-// Follow hands over the notices that join the event log from now on, like
-// [Redis.Follow].

@@ -69,5 +69,3 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 		return err
 	})
 }
-
-// Forget deletes everything about a meeting that is over.

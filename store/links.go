@@ -81,7 +81,3 @@ func (r *Redis) Links(ctx context.Context, meetingID string) (map[string][]byte,
 	})
 	return all, err
 }
-
-// PutLink stores a join link of the meeting, like [Redis.PutLink].
-// Link returns the meeting's link with the hash, or [meeting.ErrNotFound].
-// Links returns all links of the meeting by hash.

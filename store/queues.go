@@ -14,13 +14,9 @@ import (
 	"usher/meeting"
 )
 
-const (
-	// backlogSample is how many lists are looked into to say what waits: about
-	// a millisecond of Redis's time.
-	backlogSample = 1000
-	// requeueBatch is how many events one script puts back into lists.
-	requeueBatch = MaxPage
-)
+// backlogSample is how many lists are looked into to say what waits: about a
+// millisecond of Redis's time.
+const backlogSample = 1000
 
 var (
 	//go:embed ack.lua
@@ -154,62 +150,31 @@ func encodeUnlessZero[T comparable](v T) []byte {
 	return encode(v)
 }
 
-// requeueScript puts events at the end of lists. KEYS: fence, queued, then a
-// list for each event. ARGV: fencing number, then a meeting and an event for
-// each. An event that is the first of its list already is left where it is.
+// requeueScript notes that an endpoint may have lists, and puts events into them.
+// KEYS: fence, queues, queued, then the lists. ARGV: fencing number, endpoint,
+// whether in front, then for each list its meeting, how many events and these.
+// At the end an event that is the first of its list already is left out. In
+// front that event and those behind it are: they were committed after the loss,
+// or put back before.
 var requeueScript = redis.NewScript(`
 if (tonumber(redis.call('GET', KEYS[1])) or 0) > tonumber(ARGV[1]) then
   return 0
 end
-for i = 3, #KEYS do
-  local meeting, event = ARGV[2 * i - 4], ARGV[2 * i - 3]
-  if redis.call('LINDEX', KEYS[i], 0) ~= event then
-    redis.call('RPUSH', KEYS[i], event)
-    redis.call('SADD', KEYS[2], meeting)
-  end
-end
-return 1
-`)
-
-// Requeue puts events back into an endpoint's lists, behind what waits there;
-// meetings[i] is the meeting of events[i]. An event that is the first of its
-// list stays where it is. Other errors: [meeting.ErrFenced].
-func (r *Redis) Requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error {
-	for first := 0; first < len(events); first += requeueBatch {
-		keys := []string{r.keys.queued(endpoint)}
-		var args []any
-		for i := first; i < min(first+requeueBatch, len(events)); i++ {
-			keys = append(keys, r.keys.queue(endpoint, meetings[i]))
-			args = append(args, meetings[i], []byte(events[i]))
-		}
-		if err := r.fenced(ctx, opQueue, requeueScript, keys, args...); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// restoreQueueScript notes that an endpoint may have lists, and puts back what
-// they lack in front. KEYS: fence, queues, queued, then the lists. ARGV: fencing
-// number, endpoint, then for each list its meeting, how many events and these.
-// The first event that is in a list already is one that was committed after the
-// loss, or put back before, and so are those behind it.
-var restoreQueueScript = redis.NewScript(`
-if (tonumber(redis.call('GET', KEYS[1])) or 0) > tonumber(ARGV[1]) then
-  return 0
-end
 redis.call('SADD', KEYS[2], ARGV[2])
-local a = 3
+local in_front, a = ARGV[3] == '1', 4
 for i = 4, #KEYS do
   local meeting, n = ARGV[a], tonumber(ARGV[a + 1])
-  local first, missing = redis.call('LINDEX', KEYS[i], 0), n
+  local first, missing = redis.call('LINDEX', KEYS[i], 0), 0
   for j = 1, n do
-    if ARGV[a + 1 + j] == first then
-      missing = j - 1
+    local event = ARGV[a + 1 + j]
+    if not in_front and event ~= first then
+      redis.call('RPUSH', KEYS[i], event)
+    elseif in_front and event == first then
       break
     end
+    missing = j
   end
-  for j = missing, 1, -1 do
+  for j = in_front and missing or 0, 1, -1 do
     redis.call('LPUSH', KEYS[i], ARGV[a + 1 + j])
   end
   redis.call('SADD', KEYS[3], meeting)
@@ -218,12 +183,13 @@ end
 return 1
 `)
 
-// RestoreQueue puts undelivered events back in front of an endpoint's lists after
-// the store was emptied, by meeting and each list in order. It may be repeated.
-// Other errors: [meeting.ErrFenced].
-func (r *Redis) RestoreQueue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage) error {
+// Requeue puts events into an endpoint's lists, by meeting and each list in
+// order: at the end, where one that is the first already stays where it is, or in
+// front, after the store was emptied, which may be repeated. Other errors:
+// [meeting.ErrFenced].
+func (r *Redis) Requeue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage, inFront bool) error {
 	keys := []string{r.keys.queues(), r.keys.queued(endpoint)}
-	args := []any{endpoint}
+	args := []any{endpoint, inFront}
 	for id, events := range lists {
 		keys = append(keys, r.keys.queue(endpoint, id))
 		args = append(args, id, len(events))
@@ -231,13 +197,12 @@ func (r *Redis) RestoreQueue(ctx context.Context, endpoint string, lists map[str
 			args = append(args, []byte(event))
 		}
 	}
-	return r.fenced(ctx, opQueue, restoreQueueScript, keys, args...)
+	return r.fenced(ctx, opQueue, requeueScript, keys, args...)
 }
 
-// Between calls f with the events that were committed in the given time, in
-// order, until it returns an error, which Between returns. It reads the event
-// log page by page.
-func (r *Redis) Between(ctx context.Context, from, to time.Time, f func(event json.RawMessage) error) error {
+// Between calls f with the events that were committed in the given time, in order
+// and page by page, until it returns an error, which Between returns.
+func (r *Redis) Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error {
 	start, end := strconv.FormatInt(from.UnixMilli(), 10), strconv.FormatInt(to.UnixMilli(), 10)
 	for {
 		var page []redis.XMessage
@@ -248,11 +213,13 @@ func (r *Redis) Between(ctx context.Context, from, to time.Time, f func(event js
 		if err != nil || len(page) == 0 {
 			return err
 		}
+		var events []json.RawMessage
 		for _, x := range page {
 			event, _ := x.Values["notice"].(string)
-			if err := f(json.RawMessage(event)); err != nil {
-				return err
-			}
+			events = append(events, json.RawMessage(event))
+		}
+		if err := f(events); err != nil {
+			return err
 		}
 		start = "(" + page[len(page)-1].ID
 	}

@@ -21,8 +21,8 @@ type queuesContract interface {
 	QueuedEndpoints(ctx context.Context) ([]string, error)
 	ReadQueues(ctx context.Context, endpoint string, meetings []string, limit int) ([][]json.RawMessage, error)
 	Ack(ctx context.Context, a meeting.Acks) error
-	Requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error
-	Between(ctx context.Context, from, to time.Time, f func(event json.RawMessage) error) error
+	Requeue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage, inFront bool) error
+	Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error
 	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error)
 	Backlog(ctx context.Context, endpoint string) (meeting.Backlog, error)
 	Endpoints(ctx context.Context, known string) (all []meeting.StoredEndpoint, version string, err error)
@@ -131,7 +131,7 @@ func testAcks(t *testing.T, l *queues) {
 	}
 	l.ack(upTo(id, events[len(events)-1], len(events)-4))
 	l.holds(id)
-	if err := l.st.Requeue(t.Context(), "crm", []string{id, id}, []json.RawMessage{[]byte("garbage"), []byte(events[0])}); err != nil {
+	if err := l.st.Requeue(t.Context(), "crm", map[string][]json.RawMessage{id: raw("garbage", events[0])}, false); err != nil {
 		t.Fatal(err)
 	}
 	l.ack(upTo(id, "garbage", 1))
@@ -142,7 +142,7 @@ func testRequeue(t *testing.T, l *queues) {
 	id, events := l.open("a", 0)
 	put := func() {
 		t.Helper()
-		if err := l.st.Requeue(t.Context(), "crm", []string{id}, []json.RawMessage{json.RawMessage(events[0])}); err != nil {
+		if err := l.st.Requeue(t.Context(), "crm", map[string][]json.RawMessage{id: raw(events[0])}, false); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -157,8 +157,10 @@ func testBetween(t *testing.T, l *queues) {
 	ctx, start := t.Context(), time.Now()
 	_, want := l.open("a", 150)
 	var got []string
-	collect := func(n json.RawMessage) error {
-		got = append(got, string(n))
+	collect := func(page []json.RawMessage) error {
+		for _, n := range page {
+			got = append(got, string(n))
+		}
 		return nil
 	}
 	if err := l.st.Between(ctx, start.Add(-time.Minute), start.Add(time.Hour), collect); err != nil {
@@ -172,7 +174,7 @@ func testBetween(t *testing.T, l *queues) {
 		t.Errorf("before the meeting: %d notices, %v", len(got), err)
 	}
 	enough := errors.New("enough")
-	if err := l.st.Between(ctx, start.Add(-time.Minute), start.Add(time.Hour), func(json.RawMessage) error { return enough }); !errors.Is(err, enough) {
+	if err := l.st.Between(ctx, start.Add(-time.Minute), start.Add(time.Hour), func([]json.RawMessage) error { return enough }); !errors.Is(err, enough) {
 		t.Errorf("error = %v, want what f returned", err)
 	}
 }
@@ -354,7 +356,7 @@ func TestQueuesAreFenced(t *testing.T) {
 	_, _, _, err := r.LoadQueue(t.Context(), "crm")
 	for what, err := range map[string]error{
 		"ack": r.Ack(t.Context(), a), "load": err,
-		"requeue": r.Requeue(t.Context(), "crm", []string{id}, []json.RawMessage{[]byte("{}")}),
+		"requeue": r.Requeue(t.Context(), "crm", map[string][]json.RawMessage{id: raw("{}")}, false),
 	} {
 		if !errors.Is(err, meeting.ErrFenced) {
 			t.Errorf("%s = %v, want ErrFenced", what, err)
@@ -407,9 +409,9 @@ func TestOneWritePerEndpoint(t *testing.T) {
 	}
 }
 
-// TestRestoreQueue puts events back into an emptied Redis to which others have
+// TestRequeueInFront puts events back into an emptied Redis to which others have
 // been committed since.
-func TestRestoreQueue(t *testing.T) {
+func TestRequeueInFront(t *testing.T) {
 	srv := startServer(t)
 	r := srv.open()
 	l := &queues{t: t, st: r}
@@ -417,18 +419,18 @@ func TestRestoreQueue(t *testing.T) {
 	other, others := l.open("b", 1)
 	k := r.keys
 	must(0, r.rdb.Del(t.Context(), k.queues(), k.queued("crm"), k.queue("crm", id), k.queue("crm", other)).Err())(t)
-	if err := r.Requeue(t.Context(), "crm", []string{id, id}, raw(events[3:5]...)); err != nil { // committed since
+	if err := r.Requeue(t.Context(), "crm", map[string][]json.RawMessage{id: raw(events[3:5]...)}, false); err != nil { // committed since
 		t.Fatal(err)
 	}
 	for range 2 { // the second time changes nothing
 		lists := map[string][]json.RawMessage{id: raw(events[:4]...), other: raw(others...)}
-		if err := r.RestoreQueue(t.Context(), "crm", lists); err != nil {
+		if err := r.Requeue(t.Context(), "crm", lists, true); err != nil {
 			t.Fatal(err)
 		}
 		l.holds(id, events[:5]...)
 		l.holds(other, others...)
 	}
-	if err := r.RestoreQueue(t.Context(), "idle", nil); err != nil {
+	if err := r.Requeue(t.Context(), "idle", nil, true); err != nil {
 		t.Fatal(err)
 	}
 	if got := must(r.QueuedEndpoints(t.Context()))(t); !slices.Contains(got, "idle") || !slices.Contains(got, "crm") {

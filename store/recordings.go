@@ -75,8 +75,3 @@ func (r *Redis) Recordings(ctx context.Context, f meeting.RecordingFilter, curso
 	}
 	return page, next, nil
 }
-
-// Recording returns one recording, or [meeting.ErrNotFound].
-// RecordingOf returns the recording that Jibri knows by this session id, or
-// [meeting.ErrNotFound].
-// Recordings returns a page of the recordings chosen, like [Redis.Recordings].

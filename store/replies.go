@@ -39,7 +39,3 @@ func (r *Redis) Keep(ctx context.Context, name string, value []byte, life time.D
 func (r *Redis) Release(ctx context.Context, name string) error {
 	return r.do(opReplies, func() error { return r.rdb.Del(ctx, r.keys.idempotency(name)).Err() })
 }
-
-// Claim stores the value under the name, or returns what is there already.
-// Keep stores the value under the name, whatever is there.
-// Release deletes what is stored under the name.

@@ -321,23 +321,19 @@ func (b *Book) Rotate(ctx context.Context, id string) (Endpoint, error) {
 // further notices, and those that wait stay where they are. Errors:
 // [ErrNotFound], [meeting.ErrUnavailable].
 func (b *Book) Disable(ctx context.Context, id, reason string) error {
-	if _, err := b.Get(id); err != nil {
-		return err
-	}
 	why, _ := json.Marshal(Disabled{reason, time.Now().UTC().Truncate(time.Millisecond)}) // always encodes
-	if err := b.store.DisableEndpoint(ctx, id, why); err != nil {
-		return err
-	}
-	return b.refresh(ctx)
+	return b.setDisabled(ctx, id, why)
 }
 
 // Enable takes Disable back; what waits is tried at once by the process that
 // leads. What happened in between can be replayed. Errors: those of Disable.
-func (b *Book) Enable(ctx context.Context, id string) error {
+func (b *Book) Enable(ctx context.Context, id string) error { return b.setDisabled(ctx, id, nil) }
+
+func (b *Book) setDisabled(ctx context.Context, id string, why json.RawMessage) error {
 	if _, err := b.Get(id); err != nil {
 		return err
 	}
-	if err := b.store.DisableEndpoint(ctx, id, nil); err != nil {
+	if err := b.store.DisableEndpoint(ctx, id, why); err != nil {
 		return err
 	}
 	return b.refresh(ctx)

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -273,10 +274,13 @@ func TestRetryAndReplay(t *testing.T) {
 func TestUnreadableNotice(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t, func(*http.Request, []byte) *http.Response { return status(http.StatusOK) })
-		if err := s.st.Requeue(context.Background(), "whk_crm", []string{"mtg_a"}, raw("garbage")); err != nil {
+		if err := s.st.Requeue(context.Background(), "whk_crm", map[string][]json.RawMessage{"mtg_a": raw("garbage")}, false); err != nil {
 			t.Fatal(err)
 		}
-		s.d.leading().queue.of("whk_crm").of("mtg_a").more = true // as after a takeover
+		term := s.d.leading()
+		term.mu.Lock()
+		term.queue.of("whk_crm").of("mtg_a").more = true // as after a takeover
+		term.mu.Unlock()
 		s.put("mtg_a", 1, 1)
 		time.Sleep(2 * time.Second)
 		if seen := s.requests(); len(seen) != 1 || !strings.Contains(seen[0].body, `"gap":true`) {

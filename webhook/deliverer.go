@@ -103,18 +103,21 @@ func (d *Deliverer) Committed(c meeting.Commit) {
 	if t == nil {
 		return
 	}
-	byEndpoint := map[string][]*event{}
+	events := make([]*event, len(c.Notices))
 	for i, n := range c.Notices {
-		if i >= len(c.Routes) || len(c.Routes[i]) == 0 {
-			continue
-		}
-		text, _ := json.Marshal(n) // always encodes: it just was
-		ev := &event{envelope: envelope{n.ID, n.Type, n.MeetingID, n.Timestamp.Time, n.Seq}, text: text}
-		for _, endpoint := range c.Routes[i] {
-			byEndpoint[endpoint] = append(byEndpoint[endpoint], ev)
+		if i < len(c.Routes) && len(c.Routes[i]) > 0 {
+			text, _ := json.Marshal(n) // always encodes: it just was
+			events[i] = &event{envelope: envelope{n.ID, n.Type, n.MeetingID, n.Timestamp.Time, n.Seq}, text: text}
 		}
 	}
-	t.committed(c.Meeting.ID, byEndpoint)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, endpoints := range c.Routes {
+		for _, endpoint := range endpoints {
+			t.queue.add(endpoint, c.Meeting.ID, events[i])
+		}
+	}
+	t.start(time.Now())
 }
 
 // RetryNow makes all that waits for an endpoint due now, as if it had never
@@ -163,52 +166,45 @@ func (d *Deliverer) Retry(ctx context.Context, id, attempt string) error {
 	if err != nil {
 		return err
 	}
-	return d.requeue(ctx, id, []string{a.MeetingID}, []json.RawMessage{ev})
+	t := d.leading()
+	if t == nil {
+		return meeting.ErrUnavailable
+	}
+	return t.requeue(ctx, id, map[string][]json.RawMessage{a.MeetingID: {ev}})
 }
 
 // Replay delivers once more what was committed in the given time and what the
 // endpoint wants now, and returns how many events that are. They go behind what
 // waits, so they arrive after newer ones. The event log reaches back seven days.
 // When it fails, some may be on their way already. Errors: those of Retry.
-func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (int, error) {
+func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (replayed int, err error) {
 	e, err := d.book.Get(id)
 	if err != nil {
 		return 0, err
 	}
-	var meetings []string
-	var events []json.RawMessage
-	replayed := 0
-	flush := func() error {
-		if err := d.requeue(ctx, id, meetings, events); err != nil {
-			return err
-		}
-		replayed += len(events)
-		meetings, events = nil, nil
-		return nil
-	}
-	err = d.book.store.Between(ctx, from, to, func(text json.RawMessage) error {
-		m, err := newMessage(text, false)
-		if err != nil || !e.Wants(m.Type, m.MeetingID) {
-			return nil // what cannot be read is nothing to send
-		}
-		meetings, events = append(meetings, m.MeetingID), append(events, text)
-		if len(events) < attemptsPage {
-			return nil
-		}
-		return flush()
-	})
-	if err == nil {
-		err = flush()
-	}
-	return replayed, err
-}
-
-func (d *Deliverer) requeue(ctx context.Context, id string, meetings []string, events []json.RawMessage) error {
 	t := d.leading()
 	if t == nil {
-		return meeting.ErrUnavailable
+		return 0, meeting.ErrUnavailable
 	}
-	return t.requeue(ctx, id, meetings, events)
+	err = d.book.store.Between(ctx, from, to, func(events []json.RawMessage) error {
+		lists, n := map[string][]json.RawMessage{}, 0
+		for _, text := range events {
+			ev := readEvent(text) // what cannot be read is nothing to send
+			if !ev.bad && e.Wants(ev.Type, ev.MeetingID) {
+				lists[ev.MeetingID] = append(lists[ev.MeetingID], text)
+				n++
+			}
+		}
+		if n == 0 {
+			return nil
+		}
+		err := t.requeue(ctx, id, lists)
+		if err == nil {
+			replayed += n
+		}
+		return err
+	})
+	return replayed, err
 }
 
 // Test posts a webhook.test event to an endpoint, disabled or not, and returns
@@ -219,21 +215,18 @@ func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
 	if err != nil {
 		return Attempt{}, err
 	}
-	m, err := newMessage(testNotice(time.Now()), false)
-	if err != nil {
-		return Attempt{}, err
-	}
-	o := d.try(ctx, e, m)
+	ev := readEvent(testNotice(time.Now()))
+	o := d.try(ctx, e, &delivery{event: ev})
 	result := meeting.Failed
 	if o.ok() {
 		result = meeting.Delivered
 	}
-	return newAttempt(m.envelope, 1, result, o), nil
+	return newAttempt(ev.envelope, 1, result, o), nil
 }
 
-// try renders and posts a message once.
-func (d *Deliverer) try(ctx context.Context, e Endpoint, m message) outcome {
-	r, err := render(e, m, time.Now())
+// try renders and posts an event once.
+func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome {
+	r, err := render(e, one, time.Now())
 	switch {
 	case errors.Is(err, errNothing):
 		return outcome{reason: reasonNothing}
@@ -254,10 +247,6 @@ func (d *Deliverer) measure(ctx context.Context) {
 			down   bool
 		}
 		all := map[string]waiting{apiLabel: {}}
-		failing := map[string]bool{}
-		for _, id := range d.Failing() {
-			failing[id] = true
-		}
 		for id, e := range d.book.page.Load().byID {
 			b, err := d.book.store.Backlog(ctx, id)
 			if err != nil {
@@ -268,7 +257,7 @@ func (d *Deliverer) measure(ctx context.Context) {
 			if !b.Oldest.IsZero() {
 				w.oldest = max(w.oldest, time.Since(b.Oldest))
 			}
-			w.down = w.down || e.Disabled != nil || failing[id] || !b.FailingSince.IsZero()
+			w.down = w.down || e.Disabled != nil || !b.FailingSince.IsZero()
 			all[e.label()] = w
 		}
 		for label, w := range all {

@@ -1,9 +1,11 @@
 package webhook
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"usher/meeting"
@@ -31,14 +33,6 @@ type Dialect struct {
 // event's data is nil: what the event lacks is there as the zero value.
 type Renderer func(event meeting.Notice) (path string, body any)
 
-// message is an event on its way to an endpoint.
-type message struct {
-	envelope
-	notice  json.RawMessage
-	gap     bool // the one before it was given up
-	variant int  // which way to say and sign it; see [endpointQueue.variant]
-}
-
 // envelope is what delivering needs to know of an event.
 type envelope struct {
 	ID        string             `json:"id"`
@@ -48,15 +42,35 @@ type envelope struct {
 	Seq       int64              `json:"seq"`
 }
 
-var errNotice = errors.New("webhook: event is unreadable")
-
-func newMessage(notice json.RawMessage, gap bool) (message, error) {
-	m := message{notice: notice, gap: gap}
-	if err := json.Unmarshal(notice, &m.envelope); err != nil || m.ID == "" {
-		return m, errNotice
-	}
-	return m, nil
+// event is an event that is to be sent.
+type event struct {
+	envelope
+	text json.RawMessage
+	bad  bool // the text cannot be read
 }
+
+// readEvent reads what the queue wants to know of an event. That stands before
+// the greater part of the text, which is not looked at.
+func readEvent(text json.RawMessage) *event {
+	ev := &event{text: text}
+	head, _, cut := bytes.Cut(text, []byte(`,"state_version":`))
+	if cut {
+		head = append(slices.Clip(head), '}')
+	}
+	err := json.Unmarshal(head, &ev.envelope)
+	ev.bad = err != nil || ev.ID == ""
+	return ev
+}
+
+// name returns what an acknowledgement calls the event.
+func (e *event) name() string {
+	if e.bad {
+		return string(e.text)
+	}
+	return e.ID
+}
+
+var errNotice = errors.New("webhook: event is unreadable")
 
 // request is what one try posts.
 type request struct {
@@ -71,37 +85,40 @@ var errNothing = errors.New("webhook: nothing to send")
 // render makes the request of one try, signed as of now. It is pure, and the
 // body is the same at every try. Errors: errNothing; after others no try can
 // succeed.
-func render(e Endpoint, m message, now time.Time) (request, error) {
-	r := request{header: http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {m.ID}}}
+func render(e Endpoint, d *delivery, now time.Time) (request, error) {
+	if d.event.bad {
+		return request{}, errNotice
+	}
+	r := request{header: http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {d.event.ID}}}
 	keys, err := e.keys(now)
 	if err != nil {
 		return request{}, err
 	}
 	if e.dialect == nil {
-		r.body = m.standard()
-		signStandard(r.header, keys, m.ID, now, r.body)
+		r.body = d.standard()
+		signStandard(r.header, keys, d.event.ID, now, r.body)
 		return r, nil
 	}
-	if r.path, r.body, err = e.dialect.body(m); err != nil {
+	if r.path, r.body, err = e.dialect.body(d.event); err != nil {
 		return request{}, err
 	}
 	if e.dialect.Sign != nil {
 		// Such a request carries one signature: the newest key's. While the
 		// secret changes, the one before it where that was accepted last, or the
 		// other was refused.
-		e.dialect.Sign(r.header, keys[m.variant%len(keys)], now, r.body)
+		e.dialect.Sign(r.header, keys[d.variant%len(keys)], now, r.body)
 	}
 	return r, nil
 }
 
 // body makes path and body of an event.
-func (d *Dialect) body(m message) (path string, body []byte, err error) {
-	renderer := d.Render[m.Type]
+func (d *Dialect) body(ev *event) (path string, body []byte, err error) {
+	renderer := d.Render[ev.Type]
 	if renderer == nil {
 		return "", nil, errNothing
 	}
 	var event meeting.Notice
-	if err := json.Unmarshal(m.notice, &event); err != nil {
+	if err := json.Unmarshal(ev.text, &event); err != nil {
 		return "", nil, errNotice
 	}
 	data := &event.Data

@@ -45,14 +45,11 @@ func speaking(t testing.TB, dialect string) Endpoint {
 }
 
 // rendered makes the request of a notice, at a time after the story.
-func rendered(t testing.TB, e Endpoint, notice json.RawMessage) (message, request, error) {
+func rendered(t testing.TB, e Endpoint, notice json.RawMessage) (*event, request, error) {
 	t.Helper()
-	m, err := newMessage(notice, false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := render(e, m, time.Unix(1795341603, 0))
-	return m, r, err
+	d := &delivery{event: readEvent(notice)}
+	r, err := render(e, d, time.Unix(1795341603, 0))
+	return d.event, r, err
 }
 
 // TestDialects compares what each dialect makes of a whole meeting with

@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"maps"
 	"net/textproto"
 	"slices"
 	"strconv"
@@ -71,12 +72,7 @@ func notText(c rune) bool { return c < ' ' || c > '~' }
 
 // HeaderNames returns the names of the headers that are added, in order.
 func (e Endpoint) HeaderNames() []string {
-	names := make([]string, 0, len(e.Headers))
-	for name := range e.Headers {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
+	return append([]string{}, slices.Sorted(maps.Keys(e.Headers))...)
 }
 
 // put adds to a map that may be nil.

@@ -45,13 +45,12 @@ func notice(mtg string, seq int) json.RawMessage {
 // fill puts n events into the lists of the given number of meetings, in turn.
 func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
 	t.Helper()
-	var ids []string
-	var notices []json.RawMessage
+	lists := map[string][]json.RawMessage{}
 	for i := range n {
 		mtg := fmt.Sprintf("mtg_%04d", i%meetings)
-		ids, notices = append(ids, mtg), append(notices, notice(mtg, i/meetings+1))
+		lists[mtg] = append(lists[mtg], notice(mtg, i/meetings+1))
 	}
-	if err := st.Requeue(context.Background(), endpoint, ids, notices); err != nil {
+	if err := st.Requeue(context.Background(), endpoint, lists, false); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -180,11 +179,14 @@ func lead(t testing.TB, d *Deliverer) (stop func()) {
 func commit(t testing.TB, d *Deliverer, endpoint, mtg string, events ...json.RawMessage) {
 	t.Helper()
 	for _, text := range events {
-		if err := d.book.store.Requeue(context.Background(), endpoint, []string{mtg}, []json.RawMessage{text}); err != nil {
+		if err := d.book.store.Requeue(context.Background(), endpoint, map[string][]json.RawMessage{mtg: {text}}, false); err != nil {
 			t.Fatal(err)
 		}
 		if leading := d.leading(); leading != nil {
-			leading.committed(mtg, map[string][]*event{endpoint: {readEvent(text)}})
+			leading.mu.Lock()
+			leading.queue.add(endpoint, mtg, readEvent(text))
+			leading.start(time.Now())
+			leading.mu.Unlock()
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"strconv"
-	"strings"
 	"time"
 
 	"usher/meeting"
@@ -92,24 +91,18 @@ func (b *Book) attempt(ctx context.Context, id, attempt string) (Attempt, json.R
 			if err != nil {
 				return Attempt{}, nil, err
 			}
+			more = len(entries) == attemptsPage
 			for _, entry := range entries {
 				var a Attempt
 				if json.Unmarshal(entry.Record, &a) == nil && a.ID == attempt {
 					return a, entry.Event, nil
 				}
 				cursor = entry.Place
+				more = more && (a.At.IsZero() || a.At.After(at.Add(-attemptSlack)))
 			}
-			more = len(entries) == attemptsPage && !before(cursor, at.Add(-attemptSlack))
 		}
 	}
 	return Attempt{}, nil, ErrNotFound
-}
-
-// before reports whether a place of the log is earlier than a time.
-func before(place string, t time.Time) bool {
-	ms, _, _ := strings.Cut(place, "-")
-	at, err := strconv.ParseInt(ms, 10, 64)
-	return err == nil && at < t.UnixMilli()
 }
 
 // Backlog says what waits for an endpoint, and whether it fails. Errors:

@@ -3,8 +3,8 @@ package webhook
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"unicode/utf16"
-	"unicode/utf8"
 )
 
 // EncodePython returns the JSON that Python makes of a value with
@@ -28,28 +28,15 @@ func EncodePython(value any) ([]byte, error) {
 // place of each character that is not printable ASCII. Only strings hold such
 // characters.
 func escapeUnicode(text []byte) []byte {
-	const digits = "0123456789abcdef"
-	var escaped []byte
-	done := 0 // bytes of text that are in escaped
-	for i := 0; i < len(text); {
-		if text[i] < '\x7f' {
-			i++
+	escaped := make([]byte, 0, len(text))
+	for _, r := range string(text) {
+		if r < '\x7f' {
+			escaped = append(escaped, byte(r))
 			continue
 		}
-		r, size := utf8.DecodeRune(text[i:])
-		if escaped == nil {
-			escaped = make([]byte, 0, len(text)+len(text)/4)
+		for _, unit := range utf16.AppendRune(nil, r) {
+			escaped = fmt.Appendf(escaped, `\u%04x`, unit)
 		}
-		escaped = append(escaped, text[done:i]...)
-		var units [2]uint16
-		for _, u := range utf16.AppendRune(units[:0], r) {
-			escaped = append(escaped, '\\', 'u', digits[u>>12], digits[u>>8&15], digits[u>>4&15], digits[u&15])
-		}
-		i += size
-		done = i
 	}
-	if escaped == nil {
-		return text
-	}
-	return append(escaped, text[done:]...)
+	return escaped
 }

@@ -29,21 +29,6 @@ const (
 	fetchEach     = 64
 )
 
-// event is an event in the queue.
-type event struct {
-	envelope
-	text json.RawMessage
-	bad  bool // the text cannot be read
-}
-
-// name returns what an acknowledgement calls the event.
-func (e *event) name() string {
-	if e.bad {
-		return string(e.text)
-	}
-	return e.ID
-}
-
 // delivery is one try that is to be made now.
 type delivery struct {
 	endpoint, meeting string
@@ -137,7 +122,6 @@ type meetingQueue struct {
 	lastSeq  int64    // highest seq that was in memory
 
 	// Of the first event.
-	head               string    // its name, once it was tried
 	refusedAt          time.Time // first time
 	failures, refusals int
 	countsFrom         time.Time // a try before then uses up none
@@ -222,14 +206,11 @@ func (q *queue) wait(l *meetingQueue) {
 	q.timers.set(l.due, l)
 }
 
-// add takes events of one meeting that were just committed.
-func (q *queue) add(endpoint, meetingID string, events ...*event) {
+// add takes an event of a meeting that was just committed.
+func (q *queue) add(endpoint, meetingID string, ev *event) {
 	e := q.of(endpoint)
 	l := e.of(meetingID)
-	for _, ev := range events {
-		if ev.Seq <= l.lastSeq {
-			continue // read from the store already
-		}
+	if ev.Seq > l.lastSeq { // else it was read from the store already
 		l.lastSeq = ev.Seq
 		l.more = l.more || !e.loaded || e.disabled || e.stalled || l.state == reading || e.inMemory >= maxInMemory
 		if !l.more {
@@ -308,26 +289,14 @@ func (q *queue) retryNow(endpoint string) {
 	q.sync(soon)
 }
 
-// retry makes a meeting's list due if the event is its first one, and reports
-// whether it is and will be tried without being put there again.
-func (q *queue) retry(endpoint, meetingID, name string) bool {
-	l := q.of(endpoint).meetings[meetingID]
-	if l == nil || l.head != name {
-		return false
-	}
-	if l.state == waiting {
-		l.enqueue()
-	}
-	return true
-}
-
-// reread has a list read from the store before more of it is sent, because the
-// store is about to put events there that the queue is not handed.
+// reread makes a list due and has it read from the store before more of it is
+// sent, because the store is about to put events there that the queue is not
+// handed.
 func (q *queue) reread(endpoint, meetingID string) {
 	l := q.of(endpoint).of(meetingID)
 	l.forget()
 	l.more = true
-	if l.state == ready || l.state == idle {
+	if l.state == ready || l.state == idle || l.state == waiting {
 		l.move(unread)
 	}
 }
@@ -386,7 +355,6 @@ func (q *queue) pick(e *endpointQueue, now time.Time) *meetingQueue {
 func (q *queue) start(l *meetingQueue, now time.Time) *delivery {
 	e := l.endpoint
 	l.move(inFlight)
-	l.head = l.events[0].name()
 	if e.failing && !now.Before(e.probeAt) {
 		q.probe(e, now)
 	}

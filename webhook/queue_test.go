@@ -515,7 +515,7 @@ func TestQueueModel(t *testing.T) {
 			}
 		}
 		for _, e := range endpoints {
-			if len(w.lists[e]) > 0 || !w.q.done(e) || w.q.endpoints[e].in[inFlight].Len() != 0 || w.q.endpoints[e].inMemory != 0 {
+			if len(w.lists[e]) > 0 || !doneWith(w.q, e) || w.q.endpoints[e].in[inFlight].Len() != 0 || w.q.endpoints[e].inMemory != 0 {
 				rt.Fatalf("%s: left are %v, queue %+v", e, w.lists[e], w.q.endpoints[e])
 			}
 		}
@@ -552,4 +552,9 @@ func TestStoreEmptied(t *testing.T) {
 	if want := []string{"mtg_later-002 true", "mtg_now-001 false", "mtg_now-002 false", "mtg_now-003 false"}; !slices.Equal(got, want) {
 		t.Errorf("arrived %v, want %v", got, want)
 	}
+}
+
+func doneWith(q *queue, endpoint string) bool {
+	_, done := q.rest(endpoint)
+	return done
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"encoding/json"
 	"maps"
 	"slices"
 	"time"
@@ -103,7 +102,7 @@ func (q *queue) ack(l *meetingQueue, d *delivery, gap bool) {
 
 // settled forgets what was known of the first event; see ack.
 func (l *meetingQueue) settled(gap bool) {
-	l.head, l.refusedAt, l.failures, l.refusals, l.variant = "", time.Time{}, 0, 0, 0
+	l.refusedAt, l.failures, l.refusals, l.variant = time.Time{}, 0, 0, 0
 	l.countsFrom, l.due, l.gap = time.Time{}, time.Time{}, gap
 }
 
@@ -289,31 +288,20 @@ func (q *queue) fails() (ids []string) {
 	return ids
 }
 
-// done reports whether nothing is left to do for an endpoint.
-func (q *queue) done(endpoint string) bool {
+// rest returns the meetings of an endpoint of which nothing waits but that their
+// next event has to say gap, and reports whether nothing else is left to do for
+// it. forgetGap ends that for a meeting that has no next event.
+func (q *queue) rest(endpoint string) (gaps []string, done bool) {
 	e := q.endpoints[endpoint]
-	if e == nil || !e.loaded || len(e.acks) > 0 {
-		return false
+	if e == nil {
+		return nil, false
 	}
-	for i := range e.in {
-		if e.in[i].Len() > 0 {
-			return false
+	for id, l := range e.meetings {
+		if l.state == idle {
+			gaps = append(gaps, id)
 		}
 	}
-	return true
-}
-
-// gaps returns the meetings of an endpoint of which nothing waits but that
-// their next event has to say gap; forgetGap ends that for one that has none.
-func (q *queue) gaps(endpoint string) (meetings []string) {
-	if e := q.endpoints[endpoint]; e != nil {
-		for id, l := range e.meetings {
-			if l.state == idle {
-				meetings = append(meetings, id)
-			}
-		}
-	}
-	return meetings
+	return gaps, e.loaded && len(e.acks) == 0 && len(gaps) == len(e.meetings)
 }
 
 func (q *queue) forgetGap(endpoint, meetingID string) {
@@ -323,9 +311,4 @@ func (q *queue) forgetGap(endpoint, meetingID string) {
 		put(&e.retries, meetingID, true)
 		q.sync(soon)
 	}
-}
-
-// tried is how the delivery log has an event.
-func (d *delivery) tried(record json.RawMessage, r meeting.DeliveryResult) meeting.Tried {
-	return meeting.Tried{Record: record, Event: d.event.text, Dead: r == meeting.GivenUp}
 }

@@ -63,7 +63,6 @@ const (
 	gone              // the endpoint asks never to be called again
 	unsendable        // the event can never be sent
 	nothing           // the dialect has nothing to say of the event
-	unknown           // the store did not say what the dialect asks it
 	cancelled         // this process stops leading
 )
 

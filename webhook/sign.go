@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -104,17 +103,12 @@ func NewSecret() Secret {
 // key, newest first, separated by spaces (Standard Webhooks 1.0.0,
 // "Signature scheme").
 func signature(keys [][]byte, id string, at time.Time, body []byte) string {
-	var all []byte
-	head := append(strconv.AppendInt([]byte(id+"."), at.Unix(), 10), '.')
+	var all []string
 	for _, key := range keys {
 		mac := hmac.New(sha256.New, key)
-		mac.Write(head)
+		fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
 		mac.Write(body)
-		if len(all) > 0 {
-			all = append(all, ' ')
-		}
-		all = append(all, "v1,"...)
-		all = base64.StdEncoding.AppendEncode(all, mac.Sum(nil))
+		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}
-	return string(all)
+	return strings.Join(all, " ")
 }

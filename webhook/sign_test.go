@@ -151,14 +151,11 @@ func TestSecrets(t *testing.T) {
 }
 
 func TestGapIsLast(t *testing.T) {
-	m, err := newMessage([]byte(`{"id":"evt_1","type":"x","data":{}}`), true)
-	if err != nil {
-		t.Fatal(err)
-	}
+	m := &delivery{event: readEvent([]byte(`{"id":"evt_1","type":"x","data":{}}`)), gap: true}
 	if got, want := string(m.standard()), `{"id":"evt_1","type":"x","data":{},"gap":true}`; got != want {
 		t.Errorf("body = %s, want %s", got, want)
 	}
-	if string(m.notice) != `{"id":"evt_1","type":"x","data":{}}` {
-		t.Errorf("the notice was changed to %s", m.notice)
+	if string(m.event.text) != `{"id":"evt_1","type":"x","data":{}}` {
+		t.Errorf("the notice was changed to %s", m.event.text)
 	}
 }

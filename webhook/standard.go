@@ -17,12 +17,13 @@ import (
 const Standard = "standard"
 
 // standard returns the body.
-func (m message) standard() []byte {
-	if !m.gap {
-		return m.notice
+func (d *delivery) standard() []byte {
+	text := d.event.text
+	if !d.gap {
+		return text
 	}
-	end := bytes.LastIndexByte(m.notice, '}')
-	return slices.Concat(m.notice[:end], []byte(`,"gap":true}`))
+	end := bytes.LastIndexByte(text, '}')
+	return slices.Concat(text[:end], []byte(`,"gap":true}`))
 }
 
 // signStandard adds the time and a signature for each key, newest first.

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,6 +19,11 @@ const tidyInterval = time.Minute
 func (t *term) sync(ctx context.Context) error {
 	t.storing.Lock()
 	defer t.storing.Unlock()
+	return t.syncLocked(ctx)
+}
+
+// syncLocked does so; t.storing is held. What fails is left for the next time.
+func (t *term) syncLocked(ctx context.Context) (failed error) {
 	t.mu.Lock()
 	t.flushing = false
 	now := time.Now()
@@ -29,20 +33,6 @@ func (t *term) sync(ctx context.Context) error {
 		fetches = t.queue.fetches(now)
 	}
 	t.mu.Unlock()
-	err := t.save(ctx, acks)
-	for _, f := range fetches {
-		var lists [][]json.RawMessage
-		if err == nil { // else lists may not be as the queue thinks
-			lists, err = t.d.book.store.ReadQueues(ctx, f.endpoint, f.meetings, f.limit)
-		}
-		t.fetched(f, lists, err)
-	}
-	return err
-}
-
-// save stores acknowledgements; t.storing is held. What fails is left for the
-// next time.
-func (t *term) save(ctx context.Context, acks []meeting.Acks) (failed error) {
 	for _, a := range acks {
 		if err := t.d.book.store.Ack(ctx, a); err != nil {
 			failed = errors.Join(failed, err)
@@ -50,6 +40,13 @@ func (t *term) save(ctx context.Context, acks []meeting.Acks) (failed error) {
 			t.queue.putBack(a)
 			t.mu.Unlock()
 		}
+	}
+	for _, f := range fetches {
+		var lists [][]json.RawMessage
+		if failed == nil { // else lists may not be as the queue thinks
+			lists, failed = t.d.book.store.ReadQueues(ctx, f.endpoint, f.meetings, f.limit)
+		}
+		t.fetched(f, lists, failed)
 	}
 	return failed
 }
@@ -71,19 +68,6 @@ func (t *term) fetched(f fetch, lists [][]json.RawMessage, err error) {
 	if err == nil { // else report has it done again
 		t.start(time.Now())
 	}
-}
-
-// readEvent reads what the queue wants to know of an event. That stands before
-// the greater part of the text, which is not looked at.
-func readEvent(text json.RawMessage) *event {
-	ev := &event{text: text}
-	head, _, cut := bytes.Cut(text, []byte(`,"state_version":`))
-	if cut {
-		head = append(slices.Clip(head), '}')
-	}
-	err := json.Unmarshal(head, &ev.envelope)
-	ev.bad = err != nil || ev.ID == ""
-	return ev
 }
 
 // endpointsChanged says that the book has changed.
@@ -109,18 +93,20 @@ func (t *term) arrange(ctx context.Context) error {
 		return nil
 	}
 	kept, failed := t.d.book.store.QueuedEndpoints(ctx)
-	endpoints := t.d.book.page.Load().byID
-	for id, e := range endpoints {
+	page := t.d.book.page.Load()
+	for id, e := range page.byID {
 		failed = errors.Join(failed, t.admit(ctx, e, loaded[id]))
 	}
 	// Until a moment ago events may have been committed for those in memory.
 	for _, id := range slices.AppendSeq(kept, maps.Keys(loaded)) {
-		if _, known := endpoints[id]; !known {
-			t.mu.Lock()
-			t.queue.remove(id)
-			t.mu.Unlock()
-			failed = errors.Join(failed, t.deleteUnlessStored(ctx, id))
+		if _, known := page.byID[id]; known || slices.Contains(page.unreadable, id) {
+			continue
 		}
+		t.mu.Lock()
+		t.queue.remove(id)
+		t.mu.Unlock()
+		t.d.book.log.Info("removing what waits for a webhook endpoint that is no more", "endpoint", id)
+		failed = errors.Join(failed, t.d.book.store.DeleteEndpoint(ctx, id))
 	}
 	if failed != nil {
 		t.mu.Lock()
@@ -155,23 +141,12 @@ func (t *term) admit(ctx context.Context, e Endpoint, loaded bool) error {
 	return nil
 }
 
-// deleteUnlessStored removes what is kept for an endpoint that the book does not
-// know, unless it is there and only cannot be read.
-func (t *term) deleteUnlessStored(ctx context.Context, id string) error {
-	all, _, err := t.d.book.store.Endpoints(ctx, "")
-	if err != nil || slices.ContainsFunc(all, func(e meeting.StoredEndpoint) bool { return e.ID == id && e.Document != nil }) {
-		return err
-	}
-	t.d.book.log.Info("removing what waits for a webhook endpoint that is no more", "endpoint", id)
-	return t.d.book.store.DeleteEndpoint(ctx, id)
-}
-
 // tidy removes the endpoints of one meeting once it is over and they are done,
 // and forgets that an event should say gap when its meeting can have none.
 func (t *term) tidy(ctx context.Context) error {
 	for id, e := range t.d.book.page.Load().byID {
 		t.mu.Lock()
-		gaps, done := t.queue.gaps(id), t.queue.done(id)
+		gaps, done := t.queue.rest(id)
 		t.mu.Unlock()
 		for _, mtg := range gaps {
 			over, err := t.isOver(ctx, mtg)
@@ -216,7 +191,7 @@ func (t *term) rewrite(ctx context.Context) error {
 	all := t.queue.storeEmptied()
 	t.mu.Unlock()
 	for endpoint, lists := range all {
-		if err := t.d.book.store.RestoreQueue(ctx, endpoint, lists); err != nil {
+		if err := t.d.book.store.Requeue(ctx, endpoint, lists, true); err != nil {
 			return err
 		}
 	}
@@ -226,32 +201,21 @@ func (t *term) rewrite(ctx context.Context) error {
 	return nil
 }
 
-// requeue puts events at the end of their meetings' lists, or makes those due
-// that are the first ones there.
-func (t *term) requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error {
+// requeue puts events at the end of their meetings' lists, except those that are
+// the first ones there, and makes the lists due.
+func (t *term) requeue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage) error {
 	t.storing.Lock()
 	defer t.storing.Unlock()
-	t.mu.Lock()
-	acks := t.queue.takeAcks(time.Now())
-	t.mu.Unlock()
 	// An acknowledgement of the same event from before must not be stored later.
-	if err := t.save(ctx, acks); err != nil {
+	if err := t.syncLocked(ctx); err != nil {
 		return err
 	}
-	var to []string
-	var what []json.RawMessage
 	t.mu.Lock()
-	for i, id := range meetings {
-		if !t.queue.retry(endpoint, id, readEvent(events[i]).name()) {
-			to, what = append(to, id), append(what, events[i])
-			t.queue.reread(endpoint, id)
-		}
+	for id := range lists {
+		t.queue.reread(endpoint, id)
 	}
 	t.mu.Unlock()
-	var err error
-	if len(to) > 0 {
-		err = t.d.book.store.Requeue(ctx, endpoint, to, what)
-	}
+	err := t.d.book.store.Requeue(ctx, endpoint, lists, false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.start(time.Now())

@@ -116,16 +116,6 @@ func (t *term) poke() {
 	}
 }
 
-// committed takes events of a meeting that were just committed.
-func (t *term) committed(meetingID string, byEndpoint map[string][]*event) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for endpoint, events := range byEndpoint {
-		t.queue.add(endpoint, meetingID, events...)
-	}
-	t.start(time.Now())
-}
-
 // start starts what is due. t.mu is held.
 func (t *term) start(now time.Time) {
 	for _, d := range t.next(now) {
@@ -175,12 +165,7 @@ func (t *term) deliver(d *delivery) (another *delivery) {
 	var o outcome
 	a := cancelled
 	if err == nil && e.Disabled == nil {
-		m := message{envelope: d.event.envelope, notice: d.event.text, gap: d.gap, variant: d.variant}
-		if d.event.bad {
-			o = outcome{reason: reasonNotice, err: errNotice}
-		} else {
-			o = t.d.try(t.flight, e, m)
-		}
+		o = t.d.try(t.flight, e, d)
 		a = answerOf(o, e.dialect)
 		if o.status == 0 && t.flight.Err() != nil {
 			a = cancelled
@@ -216,7 +201,7 @@ func (t *term) ended(e Endpoint, d *delivery, r result, o outcome) {
 	a.MeetingID = d.meeting
 	record, _ := json.Marshal(a) // always encodes
 	t.mu.Lock()
-	t.queue.log(d.endpoint, d.tried(record, r.result))
+	t.queue.log(d.endpoint, meeting.Tried{Record: record, Event: d.event.text, Dead: r.result == meeting.GivenUp})
 	t.mu.Unlock()
 	book.metrics.tried(e.label(), d.event.envelope, r.result, o)
 	if r.result == meeting.Delivered && !r.ended {

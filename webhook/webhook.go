@@ -38,25 +38,23 @@ var (
 type Store interface {
 	// LoadQueue returns the meetings that have a list for an endpoint, and what
 	// is known of retries. From then on the endpoint is one of QueuedEndpoints,
-	// until it is deleted. LoadQueue, Ack, Requeue and
-	// RestoreQueue return [meeting.ErrFenced] when another process leads.
+	// until it is deleted. LoadQueue, Ack and Requeue return [meeting.ErrFenced]
+	// when another process leads.
 	LoadQueue(ctx context.Context, endpoint string) (meetings []string, retries map[string]meeting.Retry, h meeting.Health, err error)
 	QueuedEndpoints(ctx context.Context) ([]string, error)
 	// ReadQueues returns the first events of lists, limit at most of each.
 	ReadQueues(ctx context.Context, endpoint string, meetings []string, limit int) ([][]json.RawMessage, error)
 	// Ack stores what came of deliveries; it may be repeated.
 	Ack(ctx context.Context, a meeting.Acks) error
-	// Requeue puts events at the end of lists, each of that of its meeting. One
-	// that is the first there stays where it is.
-	Requeue(ctx context.Context, endpoint string, meetings []string, events []json.RawMessage) error
-	// RestoreQueue puts undelivered events back in front of lists after the store
-	// was emptied, by meeting and in order; it may be repeated.
-	RestoreQueue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage) error
+	// Requeue puts events into lists, by meeting and in order: at the end, where
+	// one that is the first already stays where it is, or in front, after the
+	// store was emptied, which may be repeated.
+	Requeue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage, inFront bool) error
 	// Load returns a meeting, or [meeting.ErrNotFound].
 	Load(ctx context.Context, id string) (meeting.Meeting, error)
-	// Between calls f with the events committed in the given time, in order,
-	// until it returns an error, and returns that.
-	Between(ctx context.Context, from, to time.Time, f func(event json.RawMessage) error) error
+	// Between calls f with the events committed in the given time, in order and
+	// page by page, until it returns an error, and returns that.
+	Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error
 	// Attempts returns a page of the delivery log or of the dead letters, newest
 	// first, that follows the Place given.
 	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error)

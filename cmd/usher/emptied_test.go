@@ -191,6 +191,8 @@ func TestRedisEmptiedBeforeDelivery(t *testing.T) {
 		}
 	}))
 	defer app.Close()
+	release := sync.OnceFunc(func() { close(answer) })
+	defer release() // or Close would wait for a test that has failed
 	s := newScene(t, "--webhook-allow=127.0.0.0/8", "--api-rate=0")
 	must(t, s.call(t.Context(), "POST", "/v1/webhooks", map[string]any{"url": app.URL + "/"}, nil))
 	for n := range 3 {
@@ -207,7 +209,7 @@ func TestRedisEmptiedBeforeDelivery(t *testing.T) {
 		return int(rdb.LLen(t.Context(), keys[0]).Val())
 	}
 	s.until("the events are back in Redis", func() bool { return waits() == 4 })
-	close(answer)
+	release()
 	s.until("they are delivered", func() bool { return waits() == 0 })
 	want := []meeting.NoticeType{meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.StoreWasReset}
 	told.mu.Lock()

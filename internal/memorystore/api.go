@@ -15,12 +15,14 @@ import (
 // followBlock is how long Follow waits for the log to grow, as in package store.
 const followBlock = time.Second
 
+// APIKeys returns all that is stored about API keys, by slot.
 func (s *Memory) APIKeys(context.Context) (map[string][]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.apiKeys), nil
 }
 
+// AddAPIKey stores a key in the slot and reports whether that was free.
 func (s *Memory) AddAPIKey(_ context.Context, slot string, key []byte) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -31,6 +33,7 @@ func (s *Memory) AddAPIKey(_ context.Context, slot string, key []byte) (bool, er
 	return true, nil
 }
 
+// RemoveAPIKey empties the slot if it holds this very key.
 func (s *Memory) RemoveAPIKey(_ context.Context, slot string, key []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -40,6 +43,7 @@ func (s *Memory) RemoveAPIKey(_ context.Context, slot string, key []byte) error 
 	return nil
 }
 
+// Claim stores the value under the name, or returns what is there already.
 func (s *Memory) Claim(_ context.Context, name string, value []byte, _ time.Duration) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -50,6 +54,7 @@ func (s *Memory) Claim(_ context.Context, name string, value []byte, _ time.Dura
 	return nil, nil
 }
 
+// Keep stores the value under the name, whatever is there.
 func (s *Memory) Keep(_ context.Context, name string, value []byte, _ time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -57,6 +62,7 @@ func (s *Memory) Keep(_ context.Context, name string, value []byte, _ time.Durat
 	return nil
 }
 
+// Release deletes what is stored under the name.
 func (s *Memory) Release(_ context.Context, name string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,6 +70,7 @@ func (s *Memory) Release(_ context.Context, name string) error {
 	return nil
 }
 
+// PutLink stores a join link of the meeting, like store.Redis.PutLink.
 func (s *Memory) PutLink(_ context.Context, meetingID, hash string, link []byte, most int) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -79,6 +86,7 @@ func (s *Memory) PutLink(_ context.Context, meetingID, hash string, link []byte,
 	return true, nil
 }
 
+// Link returns the meeting's link with the hash, or [meeting.ErrNotFound].
 func (s *Memory) Link(_ context.Context, meetingID, hash string) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -89,12 +97,14 @@ func (s *Memory) Link(_ context.Context, meetingID, hash string) ([]byte, error)
 	return link, nil
 }
 
+// Links returns all links of the meeting by hash.
 func (s *Memory) Links(_ context.Context, meetingID string) (map[string][]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return maps.Clone(s.links[meetingID]), nil
 }
 
+// Recording returns one recording, or [meeting.ErrNotFound].
 func (s *Memory) Recording(_ context.Context, id string) (meeting.Recording, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -105,6 +115,8 @@ func (s *Memory) Recording(_ context.Context, id string) (meeting.Recording, err
 	return rec, nil
 }
 
+// RecordingOf returns the recording that Jibri knows by this session id, or
+// [meeting.ErrNotFound].
 func (s *Memory) RecordingOf(_ context.Context, jibriSession string) (meeting.Recording, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,6 +128,7 @@ func (s *Memory) RecordingOf(_ context.Context, jibriSession string) (meeting.Re
 	return meeting.Recording{}, meeting.ErrNotFound
 }
 
+// Recordings returns a page of the recordings chosen, like store.Redis.Recordings.
 func (s *Memory) Recordings(_ context.Context, f meeting.RecordingFilter, cursor string, limit int) (page []meeting.Recording, next string, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -132,6 +145,8 @@ func (s *Memory) Recordings(_ context.Context, f meeting.RecordingFilter, cursor
 	return page, next, nil
 }
 
+// Follow hands over the notices that join the event log from now on, like
+// store.Redis.Follow.
 func (s *Memory) Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error {
 	s.mu.Lock()
 	last := len(s.log)

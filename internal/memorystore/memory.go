@@ -33,6 +33,7 @@ type Memory struct {
 	log      []json.RawMessage
 	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
 	queues   map[string]map[string][]json.RawMessage // by endpoint, by meeting
+	health   map[string]meeting.Health               // by endpoint
 	attempts map[string][]meeting.Attempted          // by endpoint
 	dead     map[string][]meeting.Attempted          // likewise
 
@@ -66,11 +67,8 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 	case stored.Version != c.From:
 		return &meeting.ConflictError{Stored: stored.Version}
 	case !known:
-		if id := s.taken(m); id != "" {
-			return &meeting.ExistsError{ID: id}
-		}
-		if until := s.held[m.Room]; until.After(time.Now()) && !c.ReuseRoom {
-			return &meeting.RoomHeldError{Until: until}
+		if err := s.refusesNew(c); err != nil {
+			return err
 		}
 	}
 	if stored.HoldsRoom() && !m.HoldsRoom() {
@@ -88,6 +86,22 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 		rec.Files = slices.Clone(rec.Files)
 		put(&s.recorded, rec.ID, rec)
 	}
+	s.commitNotices(c)
+	return nil
+}
+
+// refusesNew returns why a meeting that is new cannot be stored, or nil.
+func (s *Memory) refusesNew(c meeting.Commit) error {
+	if id := s.taken(c.Meeting); id != "" {
+		return &meeting.ExistsError{ID: id}
+	}
+	if until := s.held[c.Meeting.Room]; until.After(time.Now()) && !c.ReuseRoom {
+		return &meeting.RoomHeldError{Until: until}
+	}
+	return nil
+}
+
+func (s *Memory) commitNotices(c meeting.Commit) {
 	if len(c.Notices) > 0 && s.grown != nil {
 		close(s.grown)
 		s.grown = nil
@@ -97,10 +111,9 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 	}
 	for i, endpoints := range c.Routes {
 		for _, endpoint := range endpoints {
-			s.push(endpoint, m.ID, encode(c.Notices[i]))
+			s.push(endpoint, c.Meeting.ID, encode(c.Notices[i]))
 		}
 	}
-	return nil
 }
 
 func (s *Memory) commitPeople(c meeting.Commit) {
@@ -276,6 +289,7 @@ func (s *Memory) Lead(ctx context.Context, _ string, led, _ func(ctx context.Con
 // Close does nothing.
 func (s *Memory) Close() error { return nil }
 
+// Forget deletes everything about a meeting that is over.
 func (s *Memory) Forget(_ context.Context, id string) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -295,6 +309,7 @@ func (s *Memory) Forget(_ context.Context, id string) error {
 	return nil
 }
 
+// Findings returns nothing.
 func (s *Memory) Findings() []string { return nil }
 
 // put sets a value in a map that may not have been made yet.

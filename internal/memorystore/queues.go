@@ -60,6 +60,9 @@ func (s *Memory) Ack(_ context.Context, a meeting.Acks) error {
 			delete(lists, done.MeetingID)
 		}
 	}
+	if a.Health != nil {
+		put(&s.health, a.Endpoint, *a.Health)
+	}
 	for _, t := range a.Tried {
 		s.places++
 		entry := meeting.Attempted{Place: fmt.Sprintf("%d-%d", time.Now().UnixMilli(), s.places), Record: t.Record, Event: t.Event}
@@ -71,38 +74,34 @@ func (s *Memory) Ack(_ context.Context, a meeting.Acks) error {
 	return nil
 }
 
-// Requeue puts events back into lists, like store.Redis.Requeue.
-func (s *Memory) Requeue(_ context.Context, endpoint string, meetings []string, events []json.RawMessage) error {
+// Requeue puts events at the end of lists, like store.Redis.Requeue; in front is
+// for a store that was emptied, which this one never is.
+func (s *Memory) Requeue(_ context.Context, endpoint string, lists map[string][]json.RawMessage, inFront bool) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, mtg := range meetings {
-		if list := s.queues[endpoint][mtg]; len(list) == 0 || string(list[0]) != string(events[i]) {
-			s.push(endpoint, mtg, events[i])
+	for mtg, events := range lists {
+		for _, event := range events {
+			if list := s.queues[endpoint][mtg]; !inFront && (len(list) == 0 || string(list[0]) != string(event)) {
+				s.push(endpoint, mtg, event)
+			}
 		}
 	}
-	return nil
-}
-
-// RestoreQueue does nothing: this store is never emptied.
-func (s *Memory) RestoreQueue(context.Context, string, map[string][]json.RawMessage) error {
 	return nil
 }
 
 // Between calls f with the events of the given time, like store.Redis.Between, but
 // goes by their own timestamps.
-func (s *Memory) Between(_ context.Context, from, to time.Time, f func(event json.RawMessage) error) error {
+func (s *Memory) Between(_ context.Context, from, to time.Time, f func(events []json.RawMessage) error) error {
 	s.mu.Lock()
-	log := slices.Clone(s.log)
+	events := slices.DeleteFunc(slices.Clone(s.log), func(event json.RawMessage) bool {
+		at := timestampOf(event)
+		return at.Before(from) || at.After(to)
+	})
 	s.mu.Unlock()
-	for _, event := range log {
-		if at := timestampOf(event); at.Before(from) || at.After(to) {
-			continue
-		}
-		if err := f(event); err != nil {
-			return err
-		}
+	if len(events) == 0 {
+		return nil
 	}
-	return nil
+	return f(events)
 }
 
 func timestampOf(event json.RawMessage) time.Time {
@@ -160,6 +159,9 @@ func (s *Memory) Backlog(_ context.Context, endpoint string) (meeting.Backlog, e
 		if at := timestampOf(list[0]); b.Oldest.IsZero() || at.Before(b.Oldest) {
 			b.Oldest = at
 		}
+	}
+	if h := s.health[endpoint]; h.Failing {
+		b.FailingSince = time.Now().Add(-h.Since).UTC()
 	}
 	return b, nil
 }
