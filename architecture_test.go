@@ -67,7 +67,7 @@ func TestXMPPWithoutHTTP(t *testing.T) {
 // real: only the demo, tests and benchmarks may use them.
 func TestSimulatorStaysOut(t *testing.T) {
 	for _, p := range packages(t) {
-		if slices.Contains(p.Imports, "usher/internal/jitsisim") && p.ImportPath != "usher/internal/localsite" && p.ImportPath != "usher/cmd/usher-lab" {
+		if slices.Contains(p.Imports, "usher/internal/sim") && p.ImportPath != "usher/internal/localsite" && p.ImportPath != "usher/cmd/usher-lab" {
 			t.Errorf("%s imports the simulator", p.ImportPath)
 		}
 		if slices.Contains(p.Imports, "usher/internal/memorystore") {

@@ -26,7 +26,7 @@ const (
 )
 
 // site is a Jicofo with its Jibris, made of function calls: a stand-in for what
-// internal/jitsisim does over real connections, for tests with a false clock.
+// internal/sim does over real connections, for tests with a false clock.
 type site struct {
 	tracker   *tracker.Tracker
 	pool      *jibri.Pool

@@ -1,14 +1,3 @@
-// Package meeting is usher's domain: meetings, the sessions in them, the people
-// in a session, and the rules by which they change.
-//
-// [Apply] is pure: a meeting and an event give the next meeting and what
-// follows from it. It reads no clock, draws no random numbers and does no I/O;
-// times and randomness come in with the event. [Tracker] owns the meetings of a
-// running program: it gives each its own queue, commits every change to the
-// [Store] before anybody hears of it, and watches deadlines.
-//
-// What people's browsers and the server say on the wire is the business of
-// package muc; how state is kept is that of package store.
 package meeting
 
 import (

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/internal/stack/stacktest"
 	"usher/token"
@@ -22,8 +22,8 @@ const patience = 30 * time.Second
 // Verify and Inspect keep out, saying the same.
 func TestOnRealProsody(t *testing.T) {
 	p := stacktest.Prosody(t, stack.ProsodyConfig{})
-	sim := jitsisim.Site{Domain: stack.Domain, ClientAddr: p.ClientAddr, ComponentAddr: p.ComponentAddr, CAFile: p.CAFile, Log: slog.New(slog.DiscardHandler)}
-	startFocus(t, sim)
+	site := sim.Site{Domain: stack.Domain, ClientAddr: p.ClientAddr, ComponentAddr: p.ComponentAddr, CAFile: p.CAFile, Log: slog.New(slog.DiscardHandler)}
+	startFocus(t, site)
 
 	site := token.Site{AppID: stack.JWTAppID, Audience: "jitsi", Domain: stack.Domain}
 	issuer := func(secret string) *token.Issuer {
@@ -68,7 +68,7 @@ func TestOnRealProsody(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			person := jitsisim.NewPerson(sim, room, "someone", tt.token)
+			person := sim.NewPerson(site, room, "someone", tt.token)
 			defer person.Drop()
 			err := person.Join(ctx)
 			if tt.reason == "" && err != nil {
@@ -87,9 +87,9 @@ func TestOnRealProsody(t *testing.T) {
 }
 
 // startFocus runs a focus until the test ends.
-func startFocus(t *testing.T, sim jitsisim.Site) {
+func startFocus(t *testing.T, site sim.Site) {
 	t.Helper()
-	focus, err := jitsisim.NewFocus(jitsisim.FocusConfig{Site: sim, Password: stack.Focus.Password, Secret: stack.FocusSecret})
+	focus, err := sim.NewFocus(sim.FocusConfig{Site: site, Password: stack.Focus.Password, Secret: stack.FocusSecret})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/store"
 )
@@ -36,7 +36,7 @@ type benchSite struct {
 	prosody *stack.Prosody
 	redis   *stack.Redis
 	rdb     *redis.Client
-	crowd   *jitsisim.Crowd
+	crowd   *sim.Crowd
 	rooms   []string // names
 	stop    func()
 }
@@ -68,11 +68,11 @@ func (b *bench) newSite(ctx context.Context, rooms, per int) (s *benchSite, err 
 		return s, err
 	}
 	ends = append(ends, s.prosody.Kill) // its goodbyes are nobody's business
-	sim := jitsisim.Site{
+	site := sim.Site{
 		Domain: stack.Domain, ClientAddr: s.prosody.ClientAddr,
 		ComponentAddr: s.prosody.ComponentAddr, CAFile: s.prosody.CAFile,
 	}
-	focus, err := jitsisim.NewFocus(jitsisim.FocusConfig{Site: sim, Password: stack.Focus.Password, Secret: stack.FocusSecret})
+	focus, err := sim.NewFocus(sim.FocusConfig{Site: site, Password: stack.Focus.Password, Secret: stack.FocusSecret})
 	if err != nil {
 		return s, err
 	}
@@ -82,7 +82,7 @@ func (b *bench) newSite(ctx context.Context, rooms, per int) (s *benchSite, err 
 	if err := focus.WaitUp(ctx); err != nil {
 		return s, err
 	}
-	s.crowd, err = jitsisim.DialCrowd(ctx, jitsisim.CrowdConfig{Site: sim, Domain: stack.CrowdDomain, Secret: stack.CrowdSecret})
+	s.crowd, err = sim.DialCrowd(ctx, sim.CrowdConfig{Site: site, Domain: stack.CrowdDomain, Secret: stack.CrowdSecret})
 	if err != nil {
 		return s, err
 	}
@@ -160,7 +160,7 @@ func (s *benchSite) churn(ctx context.Context) (joined map[string]time.Time, cpu
 	ctx, cancel := context.WithTimeout(ctx, churnFor)
 	defer cancel()
 	joined, changes := map[string]time.Time{}, 0
-	err = s.crowd.Churn(ctx, churnRate, func(c jitsisim.Change) {
+	err = s.crowd.Churn(ctx, churnRate, func(c sim.Change) {
 		changes++
 		if c.Joined {
 			joined[c.Nick] = c.At

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"usher/api"
-	"usher/internal/jitsisim"
 	"usher/internal/localsite"
+	"usher/internal/sim"
 	"usher/meeting"
 )
 
@@ -83,7 +83,7 @@ type recordings struct {
 }
 
 // meet makes a meeting that records itself and lets somebody in.
-func (p *recordings) meet(ctx context.Context, name string) (id string, who *jitsisim.Person, err error) {
+func (p *recordings) meet(ctx context.Context, name string) (id string, who *sim.Person, err error) {
 	var m meeting.MeetingInfo
 	err = p.site.Call(ctx, "POST", "/v1/meetings", map[string]any{
 		"name_prefix": name, "departure_timeout_s": 2, "recording": map[string]any{"trigger": "automatic"},
@@ -91,7 +91,7 @@ func (p *recordings) meet(ctx context.Context, name string) (id string, who *jit
 	if err != nil {
 		return "", nil, err
 	}
-	who = jitsisim.NewPerson(p.site.Sim, m.Room, name, "")
+	who = sim.NewPerson(p.site.Sim, m.Room, name, "")
 	return m.ID, who, who.Join(ctx)
 }
 

@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"usher/api"
-	"usher/internal/jitsisim"
 	"usher/internal/localsite"
+	"usher/internal/sim"
 )
 
 // wherebyRoom begins the names of the app's rooms.
@@ -100,7 +100,7 @@ func playWhereby(ctx context.Context, site *localsite.Site, around *outside, out
 	if err != nil {
 		return err
 	}
-	fay := jitsisim.NewPerson(site.Sim, strings.TrimPrefix(room.RoomName, "/"), "Fay", ticket)
+	fay := sim.NewPerson(site.Sim, strings.TrimPrefix(room.RoomName, "/"), "Fay", ticket)
 	defer fay.Drop()
 	if err := fay.Join(ctx); err != nil {
 		return err

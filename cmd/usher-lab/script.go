@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"usher/api"
-	"usher/internal/jitsisim"
 	"usher/internal/localsite"
+	"usher/internal/sim"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/store"
@@ -83,15 +83,15 @@ func (s *script) play(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	ada := jitsisim.NewPerson(s.site.Sim, m.Room, "Ada", host)
-	bob := jitsisim.NewPerson(s.site.Sim, m.Room, "Bob", "")
-	cy := jitsisim.NewPerson(s.site.Sim, m.Room, "Cy", guest)
+	ada := sim.NewPerson(s.site.Sim, m.Room, "Ada", host)
+	bob := sim.NewPerson(s.site.Sim, m.Room, "Bob", "")
+	cy := sim.NewPerson(s.site.Sim, m.Room, "Cy", guest)
 	defer func() {
-		for _, p := range []*jitsisim.Person{ada, bob, cy} {
+		for _, p := range []*sim.Person{ada, bob, cy} {
 			p.Drop() // whoever is still in after a failure
 		}
 	}()
-	act := func(p *jitsisim.Person, f func(context.Context) error) func() (time.Time, error) {
+	act := func(p *sim.Person, f func(context.Context) error) func() (time.Time, error) {
 		return func() (time.Time, error) {
 			err := f(ctx)
 			return p.Sent(), err
@@ -268,10 +268,10 @@ func (s *script) fail(err error) {
 // created over the API.
 func (s *script) stranger(ctx context.Context) func() (time.Time, error) {
 	return func() (time.Time, error) {
-		p := jitsisim.NewPerson(s.site.Sim, "made-up-name", "Mallory", "")
+		p := sim.NewPerson(s.site.Sim, "made-up-name", "Mallory", "")
 		defer p.Drop()
 		err := p.Join(ctx)
-		var refused *jitsisim.RefusedError
+		var refused *sim.RefusedError
 		if !errors.As(err, &refused) {
 			return time.Time{}, fmt.Errorf("let in, or failed for another reason: %w", err)
 		}

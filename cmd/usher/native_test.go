@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
 )
@@ -51,9 +51,9 @@ func TestAppsActOnPeople(t *testing.T) {
 	if !ok {
 		t.Fatalf("the link answers %s and leads to %q", clicked.Status, clicked.Header.Get("Location"))
 	}
-	laptop := jitsisim.NewPerson(site.sim, m.Room, "Ada", ticket)
-	phone := jitsisim.NewPerson(site.sim, m.Room, "Ada", ticket)
-	for _, p := range []*jitsisim.Person{laptop, phone} {
+	laptop := sim.NewPerson(site.sim, m.Room, "Ada", ticket)
+	phone := sim.NewPerson(site.sim, m.Room, "Ada", ticket)
+	for _, p := range []*sim.Person{laptop, phone} {
 		defer p.Drop()
 		if err := p.Join(ctx); err != nil {
 			t.Fatal(err)
@@ -82,7 +82,7 @@ func TestAppsActOnPeople(t *testing.T) {
 	if err := site.call(ctx, "DELETE", path+"/"+people.Data[0].ID+"?reason=Enough%20%3Cb%3E", nil, nil); err != nil {
 		t.Fatal(err)
 	}
-	for _, p := range []*jitsisim.Person{laptop, phone} {
+	for _, p := range []*sim.Person{laptop, phone} {
 		out, err := p.WaitOut(ctx)
 		if err != nil || out.Text != "Enough <b>" {
 			t.Errorf("Ada is out with %+v, %v, want to read the reason", out, err)

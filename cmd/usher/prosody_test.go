@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/internal/stack"
 )
 
@@ -98,9 +98,9 @@ func TestProsodyHung(t *testing.T) {
 
 // crowd connects a component that plays people who never ping, and so stay
 // through a Prosody that hangs.
-func (s *scene) crowd() *jitsisim.Crowd {
+func (s *scene) crowd() *sim.Crowd {
 	s.t.Helper()
-	c, err := jitsisim.DialCrowd(within(s.t), jitsisim.CrowdConfig{
+	c, err := sim.DialCrowd(within(s.t), sim.CrowdConfig{
 		Site: s.sim, Domain: stack.CrowdDomain, Secret: stack.CrowdSecret,
 	})
 	must(s.t, err)

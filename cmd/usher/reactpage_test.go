@@ -12,7 +12,7 @@ import (
 	"strings"
 	"testing"
 
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 )
 
 // externalAPI stands in for the script of a Jitsi site that makes the iframe
@@ -65,7 +65,7 @@ func TestReactExample(t *testing.T) {
 	if got := s.meeting().Occupancy.PendingJoins; got != 1 {
 		t.Errorf("%d people on the way, want the one with the page", got)
 	}
-	ada := jitsisim.NewPerson(s.sim, s.room, "Ada", src.Query().Get("jwt"))
+	ada := sim.NewPerson(s.sim, s.room, "Ada", src.Query().Get("jwt"))
 	t.Cleanup(ada.Drop)
 	s.enter(ada)
 	s.counts(1)

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"usher/api"
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/meeting"
 )
 
@@ -44,7 +44,7 @@ func (s *studio) meets(room, trigger string) {
 }
 
 // jibri starts a recorder that is gone at the end of the test.
-func (s *studio) jibri(name string, edit func(*jitsisim.JibriConfig)) *jitsisim.Jibri {
+func (s *studio) jibri(name string, edit func(*sim.JibriConfig)) *sim.Jibri {
 	s.t.Helper()
 	if s.dirs[name] == "" {
 		s.dirs[name] = s.t.TempDir()
@@ -70,7 +70,7 @@ func endWorkers(t *testing.T, spool string) {
 }
 
 // enters lets somebody into the scene's meeting and waits until usher knows.
-func (s *studio) enters(name string) *jitsisim.Person {
+func (s *studio) enters(name string) *sim.Person {
 	s.t.Helper()
 	p := s.person(name, "")
 	must(s.t, p.Join(within(s.t)))
@@ -236,13 +236,13 @@ func TestRecorderFailsWhileStarting(t *testing.T) {
 	s := newStudio(t)
 	s.focus.SetPendingTimeout(time.Second)
 	j := s.jibri("jibri-1", nil)
-	j.Behave(jitsisim.FailsLater)
+	j.Behave(sim.FailsLater)
 	s.meets("standup", "automatic")
 	s.enters("Ada")
 	s.until("it was tried and failed", func() bool { list := s.list(); return len(list) == 1 && list[0].Attempt >= 1 && j.Session() == "" })
-	j.Behave(jitsisim.NeverOn) // Jicofo says off without a reason at the pending timeout
+	j.Behave(sim.NeverOn) // Jicofo says off without a reason at the pending timeout
 	s.until("it was tried again", func() bool { return s.list()[0].Attempt >= 2 && j.Session() != "" })
-	j.Behave(jitsisim.Works)
+	j.Behave(sim.Works)
 	if r := s.newest(meeting.RecordingOn); r.Attempt != 3 {
 		t.Errorf("it took %d attempts, want 3", r.Attempt)
 	}
@@ -250,7 +250,7 @@ func TestRecorderFailsWhileStarting(t *testing.T) {
 
 func TestRecorderNeverBegins(t *testing.T) {
 	s := newStudio(t)
-	s.jibri("jibri-1", nil).Behave(jitsisim.FailsLater)
+	s.jibri("jibri-1", nil).Behave(sim.FailsLater)
 	s.meets("standup", "automatic")
 	s.enters("Ada")
 	if r := s.newest(meeting.RecordingFailed); r.Failure != meeting.FailRecorder || r.Attempt != 3 {
@@ -329,7 +329,7 @@ func TestRecorderStopsByItself(t *testing.T) {
 
 func TestFocusRestartsWhileRecording(t *testing.T) {
 	s := newStudio(t)
-	j := s.jibri("jibri-1", func(c *jitsisim.JibriConfig) { c.EmptyPatience = time.Hour })
+	j := s.jibri("jibri-1", func(c *sim.JibriConfig) { c.EmptyPatience = time.Hour })
 	s.meets("standup", "automatic")
 	ada := s.enters("Ada")
 	r := s.newest(meeting.RecordingOn)
@@ -382,17 +382,17 @@ func (s *studio) stoppedOnceKicked() {
 // that there is nobody to tell: the recorder is kicked, by an app's wish and,
 // when the last human has left, by itself.
 func TestRecordingIsStoppedWithoutAFocus(t *testing.T) {
-	for name, end := range map[string]func(s *studio, recording string, ada *jitsisim.Person, restart func()) meeting.RecordingReason{
-		"by an app": func(s *studio, recording string, _ *jitsisim.Person, _ func()) meeting.RecordingReason {
+	for name, end := range map[string]func(s *studio, recording string, ada *sim.Person, restart func()) meeting.RecordingReason{
+		"by an app": func(s *studio, recording string, _ *sim.Person, _ func()) meeting.RecordingReason {
 			s.stopRecording(recording)
 			return meeting.StopRequested
 		},
-		"usher is killed meanwhile": func(s *studio, recording string, _ *jitsisim.Person, restart func()) meeting.RecordingReason {
+		"usher is killed meanwhile": func(s *studio, recording string, _ *sim.Person, restart func()) meeting.RecordingReason {
 			s.stopRecording(recording)
 			restart()
 			return meeting.StopRequested
 		},
-		"the last human leaves": func(s *studio, _ string, ada *jitsisim.Person, _ func()) meeting.RecordingReason {
+		"the last human leaves": func(s *studio, _ string, ada *sim.Person, _ func()) meeting.RecordingReason {
 			must(s.t, ada.Leave(within(s.t)))
 			return meeting.StopEmpty
 		},
@@ -401,7 +401,7 @@ func TestRecordingIsStoppedWithoutAFocus(t *testing.T) {
 			s := &studio{scene: newSite(t), dirs: map[string]string{}}
 			usher := s.runUsher()
 			s.waitReady("")
-			j := s.jibri("jibri-1", func(c *jitsisim.JibriConfig) { c.EmptyPatience = time.Hour })
+			j := s.jibri("jibri-1", func(c *sim.JibriConfig) { c.EmptyPatience = time.Hour })
 			s.meets("standup", "automatic")
 			ada := s.enters("Ada")
 			r := s.newest(meeting.RecordingOn)

@@ -7,7 +7,7 @@ import (
 	"strings"
 	"testing"
 
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/meeting"
 )
 
@@ -36,10 +36,10 @@ func TestRemovedUserStaysOut(t *testing.T) {
 		}
 		t.Fatalf("%s is not among %+v", name, people.Data)
 	}
-	out := func(p *jitsisim.Person, when, reason string) {
+	out := func(p *sim.Person, when, reason string) {
 		t.Helper()
 		exit, err := p.WaitOut(within(t))
-		if err != nil || exit.Why != jitsisim.WhyKicked || exit.Text != reason {
+		if err != nil || exit.Why != sim.WhyKicked || exit.Text != reason {
 			t.Errorf("%s: out with %+v, %v; want kicked for %q", when, exit, err, reason)
 		}
 		p.Drop()

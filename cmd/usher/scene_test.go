@@ -17,7 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
@@ -83,7 +83,7 @@ func (s *scene) create(room string) {
 
 // person returns somebody who is gone at the end of the test; user is empty
 // for a guest.
-func (s *scene) person(name, user string) *jitsisim.Person {
+func (s *scene) person(name, user string) *sim.Person {
 	s.t.Helper()
 	ticket := ""
 	if user != "" {
@@ -91,13 +91,13 @@ func (s *scene) person(name, user string) *jitsisim.Person {
 		ticket, _, err = s.tokens.Issue(time.Now(), token.Claims{Room: s.room, User: token.User{ID: user, Name: name}})
 		must(s.t, err)
 	}
-	p := jitsisim.NewPerson(s.sim, s.room, name, ticket)
+	p := sim.NewPerson(s.sim, s.room, name, ticket)
 	s.t.Cleanup(p.Drop)
 	return p
 }
 
 // enter lets people join, one after the other, and waits until each is told.
-func (s *scene) enter(people ...*jitsisim.Person) {
+func (s *scene) enter(people ...*sim.Person) {
 	s.t.Helper()
 	for _, p := range people {
 		told := len(s.story())

@@ -15,7 +15,7 @@ import (
 
 	"usher/config"
 	"usher/internal/app"
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/internal/stack/stacktest"
 )
@@ -232,22 +232,22 @@ func TestWrongLoginsAreRefusedAtOnce(t *testing.T) {
 
 // seesNobodyElse checks that for some time the person shares the room with the
 // focus alone. It waits until a former usher has gone.
-func (s *scene) seesNobodyElse(p *jitsisim.Person, during time.Duration) {
+func (s *scene) seesNobodyElse(p *sim.Person, during time.Duration) {
 	s.t.Helper()
-	alone := func(o jitsisim.Occupants) bool { return len(o) == 2 }
+	alone := func(o sim.Occupants) bool { return len(o) == 2 }
 	must(s.t, p.WaitFor(within(s.t), alone))
 	ctx, cancel := context.WithTimeout(s.t.Context(), during)
 	defer cancel()
-	if p.WaitFor(ctx, func(o jitsisim.Occupants) bool { return !alone(o) }) == nil {
+	if p.WaitFor(ctx, func(o sim.Occupants) bool { return !alone(o) }) == nil {
 		s.t.Fatalf("the person sees %+v, want nobody but itself and the focus", p.Occupants())
 	}
 }
 
 // seesHidden waits until usher is in with the person, and checks that it came
 // by its login in the domain that web clients hide.
-func (s *scene) seesHidden(p *jitsisim.Person, domain string) {
+func (s *scene) seesHidden(p *sim.Person, domain string) {
 	s.t.Helper()
-	must(s.t, p.WaitFor(within(s.t), func(o jitsisim.Occupants) bool { return len(o) == 3 }))
+	must(s.t, p.WaitFor(within(s.t), func(o sim.Occupants) bool { return len(o) == 3 }))
 	if got, want := p.Occupants()["usher"].JID, stack.Usher.User+"@"+domain+"/usher"; got != want {
 		s.t.Fatalf("usher is in as %q, want %q", got, want)
 	}

@@ -7,8 +7,8 @@ import (
 
 	"usher/config"
 	"usher/internal/app"
-	"usher/internal/jitsisim"
 	"usher/internal/localsite"
+	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/token"
 )
@@ -17,8 +17,8 @@ import (
 type localSite struct {
 	site    *localsite.Site
 	prosody *stack.Prosody
-	sim     jitsisim.Site
-	focus   *jitsisim.Focus
+	sim     sim.Site
+	focus   *sim.Focus
 	args    []string
 	cfg     config.Config
 	tokens  *token.Issuer
@@ -69,7 +69,7 @@ func (s *localSite) startUsher(ctx context.Context, log *slog.Logger) error {
 	return err
 }
 
-func (s *localSite) startJibri(ctx context.Context, dir, name string, edit func(*jitsisim.JibriConfig)) (*jitsisim.Jibri, error) {
+func (s *localSite) startJibri(ctx context.Context, dir, name string, edit func(*sim.JibriConfig)) (*sim.Jibri, error) {
 	s.site.At = app.Addresses{API: s.at.api, Admin: s.at.admin, Whereby: s.at.whereby, Redis: s.at.redis}
 	return s.site.StartJibri(ctx, dir, name, edit)
 }

@@ -22,7 +22,7 @@ import (
 
 	"usher/config"
 	"usher/internal/app"
-	"usher/internal/jitsisim"
+	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/store"
 	"usher/token"
@@ -36,8 +36,8 @@ const startPatience = time.Minute
 // Prosody and a real Redis, a simulated focus, and usher itself.
 type Site struct {
 	Prosody *stack.Prosody
-	Sim     jitsisim.Site
-	Focus   *jitsisim.Focus
+	Sim     sim.Site
+	Focus   *sim.Focus
 	Args    []string // flags of `usher serve` for this site
 	Config  config.Config
 	Tokens  *token.Issuer
@@ -98,11 +98,11 @@ func StartWithoutUsher(ctx context.Context, dir string, log *slog.Logger, extra 
 	if err != nil {
 		return nil, err
 	}
-	s.Sim = jitsisim.Site{
+	s.Sim = sim.Site{
 		Domain: stack.Domain, ClientAddr: s.Prosody.ClientAddr, ComponentAddr: s.Prosody.ComponentAddr,
 		CAFile: s.Prosody.CAFile, Log: log.With("part", "sim"),
 	}
-	s.Focus, err = jitsisim.NewFocus(jitsisim.FocusConfig{
+	s.Focus, err = sim.NewFocus(sim.FocusConfig{
 		Site: s.Sim, Password: stack.Focus.Password, Secret: stack.FocusSecret, Brewery: stack.Brewery,
 	})
 	if err != nil {
@@ -158,8 +158,8 @@ func (s *Site) StartUsher(ctx context.Context, log *slog.Logger) error {
 
 // StartJibri starts a simulated recorder, whose hook is `usher finalize` with
 // its own settings. It blocks until the recorder waits in the brewery.
-func (s *Site) StartJibri(ctx context.Context, dir, name string, edit func(*jitsisim.JibriConfig)) (*jitsisim.Jibri, error) {
-	cfg := jitsisim.JibriConfig{
+func (s *Site) StartJibri(ctx context.Context, dir, name string, edit func(*sim.JibriConfig)) (*sim.Jibri, error) {
+	cfg := sim.JibriConfig{
 		Site: s.Sim, Name: name, Brewery: stack.Brewery, Dir: filepath.Join(dir, "jibri"),
 		Password: stack.Jibri.Password, RecorderPassword: stack.Recorder.Password,
 		Finalize:   []string{s.Program, "finalize"},
@@ -173,7 +173,7 @@ func (s *Site) StartJibri(ctx context.Context, dir, name string, edit func(*jits
 	if edit != nil {
 		edit(&cfg)
 	}
-	return jitsisim.StartJibri(ctx, cfg)
+	return sim.StartJibri(ctx, cfg)
 }
 
 // StopUsher ends usher and the simulated focus and leaves Prosody running.

@@ -1,0 +1,21 @@
+// Package sim plays the people, the focus and the load of a Jitsi site,
+// over real XMPP connections to a real Prosody. Tests, the demo and benchmarks
+// use it; the product does not.
+//
+// It stands in for four programs:
+//
+//   - a [Person] for the web client (lib-jitsi-meet 01daa07c): an anonymous
+//     login, with a token where one is given, the conference request, and the
+//     presences seen on the wire of a real browser;
+//   - the [Focus] for Jicofo (7ebb13d): it creates rooms on request, counts and
+//     invites members, elects an owner, chooses Jibris and says what they record,
+//     and leaves when it is alone;
+//   - a [Jibri] for the recorder (jibri, XmppApi and FileRecordingJibriService): it
+//     waits in the brewery, enters rooms as the recorder, writes files that are no
+//     video and runs the hook;
+//   - a [Crowd] for thousands of web clients, on one component stream.
+//
+// What they leave out: media, Jingle beyond the first offer and its answer,
+// stream management (XEP-0198), so a dropped person is gone at once where a
+// crashed browser stays for a minute, and breakout rooms, visitors and lobby.
+package sim

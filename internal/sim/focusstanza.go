@@ -1,0 +1,83 @@
+package sim
+
+import (
+	"encoding/xml"
+	"strconv"
+	"time"
+)
+
+// focusVersion is what the focus calls itself in its presence.
+const focusVersion = "sim"
+
+// versions names the software, in the focus's presence.
+type versions struct {
+	XMLName   xml.Name         `xml:"http://jitsi.org/jitmeet versions"`
+	Component versionComponent `xml:"component"`
+}
+
+type versionComponent struct {
+	Name string `xml:"name,attr"`
+	Text string `xml:",chardata"`
+}
+
+// conferenceProperties say when the conference began, in the focus's presence.
+type conferenceProperties struct {
+	XMLName  xml.Name           `xml:"http://jitsi.org/protocol/focus conference-properties"`
+	Property conferenceProperty `xml:"property"`
+}
+
+type conferenceProperty struct {
+	Value string `xml:"value,attr"`
+	Key   string `xml:"key,attr"`
+}
+
+// focusPresence is what the focus tells everybody about a conference.
+func focusPresence(created time.Time) []any {
+	return []any{
+		versions{Component: versionComponent{focusNick, focusVersion}},
+		conferenceProperties{Property: conferenceProperty{
+			Key: "created-ms", Value: strconv.FormatInt(created.UnixMilli(), 10),
+		}},
+	}
+}
+
+// roomConfig submits a room's configuration form (XEP-0045 §10.2).
+type roomConfig struct {
+	XMLName xml.Name `xml:"http://jabber.org/protocol/muc#owner query"`
+	Form    dataForm `xml:"jabber:x:data x"`
+}
+
+type dataForm struct {
+	Type   string      `xml:"type,attr"`
+	Fields []dataField `xml:"field"`
+}
+
+type dataField struct {
+	Var   string `xml:"var,attr"`
+	Value string `xml:"value"`
+}
+
+// nonAnonymous lets everybody see real JIDs: web clients know the focus by its.
+var nonAnonymous = roomConfig{Form: dataForm{Type: "submit", Fields: []dataField{
+	{"FORM_TYPE", nsRoomConfig},
+	{"muc#roomconfig_whois", "anyone"},
+}}}
+
+// jingle is an offer of media, or its end (XEP-0166 §7.2). The real one
+// describes codecs, transports and bridges.
+type jingle struct {
+	XMLName xml.Name       `xml:"urn:xmpp:jingle:1 jingle"`
+	Action  string         `xml:"action,attr"`
+	SID     string         `xml:"sid,attr"`
+	Content *jingleContent `xml:"content"`
+}
+
+type jingleContent struct {
+	Creator string `xml:"creator,attr"`
+	Name    string `xml:"name,attr"`
+}
+
+// discoInfo asks what somebody can do (XEP-0030 §3.1).
+type discoInfo struct {
+	XMLName xml.Name `xml:"http://jabber.org/protocol/disco#info query"`
+}
