@@ -22,8 +22,8 @@ const patience = 30 * time.Second
 // Verify and Inspect keep out, saying the same.
 func TestOnRealProsody(t *testing.T) {
 	p := stacktest.Prosody(t, stack.ProsodyConfig{})
-	site := sim.Site{Domain: stack.Domain, ClientAddr: p.ClientAddr, ComponentAddr: p.ComponentAddr, CAFile: p.CAFile, Log: slog.New(slog.DiscardHandler)}
-	startFocus(t, site)
+	local := sim.Site{Domain: stack.Domain, ClientAddr: p.ClientAddr, ComponentAddr: p.ComponentAddr, CAFile: p.CAFile, Log: slog.New(slog.DiscardHandler)}
+	startFocus(t, local)
 
 	site := token.Site{AppID: stack.JWTAppID, Audience: "jitsi", Domain: stack.Domain}
 	issuer := func(secret string) *token.Issuer {
@@ -68,7 +68,7 @@ func TestOnRealProsody(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
-			person := sim.NewPerson(site, room, "someone", tt.token)
+			person := sim.NewPerson(local, room, "someone", tt.token)
 			defer person.Drop()
 			err := person.Join(ctx)
 			if tt.reason == "" && err != nil {
