@@ -1,0 +1,125 @@
+package webhook
+
+import (
+	"encoding/json"
+	"time"
+
+	"usher/meeting"
+)
+
+// What is kept in Redis and not in memory: what the queue begins with, and what
+// it reads while it works.
+
+// load takes what the store holds for an endpoint: the meetings that have a
+// list, and what is known of retries. Nothing is sent before.
+func (q *queue) load(endpoint string, meetings []string, retries map[string]meeting.Retry, h meeting.Health, now time.Time) {
+	e := q.of(endpoint)
+	e.loaded = true
+	e.failures, e.refusals, e.failing, e.stalled, e.variant = h.Failures, h.Refusals, h.Failing, h.Stalled, h.Variant
+	e.since, e.acceptedAt = ago(now, h.Since), ago(now, h.Accepted)
+	for id, r := range retries {
+		l := e.of(id)
+		l.gap, l.failures, l.refusals, l.refusedAt = r.Gap, r.Failures, r.Refusals, ago(now, r.Refused)
+		l.countsFrom = now.Add(r.Due)
+		l.due = l.countsFrom
+	}
+	for _, id := range meetings {
+		e.of(id).more = true
+	}
+	for _, l := range e.meetings {
+		if l.more && l.due.After(now) {
+			q.wait(l)
+		} else {
+			l.enqueue()
+		}
+	}
+}
+
+func ago(now time.Time, d time.Duration) time.Time {
+	if d == 0 {
+		return time.Time{}
+	}
+	return now.Add(-d)
+}
+
+// reread makes a list due and has it read from the store before more of it is
+// sent, because the store is about to put events there that the queue is not
+// handed.
+func (q *queue) reread(endpoint, meetingID string) {
+	l := q.of(endpoint).of(meetingID)
+	l.forget()
+	l.more = true
+	if l.state == ready || l.state == idle || l.state == waiting {
+		l.move(unread)
+	}
+}
+
+// fetches returns which lists are to be read; each has to be answered by
+// fetched. What takeAcks returned just before must be stored first, because
+// lists are read from their beginning.
+func (q *queue) fetches(now time.Time) (wishes []fetch) {
+	for _, e := range q.endpoints {
+		room := maxInMemory - e.inMemory
+		n := min(e.in[unread].Len(), fetchMeetings, max(room, MaxPerEndpoint))
+		if n == 0 || !q.mayStart(e, now) || e.stalled && e.in[reading].Len()+e.in[ready].Len() > 0 {
+			continue
+		}
+		f := fetch{endpoint: e.id, limit: min(max(room/n, 1), fetchEach)}
+		if e.stalled {
+			n, f.limit = 1, 1
+		}
+		for range n {
+			l := e.first(unread)
+			l.move(reading)
+			l.more = false
+			f.meetings = append(f.meetings, l.id)
+		}
+		wishes = append(wishes, f)
+	}
+	return wishes
+}
+
+// fetched takes the first events of a list; more says that there may be others.
+// After a failure of the store it takes none, and more.
+func (q *queue) fetched(endpoint, meetingID string, events []*event, more bool) {
+	e := q.endpoints[endpoint]
+	if e == nil || e.meetings[meetingID] == nil || e.meetings[meetingID].state != reading {
+		return // removed meanwhile
+	}
+	l := e.meetings[meetingID]
+	l.more = l.more || more
+	l.events = events
+	e.inMemory += len(events)
+	for _, ev := range events {
+		l.lastSeq = max(l.lastSeq, ev.Seq)
+	}
+	switch {
+	case len(events) > 0:
+		l.move(ready) // of a stalled endpoint too: it is the probe
+	default:
+		l.enqueue()
+	}
+}
+
+// storeEmptied says that the store has lost all lists, and returns the events in
+// memory by endpoint and meeting. What waited in the store waits no more.
+func (q *queue) storeEmptied() map[string]map[string][]json.RawMessage {
+	all := map[string]map[string][]json.RawMessage{}
+	for _, e := range q.endpoints {
+		lists := map[string][]json.RawMessage{}
+		for _, l := range e.meetings {
+			for _, ev := range l.events {
+				lists[l.id] = append(lists[l.id], ev.text)
+			}
+			if l.state == waiting {
+				l.settled(true)
+				l.enqueue()
+			}
+			put(&e.retries, l.id, true)
+		}
+		e.health = true
+		all[e.id] = lists
+	}
+	q.sync(soon)
+	return all
+}
