@@ -118,7 +118,7 @@ func TestLinksOfBefore(t *testing.T) {
 // awayLeader is that of a process that does not lead.
 type awayLeader struct{ service.Leader }
 
-func (awayLeader) Do(context.Context, string, meeting.Fact) (meeting.Meeting, error) {
+func (awayLeader) Do(context.Context, string, meeting.Input) (meeting.Meeting, error) {
 	return meeting.Meeting{}, meeting.ErrUnavailable
 }
 

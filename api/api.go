@@ -32,7 +32,7 @@ type Store interface {
 type Config struct {
 	Service   *service.Service
 	Store     Store
-	Webhooks  *webhook.Book
+	Webhooks  *webhook.Registry
 	Deliverer *webhook.Deliverer
 	Feed      *Feed // of the same store; somebody else runs it
 	// Platforms are APIs compatible with other products', served beside.

@@ -37,7 +37,7 @@ const (
 	listenTimeout = 5 * time.Second
 )
 
-// Event is a notice as it was committed: byte for byte what webhooks carry.
+// Event is an event as it was committed: byte for byte what webhooks carry.
 type Event json.RawMessage
 
 // MarshalJSON returns the event as it is.
@@ -45,7 +45,7 @@ func (e Event) MarshalJSON() ([]byte, error) { return e, nil }
 
 // Schema gives huma the schema of an event.
 func (Event) Schema(r huma.Registry) *huma.Schema {
-	return r.Schema(reflect.TypeFor[meeting.Notice](), true, "")
+	return r.Schema(reflect.TypeFor[meeting.Event](), true, "")
 }
 
 // Events is a stretch of the event log.

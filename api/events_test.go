@@ -15,10 +15,10 @@ import (
 	"usher/meeting"
 )
 
-// notice is what tests look at of an event.
-type notice struct {
+// eventFields is what tests look at of an event.
+type eventFields struct {
 	ID        string
-	Type      meeting.NoticeType
+	Type      meeting.EventType
 	MeetingID string `json:"meeting_id"`
 	Seq       int
 }
@@ -28,7 +28,7 @@ func TestListEvents(t *testing.T) {
 	list := func(query string) (types, next string, more bool) {
 		t.Helper()
 		var p struct {
-			Data []notice
+			Data []eventFields
 			Next string `json:"next_cursor"`
 			More bool   `json:"has_more"`
 		}
@@ -83,8 +83,8 @@ func TestListEvents(t *testing.T) {
 	}
 	raw := s.do("GET", "/v1/events?limit=1", "").Body.String()
 	entries, err := s.store.Events(t.Context(), "", 1)
-	if err != nil || !strings.Contains(raw, string(entries[0].Notice)) {
-		t.Errorf("%s is not byte for byte what was committed: %s, %v", raw, entries[0].Notice, err)
+	if err != nil || !strings.Contains(raw, string(entries[0].Event)) {
+		t.Errorf("%s is not byte for byte what was committed: %s, %v", raw, entries[0].Event, err)
 	}
 	for _, query := range []string{"?after=x", "?after=-1", "?limit=0", "?meetingid=x"} {
 		s.do("GET", "/v1/events"+query, "").problem(http.StatusUnprocessableEntity)

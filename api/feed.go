@@ -58,14 +58,14 @@ type event struct {
 	place string
 	text  json.RawMessage
 	about struct {
-		Type      meeting.NoticeType `json:"type"`
-		MeetingID string             `json:"meeting_id"`
+		Type      meeting.EventType `json:"type"`
+		MeetingID string            `json:"meeting_id"`
 	}
 }
 
 func newEvent(e meeting.LogEntry) (event, error) {
-	ev := event{place: e.ID, text: e.Notice}
-	return ev, json.Unmarshal(e.Notice, &ev.about)
+	ev := event{place: e.ID, text: e.Event}
+	return ev, json.Unmarshal(e.Event, &ev.about)
 }
 
 // NewFeed returns a feed that does nothing until Run; log may be nil.

@@ -205,7 +205,7 @@ func TestDeleteTellsWhatIsLeft(t *testing.T) {
 	told, err := s.store.Events(t.Context(), "", 100)
 	deleted := 0
 	for _, e := range told {
-		deleted += strings.Count(string(e.Notice), `"recording.deleted"`)
+		deleted += strings.Count(string(e.Event), `"recording.deleted"`)
 	}
 	if deleted != 1 || err != nil {
 		t.Errorf("recording.deleted was told %d times, %v, want once", deleted, err)

@@ -272,7 +272,7 @@ func TestLinkOfAMeetingThatIsNotOpen(t *testing.T) {
 // deafLeader never takes note of anything.
 type deafLeader struct{ service.Leader }
 
-func (deafLeader) Do(ctx context.Context, _ string, _ meeting.Fact) (meeting.Meeting, error) {
+func (deafLeader) Do(ctx context.Context, _ string, _ meeting.Input) (meeting.Meeting, error) {
 	<-ctx.Done()
 	return meeting.Meeting{}, meeting.ErrUnavailable
 }

@@ -26,7 +26,7 @@ type v1 struct {
 	events    EventLog
 	feed      *Feed // nil: nobody can follow the log
 	keys      *keyCache
-	webhooks  *webhook.Book
+	webhooks  *webhook.Registry
 	deliverer *webhook.Deliverer
 	log       *slog.Logger
 

@@ -142,8 +142,8 @@ func (s *studio) get(method, url, ranges string) response {
 	return response{w, s.t}
 }
 
-// must applies a fact that the focus's side would tell.
-func (s *site) must(meetingID string, f meeting.Fact) {
+// must applies an input that the focus's side would tell.
+func (s *site) must(meetingID string, f meeting.Input) {
 	s.t.Helper()
 	if _, err := s.tracker.Do(s.t.Context(), meetingID, f); err != nil {
 		s.t.Fatalf("%#v: %v", f, err)

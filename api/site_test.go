@@ -87,7 +87,7 @@ func (s *faultyStore) Events(ctx context.Context, after string, limit int) ([]me
 	entries, err := s.Memory.Events(ctx, after, limit)
 	for i := range entries {
 		if entries[i].ID == s.spoil {
-			entries[i].Notice = nil
+			entries[i].Event = nil
 		}
 	}
 	return entries, cmp.Or(s.fault(), err)
@@ -134,9 +134,9 @@ func (s *faultyStore) Claim(ctx context.Context, name string, value []byte, life
 
 type noRooms struct{}
 
-func (noRooms) Want(string, meeting.Want)     {}
-func (noRooms) Resync(string)                 {}
-func (noRooms) PutOut(string, []meeting.Kick) {}
+func (noRooms) Want(string, meeting.DesiredState) {}
+func (noRooms) Resync(string)                     {}
+func (noRooms) PutOut(string, []meeting.Kick)     {}
 
 const (
 	testKey   = "key-0123456789abcdef"
@@ -150,7 +150,7 @@ type site struct {
 	tracker   *tracker.Tracker
 	handler   http.Handler
 	svc       *service.Service
-	book      *webhook.Book
+	registry  *webhook.Registry
 	deliverer *webhook.Deliverer
 	feed      *Feed
 	metrics   *prometheus.Registry
@@ -215,15 +215,15 @@ func (s *site) serve(change func(*testConfig)) {
 		SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/", Log: RequestLog(cfg.Log),
 	})
 	var err error
-	s.book, err = webhook.NewBook(webhook.Config{
+	s.registry, err = webhook.NewRegistry(webhook.Config{
 		Store: cfg.Store, Dialects: map[string]webhook.Dialect{webhook.Jitsi: webhook.JitsiDialect()}, AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 		Endpoints: []webhook.Endpoint{{Name: "crm", URL: "https://crm.example/", Secrets: []webhook.Secret{webhook.NewSecret()}}},
 	})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	s.deliverer = webhook.NewDeliverer(s.book)
-	cfg.Service, cfg.Config.Store, cfg.Webhooks, cfg.Deliverer = s.svc, cfg.Store, s.book, s.deliverer
+	s.deliverer = webhook.NewDeliverer(s.registry)
+	cfg.Service, cfg.Config.Store, cfg.Webhooks, cfg.Deliverer = s.svc, cfg.Store, s.registry, s.deliverer
 	if s.handler, err = New(cfg.Config); err != nil {
 		s.t.Fatal(err)
 	}
@@ -377,8 +377,8 @@ func human(nick string) meeting.Occupant {
 	return meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/x", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
 }
 
-// observe lets the tracker see a fact and waits until the store has it.
-func (s *site) observe(room string, f meeting.Fact) {
+// observe lets the tracker see an input and waits until the store has it.
+func (s *site) observe(room string, f meeting.Input) {
 	s.t.Helper()
 	before, _ := s.tracker.Room(room)
 	s.tracker.Observe(room, time.Now(), f)

@@ -18,7 +18,7 @@ func TestUnreadableEventIsLeftOut(t *testing.T) {
 			s.create(fmt.Sprintf(`{"room":"r%d"}`, i))
 		}
 		var got struct {
-			Data []notice
+			Data []eventFields
 			Next string `json:"next_cursor"`
 		}
 		s.do("GET", "/v1/events", "").into(http.StatusOK, &got)

@@ -177,7 +177,7 @@ func (s *site) fillWebhooks() {
 			s.t.Fatal(err)
 		}
 	}
-	if err := s.book.Load(s.t.Context()); err != nil {
+	if err := s.registry.Load(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
 }

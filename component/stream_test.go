@@ -27,7 +27,7 @@ func TestWellFormedStanzasKeepTheStream(t *testing.T) {
 	tests := []struct{ name, xml string }{
 		{"nick that is no resource", "<presence from='room@muc.test/\u0640' to='bot@usher.test/x'/>"},
 		{"real JID that is no JID", "<presence from='room@muc.test/a' to='bot@usher.test/x'><x xmlns='http://jabber.org/protocol/muc#user'><item jid='a@b.test/\u0640' role='boss'/></x></presence>"},
-		{"sender that is no JID", "<presence from='@@//' to='bot@usher.test/x'/>"},
+		{"sender that is no JID", "<presence from='notice//' to='bot@usher.test/x'/>"},
 		{"no sender", "<presence to='bot@usher.test/x'/>"},
 		{"presence of the bare room", "<presence from='room@muc.test' to='bot@usher.test/x'><show>dnd</show></presence>"},
 		{"large", "<presence from='room@muc.test/a' to='bot@usher.test/x'><status>" + strings.Repeat("x", 500_000) + "</status></presence>"},
@@ -192,7 +192,7 @@ func TestErrorAnswersAreReadLeniently(t *testing.T) {
 			stanza.Error{Type: stanza.Auth, Condition: stanza.Forbidden, Text: map[string]string{"": "no"}}},
 		{"client's namespace", "<error xmlns='jabber:client' type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
 			stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound}},
-		{"by what is no JID", "<error by='@@' type='wait'><room xmlns='urn:other'/><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
+		{"by what is no JID", "<error by='notice' type='wait'><room xmlns='urn:other'/><resource-constraint xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>",
 			stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}},
 		{"text without a namespace of its own", "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xml:lang='en'>Unknown session</text></error>",
 			stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: map[string]string{"": "Unknown session"}}},

@@ -29,7 +29,7 @@ type Config struct {
 	Pool     *Pool
 	// Do reports to a meeting what came of a request and blocks until that is
 	// stored; see tracker.Tracker.Do.
-	Do func(ctx context.Context, meetingID string, f meeting.Fact) (meeting.Meeting, error)
+	Do func(ctx context.Context, meetingID string, f meeting.Input) (meeting.Meeting, error)
 	// Own makes usher an owner of the room again.
 	Own     func(ctx context.Context, room string) error
 	Log     *slog.Logger
@@ -279,9 +279,9 @@ func (s *Scheduler) stop(ctx context.Context, t *task, r meeting.Recording) {
 	}
 }
 
-// report gives a fact to the task's meeting, again and again while it cannot
+// report gives an input to the task's meeting, again and again while it cannot
 // take it in, and returns whether it did.
-func (s *Scheduler) report(ctx context.Context, t *task, f meeting.Fact) bool {
+func (s *Scheduler) report(ctx context.Context, t *task, f meeting.Input) bool {
 	for {
 		_, err := s.cfg.Do(ctx, t.id, f)
 		if err == nil {

@@ -54,7 +54,7 @@ func newSite(t *testing.T, recorders int, blind bool) *site {
 	s.pool = jibri.NewPool(jibri.PoolConfig{Stream: poolStream{s}, Brewery: brewery})
 	s.scheduler = jibri.NewScheduler(jibri.Config{
 		Occupant: roomStream{s}, MUC: mucDomain, Pool: s.pool,
-		Do: func(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
+		Do: func(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
 			return s.tracker.Do(ctx, id, f)
 		},
 		Own: func(context.Context, string) error { s.count(&s.owned); return nil },
@@ -81,8 +81,8 @@ func (s *site) count(n *int) {
 
 type rooms struct{ *site }
 
-func (rooms) Want(string, meeting.Want) {}
-func (rooms) Resync(string)             {}
+func (rooms) Want(string, meeting.DesiredState) {}
+func (rooms) Resync(string)                     {}
 
 // PutOut has those named leave.
 func (s rooms) PutOut(room string, who []meeting.Kick) {

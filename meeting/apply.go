@@ -12,7 +12,7 @@ type Effects struct {
 	Sessions []Session     // to store
 	// Recordings are to be stored, each also under the id that Jibri knows it by.
 	Recordings []Recording
-	Notices    []Notice // to tell apps, in this order
+	Events     []Event // to tell apps, in this order
 	// ReuseRoom lets a new meeting have a room that is held, see
 	// [Meeting.RoomHeldUntil].
 	ReuseRoom bool
@@ -21,7 +21,7 @@ type Effects struct {
 // Add appends what follows from a later event of the same commit.
 func (fx *Effects) Add(later Effects) {
 	fx.ReuseRoom = fx.ReuseRoom || later.ReuseRoom
-	fx.Notices = append(fx.Notices, later.Notices...)
+	fx.Events = append(fx.Events, later.Events...)
 	for _, p := range later.People {
 		fx.People = replace(fx.People, p, func(q Participant) bool { return q.ID == p.ID })
 	}
@@ -51,7 +51,7 @@ func replace[T any](list []T, v T, matches func(T) bool) []T {
 // that must be stored raises Version. An error refuses a command and changes
 // nothing.
 //
-//	state    fact          becomes   tells
+//	state    input         becomes   tells
 //	-        Created       created   meeting.created
 //	created  Seen human    live      session.started, participant.joined
 //	live     Seen, Roster  live      participant.joined, .left or .updated
@@ -69,10 +69,10 @@ func replace[T any](list []T, v T, matches func(T) bool) []T {
 // Recordings of the meeting go their own way, also after its end, by
 // recordingTable; what time and occupancy do to them is looked at after every
 // event.
-func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
+func Apply(m Meeting, ev TimedInput) (Meeting, Effects, error) {
 	d := draft{m: m, at: ev.At, seed: ev.Seed}
 	var err error
-	switch f := ev.Fact.(type) {
+	switch f := ev.Input.(type) {
 	case Created:
 		err = d.create(f)
 	case Ended:
@@ -91,12 +91,12 @@ func Apply(m Meeting, ev Event) (Meeting, Effects, error) {
 		err = d.wantRecording(f)
 	case RecordingStop, RecordingWaits, RecordingTried, RecordingAccepted, RecordingRefused,
 		RecordingUnknown, RecordingClosed, RecordingStored, RecordingLost, RecordingDeleted:
-		err = d.recordingFact(f)
+		err = d.applyRecording(f)
 	default:
 		// A meeting that is over has let its people go; the room may take a
 		// moment longer to close, and what it says meanwhile is not news.
 		if m.State() != StateEnded && m.ID != "" {
-			d.observe(ev.Fact)
+			d.observe(ev.Input)
 		}
 	}
 	if err != nil {
@@ -183,7 +183,7 @@ func (d *draft) roomGone(reason LeftReason) {
 }
 
 // observe takes in what the room says.
-func (d *draft) observe(f Fact) {
+func (d *draft) observe(f Input) {
 	switch f := f.(type) {
 	case Seen:
 		d.window = d.blind()
@@ -266,7 +266,7 @@ func (d *draft) newID(prefix string) string {
 	return NewID(prefix, d.at, d.seed, d.ids-1)
 }
 
-func (d *draft) notifyMeeting(t NoticeType) {
+func (d *draft) notifyMeeting(t EventType) {
 	d.changed = true
 	n := d.notify(t)
 	// The version that this very change leads to.
@@ -275,16 +275,16 @@ func (d *draft) notifyMeeting(t NoticeType) {
 	n.Data.Meeting = &info
 }
 
-// notify adds a notice; the pointer is good until the next one.
-func (d *draft) notify(t NoticeType) *Notice {
+// notify adds an event; the pointer is good until the next one.
+func (d *draft) notify(t EventType) *Event {
 	d.changed = true
 	d.m.Seq++
 	o := d.m.Occupancy()
-	d.fx.Notices = append(d.fx.Notices, Notice{
+	d.fx.Events = append(d.fx.Events, Event{
 		ID: d.newID("evt_"), Type: t, Timestamp: Time{d.at}, APIVersion: APIVersion,
 		MeetingID: d.m.ID, Room: d.m.Room, ExternalID: d.m.ExternalID, SessionID: d.m.Session.ID,
 		Seq: d.m.Seq, StateVersion: d.m.Version + 1, Reconciled: d.window,
 		Data: Data{Occupancy: &o},
 	})
-	return &d.fx.Notices[len(d.fx.Notices)-1]
+	return &d.fx.Events[len(d.fx.Events)-1]
 }

@@ -15,16 +15,16 @@ func TestSessionEndsWithItsPeople(t *testing.T) {
 	now := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 	var m meeting.Meeting
 	n := byte(0)
-	apply := func(f meeting.Fact) []meeting.Notice {
+	apply := func(f meeting.Input) []meeting.Event {
 		t.Helper()
 		n++
 		now = now.Add(time.Millisecond)
-		next, fx, err := meeting.Apply(m, meeting.Event{At: now, Fact: f, Seed: meeting.Seed{n}})
+		next, fx, err := meeting.Apply(m, meeting.TimedInput{At: now, Input: f, Seed: meeting.Seed{n}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		m = next
-		return fx.Notices
+		return fx.Events
 	}
 	visit := func(name, user string, kind meeting.Kind) {
 		apply(meeting.Seen{Occupant: meeting.Occupant{Nick: name, JID: name, Kind: kind, Name: name, UserID: user}})
@@ -47,8 +47,8 @@ func TestSessionEndsWithItsPeople(t *testing.T) {
 	visit("Ada", "u1", meeting.KindHuman) // the same person once more
 	want = append(want, "last")
 
-	notices := apply(meeting.Ended{Reason: meeting.EndRequested})
-	ended := notices[slices.IndexFunc(notices, func(n meeting.Notice) bool { return n.Type == meeting.SessionEnded })]
+	events := apply(meeting.Ended{Reason: meeting.EndRequested})
+	ended := events[slices.IndexFunc(events, func(n meeting.Event) bool { return n.Type == meeting.SessionEnded })]
 	var got []string
 	for _, p := range ended.Data.Participants {
 		if p.LeftAt == nil || p.Kind != meeting.KindHuman {
@@ -62,7 +62,7 @@ func TestSessionEndsWithItsPeople(t *testing.T) {
 	if ended.Data.Session.Humans != meeting.MaxListed+3 || len(m.People)+len(m.Left) != 0 {
 		t.Errorf("%d humans, %d still at hand, want all of them and none", ended.Data.Session.Humans, len(m.People)+len(m.Left))
 	}
-	for _, n := range notices {
+	for _, n := range events {
 		if n.Room != "standup" {
 			t.Errorf("%s is of room %q, want standup", n.Type, n.Room)
 		}

@@ -5,10 +5,10 @@
 //
 // # Input and output
 //
-// [Apply] is a function: a [Meeting] and an [Event] give the next Meeting and its
-// [Effects]. An Event is a [Fact] with the time at which it holds and a [Seed]
-// for the ids that it makes, so the same event gives the same result however
-// often it is tried. Facts come from four sides:
+// [Apply] is a function: a [Meeting] and a [TimedInput] give the next Meeting and its
+// [Effects]. A TimedInput is an [Input] with the time at which it holds and a [Seed]
+// for the ids that it makes, so the same input gives the same result however
+// often it is tried. Inputs come from four sides:
 //
 //   - from the room, by package muc: who is seen ([Seen], [Gone], [NickChanged]),
 //     everybody at once ([Roster]), what the focus says ([FocusSaid]), and that
@@ -19,18 +19,18 @@
 //     recordings asked for;
 //   - from the clock: [Tick], at or after [Meeting.Deadline].
 //
-// A fact that is not wanted any more, or that contradicts what is stored, is an
+// An input that is not wanted any more, or that contradicts what is stored, is an
 // error, and the meeting stays as it was.
 //
 // # What is stored before what is sent
 //
 // Whoever calls Apply must store the result, as a [Commit], before anything of
 // it is seen outside: an answer to an app, a stanza, an event. If the commit
-// fails, the result is dropped and the event is tried again. A [Notice] of the
+// fails, the result is dropped and the input is tried again. An [Event] of the
 // Effects is part of the commit; it is what apps are sent.
 //
 // Nothing else is handed over. What is to be done follows from the meeting as it
-// is stored: whether usher is to be in the room ([Meeting.Want]), whom to kick
+// is stored: whether usher is to be in the room ([Meeting.DesiredState]), whom to kick
 // ([Meeting.ToKick]), which recording to start and to stop ([Meeting.ToStart],
 // [Meeting.ToStop]). So a process that was killed after a commit does the same
 // when it has loaded the meeting again.

@@ -1,150 +1,206 @@
 package meeting
 
 import (
-	"errors"
-	"fmt"
+	"cmp"
 	"time"
 )
 
-// Event is something that happened to a meeting, or was asked of it.
-type Event struct {
-	At   time.Time // when it was observed; UTC, whole milliseconds
-	Seed Seed      // for the ids it gives rise to
-	Fact Fact
-}
+// APIVersion names the shape of events; it changes when a field changes its
+// meaning or goes.
+const APIVersion = "2026-11-01"
 
-// Fact is what an event says: one of the types below.
-type Fact interface{ fact() }
+// EventType says what an event tells.
+type EventType string
 
-// Created makes a meeting; it applies to the zero Meeting only.
-type Created struct {
-	Room       string
-	ExternalID string
-	Metadata   map[string]string
-	Limits
-	Policy RecordingPolicy
-	// ReuseRoom takes the room although tokens of its last meeting may open it.
-	ReuseRoom bool
-}
+// Types of event, each with the moment it fires.
+const (
+	MeetingCreated     EventType = "meeting.created"     // an app created a meeting
+	MeetingUpdated     EventType = "meeting.updated"     // an app changed it
+	MeetingEnding      EventType = "meeting.ending"      // EndingEvent before it ends by the clock
+	MeetingEnded       EventType = "meeting.ended"       // over for good; the meeting's last event
+	SessionStarted     EventType = "session.started"     // the first human came in
+	SessionEnded       EventType = "session.ended"       // empty for the linger, or the meeting ended
+	ParticipantJoined  EventType = "participant.joined"  // the first connection of a person
+	ParticipantLeft    EventType = "participant.left"    // the last connection of a person
+	ParticipantUpdated EventType = "participant.updated" // name, role, media or hand, see changed
 
-// Patched changes a meeting that is not over; what is nil stays as it is.
-type Patched struct {
-	IfSettings      int64 // refused with ErrVersion unless it is [Meeting.Settings]; 0: whatever that is
-	StartAt         *time.Time
-	EndAt           *time.Time
-	MaxDuration     *time.Duration
-	EmptyTimeout    *time.Duration
-	Linger          *time.Duration
-	MaxParticipants *int
-	Metadata        *map[string]string
-	Policy          *RecordingPolicy
-}
+	RecordingIsRequested EventType = "recording.requested" // an app, a trigger, or a recorder's death asks for one
+	RecordingIsQueued    EventType = "recording.queued"    // no recorder is free
+	RecordingIsStarting  EventType = "recording.starting"  // the focus is asked; again at each attempt
+	RecordingStarted     EventType = "recording.started"   // the focus says that it records
+	RecordingIsStopping  EventType = "recording.stopping"  // it is to end
+	RecordingStopped     EventType = "recording.stopped"   // it is over; the file is awaited
+	RecordingIsAvailable EventType = "recording.available" // the file can be had; again for each further file
+	RecordingHasFailed   EventType = "recording.failed"    // there will be no file
+	RecordingWasAborted  EventType = "recording.aborted"   // ended on purpose before it began
+	RecordingWasDeleted  EventType = "recording.deleted"   // an app deleted it
 
-// Invited says that somebody was handed a token just now, by itself or through a
-// link. UserID is empty for guests.
-type Invited struct {
-	UserID       string
-	TokenExpires time.Time
-}
-
-// Ended ends the meeting for good: everybody out, and nobody in again. With
-// Forget, everything about it is deleted once its room is gone; that may also
-// be asked of a meeting that is over.
-type Ended struct {
-	Reason EndReason
-	Forget bool
-}
-
-// Seen is an occupant's available presence, new or repeated.
-type Seen struct{ Occupant Occupant }
-
-// Gone is an occupant's unavailable presence.
-type Gone struct {
-	Nick   string
-	Reason LeftReason
-}
-
-// NickChanged is a change of nick without a leave (XEP-0045 §7.6).
-type NickChanged struct{ From, To string }
-
-// Roster is everybody who is in the room, told at once: after entering, or
-// when reconciling. Who is missing left, who is new joined, some time between
-// the moment usher last knew and now. Focus is what the focus says meanwhile.
-type Roster struct {
-	Occupants []Occupant
-	Focus     FocusSays
-}
-
-// RoomGone says that the room does not exist, and why everybody is out.
-type RoomGone struct{ Reason LeftReason }
-
-// SightLost says that from then on usher may have missed something, because it
-// cannot follow the room, or did not keep up.
-type SightLost struct{}
-
-// Tick says that a deadline may have come.
-type Tick struct{}
-
-// StoreReset says that the store has lost what it held, so that the meeting is
-// to be written anew as it is at hand.
-type StoreReset struct{}
-
-func (Created) fact()     {}
-func (Patched) fact()     {}
-func (Invited) fact()     {}
-func (Ended) fact()       {}
-func (Seen) fact()        {}
-func (Gone) fact()        {}
-func (NickChanged) fact() {}
-func (Roster) fact()      {}
-func (RoomGone) fact()    {}
-func (SightLost) fact()   {}
-func (Tick) fact()        {}
-func (StoreReset) fact()  {}
-
-// Errors that callers decide on.
-var (
-	ErrNotFound = errors.New("meeting: not found")
-	// ErrEnded refuses a change of a meeting that is over.
-	ErrEnded = errors.New("meeting: already ended")
-	// ErrVersion refuses a change that was made from other settings.
-	ErrVersion = errors.New("meeting: changed meanwhile")
-	// ErrNotLive refuses to record a meeting that nobody is in.
-	ErrNotLive = errors.New("meeting: no session is open")
-	// ErrNotWanted refuses to start a recording that is not to start any more.
-	ErrNotWanted = errors.New("meeting: recording not wanted any more")
-	// ErrNotSettled refuses to delete a recording whose file is still to come.
-	ErrNotSettled = errors.New("meeting: recording not finished")
-	// ErrUnavailable says that the store does not answer; try again.
-	ErrUnavailable = errors.New("meeting: store unavailable")
-	// ErrFenced says that another process has taken over.
-	ErrFenced = errors.New("meeting: another process leads")
-	// ErrBusy refuses a command because too many wait already.
-	ErrBusy = errors.New("meeting: too many commands waiting")
+	StoreWasReset EventType = "store.reset" // the store was emptied, and the meeting is written anew
 )
 
-// ExistsError says that a meeting with the same room or external id exists.
-type ExistsError struct{ ID string }
-
-func (e *ExistsError) Error() string { return "meeting: exists already as " + e.ID }
-
-// RoomHeldError refuses a new meeting whose room tokens of an earlier one may
-// open until then.
-type RoomHeldError struct{ Until time.Time }
-
-func (e *RoomHeldError) Error() string {
-	return "meeting: tokens of an earlier meeting open the room until " + e.Until.UTC().Format(time.RFC3339)
+// Event is what apps are told, and its JSON is what they are sent: the event
+// log and the lists of webhook endpoints hold these bytes.
+type Event struct {
+	ID           string    `json:"id"` // evt_ and a ULID, the same at every delivery
+	Type         EventType `json:"type"`
+	Timestamp    Time      `json:"timestamp"`
+	APIVersion   string    `json:"api_version"`
+	MeetingID    string    `json:"meeting_id"`
+	Room         string    `json:"room,omitempty" doc:"Name of the room in Jitsi; missing in events that an earlier usher committed"`
+	ExternalID   string    `json:"external_id,omitempty"`
+	SessionID    string    `json:"session_id,omitempty"`
+	Seq          int64     `json:"seq"` // 1, 2, 3… within the meeting, no gaps
+	StateVersion int64     `json:"state_version"`
+	// Reconciled is set when usher did not see it happen but found it later.
+	Reconciled *Window `json:"reconciled,omitempty"`
+	Data       Data    `json:"data"`
 }
 
-// ConflictError says that the stored meeting is not the one the change was
-// made from. Stored is its version, 0 when there is none.
-type ConflictError struct{ Stored int64 }
-
-func (e *ConflictError) Error() string {
-	return fmt.Sprintf("meeting: stored version is %d", e.Stored)
+// Window is the time in which something happened that usher found out later.
+type Window struct {
+	After  Time `json:"after"`
+	Before Time `json:"before"`
 }
 
-// InvalidError refuses a change whose outcome would make no sense.
-type InvalidError struct{ Field, Detail string }
+// Data is the part of an event that depends on its type.
+type Data struct {
+	Meeting *MeetingInfo `json:"meeting,omitempty"`
+	Session *SessionInfo `json:"session,omitempty"`
+	// Participants are the humans of a session that has ended, in the order of
+	// joining, MaxListed at most.
+	Participants []ParticipantInfo `json:"participants,omitempty" doc:"Humans of a session that has ended, in the order of joining, 100 at most"`
+	Participant  *ParticipantInfo  `json:"participant,omitempty"`
+	Changed      []string          `json:"changed,omitempty"` // fields of the participant
+	Recording    *RecordingInfo    `json:"recording,omitempty"`
+	Occupancy    *Occupancy        `json:"occupancy,omitempty"`
+}
 
-func (e *InvalidError) Error() string { return "meeting: " + e.Field + " " + e.Detail }
+// MeetingInfo is a meeting as apps see it.
+type MeetingInfo struct {
+	ID                string            `json:"id"`
+	Room              string            `json:"room" doc:"Name of the room in Jitsi, lower case"`
+	ExternalID        string            `json:"external_id,omitempty" doc:"The app's own id for the meeting"`
+	Metadata          map[string]string `json:"metadata,omitempty"`
+	State             State             `json:"state" enum:"created,live,ended"`
+	CreatedAt         Time              `json:"created_at"`
+	StartAt           *Time             `json:"start_at" doc:"People are let in from then on; null: at once"`
+	EndAt             *Time             `json:"end_at" doc:"The meeting ends by itself then; null: never"`
+	EndsAt            *Time             `json:"ends_at" doc:"When it will end by the clock as things stand: end_at, or earlier for max_duration_s"`
+	MaxDurationS      int64             `json:"max_duration_s" doc:"The meeting ends this many seconds after its first session began; 0: no limit"`
+	EmptyTimeoutS     int64             `json:"empty_timeout_s" doc:"The meeting ends after this many seconds without a session; 0: never"`
+	MaxParticipants   int               `json:"max_participants" doc:"How many people the room takes; 0: the site's own limit"`
+	DepartureTimeoutS int64             `json:"departure_timeout_s" doc:"Seconds that a session stays open after the last human has left"`
+	EndedAt           *Time             `json:"ended_at"`
+	EndReason         EndReason         `json:"end_reason,omitempty" enum:"requested,end_time,max_duration,empty"`
+	StaleSince        *Time             `json:"stale_since" doc:"Set while usher cannot see the room; the counts are as of then"`
+	Occupancy         Occupancy         `json:"occupancy"`
+	Session           *SessionInfo      `json:"session" doc:"The open session, null when there is none"`
+	Recording         PolicyInfo        `json:"recording" doc:"What the meeting does about recording by itself"`
+	ActiveRecording   *RecordingInfo    `json:"active_recording" doc:"The recording that records or is on the way to it, null when there is none"`
+	StateVersion      int64             `json:"state_version" doc:"Grows by one with every change"`
+}
+
+// SessionInfo is a session as apps see it.
+type SessionInfo struct {
+	ID        string `json:"id"`
+	MeetingID string `json:"meeting_id"`
+	StartedAt Time   `json:"started_at"`
+	EndedAt   *Time  `json:"ended_at" doc:"When the last human left; null while the session is open"`
+	Peak      int    `json:"peak" doc:"Most humans at the same time"`
+	Humans    int    `json:"humans" doc:"Different humans so far"`
+	Recorders int    `json:"recorders" doc:"Different recorders so far"`
+}
+
+// ParticipantInfo is a participant as apps see it.
+type ParticipantInfo struct {
+	ID         string     `json:"id"`
+	SessionID  string     `json:"session_id,omitempty"`
+	EndpointID string     `json:"endpoint_id,omitempty" doc:"Nick of the newest connection in the room; empty once gone"`
+	Kind       Kind       `json:"kind" enum:"human,recorder,streamer,transcriber,sip"`
+	Role       Role       `json:"role" enum:"moderator,participant,visitor"`
+	UserID     string     `json:"user_id,omitempty" doc:"From the token; empty for guests"`
+	Name       string     `json:"name,omitempty"`
+	Email      string     `json:"email,omitempty"`
+	Audio      Media      `json:"audio,omitempty" enum:"on,off" doc:"Missing until the client says"`
+	Video      Media      `json:"video,omitempty" enum:"on,off"`
+	Screen     Media      `json:"screen,omitempty" enum:"on,off"`
+	HandSince  *Time      `json:"hand_raised_at"`
+	JoinedAt   Time       `json:"joined_at" doc:"First came in, in this session"`
+	LeftAt     *Time      `json:"left_at"`
+	LeftReason LeftReason `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
+	// PresentSeconds leaves out the time between visits.
+	PresentSeconds int64 `json:"present_seconds" doc:"Time present in the visits that have ended, whole seconds"`
+	Connections    int   `json:"connections" doc:"Open connections; a reload can make it 2 for a minute"`
+}
+
+// Info returns the meeting as apps see it.
+func (m Meeting) Info() MeetingInfo {
+	info := MeetingInfo{
+		ID: m.ID, Room: m.Room, ExternalID: m.ExternalID, Metadata: m.Metadata,
+		State: m.State(), CreatedAt: Time{m.CreatedAt},
+		StartAt: TimeOrNull(m.StartAt), EndAt: TimeOrNull(m.EndAt),
+		MaxDurationS: int64(m.MaxDuration / time.Second), EmptyTimeoutS: int64(m.EmptyTimeout / time.Second),
+		MaxParticipants:   m.MaxParticipants,
+		DepartureTimeoutS: int64(cmp.Or(m.Linger, SessionLinger) / time.Second),
+		EndedAt:           TimeOrNull(m.EndedAt), EndReason: m.EndReason,
+		StaleSince: TimeOrNull(m.StaleSince),
+		Occupancy:  m.Occupancy(), StateVersion: m.Version,
+		Recording: m.Policy.Info(),
+	}
+	if r, ok := m.ActiveRecording(); ok {
+		active := r.Info()
+		info.ActiveRecording = &active
+	}
+	if end, _ := m.EndsAt(); m.EndedAt.IsZero() {
+		info.EndsAt = TimeOrNull(end)
+	}
+	if m.Session.ID != "" {
+		s := m.Session.Info()
+		info.Session = &s
+	}
+	return info
+}
+
+// Info returns the session as apps see it.
+func (s Session) Info() SessionInfo {
+	return SessionInfo{
+		ID: s.ID, MeetingID: s.MeetingID,
+		StartedAt: Time{s.StartedAt}, EndedAt: TimeOrNull(s.EndedAt),
+		Peak: s.Peak, Humans: s.Humans, Recorders: s.Recorders,
+	}
+}
+
+// Info returns the participant as apps see it.
+func (p Participant) Info() ParticipantInfo {
+	info := ParticipantInfo{
+		ID: p.ID, SessionID: p.SessionID, Kind: p.Kind, Role: p.Role,
+		UserID: p.UserID, Name: p.Name, Email: p.Email,
+		Audio: p.Audio, Video: p.Video, Screen: p.Screen,
+		HandSince: TimeOrNull(p.HandSince),
+		JoinedAt:  Time{p.JoinedAt}, LeftAt: TimeOrNull(p.LeftAt), LeftReason: p.LeftReason,
+		PresentSeconds: int64(p.Stayed / time.Second), Connections: len(p.Connections),
+	}
+	if p.Present() {
+		info.EndpointID = p.Connections[len(p.Connections)-1].Nick
+	}
+	return info
+}
+
+// Time is a time as apps see it: RFC 3339, UTC, always three decimals.
+type Time struct{ time.Time }
+
+// timeLayout is RFC 3339 with milliseconds; apps compare these as text.
+const timeLayout = `"2006-01-02T15:04:05.000Z"`
+
+// MarshalJSON writes the time in UTC with three decimals.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return t.UTC().AppendFormat(nil, timeLayout), nil
+}
+
+// TimeOrNull returns the time, nil for the zero one.
+func TimeOrNull(t time.Time) *Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &Time{t}
+}

@@ -16,9 +16,9 @@ const (
 	// PendingJoin is how long somebody who was handed a token or a link counts
 	// as on the way: to load Jitsi on a slow phone and look into the camera.
 	PendingJoin = 2 * time.Minute
-	// EndingNotice is how long before its end a meeting is announced to end:
+	// EndingEvent is how long before its end a meeting is announced to end:
 	// time to come to a close.
-	EndingNotice = 5 * time.Minute
+	EndingEvent = 5 * time.Minute
 	// QueueTimeout is how long a recording waits for a recorder, unless the
 	// meeting says otherwise: half of a usual meeting, after which a recording
 	// of the rest is of little use.
@@ -123,7 +123,7 @@ func (m Meeting) Deadline(now time.Time) time.Time {
 	if end, _ := m.EndsAt(); !end.IsZero() {
 		earliest(end)
 		if !m.Warned {
-			earliest(end.Add(-EndingNotice))
+			earliest(end.Add(-EndingEvent))
 		}
 	}
 	earliest(m.emptyUntil())
@@ -148,7 +148,7 @@ func (d *draft) tick() {
 	case due(d.m.emptyUntil()):
 		_ = d.end(Ended{Reason: EndEmpty})
 		return
-	case !end.IsZero() && due(end.Add(-EndingNotice)) && !d.m.Warned:
+	case !end.IsZero() && due(end.Add(-EndingEvent)) && !d.m.Warned:
 		d.m.Warned = true
 		d.notifyMeeting(MeetingEnding)
 	}
@@ -209,7 +209,7 @@ func (d *draft) patch(f Patched) error {
 		policy.Destination = d.m.Policy.Destination // apps cannot see it, so they cannot give it back
 		d.m.Policy = policy
 	}
-	if end, _ := d.m.EndsAt(); end.IsZero() || d.at.Before(end.Add(-EndingNotice)) {
+	if end, _ := d.m.EndsAt(); end.IsZero() || d.at.Before(end.Add(-EndingEvent)) {
 		d.m.Warned = false
 	}
 	d.notifyMeeting(MeetingUpdated)

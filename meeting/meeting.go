@@ -47,7 +47,7 @@ type Meeting struct {
 	// StaleSince is when usher lost sight of the room; zero while it follows.
 	// Counts are as of then.
 	StaleSince time.Time `json:"stale_since,omitzero"`
-	// Version grows by one with every change, Seq with every notice.
+	// Version grows by one with every change, Seq with every event.
 	Version int64 `json:"version"`
 	Seq     int64 `json:"seq"`
 	// Patches is how often an app has changed the meeting's settings.
@@ -130,21 +130,21 @@ func (m Meeting) RoomHeldUntil() time.Time {
 // forgotten.
 func (m Meeting) Over() bool { return !m.HoldsRoom() && len(m.Recordings) == 0 && !m.Forgotten }
 
-// Want is what a meeting needs done about its room.
-type Want int
+// DesiredState is what a meeting needs done about its room.
+type DesiredState int
 
 // Wants, derived from state alone so that a restart forgets none.
 const (
-	WantNothing Want = iota // the room is none of our business
-	WantFollow              // be in the room whenever it exists
-	WantSoon                // the same, and people are on their way
-	WantRegain              // the same, and people were in when usher last saw it
-	WantStay                // the same, and stay in it although no human is: a recording is to end first
-	WantClosed              // the room must not exist
+	WantNothing DesiredState = iota // the room is none of our business
+	WantFollow                      // be in the room whenever it exists
+	WantSoon                        // the same, and people are on their way
+	WantRegain                      // the same, and people were in when usher last saw it
+	WantStay                        // the same, and stay in it although no human is: a recording is to end first
+	WantClosed                      // the room must not exist
 )
 
-// Want returns what the meeting needs done about its room at the given time.
-func (m Meeting) Want(now time.Time) Want {
+// DesiredState returns what the meeting needs done about its room at the given time.
+func (m Meeting) DesiredState(now time.Time) DesiredState {
 	switch {
 	case !m.EndedAt.IsZero() && m.Closed:
 		return WantNothing

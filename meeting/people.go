@@ -271,13 +271,13 @@ func (d *draft) saveSession() {
 }
 
 // notifySession returns the event's data, to be changed until the next event.
-func (d *draft) notifySession(t NoticeType) *Data {
+func (d *draft) notifySession(t EventType) *Data {
 	data := &d.notify(t).Data
 	data.Session = new(d.m.Session.Info())
 	return data
 }
 
-func (d *draft) notifyParticipant(t NoticeType, p Participant, changed []string) {
+func (d *draft) notifyParticipant(t EventType, p Participant, changed []string) {
 	info := p.Info()
 	data := &d.notify(t).Data
 	data.Participant, data.Changed = &info, changed

@@ -90,7 +90,7 @@ func (d *draft) keep(r *Recording) {
 }
 
 // move takes a recording into a state and tells of it.
-func (d *draft) move(r *Recording, s RecordingState, t NoticeType) {
+func (d *draft) move(r *Recording, s RecordingState, t EventType) {
 	r.State, r.Since = s, d.at
 	if s.Settled() {
 		r.SettledAt = d.at
@@ -99,7 +99,7 @@ func (d *draft) move(r *Recording, s RecordingState, t NoticeType) {
 }
 
 // tell stores a recording and tells of it.
-func (d *draft) tell(r *Recording, t NoticeType) {
+func (d *draft) tell(r *Recording, t EventType) {
 	d.keep(r)
 	info := r.Info()
 	d.notify(t).Data.Recording = &info

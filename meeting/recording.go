@@ -253,9 +253,9 @@ const (
 	focusOff = "off"
 )
 
-// The facts about recordings. Those of the focus and the recorders come from
+// The inputs about recordings. Those of the focus and the recorders come from
 // rooms, the others from apps and from whoever speaks with focus and recorders.
-// A fact about a recording that the meeting has no longer at hand needs it as
+// An input about a recording that the meeting has no longer at hand needs it as
 // stored; what is at hand counts more.
 type (
 	// FocusSaid is what the focus's presence says now.
@@ -332,18 +332,18 @@ type (
 	RecordingDeleted struct{ Recording Recording }
 )
 
-func (FocusSaid) fact()         {}
-func (RecordingWanted) fact()   {}
-func (RecordingStop) fact()     {}
-func (RecordingWaits) fact()    {}
-func (RecordingTried) fact()    {}
-func (RecordingAccepted) fact() {}
-func (RecordingRefused) fact()  {}
-func (RecordingUnknown) fact()  {}
-func (RecordingClosed) fact()   {}
-func (RecordingStored) fact()   {}
-func (RecordingLost) fact()     {}
-func (RecordingDeleted) fact()  {}
+func (FocusSaid) input()         {}
+func (RecordingWanted) input()   {}
+func (RecordingStop) input()     {}
+func (RecordingWaits) input()    {}
+func (RecordingTried) input()    {}
+func (RecordingAccepted) input() {}
+func (RecordingRefused) input()  {}
+func (RecordingUnknown) input()  {}
+func (RecordingClosed) input()   {}
+func (RecordingStored) input()   {}
+func (RecordingLost) input()     {}
+func (RecordingDeleted) input()  {}
 
 // Refusal is what came of asking the focus to start a recording.
 type Refusal string

@@ -93,8 +93,8 @@ func (d *draft) each(in recordingInput) {
 	}
 }
 
-// recordingFact takes in a fact about one recording.
-func (d *draft) recordingFact(f Fact) error {
+// applyRecording takes in an input about one recording.
+func (d *draft) applyRecording(f Input) error {
 	if d.m.ID == "" {
 		return ErrNotFound
 	}

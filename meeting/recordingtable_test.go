@@ -125,11 +125,11 @@ func variants(kind inputKind) []recordingInput {
 	return []recordingInput{in}
 }
 
-// circumstances is how many combinations of ten facts circumstance makes.
+// circumstances is how many combinations of ten inputs circumstance makes.
 const circumstances = 1 << 10
 
 // circumstance returns a meeting with one recording in the state; each bit of n
-// is a fact about them. ok is false for what cannot be in this state.
+// is an input about them. ok is false for what cannot be in this state.
 func circumstance(n int, state RecordingState) (d *draft, ok bool) {
 	bit := func(i int) bool { return n>>i&1 == 1 }
 	named, human, recorder, failed, onPurpose := bit(0), bit(1), bit(2), bit(3), bit(4)

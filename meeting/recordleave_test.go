@@ -38,23 +38,23 @@ type gambler struct {
 	m        meeting.Meeting
 	now      time.Time
 	sessions int
-	played   []meeting.Event
+	played   []meeting.TimedInput
 }
 
-func (g *gambler) apply(f meeting.Fact) {
-	g.played = append(g.played, meeting.Event{At: g.now, Fact: f})
+func (g *gambler) apply(f meeting.Input) {
+	g.played = append(g.played, meeting.TimedInput{At: g.now, Input: f})
 	var seed meeting.Seed
 	seed[0], seed[1] = byte(len(g.played)), byte(len(g.played)>>8)
-	if m, _, err := meeting.Apply(g.m, meeting.Event{At: g.now, Seed: seed, Fact: f}); err == nil {
+	if m, _, err := meeting.Apply(g.m, meeting.TimedInput{At: g.now, Seed: seed, Input: f}); err == nil {
 		g.m = m
 	}
 }
 
 // brief is a line for each event, without what is empty.
-func brief(events []meeting.Event) string {
+func brief(events []meeting.TimedInput) string {
 	var b strings.Builder
 	for _, ev := range events {
-		words := strings.Fields(fmt.Sprintf("%T %+v", ev.Fact, ev.Fact))
+		words := strings.Fields(fmt.Sprintf("%T %+v", ev.Input, ev.Input))
 		words = slices.DeleteFunc(words, func(w string) bool {
 			return strings.HasSuffix(w, ":") || strings.HasSuffix(w, ":}") || strings.Contains(w, "<nil>") || strings.Contains(w, "0001")
 		})
@@ -64,7 +64,7 @@ func brief(events []meeting.Event) string {
 }
 
 // event returns something that may happen now.
-func (g *gambler) event() meeting.Fact {
+func (g *gambler) event() meeting.Input {
 	// One of the latest sessions, or one more: each start of a recorder has its own.
 	session := fmt.Sprintf("j%d", max(0, g.sessions-g.IntN(3)))
 	fresh := session
@@ -86,7 +86,7 @@ func (g *gambler) event() meeting.Fact {
 	on, off := here, here
 	on.Session, on.Status, off.Session, off.Status = session, "on", session, "off"
 	human := occupant(map[string]string{"nick": "aa"})
-	facts := []meeting.Fact{
+	inputs := []meeting.Input{
 		meeting.RecordingWanted{}, meeting.RecordingTried{ID: r.ID}, meeting.RecordingTried{ID: r.ID},
 		meeting.RecordingAccepted{ID: r.ID, JibriSession: fresh}, meeting.RecordingAccepted{ID: r.ID, JibriSession: fresh},
 		meeting.RecordingRefused{ID: r.ID, Refusal: meeting.RefusedSilent},
@@ -100,13 +100,13 @@ func (g *gambler) event() meeting.Fact {
 	}
 	if r.ID != "" {
 		its := cmp.Or(r.JibriSession, fresh)
-		facts = append(facts, meeting.RecordingClosed{Recording: r, JibriSession: its, Recorder: "jibri"},
+		inputs = append(inputs, meeting.RecordingClosed{Recording: r, JibriSession: its, Recorder: "jibri"},
 			meeting.RecordingStored{Recording: r, JibriSession: its, Recorder: "jibri", Files: []meeting.RecordingFile{{Name: session, Dir: session}}})
 	}
 	if g.IntN(200) == 0 {
 		return meeting.Ended{Reason: meeting.EndRequested}
 	}
-	return facts[g.IntN(len(facts))]
+	return inputs[g.IntN(len(inputs))]
 }
 
 // wrong says which rule does not hold now, "" if all do.

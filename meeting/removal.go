@@ -27,8 +27,8 @@ type Removed struct{ UserID, Reason string }
 // Readmitted says that an app lets a user in again whom one had put out.
 type Readmitted struct{ UserID string }
 
-func (Removed) fact()    {}
-func (Readmitted) fact() {}
+func (Removed) input()    {}
+func (Readmitted) input() {}
 
 // HasRemoved reports whether an app has put the user out.
 func (m Meeting) HasRemoved(user string) bool { return m.removal(user) >= 0 }
@@ -61,7 +61,7 @@ func (m Meeting) ToKick(now time.Time) []Kick {
 
 // admission takes in who was handed a token or a link, and who may not come in
 // any more.
-func (d *draft) admission(f Fact) error {
+func (d *draft) admission(f Input) error {
 	switch {
 	case d.m.ID == "":
 		return ErrNotFound

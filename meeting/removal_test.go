@@ -8,10 +8,10 @@ import (
 	"usher/meeting"
 )
 
-// apply is the meeting after the fact, which must not be refused.
-func apply(t *testing.T, m meeting.Meeting, at time.Time, f meeting.Fact) meeting.Meeting {
+// apply is the meeting after the input, which must not be refused.
+func apply(t *testing.T, m meeting.Meeting, at time.Time, f meeting.Input) meeting.Meeting {
 	t.Helper()
-	m, _, err := meeting.Apply(m, meeting.Event{At: at, Fact: f})
+	m, _, err := meeting.Apply(m, meeting.TimedInput{At: at, Input: f})
 	if err != nil {
 		t.Fatalf("%#v: %v", f, err)
 	}

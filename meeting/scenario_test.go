@@ -16,7 +16,7 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write what happens into the scenario files; read the difference before you keep it")
 
 // TestScenarios plays the stories in testdata. A block is commands, a line of
-// four dashes, and what follows from them: a line for each notice, then the
+// four dashes, and what follows from them: a line for each event, then the
 // state. A command may begin with the time that passes before it.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
@@ -88,7 +88,7 @@ func (s *story) do(t *testing.T, line string) string {
 		key, value, _ := strings.Cut(w, "=")
 		args[key] = value
 	}
-	var f meeting.Fact
+	var f meeting.Input
 	switch words[0] {
 	case "create":
 		c := meeting.Created{Room: args["room"], ExternalID: args["external_id"]}
@@ -189,7 +189,7 @@ func (s *story) do(t *testing.T, line string) string {
 	}
 	s.n++
 	before := s.m
-	m, fx, err := meeting.Apply(s.m, meeting.Event{At: s.now, Seed: meeting.Seed{9: s.n}, Fact: f})
+	m, fx, err := meeting.Apply(s.m, meeting.TimedInput{At: s.now, Seed: meeting.Seed{9: s.n}, Input: f})
 	if err != nil {
 		return "refused: " + err.Error() + "\n"
 	}
@@ -201,10 +201,10 @@ func (s *story) do(t *testing.T, line string) string {
 		s.stored[r.ID] = r
 	}
 	var b strings.Builder
-	for _, n := range fx.Notices {
+	for _, n := range fx.Events {
 		b.WriteString(describe(n) + "\n")
 	}
-	if m.Version != before.Version && len(fx.Notices) == 0 {
+	if m.Version != before.Version && len(fx.Events) == 0 {
 		b.WriteString("(stored, nothing to tell)\n")
 	}
 	return b.String()
@@ -260,7 +260,7 @@ func occupant(args map[string]string) meeting.Occupant {
 	return o
 }
 
-func describe(n meeting.Notice) string {
+func describe(n meeting.Event) string {
 	words := []string{strconv.FormatInt(n.Seq, 10), string(n.Type)}
 	if p := n.Data.Participant; p != nil {
 		who := p.Name
@@ -337,7 +337,7 @@ func (s *story) state() string {
 	for _, k := range s.m.ToKick(s.now) {
 		line += " kick=" + k.Nick + "/" + strings.ReplaceAll(k.Reason, " ", "_")
 	}
-	switch s.m.Want(s.now) {
+	switch s.m.DesiredState(s.now) {
 	case meeting.WantClosed:
 		line += " want=closed"
 	case meeting.WantNothing:

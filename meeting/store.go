@@ -12,7 +12,7 @@ type Commit struct {
 	From    int64
 	Meeting Meeting
 	Effects
-	// Routes has, for each notice, the webhook endpoints that are to get it.
+	// Routes has, for each event, the webhook endpoints that are to get it.
 	Routes [][]string
 	// Whole replaces whatever is stored, From unheeded: the store has lost
 	// what it once had. Effects.People then holds everybody at hand.
@@ -46,10 +46,10 @@ func (c Commit) AsWhole() Commit {
 	return c
 }
 
-// LogEntry is one notice in the store's event log.
+// LogEntry is one event in the store's event log.
 type LogEntry struct {
-	ID     string          // place in the log, as in 1732330000000-0; ids ascend
-	Notice json.RawMessage // JSON of a [Notice], as it was committed
+	ID    string          // place in the log, as in 1732330000000-0; ids ascend
+	Event json.RawMessage // JSON of a [Event], as it was committed
 }
 
 // Filter chooses meetings. Empty fields choose all; the others must all hold.

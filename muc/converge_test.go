@@ -137,7 +137,7 @@ func (w *world) start(ctx context.Context) {
 	var meetings *tracker.Tracker
 	rooms := muc.New(muc.Config{
 		Site: site, Control: control{w.server}, Occupant: occupant{w.server},
-		Observe: func(room string, at time.Time, f meeting.Fact) { meetings.Observe(room, at, f) },
+		Observe: func(room string, at time.Time, f meeting.Input) { meetings.Observe(room, at, f) },
 	})
 	meetings = tracker.New(w.store, rooms, tracker.Options{})
 	w.tracker = meetings

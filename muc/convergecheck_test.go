@@ -63,15 +63,15 @@ func (w *world) check(room string) error {
 	return errors.Join(wrong...)
 }
 
-// replay reads the meeting's notices as an app does, and returns the ids of
+// replay reads the meeting's events as an app does, and returns the ids of
 // those it would believe to be present.
 func (w *world) replay(m meeting.Meeting) (map[string]bool, error) {
 	present, ids, open, seq := map[string]bool{}, map[string]bool{}, "", int64(0)
 	peak, came := map[string]int{}, map[string]map[string]bool{}
-	for _, n := range w.notices(m.ID) {
+	for _, n := range w.events(m.ID) {
 		seq++
 		if n.Seq != seq || ids[n.ID] {
-			return nil, fmt.Errorf("notice %s has seq %d, want %d and an id of its own", n.Type, n.Seq, seq)
+			return nil, fmt.Errorf("event %s has seq %d, want %d and an id of its own", n.Type, n.Seq, seq)
 		}
 		ids[n.ID] = true
 		switch p := n.Data.Participant; n.Type {
@@ -114,7 +114,7 @@ func (w *world) replay(m meeting.Meeting) (map[string]bool, error) {
 	return present, w.sessions(m, peak, came)
 }
 
-// sessions compares the stored sessions with what the notices told of them.
+// sessions compares the stored sessions with what the events told of them.
 func (w *world) sessions(m meeting.Meeting, peak map[string]int, came map[string]map[string]bool) error {
 	list, _, err := w.store.Sessions(context.Background(), m.ID, "", store.MaxPage)
 	if err != nil {
@@ -134,16 +134,16 @@ func (w *world) sessions(m meeting.Meeting, peak map[string]int, came map[string
 	return nil
 }
 
-func (w *world) notices(id string) []meeting.Notice {
-	var list []meeting.Notice
+func (w *world) events(id string) []meeting.Event {
+	var list []meeting.Event
 	for after := ""; ; {
 		entries, err := w.store.Events(context.Background(), after, store.MaxPage)
 		if err != nil || len(entries) == 0 {
 			return list
 		}
 		for _, e := range entries {
-			var n meeting.Notice
-			if err := json.Unmarshal(e.Notice, &n); err != nil {
+			var n meeting.Event
+			if err := json.Unmarshal(e.Event, &n); err != nil {
 				panic(err)
 			}
 			if after = e.ID; n.MeetingID == id {

@@ -23,7 +23,7 @@ const (
 // most one turn works on it at a time.
 type room struct {
 	name  string
-	want  meeting.Want
+	want  meeting.DesiredState
 	phase phase
 	timer *time.Timer // starts the next turn
 	due   time.Time   // when that is; zero while none is set

@@ -131,7 +131,7 @@ type Config struct {
 	Control  Stream // as an administrator of the MUC
 	Occupant Stream
 	// Observe takes what a room says; it must not block.
-	Observe func(room string, at time.Time, f meeting.Fact)
+	Observe func(room string, at time.Time, f meeting.Input)
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -142,7 +142,7 @@ type Rooms struct {
 	site     Site
 	control  Stream
 	occupant Stream
-	observe  func(string, time.Time, meeting.Fact)
+	observe  func(string, time.Time, meeting.Input)
 	log      *slog.Logger
 	metrics  *metrics
 
@@ -198,7 +198,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 }
 
 // Want says what is to be done about a room from now on (tracker.Rooms).
-func (r *Rooms) Want(name string, w meeting.Want) {
+func (r *Rooms) Want(name string, w meeting.DesiredState) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rm := r.rooms[name]

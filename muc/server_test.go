@@ -435,14 +435,14 @@ func (o occupant) IQ(ctx context.Context, to, _ string, payload, _ any) error {
 
 // observed collects what usher concluded from a room.
 type observed struct {
-	mu    sync.Mutex
-	facts []meeting.Fact
+	mu     sync.Mutex
+	inputs []meeting.Input
 }
 
-func (o *observed) observe(_ string, _ time.Time, f meeting.Fact) {
+func (o *observed) observe(_ string, _ time.Time, f meeting.Input) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.facts = append(o.facts, f)
+	o.inputs = append(o.inputs, f)
 }
 
 // take returns what was observed since the last call, one line each.
@@ -450,7 +450,7 @@ func (o *observed) take() []string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	var lines []string
-	for _, f := range o.facts {
+	for _, f := range o.inputs {
 		switch f := f.(type) {
 		case meeting.Seen:
 			lines = append(lines, "seen "+f.Occupant.Nick)
@@ -471,6 +471,6 @@ func (o *observed) take() []string {
 			lines = append(lines, fmt.Sprintf("%T", f))
 		}
 	}
-	o.facts = nil
+	o.inputs = nil
 	return lines
 }

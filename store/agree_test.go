@@ -59,12 +59,12 @@ func TestStoresAgree(t *testing.T) {
 				s := rapid.SampledFrom(scenes).Draw(rt, "meeting")
 				nick := rapid.SampledFrom([]string{"ada", "bob", "eve"}).Draw(rt, "nick")
 				user := rapid.SampledFrom([]string{"", "u1"}).Draw(rt, "user")
-				f := rapid.SampledFrom([]meeting.Fact{
+				f := rapid.SampledFrom([]meeting.Input{
 					human(nick, user), raised(nick, user), gone(nick), meeting.Tick{}, meeting.SightLost{},
 					meeting.Invited{UserID: user, TokenExpires: s.now.AddDate(0, 0, len(nick+user)).UTC()},
 					meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{Reason: meeting.LeftDestroyed},
 					said(nick, "on"), said(nick, "off"), said("", ""), s.file("j-" + nick),
-				}).Draw(rt, "fact")
+				}).Draw(rt, "input")
 				if stored, is := f.(meeting.RecordingStored); is && stored.Recording.ID == "" {
 					rt.Skip()
 				}
@@ -166,11 +166,11 @@ func agree(ctx context.Context, t *rapid.T, r, mem contract, scenes []*scene) {
 	}
 	same("events", func(s contract) (any, error) {
 		entries, err := s.Events(ctx, "", MaxPage)
-		notices := []string{}
+		events := []string{}
 		for _, e := range entries {
-			notices = append(notices, string(e.Notice))
+			events = append(events, string(e.Event))
 		}
-		return notices, err
+		return events, err
 	})
 }
 

@@ -90,8 +90,8 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 			keys = append(keys, k.jibri(rec.JibriSession))
 		}
 	}
-	args = append(args, len(c.Notices))
-	for _, n := range c.Notices {
+	args = append(args, len(c.Events))
+	for _, n := range c.Events {
 		args = append(args, encode(n))
 	}
 	routes := routesOf(c)

@@ -62,7 +62,7 @@ func TestKilledServer(t *testing.T) {
 		t.Errorf("version %d with %d people after the restart, want %d with 50", got.Version, len(got.People), s.m.Version-1)
 	}
 	if got := must(r.Events(t.Context(), "", MaxPage))(t); len(got) != 52 {
-		t.Errorf("%d notices after the restart, want 52", len(got))
+		t.Errorf("%d events after the restart, want 52", len(got))
 	}
 }
 
@@ -88,7 +88,7 @@ func TestHungServer(t *testing.T) {
 
 	eventually(t, r, join)
 	if got := must(r.Events(t.Context(), "", 10))(t); len(got) != 3 {
-		t.Errorf("%d notices in the log, want 3", len(got))
+		t.Errorf("%d events in the log, want 3", len(got))
 	}
 	if got := must(srv.raw.LLen(t.Context(), r.keys.queue("crm", s.m.ID)).Result())(t); got != 2 {
 		t.Errorf("%d events in the list, want 2", got)
@@ -113,7 +113,7 @@ func TestFullServer(t *testing.T) {
 	srv.do("CONFIG", "SET", "maxmemory", "0")
 	eventually(t, r, join)
 	if got := must(r.Events(t.Context(), "", 10))(t); len(got) != 3 {
-		t.Errorf("%d notices in the log, want 3", len(got))
+		t.Errorf("%d events in the log, want 3", len(got))
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // late the end of a Follow's context is noticed.
 const followBlock = time.Second
 
-// Follow hands over the notices that join the event log from now on, oldest
+// Follow hands over the events that join the event log from now on, oldest
 // first, until ctx ends or deliver returns false; then it returns nil. deliver
 // is called at once with none, when the place in the log is settled, and with
 // none whenever nothing has come for a second.
@@ -70,8 +70,8 @@ func (r *Redis) wait(ctx context.Context, rdb redis.UniversalClient, last string
 func logEntries(messages []redis.XMessage) []meeting.LogEntry {
 	var entries []meeting.LogEntry
 	for _, x := range messages {
-		notice, _ := x.Values["notice"].(string)
-		entries = append(entries, meeting.LogEntry{ID: x.ID, Notice: json.RawMessage(notice)})
+		event, _ := x.Values["notice"].(string)
+		entries = append(entries, meeting.LogEntry{ID: x.ID, Event: json.RawMessage(event)})
 	}
 	return entries
 }

@@ -47,8 +47,8 @@ func testFollow(t *testing.T, b backing) {
 	}
 	want = want[1:]
 	for _, w := range want {
-		if got := wait(t, followed); got.ID != w.ID || !slices.Equal(got.Notice, w.Notice) {
-			t.Fatalf("followed %s %s, want %s %s", got.ID, got.Notice, w.ID, w.Notice)
+		if got := wait(t, followed); got.ID != w.ID || !slices.Equal(got.Event, w.Event) {
+			t.Fatalf("followed %s %s, want %s %s", got.ID, got.Event, w.ID, w.Event)
 		}
 	}
 	cancel()

@@ -31,13 +31,13 @@ import (
 //	meetings:created       zset    those in this state, likewise                      on change of state
 //	meetings:live          zset    those in this state, likewise                      on change of state
 //	meetings:ended         zset    those in this state by end in ms                   trimmed
-//	events                 stream  notice: JSON of every notice                       LogRetention
+//	events                 stream  event: JSON of every event                       LogRetention
 //	queue:<ep>:<meeting>   list    JSON of the events an endpoint still has to get    when empty
 //	queued:<ep>            set     meetings with such a list                          when empty
 //	retry:<ep>             hash    meeting to what retries of its first event need,   with the next success
 //	                               health: likewise of the endpoint; see meeting.Retry
 //	queues                 set     endpoints that may have such lists                 with the endpoint
-//	attempts:<ep>          stream  record of a try, and notice: the event             AttemptLog entries
+//	attempts:<ep>          stream  record of a try, and event: the event             AttemptLog entries
 //	dead:<ep>              stream  likewise, events that were given up                Retention
 //	endpoints              hash    endpoint id to its document, secrets included      never
 //	endpoints:disabled     hash    endpoint id to why and since when                  when enabled

@@ -67,11 +67,11 @@ func (l *queues) open(room string, n int) (id string, events []string) {
 	s.routes = []string{"crm"}
 	c.Routes = [][]string{{"crm"}}
 	commit(l.t, l.st, c)
-	events = append(events, string(encode(c.Notices[0])))
+	events = append(events, string(encode(c.Events[0])))
 	for i := range n {
 		c := s.apply(human(fmt.Sprint("n", i), ""))
 		commit(l.t, l.st, c)
-		for _, n := range c.Notices {
+		for _, n := range c.Events {
 			events = append(events, string(encode(n)))
 		}
 	}
@@ -167,11 +167,11 @@ func testBetween(t *testing.T, l *queues) {
 		t.Fatal(err)
 	}
 	if !slices.Equal(got, want) {
-		t.Errorf("%d notices between, want the %d of the meeting in order", len(got), len(want))
+		t.Errorf("%d events between, want the %d of the meeting in order", len(got), len(want))
 	}
 	got = nil
 	if err := l.st.Between(ctx, start.Add(-time.Hour), start.Add(-time.Minute), collect); err != nil || got != nil {
-		t.Errorf("before the meeting: %d notices, %v", len(got), err)
+		t.Errorf("before the meeting: %d events, %v", len(got), err)
 	}
 	enough := errors.New("enough")
 	if err := l.st.Between(ctx, start.Add(-time.Minute), start.Add(time.Hour), func([]json.RawMessage) error { return enough }); !errors.Is(err, enough) {
@@ -216,7 +216,7 @@ func testBacklog(t *testing.T, l *queues) {
 	_, events := l.open("a", 2)
 	l.open("b", 1)
 	b := must(l.st.Backlog(t.Context(), "crm"))(t)
-	if want := must(decode[meeting.Notice](events[0], "event"))(t).Timestamp; b.Meetings != 2 || b.Events != 7 || !b.Oldest.Equal(want.Time) || !b.FailingSince.IsZero() {
+	if want := must(decode[meeting.Event](events[0], "event"))(t).Timestamp; b.Meetings != 2 || b.Events != 7 || !b.Oldest.Equal(want.Time) || !b.FailingSince.IsZero() {
 		t.Errorf("backlog = %+v, want 7 events of 2 meetings since %v", b, want)
 	}
 }
@@ -385,7 +385,7 @@ func TestOneWritePerEndpoint(t *testing.T) {
 	for i := range 300 {
 		endpoints = append(endpoints, fmt.Sprint("whk_", i))
 	}
-	for range end.Notices {
+	for range end.Events {
 		end.Routes = append(end.Routes, endpoints)
 	}
 	srv.do("CONFIG", "RESETSTAT")
@@ -403,8 +403,8 @@ func TestOneWritePerEndpoint(t *testing.T) {
 	}
 	for _, id := range []string{"whk_0", "whk_299"} {
 		list := must(r.ReadQueues(t.Context(), id, []string{s.m.ID}, 1000))(t)[0]
-		if len(list) != len(end.Notices) || string(list[len(list)-1]) != string(encode(end.Notices[len(list)-1])) {
-			t.Errorf("%d events for %s, want %d in order", len(list), id, len(end.Notices))
+		if len(list) != len(end.Events) || string(list[len(list)-1]) != string(encode(end.Events[len(list)-1])) {
+			t.Errorf("%d events for %s, want %d in order", len(list), id, len(end.Events))
 		}
 	}
 }

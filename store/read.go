@@ -284,7 +284,7 @@ func (r *Redis) Participants(ctx context.Context, sessionID string) (people []me
 	return people, err
 }
 
-// Events returns up to limit (1 to [MaxPage]) notices of the event log that
+// Events returns up to limit (1 to [MaxPage]) events of the event log that
 // follow the place after, oldest first; after "" come the oldest of all. It
 // does not wait for more. Errors: [ErrCursor].
 func (r *Redis) Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error) {

@@ -45,13 +45,13 @@ var (
 	_ contract = (*memorystore.Memory)(nil)
 )
 
-// scene is one meeting as the tracker would have it: facts go through Apply,
+// scene is one meeting as the tracker would have it: inputs go through Apply,
 // and each makes one commit.
 type scene struct {
 	t      testing.TB
 	m      meeting.Meeting
 	now    time.Time
-	routes []string // endpoints that get every notice
+	routes []string // endpoints that get every event
 }
 
 var seeds atomic.Uint64
@@ -62,11 +62,11 @@ func newScene(t testing.TB, c meeting.Created) (*scene, meeting.Commit) {
 	return s, s.apply(c)
 }
 
-// apply returns the commit that the fact leads to, one second after the last.
-func (s *scene) apply(f meeting.Fact) meeting.Commit {
+// apply returns the commit that the input leads to, one second after the last.
+func (s *scene) apply(f meeting.Input) meeting.Commit {
 	s.t.Helper()
 	s.now = s.now.Add(time.Second)
-	ev := meeting.Event{At: s.now, Fact: f}
+	ev := meeting.TimedInput{At: s.now, Input: f}
 	binary.BigEndian.PutUint64(ev.Seed[:], seeds.Add(1)) // ids of one millisecond ascend
 	next, fx, err := meeting.Apply(s.m, ev)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *scene) apply(f meeting.Fact) meeting.Commit {
 	c := meeting.Commit{
 		Op: meeting.NewID("op_", ev.At, ev.Seed, 0), From: s.m.Version, Meeting: next, Effects: fx,
 	}
-	for range fx.Notices {
+	for range fx.Events {
 		c.Routes = append(c.Routes, s.routes)
 	}
 	s.m = next
@@ -88,10 +88,10 @@ func (s *scene) later(d time.Duration) *scene {
 	return s
 }
 
-// play commits what the facts lead to.
-func (s *scene) play(store tracker.Store, facts ...meeting.Fact) {
+// play commits what the inputs lead to.
+func (s *scene) play(store tracker.Store, inputs ...meeting.Input) {
 	s.t.Helper()
-	for _, f := range facts {
+	for _, f := range inputs {
 		commit(s.t, store, s.apply(f))
 	}
 }

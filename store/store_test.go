@@ -38,7 +38,7 @@ func TestStore(t *testing.T) {
 		{"open meetings come with their people", testOpen},
 		{"listing by state, room and external id", testList},
 		{"sessions in pages", testSessions},
-		{"the log holds notices in order", testEvents},
+		{"the log holds events in order", testEvents},
 		{"events join the lists of endpoints", testLists},
 		{"a forgotten meeting leaves nothing", testForget},
 		{"what is not there is not found", testNotFound},
@@ -142,7 +142,7 @@ func testRepeat(t *testing.T, b backing) {
 	commit(t, b.store, join)
 	sameMeeting(t, must(b.store.Load(t.Context(), s.m.ID))(t), s.m)
 	if got := len(must(b.store.Events(t.Context(), "", 10))(t)); got != 3 {
-		t.Errorf("%d notices, want 3: created, started, joined", got)
+		t.Errorf("%d events, want 3: created, started, joined", got)
 	}
 	if list := must(b.store.ReadQueues(t.Context(), "crm", []string{s.m.ID}, 9))(t)[0]; len(list) != 2 {
 		t.Errorf("%d events in the list, want 2", len(list))
@@ -166,7 +166,7 @@ func testConflict(t *testing.T, b backing) {
 		}
 	}
 	if got := len(must(b.store.Events(t.Context(), "", 10))(t)); got != 3 {
-		t.Errorf("%d notices, want 3: a refused change tells nothing", got)
+		t.Errorf("%d events, want 3: a refused change tells nothing", got)
 	}
 }
 
@@ -394,19 +394,19 @@ func testEvents(t *testing.T, b backing) {
 	commit(t, b.store, c)
 	s.play(b.store, human("ada", "u1"), human("bob", ""), gone("bob"))
 	all := must(b.store.Events(t.Context(), "", 10))(t)
-	for i, want := range []meeting.NoticeType{
+	for i, want := range []meeting.EventType{
 		meeting.MeetingCreated, meeting.SessionStarted, meeting.ParticipantJoined,
 		meeting.ParticipantJoined, meeting.ParticipantLeft,
 	} {
 		if i >= len(all) {
-			t.Fatalf("%d notices in the log, want 5", len(all))
+			t.Fatalf("%d events in the log, want 5", len(all))
 		}
-		var n meeting.Notice
-		if err := json.Unmarshal(all[i].Notice, &n); err != nil {
+		var n meeting.Event
+		if err := json.Unmarshal(all[i].Event, &n); err != nil {
 			t.Fatal(err)
 		}
 		if n.Type != want || n.Seq != int64(i+1) || n.MeetingID != s.m.ID {
-			t.Errorf("notice %d is %s seq %d of %s, want %s", i, n.Type, n.Seq, n.MeetingID, want)
+			t.Errorf("event %d is %s seq %d of %s, want %s", i, n.Type, n.Seq, n.MeetingID, want)
 		}
 	}
 	rest := must(b.store.Events(t.Context(), all[1].ID, 2))(t)
@@ -439,8 +439,8 @@ func testLists(t *testing.T, b backing) {
 			continue
 		}
 		for i, n := range want {
-			if string(list[i]) != string(log[n].Notice) {
-				t.Errorf("event %d for %s = %s, want %s", i, endpoint, list[i], log[n].Notice)
+			if string(list[i]) != string(log[n].Event) {
+				t.Errorf("event %d for %s = %s, want %s", i, endpoint, list[i], log[n].Event)
 			}
 		}
 		meetings, _, _, err := b.store.LoadQueue(t.Context(), endpoint)

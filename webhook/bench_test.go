@@ -23,7 +23,7 @@ func BenchmarkDeliveries(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer st.Close()
-	book, err := NewBook(Config{
+	registry, err := NewRegistry(Config{
 		Store: st, AllowCIDRs: loopback,
 		Endpoints: []Endpoint{{Name: "bench", URL: "http://" + addr + "/hook", Secrets: []Secret{NewSecret()}}},
 	})
@@ -35,7 +35,7 @@ func BenchmarkDeliveries(b *testing.B) {
 	b.ReportAllocs()
 	before := processorTime(b)
 	b.ResetTimer()
-	d := NewDeliverer(book)
+	d := NewDeliverer(registry)
 	defer lead(b, d)()
 	for deadline := time.Now().Add(10 * time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		backlog, err := st.Backlog(ctx, "whk_bench")
@@ -73,21 +73,21 @@ func BenchmarkFirstByte(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer st.Close()
-	book, err := NewBook(Config{
+	registry, err := NewRegistry(Config{
 		Store: st, AllowCIDRs: loopback,
 		Endpoints: []Endpoint{{Name: "bench", URL: srv.URL, Secrets: []Secret{NewSecret()}}},
 	})
 	if err != nil {
 		b.Fatal(err)
 	}
-	d := NewDeliverer(book)
+	d := NewDeliverer(registry)
 	defer lead(b, d)()
 	var took []time.Duration
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for b.Loop() {
 		<-tick.C
-		fresh := notice("mtg_a", len(took)+1)
+		fresh := joinedEvent("mtg_a", len(took)+1)
 		start := time.Now()
 		commit(b, d, "whk_bench", "mtg_a", fresh)
 		took = append(took, (<-arrived).Sub(start))

@@ -138,7 +138,7 @@ func TestChaos(t *testing.T) {
 		}
 	}
 	if got := l.arrived(); got != total {
-		t.Errorf("%d notices arrived, want %d", got, total)
+		t.Errorf("%d events arrived, want %d", got, total)
 	}
 	for i, wrong := range l.wrong {
 		if i == 10 {
@@ -156,5 +156,5 @@ func TestChaos(t *testing.T) {
 	if most := (kills+1)*(flushAfter+MaxPerEndpoint) + total/20; l.repeats > most {
 		t.Errorf("%d events arrived again, want %d at most", l.repeats, most)
 	}
-	t.Logf("%d processes were killed, %d notices arrived again", kills, l.repeats)
+	t.Logf("%d processes were killed, %d events arrived again", kills, l.repeats)
 }

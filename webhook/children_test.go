@@ -76,14 +76,14 @@ func deliverForEver(redis, receiver string) {
 	if err != nil {
 		panic(err)
 	}
-	book, err := NewBook(Config{
+	registry, err := NewRegistry(Config{
 		Store: st, AllowCIDRs: loopback,
 		Endpoints: []Endpoint{{Name: "crm", URL: receiver, Secrets: []Secret{NewSecret()}}},
 	})
 	if err != nil {
 		panic(err)
 	}
-	d := NewDeliverer(book)
+	d := NewDeliverer(registry)
 	d.timing, d.sender.timeout = chaosTiming, chaosTimeout
 	fmt.Println("delivering")
 	go func() { _ = d.Run(context.Background()) }()

@@ -27,23 +27,23 @@ const (
 	backlogInterval = 15 * time.Second
 )
 
-// Deliverer posts the events that wait for the endpoints in its book, while this
+// Deliverer posts the events that wait for the endpoints in its registry, while this
 // process leads. Safe for concurrent use.
 type Deliverer struct {
-	book   *Book
-	sender *sender
-	timing timing
+	registry *Registry
+	sender   *sender
+	timing   timing
 
 	mu   sync.Mutex
 	term *term // nil while another process leads
 }
 
 // NewDeliverer returns a deliverer that does nothing until Run and Lead.
-func NewDeliverer(b *Book) *Deliverer {
-	return &Deliverer{book: b, sender: newSender(b.guard), timing: defaultTiming}
+func NewDeliverer(b *Registry) *Deliverer {
+	return &Deliverer{registry: b, sender: newSender(b.guard), timing: defaultTiming}
 }
 
-// Run keeps the book and the metrics up to date until ctx ends. It returns nil.
+// Run keeps the registry and the metrics up to date until ctx ends. It returns nil.
 func (d *Deliverer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	defer d.sender.close()
@@ -53,17 +53,17 @@ func (d *Deliverer) Run(ctx context.Context) error {
 	defer refresh.Stop()
 	failing := false
 	for {
-		err := d.book.refresh(ctx)
+		err := d.registry.refresh(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		if err != nil && !failing { // said once
-			d.book.log.Warn("cannot read webhook endpoints, going by those known", "err", err)
+			d.registry.log.Warn("cannot read webhook endpoints, going by those known", "err", err)
 		}
 		failing = err != nil
 		select {
 		case <-refresh.C:
-		case <-d.book.changed:
+		case <-d.registry.changed:
 			if t := d.leading(); t != nil {
 				t.endpointsChanged()
 			}
@@ -103,8 +103,8 @@ func (d *Deliverer) Committed(c meeting.Commit) {
 	if t == nil {
 		return
 	}
-	events := make([]*event, len(c.Notices))
-	for i, n := range c.Notices {
+	events := make([]*event, len(c.Events))
+	for i, n := range c.Events {
 		if i < len(c.Routes) && len(c.Routes[i]) > 0 {
 			text, _ := json.Marshal(n) // always encodes: it just was
 			events[i] = &event{envelope: envelope{n.ID, n.Type, n.MeetingID, n.Timestamp.Time, n.Seq}, text: text}
@@ -162,7 +162,7 @@ func (d *Deliverer) Failing() []string {
 // waits. Errors: [ErrNotFound], [meeting.ErrUnavailable], also while another
 // process leads.
 func (d *Deliverer) Retry(ctx context.Context, id, attempt string) error {
-	a, ev, err := d.book.attempt(ctx, id, attempt)
+	a, ev, err := d.registry.attempt(ctx, id, attempt)
 	if err != nil {
 		return err
 	}
@@ -178,7 +178,7 @@ func (d *Deliverer) Retry(ctx context.Context, id, attempt string) error {
 // waits, so they arrive after newer ones. The event log reaches back seven days.
 // When it fails, some may be on their way already. Errors: those of Retry.
 func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (replayed int, err error) {
-	e, err := d.book.Get(id)
+	e, err := d.registry.Get(id)
 	if err != nil {
 		return 0, err
 	}
@@ -186,7 +186,7 @@ func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (
 	if t == nil {
 		return 0, meeting.ErrUnavailable
 	}
-	err = d.book.store.Between(ctx, from, to, func(events []json.RawMessage) error {
+	err = d.registry.store.Between(ctx, from, to, func(events []json.RawMessage) error {
 		lists, n := map[string][]json.RawMessage{}, 0
 		for _, text := range events {
 			ev := readEvent(text) // what cannot be read is nothing to send
@@ -211,11 +211,11 @@ func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (
 // what came of it, after [Timeout] at most. It is not retried and in no log.
 // Errors: [ErrNotFound].
 func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
-	e, err := d.book.Get(id)
+	e, err := d.registry.Get(id)
 	if err != nil {
 		return Attempt{}, err
 	}
-	ev := readEvent(testNotice(time.Now()))
+	ev := readEvent(testEvent(time.Now()))
 	o := d.try(ctx, e, &delivery{event: ev})
 	result := meeting.Failed
 	if o.ok() {
@@ -231,7 +231,7 @@ func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome 
 	case errors.Is(err, errNothing):
 		return outcome{reason: reasonNothing}
 	case err != nil:
-		return outcome{reason: reasonNotice, err: err}
+		return outcome{reason: reasonEvent, err: err}
 	}
 	return d.sender.post(ctx, e, r)
 }
@@ -247,8 +247,8 @@ func (d *Deliverer) measure(ctx context.Context) {
 			down   bool
 		}
 		all := map[string]waiting{apiLabel: {}}
-		for id, e := range d.book.page.Load().byID {
-			b, err := d.book.store.Backlog(ctx, id)
+		for id, e := range d.registry.page.Load().byID {
+			b, err := d.registry.store.Backlog(ctx, id)
 			if err != nil {
 				break // the store is measured elsewhere
 			}
@@ -261,7 +261,7 @@ func (d *Deliverer) measure(ctx context.Context) {
 			all[e.label()] = w
 		}
 		for label, w := range all {
-			d.book.metrics.waits(label, w.events, w.oldest, !w.down)
+			d.registry.metrics.waits(label, w.events, w.oldest, !w.down)
 		}
 		select {
 		case <-tick.C:

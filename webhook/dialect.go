@@ -17,7 +17,7 @@ import (
 type Dialect struct {
 	// Render has what makes the body, by type of event. Events of other types
 	// are not sent.
-	Render map[meeting.NoticeType]Renderer
+	Render map[meeting.EventType]Renderer
 	// Sign adds the signature of a body to the headers of its request; key is
 	// the text of the endpoint's secret. nil: requests are not signed, and the
 	// endpoint needs no secret.
@@ -31,15 +31,15 @@ type Dialect struct {
 // and the body, which [EncodePython] encodes. A nil body means that the event
 // is not sent. It is pure, so that every try sends the same. No part of the
 // event's data is nil: what the event lacks is there as the zero value.
-type Renderer func(event meeting.Notice) (path string, body any)
+type Renderer func(event meeting.Event) (path string, body any)
 
 // envelope is what delivering needs to know of an event.
 type envelope struct {
-	ID        string             `json:"id"`
-	Type      meeting.NoticeType `json:"type"`
-	MeetingID string             `json:"meeting_id"`
-	Timestamp time.Time          `json:"timestamp"`
-	Seq       int64              `json:"seq"`
+	ID        string            `json:"id"`
+	Type      meeting.EventType `json:"type"`
+	MeetingID string            `json:"meeting_id"`
+	Timestamp time.Time         `json:"timestamp"`
+	Seq       int64             `json:"seq"`
 }
 
 // event is an event that is to be sent.
@@ -70,7 +70,7 @@ func (e *event) name() string {
 	return e.ID
 }
 
-var errNotice = errors.New("webhook: event is unreadable")
+var errEvent = errors.New("webhook: event is unreadable")
 
 // request is what one try posts.
 type request struct {
@@ -87,7 +87,7 @@ var errNothing = errors.New("webhook: nothing to send")
 // succeed.
 func render(e Endpoint, d *delivery, now time.Time) (request, error) {
 	if d.event.bad {
-		return request{}, errNotice
+		return request{}, errEvent
 	}
 	r := request{header: http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {d.event.ID}}}
 	keys, err := e.keys(now)
@@ -117,9 +117,9 @@ func (d *Dialect) body(ev *event) (path string, body []byte, err error) {
 	if renderer == nil {
 		return "", nil, errNothing
 	}
-	var event meeting.Notice
+	var event meeting.Event
 	if err := json.Unmarshal(ev.text, &event); err != nil {
-		return "", nil, errNotice
+		return "", nil, errEvent
 	}
 	data := &event.Data
 	orZero(&data.Meeting)

@@ -44,10 +44,10 @@ func speaking(t testing.TB, dialect string) Endpoint {
 	return e
 }
 
-// rendered makes the request of a notice, at a time after the story.
-func rendered(t testing.TB, e Endpoint, notice json.RawMessage) (*event, request, error) {
+// rendered makes the request of an event, at a time after the story.
+func rendered(t testing.TB, e Endpoint, event json.RawMessage) (*event, request, error) {
 	t.Helper()
-	d := &delivery{event: readEvent(notice)}
+	d := &delivery{event: readEvent(event)}
 	r, err := render(e, d, time.Unix(1795341603, 0))
 	return d.event, r, err
 }
@@ -55,11 +55,11 @@ func rendered(t testing.TB, e Endpoint, notice json.RawMessage) (*event, request
 // TestDialects compares what each dialect makes of a whole meeting with
 // testdata.
 func TestDialects(t *testing.T) {
-	notices := playStory(t)
+	events := playStory(t)
 	for dialect := range allDialects {
 		e := speaking(t, dialect)
 		var text strings.Builder
-		for _, n := range notices {
+		for _, n := range events {
 			m, r, err := rendered(t, e, n)
 			if errors.Is(err, errNothing) {
 				fmt.Fprintf(&text, "%s: nothing\n\n", m.Type)
@@ -155,7 +155,7 @@ func TestReflectorVerifies(t *testing.T) {
 	p := startPython(t, "testdata/reflector.py")
 	e := speaking(t, Whereby)
 	var got []string
-	for _, n := range append(playStory(t), testNotice(time.Now())) {
+	for _, n := range append(playStory(t), testEvent(time.Now())) {
 		m, sent, err := rendered(t, e, n)
 		if errors.Is(err, errNothing) {
 			continue
@@ -218,7 +218,7 @@ func TestSignatureVectors(t *testing.T) {
 	}
 }
 
-// TestDialectsRenderAnything renders random notices, many of which lack what
+// TestDialectsRenderAnything renders random events, many of which lack what
 // they should have: what is sent is what Python writes, the same at each try,
 // and nothing fails.
 func TestDialectsRenderAnything(t *testing.T) {
@@ -226,19 +226,19 @@ func TestDialectsRenderAnything(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	sent := 0
 	for range 5000 {
-		notice, err := json.Marshal(randomNotice(random))
+		event, err := json.Marshal(randomEvent(random))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for name := range allDialects {
 			e := speaking(t, name)
-			_, r, err := rendered(t, e, notice)
+			_, r, err := rendered(t, e, event)
 			if errors.Is(err, errNothing) {
 				continue
 			}
 			var body map[string]any
 			if err := errors.Join(err, json.Unmarshal(r.body, &body)); err != nil {
-				t.Fatalf("%s makes %s of %s: %v", name, r.body, notice, err)
+				t.Fatalf("%s makes %s of %s: %v", name, r.body, event, err)
 			}
 			if again := p.ask(t, string(r.body)); again != string(r.body) {
 				t.Errorf("%s makes\n%s, and Python of that\n%s", name, r.body, again)
@@ -246,7 +246,7 @@ func TestDialectsRenderAnything(t *testing.T) {
 			if data, _ := body["data"].(map[string]any); name == Whereby && data["meetingId"] == nil {
 				t.Errorf("no meeting's id in %s", r.body)
 			}
-			if _, again, err := rendered(t, e, notice); err != nil || !bytes.Equal(again.body, r.body) {
+			if _, again, err := rendered(t, e, event); err != nil || !bytes.Equal(again.body, r.body) {
 				t.Errorf("%s makes %s the second time, and first %s (%v)", name, again.body, r.body, err)
 			}
 			sent++
@@ -257,9 +257,9 @@ func TestDialectsRenderAnything(t *testing.T) {
 	}
 }
 
-func randomNotice(r *rand.Rand) meeting.Notice {
+func randomEvent(r *rand.Rand) meeting.Event {
 	at := func() meeting.Time { return meeting.Time{Time: time.Unix(r.Int64N(1<<33), 0).UTC()} }
-	types := []meeting.NoticeType{"x.unknown"}
+	types := []meeting.EventType{"x.unknown"}
 	for _, d := range allDialects {
 		for t := range d.Render {
 			types = append(types, t)
@@ -268,7 +268,7 @@ func randomNotice(r *rand.Rand) meeting.Notice {
 	slices.Sort(types) // the same at each run
 	pick := func(s ...string) string { return s[r.IntN(len(s))] }
 	kinds := []meeting.Kind{meeting.KindHuman, meeting.KindHuman, meeting.KindRecorder, meeting.KindSIP, meeting.KindStreamer, meeting.KindTranscriber, ""}
-	n := meeting.Notice{
+	n := meeting.Event{
 		ID: "evt_" + randomString(r), Type: types[r.IntN(len(types))], Timestamp: at(),
 		MeetingID: pick("mtg_a", "", randomString(r)), Room: pick("standup", "", randomString(r)), SessionID: pick("ses_none", "", randomString(r)),
 	}
@@ -354,21 +354,21 @@ func TestDialectKeys(t *testing.T) {
 		if tt.key != "" {
 			e.Secrets = []Secret{{Key: tt.key}}
 		}
-		_, err := NewBook(Config{Store: new(memorystore.Memory), Endpoints: []Endpoint{e}, Dialects: allDialects})
+		_, err := NewRegistry(Config{Store: new(memorystore.Memory), Endpoints: []Endpoint{e}, Dialects: allDialects})
 		if (err == nil) != tt.ok {
 			t.Errorf("%s with a key of %d signs: %v", tt.dialect, len(tt.key), err)
 		} else if err != nil && tt.key != "" && strings.Contains(err.Error(), string(tt.key)) {
 			t.Errorf("the secret is in %q", err)
 		}
 	}
-	_, err := NewBook(Config{Store: new(memorystore.Memory), Endpoints: []Endpoint{{Name: "a", URL: "https://a.example/", Dialect: "klingon"}}, Dialects: allDialects})
+	_, err := NewRegistry(Config{Store: new(memorystore.Memory), Endpoints: []Endpoint{{Name: "a", URL: "https://a.example/", Dialect: "klingon"}}, Dialects: allDialects})
 	if want := "endpoint a: webhook: dialect is none of event_sync, jitsi, standard, whereby"; err == nil || err.Error() != want {
 		t.Errorf("error = %v, want %s", err, want)
 	}
 }
 
 func TestHeaders(t *testing.T) {
-	b := newBook(t, new(memorystore.Memory))
+	b := newRegistry(t, new(memorystore.Memory))
 	for _, tt := range []struct {
 		name  string
 		value config.Secret
@@ -421,7 +421,7 @@ func TestHeaders(t *testing.T) {
 // never shown their headers from having them sent to himself.
 func TestHeadersStayWithTheirHost(t *testing.T) {
 	st := new(memorystore.Memory)
-	b := newBook(t, st)
+	b := newRegistry(t, st)
 	made, err := b.Create(t.Context(), Endpoint{URL: "https://a.example/x", Headers: map[string]config.Secret{"authorization": "h1dden"}})
 	if err != nil {
 		t.Fatal(err)
@@ -449,7 +449,7 @@ func TestHeadersStayWithTheirHost(t *testing.T) {
 		t.Errorf("with other headers: %v, %v", e.HeaderNames(), err)
 	}
 	// As another process reads it.
-	if e, err = newBook(t, st).Get(made.ID); err != nil || string(e.Headers["X-Key"]) != "other" || len(e.Headers) != 1 {
+	if e, err = newRegistry(t, st).Get(made.ID); err != nil || string(e.Headers["X-Key"]) != "other" || len(e.Headers) != 1 {
 		t.Errorf("read again: %v, %v", e.HeaderNames(), err)
 	}
 	if e, err = update("https://c.example/y", map[string]config.Secret{}); err != nil || len(e.Headers) != 0 {

@@ -104,11 +104,11 @@ func TestNothingToTell(t *testing.T) {
 		memory := new(memorystore.Memory)
 		s := newSiteOf(t, memory, memory, Endpoint{Dialect: EventSync}, func(*http.Request, []byte) *http.Response { return status(http.StatusOK) })
 		story := newStory(t, time.Now())
-		notices := story.apply(time.Second, meeting.Seen{Occupant: jose})
-		notices = append(notices, story.apply(time.Second, meeting.Seen{Occupant: jibri})...)
-		notices = append(notices, story.apply(time.Second, meeting.Patched{MaxParticipants: new(int)})...)
-		notices = append(notices, story.apply(time.Second, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftKicked})...)
-		s.lay(story.m.ID, notices...)
+		events := story.apply(time.Second, meeting.Seen{Occupant: jose})
+		events = append(events, story.apply(time.Second, meeting.Seen{Occupant: jibri})...)
+		events = append(events, story.apply(time.Second, meeting.Patched{MaxParticipants: new(int)})...)
+		events = append(events, story.apply(time.Second, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftKicked})...)
+		s.lay(story.m.ID, events...)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		var paths []string
@@ -121,17 +121,17 @@ func TestNothingToTell(t *testing.T) {
 		if log := s.attempts(false); len(log) != 3 {
 			t.Errorf("%d tries in the log, want the three that were made", len(log))
 		}
-		if n := testutil.ToFloat64(s.book.metrics.deliveries.WithLabelValues("crm", "skipped", "none")); n != 2 {
-			t.Errorf("%v notices are counted as skipped, want 2", n)
+		if n := testutil.ToFloat64(s.registry.metrics.deliveries.WithLabelValues("crm", "skipped", "none")); n != 2 {
+			t.Errorf("%v events are counted as skipped, want 2", n)
 		}
-		if b, err := s.book.Backlog(context.Background(), "whk_crm"); err != nil || b.Events != 0 {
+		if b, err := s.registry.Backlog(context.Background(), "whk_crm"); err != nil || b.Events != 0 {
 			t.Errorf("backlog = %+v, %v; want nothing", b, err)
 		}
 		// What is committed from now on does not get that far.
-		if ids := s.book.Route(meeting.Notice{Type: meeting.MeetingUpdated}); len(ids) != 0 {
+		if ids := s.registry.Route(meeting.Event{Type: meeting.MeetingUpdated}); len(ids) != 0 {
 			t.Errorf("meeting.updated goes to %v", ids)
 		}
-		if ids := s.book.Route(meeting.Notice{Type: meeting.SessionEnded}); !slices.Equal(ids, []string{"whk_crm"}) {
+		if ids := s.registry.Route(meeting.Event{Type: meeting.SessionEnded}); !slices.Equal(ids, []string{"whk_crm"}) {
 			t.Errorf("session.ended goes to %v", ids)
 		}
 	})
@@ -164,7 +164,7 @@ func TestDialectsOverHTTP(t *testing.T) {
 			defer srv.Close()
 			st := new(memorystore.Memory)
 			logs := new(lockedBuffer)
-			b, err := NewBook(Config{Store: st, AllowCIDRs: loopback, Dialects: allDialects, Log: logTo(logs)})
+			b, err := NewRegistry(Config{Store: st, AllowCIDRs: loopback, Dialects: allDialects, Log: logTo(logs)})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -31,7 +31,7 @@ const (
 	RotationOverlap = 24 * time.Hour
 )
 
-// Endpoint is where notices are posted to. Treat it as a value; in logs it
+// Endpoint is where events are posted to. Treat it as a value; in logs it
 // shows neither its secrets nor the path of its URL.
 type Endpoint struct {
 	ID   string // whk_ and a ULID, or whk_ and the name for one from the configuration
@@ -42,7 +42,7 @@ type Endpoint struct {
 	// Events are types such as "session.started", prefixes such as
 	// "participant.*", or "*".
 	Events    []string
-	MeetingID string // only notices of this meeting; empty: of all
+	MeetingID string // only events of this meeting; empty: of all
 	Dialect   string // shape of what is sent; "standard" when empty
 	// Headers are added to each request, by their name in canonical form. They
 	// may be credentials, so nobody is shown their values.
@@ -83,9 +83,9 @@ func (e Endpoint) Origin() string {
 	return e.target.Scheme + "://" + e.target.Host
 }
 
-// Wants reports whether the endpoint is to get notices of this type about this
+// Wants reports whether the endpoint is to get events of this type about this
 // meeting. Types that its dialect has no renderer for it never gets.
-func (e Endpoint) Wants(t meeting.NoticeType, meetingID string) bool {
+func (e Endpoint) Wants(t meeting.EventType, meetingID string) bool {
 	return (e.MeetingID == "" || e.MeetingID == meetingID) && (e.dialect == nil || e.dialect.Render[t] != nil) &&
 		slices.ContainsFunc(e.Events, func(pattern string) bool {
 			prefix, open := strings.CutSuffix(pattern, "*")

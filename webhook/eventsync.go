@@ -10,18 +10,18 @@ const EventSync = "event_sync"
 // the domain muc. It signs nothing: receivers know it by a header that the
 // endpoint is given.
 func EventSyncDialect(muc string) Dialect {
-	render := func(what, change string, body func(meeting.Notice, eventSyncRoom) any) Renderer {
-		return func(event meeting.Notice) (string, any) {
+	render := func(what, change string, body func(meeting.Event, eventSyncRoom) any) Renderer {
+		return func(event meeting.Event) (string, any) {
 			room := eventSyncRoom{EventName: "muc-" + what + "-" + change, RoomName: event.Room, RoomJID: event.Room + "@" + muc}
 			return "/events/" + what + "/" + change, body(event, room)
 		}
 	}
-	return Dialect{Render: map[meeting.NoticeType]Renderer{
+	return Dialect{Render: map[meeting.EventType]Renderer{
 		meeting.SessionStarted:    render("room", "created", eventSyncCreated),
 		meeting.SessionEnded:      render("room", "destroyed", eventSyncDestroyed),
 		meeting.ParticipantJoined: render("occupant", "joined", eventSyncOccupant),
 		meeting.ParticipantLeft:   render("occupant", "left", eventSyncOccupant),
-		TypeTest: func(meeting.Notice) (string, any) {
+		TypeTest: func(meeting.Event) (string, any) {
 			return "/events/webhook/test", struct {
 				EventName string `json:"event_name"`
 			}{"webhook-test"}
@@ -37,14 +37,14 @@ type eventSyncRoom struct {
 	IsBreakout bool   `json:"is_breakout"`
 }
 
-func eventSyncCreated(event meeting.Notice, room eventSyncRoom) any {
+func eventSyncCreated(event meeting.Event, room eventSyncRoom) any {
 	return struct {
 		eventSyncRoom
 		CreatedAt int64 `json:"created_at"`
 	}{room, event.Data.Session.StartedAt.Unix()}
 }
 
-func eventSyncDestroyed(event meeting.Notice, room eventSyncRoom) any {
+func eventSyncDestroyed(event meeting.Event, room eventSyncRoom) any {
 	destroyed := event.Timestamp
 	if ended := event.Data.Session.EndedAt; ended != nil {
 		destroyed = *ended
@@ -61,7 +61,7 @@ func eventSyncDestroyed(event meeting.Notice, room eventSyncRoom) any {
 	}{room, event.Data.Session.StartedAt.Unix(), destroyed.Unix(), all}
 }
 
-func eventSyncOccupant(event meeting.Notice, room eventSyncRoom) any {
+func eventSyncOccupant(event meeting.Event, room eventSyncRoom) any {
 	p := event.Data.Participant
 	if p.Kind != meeting.KindHuman {
 		return nil // event_sync counts recorders as people; their number is of no use

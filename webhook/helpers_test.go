@@ -21,10 +21,10 @@ import (
 
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")}
 
-// notice is what a participant's joining looks like, about 600 bytes.
-func notice(mtg string, seq int) json.RawMessage {
+// joinedEvent is what a participant's joining looks like, about 600 bytes.
+func joinedEvent(mtg string, seq int) json.RawMessage {
 	at := meeting.Time{Time: time.Now()}
-	data, err := json.Marshal(meeting.Notice{
+	data, err := json.Marshal(meeting.Event{
 		ID: fmt.Sprintf("evt_%s_%06d", mtg, seq), Type: meeting.ParticipantJoined, Timestamp: at,
 		APIVersion: meeting.APIVersion, MeetingID: mtg, SessionID: "ses_01JDB2W8Z3W5V6S0Q5M2T8K4AR",
 		Seq: int64(seq), StateVersion: int64(seq),
@@ -48,23 +48,23 @@ func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
 	lists := map[string][]json.RawMessage{}
 	for i := range n {
 		mtg := fmt.Sprintf("mtg_%04d", i%meetings)
-		lists[mtg] = append(lists[mtg], notice(mtg, i/meetings+1))
+		lists[mtg] = append(lists[mtg], joinedEvent(mtg, i/meetings+1))
 	}
 	if err := st.Requeue(context.Background(), endpoint, lists, false); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// site is a book and a deliverer over a memory store whose requests go to a
+// site is a registry and a deliverer over a memory store whose requests go to a
 // function. It works in a synctest bubble.
 type site struct {
-	t    *testing.T
-	st   *memorystore.Memory
-	reg  *prometheus.Registry
-	book *Book
-	d    *Deliverer
-	logs *lockedBuffer
-	stop func() // ends Run and waits for it
+	t        *testing.T
+	st       *memorystore.Memory
+	reg      *prometheus.Registry
+	registry *Registry
+	d        *Deliverer
+	logs     *lockedBuffer
+	stop     func() // ends Run and waits for it
 
 	answer func(r *http.Request, body []byte) *http.Response
 
@@ -129,7 +129,7 @@ func newSiteOf(t *testing.T, memory *memorystore.Memory, st Store, e Endpoint, a
 	e.Name, e.URL = "crm", "https://crm.example/"+hiddenPart
 	s := &site{t: t, st: memory, reg: prometheus.NewRegistry(), logs: new(lockedBuffer), answer: answer}
 	var err error
-	s.book, err = NewBook(Config{
+	s.registry, err = NewRegistry(Config{
 		Store: st, Registerer: s.reg, Dialects: allDialects,
 		Log:       logTo(s.logs),
 		Endpoints: []Endpoint{e},
@@ -137,7 +137,7 @@ func newSiteOf(t *testing.T, memory *memorystore.Memory, st Store, e Endpoint, a
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.d = NewDeliverer(s.book)
+	s.d = NewDeliverer(s.registry)
 	for _, f := range change {
 		f(&s.d.timing)
 	}
@@ -179,7 +179,7 @@ func lead(t testing.TB, d *Deliverer) (stop func()) {
 func commit(t testing.TB, d *Deliverer, endpoint, mtg string, events ...json.RawMessage) {
 	t.Helper()
 	for _, text := range events {
-		if err := d.book.store.Requeue(context.Background(), endpoint, map[string][]json.RawMessage{mtg: {text}}, false); err != nil {
+		if err := d.registry.store.Requeue(context.Background(), endpoint, map[string][]json.RawMessage{mtg: {text}}, false); err != nil {
 			t.Fatal(err)
 		}
 		if leading := d.leading(); leading != nil {
@@ -202,7 +202,7 @@ func (f roundTripper) RoundTrip(r *http.Request) (*http.Response, error) { retur
 func (s *site) put(mtg string, first, n int) {
 	s.t.Helper()
 	for seq := first; seq < first+n; seq++ {
-		s.lay(mtg, notice(mtg, seq))
+		s.lay(mtg, joinedEvent(mtg, seq))
 	}
 }
 
@@ -225,7 +225,7 @@ func (s *site) attempts(dead bool) []Attempt {
 	time.Sleep(2 * flushInterval)
 	var all []Attempt
 	for cursor := ""; ; {
-		page, next, err := s.book.Attempts(context.Background(), "whk_crm", dead, cursor, 100)
+		page, next, err := s.registry.Attempts(context.Background(), "whk_crm", dead, cursor, 100)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -238,5 +238,5 @@ func (s *site) attempts(dead bool) []Attempt {
 	}
 }
 
-// raw makes one notice of a text.
+// raw makes one event of a text.
 func raw(text string) []json.RawMessage { return []json.RawMessage{json.RawMessage(text)} }

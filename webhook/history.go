@@ -10,13 +10,13 @@ import (
 	"usher/meeting"
 )
 
-// Attempt is one try to deliver a notice, as the delivery log has it. It holds
+// Attempt is one try to deliver an event, as the delivery log has it. It holds
 // nothing of what the endpoint said, and no secrets.
 type Attempt struct {
-	ID        string             `json:"id"` // dlv_ and a ULID
-	EventID   string             `json:"event_id"`
-	EventType meeting.NoticeType `json:"event_type"`
-	MeetingID string             `json:"meeting_id,omitempty"`
+	ID        string            `json:"id"` // dlv_ and a ULID
+	EventID   string            `json:"event_id"`
+	EventType meeting.EventType `json:"event_type"`
+	MeetingID string            `json:"meeting_id,omitempty"`
 	// Number is 1 for the first try. It stays the same in tries that do not
 	// count because they only see whether the endpoint is back.
 	Number     int                    `json:"attempt" doc:"1 for the first; the same number again for tries that only see whether the endpoint is back"`
@@ -40,11 +40,11 @@ func newAttempt(e envelope, number int, result meeting.DeliveryResult, o outcome
 }
 
 // Attempts returns a page of an endpoint's tries, newest first, or of the
-// notices that were given up, and the cursor of the next page, empty at the
+// events that were given up, and the cursor of the next page, empty at the
 // end. The log holds about the last thousand, the dead letters those of thirty
 // days. limit is taken as 1 to 100. Errors: [ErrNotFound],
 // [meeting.ErrUnavailable], and one for a cursor that is none.
-func (b *Book) Attempts(ctx context.Context, id string, dead bool, cursor string, limit int) (page []Attempt, next string, err error) {
+func (b *Registry) Attempts(ctx context.Context, id string, dead bool, cursor string, limit int) (page []Attempt, next string, err error) {
 	if _, err := b.Get(id); err != nil {
 		return nil, "", err
 	}
@@ -76,7 +76,7 @@ const attemptSlack = time.Hour
 
 // attempt returns an entry of the delivery log or of the dead letters, and its
 // event. The entry's id says when it was, so only that part is read.
-func (b *Book) attempt(ctx context.Context, id, attempt string) (Attempt, json.RawMessage, error) {
+func (b *Registry) attempt(ctx context.Context, id, attempt string) (Attempt, json.RawMessage, error) {
 	if _, err := b.Get(id); err != nil {
 		return Attempt{}, nil, err
 	}
@@ -107,7 +107,7 @@ func (b *Book) attempt(ctx context.Context, id, attempt string) (Attempt, json.R
 
 // Backlog says what waits for an endpoint, and whether it fails. Errors:
 // [ErrNotFound], [meeting.ErrUnavailable].
-func (b *Book) Backlog(ctx context.Context, id string) (meeting.Backlog, error) {
+func (b *Registry) Backlog(ctx context.Context, id string) (meeting.Backlog, error) {
 	if _, err := b.Get(id); err != nil {
 		return meeting.Backlog{}, err
 	}

@@ -26,7 +26,7 @@ const (
 // leaves, so it sends those of humans only.
 func JitsiDialect() Dialect {
 	return Dialect{
-		Render: map[meeting.NoticeType]Renderer{
+		Render: map[meeting.EventType]Renderer{
 			meeting.SessionStarted:       jitsi("muc-room-created", jitsiSession),
 			meeting.SessionEnded:         jitsi("muc-room-destroyed", jitsiSession),
 			meeting.ParticipantJoined:    jitsi("muc-occupant-joined", jitsiOccupant),
@@ -34,7 +34,7 @@ func JitsiDialect() Dialect {
 			meeting.RecordingStarted:     jitsi("jibri-recording-on", jitsiRecording),
 			meeting.RecordingStopped:     jitsi("jibri-recording-off", jitsiRecording),
 			meeting.RecordingIsAvailable: jitsiComplete,
-			TypeTest:                     jitsi("webhook-test", func(meeting.Notice) any { return struct{}{} }),
+			TypeTest:                     jitsi("webhook-test", func(meeting.Event) any { return struct{}{} }),
 		},
 		Sign: signJitsi,
 	}
@@ -54,8 +54,8 @@ func signJitsi(h http.Header, key []byte, at time.Time, body []byte) {
 }
 
 // jitsi returns what makes an event of this name; nil data: it is not sent.
-func jitsi(name string, data func(meeting.Notice) any) Renderer {
-	return func(event meeting.Notice) (string, any) {
+func jitsi(name string, data func(meeting.Event) any) Renderer {
+	return func(event meeting.Event) (string, any) {
 		d := data(event)
 		if d == nil {
 			return "", nil
@@ -75,9 +75,9 @@ type jitsiIDs struct {
 	SessionID string `json:"session_id"`
 }
 
-func jitsiSession(event meeting.Notice) any { return jitsiIDs{event.MeetingID, event.SessionID} }
+func jitsiSession(event meeting.Event) any { return jitsiIDs{event.MeetingID, event.SessionID} }
 
-func jitsiOccupant(event meeting.Notice) any {
+func jitsiOccupant(event meeting.Event) any {
 	p := event.Data.Participant
 	if p.Kind != meeting.KindHuman {
 		return nil
@@ -93,7 +93,7 @@ func jitsiOccupant(event meeting.Notice) any {
 	}{jitsiIDs{event.MeetingID, event.SessionID}, p.ID, p.Name, p.Role, p.UserID, p.Email, event.Data.Occupancy.Humans}
 }
 
-func jitsiRecording(event meeting.Notice) any {
+func jitsiRecording(event meeting.Event) any {
 	r := event.Data.Recording
 	return struct {
 		jitsiIDs
@@ -103,7 +103,7 @@ func jitsiRecording(event meeting.Notice) any {
 }
 
 // jitsiComplete names the newest file: there is an event for each.
-func jitsiComplete(event meeting.Notice) (string, any) {
+func jitsiComplete(event meeting.Event) (string, any) {
 	r, file := event.Data.Recording, ""
 	if n := len(r.Files); n > 0 {
 		file = r.Files[n-1].Name

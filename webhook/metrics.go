@@ -32,7 +32,7 @@ func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
 	m := &metrics{
 		deliveries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_webhook_deliveries_total",
-			Help: "Tries to deliver a notice, by what came of them and the class of the answer's status; skipped: the endpoint's dialect has nothing to say of it.",
+			Help: "Tries to deliver an event, by what came of them and the class of the answer's status; skipped: the endpoint's dialect has nothing to say of it.",
 		}, []string{"endpoint", "result", "code_class"}),
 		latency: f.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "usher_webhook_latency_seconds",
@@ -41,20 +41,20 @@ func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
 		}, []string{"endpoint"}),
 		endToEnd: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "usher_webhook_end_to_end_seconds",
-			Help:    "Time from an event to the answer that took its notice.",
+			Help:    "Time from an event to the answer that accepted it.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 5, 15, 60, 300, 900, 3600},
 		}),
 		backlog: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "usher_webhook_backlog",
-			Help: "Notices that wait for an endpoint; estimated when they are of more than a thousand meetings.",
+			Help: "Events that wait for an endpoint; estimated when they are of more than a thousand meetings.",
 		}, []string{"endpoint"}),
 		oldest: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "usher_webhook_oldest_seconds",
-			Help: "Age of the oldest notice that waits for an endpoint.",
+			Help: "Age of the oldest event that waits for an endpoint.",
 		}, []string{"endpoint"}),
 		dead: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_webhook_dead_total",
-			Help: "Notices that were given up.",
+			Help: "Events that were given up.",
 		}, []string{"endpoint"}),
 		up: f.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "usher_webhook_endpoint_up",
@@ -101,14 +101,14 @@ func (m *metrics) tried(label string, e envelope, r meeting.DeliveryResult, o ou
 	}
 }
 
-// skipped counts a notice of which nothing was sent.
+// skipped counts an event of which nothing was sent.
 func (m *metrics) skipped(label string) {
 	m.deliveries.WithLabelValues(label, string(meeting.Skipped), classes[0]).Inc()
 }
 
 // waits sets the gauges of one label.
-func (m *metrics) waits(label string, notices int, oldest time.Duration, up bool) {
-	m.backlog.WithLabelValues(label).Set(float64(notices))
+func (m *metrics) waits(label string, events int, oldest time.Duration, up bool) {
+	m.backlog.WithLabelValues(label).Set(float64(events))
 	m.oldest.WithLabelValues(label).Set(oldest.Seconds())
 	value := 0.0
 	if up {

@@ -163,7 +163,7 @@ func FuzzPython(f *testing.F) {
 }
 
 func BenchmarkEncodePython(b *testing.B) {
-	var event meeting.Notice
+	var event meeting.Event
 	left := meeting.Time{Time: time.Unix(1795342300, 0)}
 	for range 5 {
 		event.Data.Participants = append(event.Data.Participants, meeting.ParticipantInfo{

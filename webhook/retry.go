@@ -70,7 +70,7 @@ const (
 // [Standard].
 func answerOf(o outcome, dialect *Dialect) answer {
 	switch o.reason {
-	case reasonNotice:
+	case reasonEvent:
 		return unsendable
 	case reasonNothing:
 		return nothing

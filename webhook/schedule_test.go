@@ -19,7 +19,7 @@ func near(got, want time.Duration, waits int) bool {
 	return got >= want-slack && got <= want+slack
 }
 
-// TestSchedule lets one meeting's notice fail for good while those of others
+// TestSchedule lets one meeting's event fail for good while those of others
 // succeed, so that the endpoint itself never fails: 75 hours in virtual time.
 func TestSchedule(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -68,11 +68,11 @@ func TestSchedule(t *testing.T) {
 		}
 		last := tries[len(tries)-1]
 		if second.at < last.at || !strings.HasSuffix(second.body, `,"gap":true}`) {
-			t.Errorf("the next notice came after %v as %s, want after %v and with a gap", second.at, second.body, last.at)
+			t.Errorf("the next event came after %v as %s, want after %v and with a gap", second.at, second.body, last.at)
 		}
 		dead := s.attempts(true)
 		if len(dead) != 1 || dead[0].EventID != "evt_mtg_bad_000001" || dead[0].Number != 10 || dead[0].Status != 500 {
-			t.Errorf("dead letters = %+v, want the notice after its tenth try", dead)
+			t.Errorf("dead letters = %+v, want the event after its tenth try", dead)
 		}
 	})
 }
@@ -187,7 +187,7 @@ func TestAnswers(t *testing.T) {
 				}
 				time.Sleep(time.Hour)
 				if more := len(s.requests()) - len(tries) - 1; tt.dead && more > 0 {
-					t.Errorf("%d more tries after the notice was given up", more)
+					t.Errorf("%d more tries after the event was given up", more)
 				}
 			})
 		})
@@ -239,23 +239,23 @@ func TestGone(t *testing.T) {
 		if got := len(s.requests()); got != 1 {
 			t.Errorf("%d requests, want 1", got)
 		}
-		e, err := s.book.Get("whk_crm")
+		e, err := s.registry.Get("whk_crm")
 		if err != nil || e.Disabled == nil || e.Disabled.Reason != DisabledGone {
 			t.Errorf("endpoint = %+v, %v; want it disabled because it is gone", e.Disabled, err)
 		}
-		n := meeting.Notice{Type: meeting.ParticipantJoined}
-		if got := s.book.Route(n); got != nil {
+		n := meeting.Event{Type: meeting.ParticipantJoined}
+		if got := s.registry.Route(n); got != nil {
 			t.Errorf("route = %v, want none", got)
 		}
 		gone = false
-		if err := s.book.Enable(context.Background(), "whk_crm"); err != nil {
+		if err := s.registry.Enable(context.Background(), "whk_crm"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(5 * time.Second)
 		if got := len(s.requests()); got != 3 {
 			t.Errorf("%d requests after enabling, want 2 more", got)
 		}
-		if got := s.book.Route(n); len(got) != 1 {
+		if got := s.registry.Route(n); len(got) != 1 {
 			t.Errorf("route = %v, want the endpoint", got)
 		}
 	})
@@ -267,11 +267,11 @@ func TestDisabledAfterDays(t *testing.T) {
 			seldom, func(t *timing) { t.probe = 10 * time.Minute })
 		s.put("mtg_a", 1, 5)
 		time.Sleep(DisableAfter - time.Hour)
-		if e, _ := s.book.Get("whk_crm"); e.Disabled != nil {
+		if e, _ := s.registry.Get("whk_crm"); e.Disabled != nil {
 			t.Errorf("disabled since %v, want not yet", e.Disabled.Since)
 		}
 		time.Sleep(2 * time.Hour)
-		if e, _ := s.book.Get("whk_crm"); e.Disabled == nil || e.Disabled.Reason != DisabledFailing {
+		if e, _ := s.registry.Get("whk_crm"); e.Disabled == nil || e.Disabled.Reason != DisabledFailing {
 			t.Errorf("disabled = %+v, want for failing", e.Disabled)
 		}
 		tries := len(s.requests())
@@ -280,14 +280,14 @@ func TestDisabledAfterDays(t *testing.T) {
 			t.Errorf("%d more tries after it was disabled", got-tries)
 		}
 		if dead := s.attempts(true); len(dead) != 1 || dead[0].Number != len(schedule) {
-			t.Errorf("dead letters = %+v, want the first notice after %d tries", dead, len(schedule))
+			t.Errorf("dead letters = %+v, want the first event after %d tries", dead, len(schedule))
 		}
 		// Somebody says that it is mended, too early.
-		if err := s.book.Enable(context.Background(), "whk_crm"); err != nil {
+		if err := s.registry.Enable(context.Background(), "whk_crm"); err != nil {
 			t.Fatal(err)
 		}
 		time.Sleep(time.Hour)
-		if e, _ := s.book.Get("whk_crm"); e.Disabled != nil || len(s.requests()) == tries {
+		if e, _ := s.registry.Get("whk_crm"); e.Disabled != nil || len(s.requests()) == tries {
 			t.Errorf("disabled = %+v after %d tries more, want new tries", e.Disabled, len(s.requests())-tries)
 		}
 	})

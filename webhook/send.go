@@ -24,7 +24,7 @@ const (
 	maxAnswer = 64 << 10
 	// maxHeader bounds the header of an answer, in bytes, likewise.
 	maxHeader = 64 << 10
-	// idleConnection is how long a connection is kept for the next notice:
+	// idleConnection is how long a connection is kept for the next event:
 	// shorter than the 60 s and more after which common servers close it.
 	idleConnection = 50 * time.Second
 	// maxAsk is the most of a Retry-After that is honoured.
@@ -43,7 +43,7 @@ const (
 	reasonTLS     = "tls"     // no secure connection, such as for a bad certificate
 	reasonTimeout = "timeout" // too slow
 	reasonBroken  = "broken"  // the connection broke, or what came was not HTTP
-	reasonNotice  = "notice"  // nothing to send: the notice or the secret is unreadable
+	reasonEvent   = "notice"  // nothing to send: the event or the secret is unreadable
 )
 
 // reasonNothing is why a try was not made at all, which is in no log: the

@@ -32,23 +32,23 @@ func TestVerified(t *testing.T) {
 	}))
 	defer srv.Close()
 	st := new(memorystore.Memory)
-	book, err := NewBook(Config{Store: st, AllowCIDRs: loopback})
+	registry, err := NewRegistry(Config{Store: st, AllowCIDRs: loopback})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx := t.Context()
-	e, err := book.Create(ctx, Endpoint{Name: "app", URL: srv.URL + "/hook?x=1"})
+	e, err := registry.Create(ctx, Endpoint{Name: "app", URL: srv.URL + "/hook?x=1"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := NewDeliverer(book)
+	d := NewDeliverer(registry)
 	defer lead(t, d)()
 
 	seq := 0
 	deliver := func() delivery {
 		t.Helper()
 		seq++
-		commit(t, d, e.ID, "mtg_a", notice("mtg_a", seq))
+		commit(t, d, e.ID, "mtg_a", joinedEvent("mtg_a", seq))
 		select {
 		case x := <-got:
 			return x
@@ -81,7 +81,7 @@ func TestVerified(t *testing.T) {
 			t.Errorf("header %s was sent", name)
 		}
 	}
-	rotated, err := book.Rotate(ctx, e.ID)
+	rotated, err := registry.Rotate(ctx, e.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -97,7 +97,7 @@ func TestVerified(t *testing.T) {
 	if err := verify(x, NewSecret()); err == nil {
 		t.Error("a secret that is not ours verifies")
 	}
-	again, err := book.Rotate(ctx, e.ID)
+	again, err := registry.Rotate(ctx, e.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,6 +156,6 @@ func TestGapIsLast(t *testing.T) {
 		t.Errorf("body = %s, want %s", got, want)
 	}
 	if string(m.event.text) != `{"id":"evt_1","type":"x","data":{}}` {
-		t.Errorf("the notice was changed to %s", m.event.text)
+		t.Errorf("the event was changed to %s", m.event.text)
 	}
 }

@@ -33,16 +33,16 @@ func signStandard(h http.Header, keys [][]byte, id string, at time.Time, body []
 }
 
 // TypeTest is the type of the event that [Deliverer.Test] sends.
-const TypeTest meeting.NoticeType = "webhook.test"
+const TypeTest meeting.EventType = "webhook.test"
 
-// testNotice returns an event that is about nothing.
-func testNotice(now time.Time) json.RawMessage {
-	notice, _ := json.Marshal(struct { // always encodes
-		ID         string             `json:"id"`
-		Type       meeting.NoticeType `json:"type"`
-		Timestamp  meeting.Time       `json:"timestamp"`
-		APIVersion string             `json:"api_version"`
-		Data       struct{}           `json:"data"`
+// testEvent returns an event that is about nothing.
+func testEvent(now time.Time) json.RawMessage {
+	event, _ := json.Marshal(struct { // always encodes
+		ID         string            `json:"id"`
+		Type       meeting.EventType `json:"type"`
+		Timestamp  meeting.Time      `json:"timestamp"`
+		APIVersion string            `json:"api_version"`
+		Data       struct{}          `json:"data"`
 	}{ID: meeting.NewID("evt_", now, meeting.NewSeed(), 0), Type: TypeTest, Timestamp: meeting.Time{Time: now}, APIVersion: meeting.APIVersion})
-	return notice
+	return event
 }

@@ -9,7 +9,7 @@ import (
 	"usher/meeting"
 )
 
-// story is a meeting that facts happen to.
+// story is a meeting that inputs happen to.
 type story struct {
 	t   testing.TB
 	m   meeting.Meeting
@@ -23,27 +23,27 @@ func newStory(t testing.TB, begin time.Time) *story {
 	return s
 }
 
-// apply lets time pass and returns the notices that the fact leads to.
-func (s *story) apply(later time.Duration, f meeting.Fact) []json.RawMessage {
+// apply lets time pass and returns the events that the input leads to.
+func (s *story) apply(later time.Duration, f meeting.Input) []json.RawMessage {
 	s.t.Helper()
 	s.now = s.now.Add(later)
 	s.n++
-	ev := meeting.Event{At: s.now, Fact: f}
+	ev := meeting.TimedInput{At: s.now, Input: f}
 	binary.BigEndian.PutUint64(ev.Seed[:], s.n)
 	next, fx, err := meeting.Apply(s.m, ev)
 	if err != nil {
 		s.t.Fatalf("%T: %v", f, err)
 	}
 	s.m = next
-	var notices []json.RawMessage
-	for _, n := range fx.Notices {
+	var events []json.RawMessage
+	for _, n := range fx.Events {
 		text, err := json.Marshal(n)
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		notices = append(notices, text)
+		events = append(events, text)
 	}
-	return notices
+	return events
 }
 
 // Who comes and goes in stories.
@@ -57,13 +57,13 @@ var (
 	phone = meeting.Occupant{Nick: "aa00", JID: "x3@meet.jitsi/jigasi", Kind: meeting.KindSIP, Role: meeting.RoleParticipant, Name: "+49 30 1234"}
 )
 
-// playStory plays a meeting from its creation to its end and returns its notices.
-func playStory(t testing.TB) (notices []json.RawMessage) {
+// playStory plays a meeting from its creation to its end and returns its events.
+func playStory(t testing.TB) (events []json.RawMessage) {
 	t.Helper()
 	s := newStory(t, time.Date(2026, 11, 22, 9, 58, 0, 0, time.UTC))
-	do := func(later time.Duration, fact meeting.Fact) {
+	do := func(later time.Duration, input meeting.Input) {
 		t.Helper()
-		notices = append(notices, s.apply(later, fact)...)
+		events = append(events, s.apply(later, input)...)
 	}
 	focus := func(session, status string) meeting.FocusSaid {
 		return meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: session, Status: status}}
@@ -96,5 +96,5 @@ func playStory(t testing.TB) (notices []json.RawMessage) {
 	do(time.Minute, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftByChoice})
 	do(meeting.SessionLinger, meeting.Tick{})
 	do(time.Second, meeting.Ended{Reason: meeting.EndRequested})
-	return notices
+	return events
 }

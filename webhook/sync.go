@@ -34,7 +34,7 @@ func (t *term) syncLocked(ctx context.Context) (failed error) {
 	}
 	t.mu.Unlock()
 	for _, a := range acks {
-		if err := t.d.book.store.Ack(ctx, a); err != nil {
+		if err := t.d.registry.store.Ack(ctx, a); err != nil {
 			failed = errors.Join(failed, err)
 			t.mu.Lock()
 			t.queue.putBack(a)
@@ -44,7 +44,7 @@ func (t *term) syncLocked(ctx context.Context) (failed error) {
 	for _, f := range fetches {
 		var lists [][]json.RawMessage
 		if failed == nil { // else lists may not be as the queue thinks
-			lists, failed = t.d.book.store.ReadQueues(ctx, f.endpoint, f.meetings, f.limit)
+			lists, failed = t.d.registry.store.ReadQueues(ctx, f.endpoint, f.meetings, f.limit)
 		}
 		t.fetched(f, lists, failed)
 	}
@@ -70,7 +70,7 @@ func (t *term) fetched(f fetch, lists [][]json.RawMessage, err error) {
 	}
 }
 
-// endpointsChanged says that the book has changed.
+// endpointsChanged says that the registry has changed.
 func (t *term) endpointsChanged() {
 	t.mu.Lock()
 	t.changed = true
@@ -78,7 +78,7 @@ func (t *term) endpointsChanged() {
 	t.poke()
 }
 
-// arrange has the queue know the endpoints that the book knows, and removes what
+// arrange has the queue know the endpoints that the registry knows, and removes what
 // is kept for others: they were deleted, or have left the configuration.
 func (t *term) arrange(ctx context.Context) error {
 	t.mu.Lock()
@@ -92,8 +92,8 @@ func (t *term) arrange(ctx context.Context) error {
 	if !changed {
 		return nil
 	}
-	kept, failed := t.d.book.store.QueuedEndpoints(ctx)
-	page := t.d.book.page.Load()
+	kept, failed := t.d.registry.store.QueuedEndpoints(ctx)
+	page := t.d.registry.page.Load()
 	for id, e := range page.byID {
 		failed = errors.Join(failed, t.admit(ctx, e, loaded[id]))
 	}
@@ -105,8 +105,8 @@ func (t *term) arrange(ctx context.Context) error {
 		t.mu.Lock()
 		t.queue.remove(id)
 		t.mu.Unlock()
-		t.d.book.log.Info("removing what waits for a webhook endpoint that is no more", "endpoint", id)
-		failed = errors.Join(failed, t.d.book.store.DeleteEndpoint(ctx, id))
+		t.d.registry.log.Info("removing what waits for a webhook endpoint that is no more", "endpoint", id)
+		failed = errors.Join(failed, t.d.registry.store.DeleteEndpoint(ctx, id))
 	}
 	if failed != nil {
 		t.mu.Lock()
@@ -126,7 +126,7 @@ func (t *term) admit(ctx context.Context, e Endpoint, loaded bool) error {
 		err      error
 	)
 	if !loaded {
-		if meetings, retries, health, err = t.d.book.store.LoadQueue(ctx, e.ID); err != nil {
+		if meetings, retries, health, err = t.d.registry.store.LoadQueue(ctx, e.ID); err != nil {
 			return err
 		}
 	}
@@ -144,7 +144,7 @@ func (t *term) admit(ctx context.Context, e Endpoint, loaded bool) error {
 // tidy removes the endpoints of one meeting once it is over and they are done,
 // and forgets that an event should say gap when its meeting can have none.
 func (t *term) tidy(ctx context.Context) error {
-	for id, e := range t.d.book.page.Load().byID {
+	for id, e := range t.d.registry.page.Load().byID {
 		t.mu.Lock()
 		gaps, done := t.queue.rest(id)
 		t.mu.Unlock()
@@ -165,7 +165,7 @@ func (t *term) tidy(ctx context.Context) error {
 		}
 		over, err := t.isOver(ctx, e.MeetingID)
 		if over {
-			err = t.d.book.Delete(ctx, id)
+			err = t.d.registry.Delete(ctx, id)
 		}
 		if err != nil && !errors.Is(err, ErrNotFound) {
 			return err
@@ -176,7 +176,7 @@ func (t *term) tidy(ctx context.Context) error {
 
 // isOver reports whether a meeting can have no further events.
 func (t *term) isOver(ctx context.Context, id string) (bool, error) {
-	m, err := t.d.book.store.Load(ctx, id)
+	m, err := t.d.registry.store.Load(ctx, id)
 	if errors.Is(err, meeting.ErrNotFound) {
 		return true, nil
 	}
@@ -191,7 +191,7 @@ func (t *term) rewrite(ctx context.Context) error {
 	all := t.queue.storeEmptied()
 	t.mu.Unlock()
 	for endpoint, lists := range all {
-		if err := t.d.book.store.Requeue(ctx, endpoint, lists, true); err != nil {
+		if err := t.d.registry.store.Requeue(ctx, endpoint, lists, true); err != nil {
 			return err
 		}
 	}
@@ -215,7 +215,7 @@ func (t *term) requeue(ctx context.Context, endpoint string, lists map[string][]
 		t.queue.reread(endpoint, id)
 	}
 	t.mu.Unlock()
-	err := t.d.book.store.Requeue(ctx, endpoint, lists, false)
+	err := t.d.registry.store.Requeue(ctx, endpoint, lists, false)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.start(time.Now())

@@ -27,7 +27,7 @@ type term struct {
 	flushing bool            // a flush is on its way
 	flight   context.Context // of tries
 	flying   sync.WaitGroup
-	changed  bool // the book has changed
+	changed  bool // the registry has changed
 
 	broken bool // the store failed last time; of run's goroutine
 }
@@ -101,7 +101,7 @@ func (t *term) serve(ctx context.Context) error {
 func (t *term) report(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
 		if !t.broken {
-			t.d.book.log.Warn("cannot keep account of webhook deliveries", "err", err)
+			t.d.registry.log.Warn("cannot keep account of webhook deliveries", "err", err)
 		}
 		time.AfterFunc(t.d.timing.storeRetry, t.poke)
 	}
@@ -161,7 +161,7 @@ func (t *term) next(now time.Time) []*delivery {
 
 // deliver makes one try, and returns another one that is due.
 func (t *term) deliver(d *delivery) (another *delivery) {
-	e, err := t.d.book.Get(d.endpoint)
+	e, err := t.d.registry.Get(d.endpoint)
 	var o outcome
 	a := cancelled
 	if err == nil && e.Disabled == nil {
@@ -189,12 +189,12 @@ func (t *term) deliver(d *delivery) (another *delivery) {
 
 // ended tells of a try in the delivery log, the metrics and the log.
 func (t *term) ended(e Endpoint, d *delivery, r result, o outcome) {
-	book := t.d.book
+	registry := t.d.registry
 	switch r.result {
 	case "":
 		return
 	case meeting.Skipped:
-		book.metrics.skipped(e.label())
+		registry.metrics.skipped(e.label())
 		return
 	}
 	a := newAttempt(d.event.envelope, r.number, r.result, o)
@@ -203,11 +203,11 @@ func (t *term) ended(e Endpoint, d *delivery, r result, o outcome) {
 	t.mu.Lock()
 	t.queue.log(d.endpoint, meeting.Tried{Record: record, Event: d.event.text, Dead: r.result == meeting.GivenUp})
 	t.mu.Unlock()
-	book.metrics.tried(e.label(), d.event.envelope, r.result, o)
+	registry.metrics.tried(e.label(), d.event.envelope, r.result, o)
 	if r.result == meeting.Delivered && !r.ended {
 		return
 	}
-	log := book.log.With("endpoint", d.endpoint)
+	log := registry.log.With("endpoint", d.endpoint)
 	about := log.With("event", a.EventID, "meeting_id", a.MeetingID, "attempt", a.Number, "status", o.status, "reason", o.reason)
 	if o.err != nil && o.reason != reasonBroken { // which may quote what the endpoint said
 		about = about.With("err", o.err)
@@ -231,8 +231,8 @@ func (t *term) ended(e Endpoint, d *delivery, r result, o outcome) {
 
 // disable stops deliveries until somebody enables the endpoint again.
 func (t *term) disable(endpoint, reason string) {
-	log := t.d.book.log.With("endpoint", endpoint, "reason", reason)
-	if err := t.d.book.Disable(t.flight, endpoint, reason); err != nil {
+	log := t.d.registry.log.With("endpoint", endpoint, "reason", reason)
+	if err := t.d.registry.Disable(t.flight, endpoint, reason); err != nil {
 		log.Warn("cannot disable webhook endpoint", "err", err) // the next answer says it again
 		return
 	}

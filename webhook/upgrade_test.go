@@ -186,17 +186,17 @@ func TestUpgrade(t *testing.T) {
 	if _, err := st.PutEndpoint(t.Context(), other, nil, e.encode()); err != nil {
 		t.Fatal(err)
 	}
-	book, err := NewBook(Config{
+	registry, err := NewRegistry(Config{
 		Store: st, AllowCIDRs: loopback,
 		Endpoints: []Endpoint{{Name: "crm", URL: receiver.URL + "/" + crm, Secrets: secret}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := book.Load(t.Context()); err != nil {
+	if err := registry.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	d := NewDeliverer(book)
+	d := NewDeliverer(registry)
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- st.Lead(ctx, "new", d.Lead, nothingToRewrite) }()
@@ -246,7 +246,7 @@ func TestUpgrade(t *testing.T) {
 			t.Errorf("left behind: %v", left)
 		}
 	}
-	dead, next, err := book.Attempts(t.Context(), crm, true, "", 10)
+	dead, next, err := registry.Attempts(t.Context(), crm, true, "", 10)
 	if err != nil || len(dead) != 1 || next != "" {
 		t.Errorf("dead letters = %v, %q, %v; want the one from before", dead, next, err)
 	}

@@ -1,7 +1,7 @@
 // Package webhook delivers events to apps over HTTP: each at least once, in order
 // per meeting and endpoint, over crashes and dead receivers.
 //
-// [Book] knows the endpoints and says, before a commit, which of them are to get
+// [Registry] knows the endpoints and says, before a commit, which of them are to get
 // an event. The commit puts it into a list per endpoint and meeting. The
 // [Deliverer] of the process that leads is handed what was committed, posts it,
 // and acknowledges it, which removes it from the list; what was there before it

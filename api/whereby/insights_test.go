@@ -21,7 +21,7 @@ func TestInsights(t *testing.T) {
 	recorder := human("rec")
 	recorder.Kind = meeting.KindRecorder
 	start := time.Now().Add(-90 * time.Second)
-	see := func(m madeMeeting, at time.Time, f meeting.Fact) {
+	see := func(m madeMeeting, at time.Time, f meeting.Input) {
 		t.Helper()
 		before, _ := s.tracker.Room(m.Room)
 		s.tracker.Observe(m.Room, at, f)

@@ -21,7 +21,7 @@ const wherebySecret = "a-secret-that-stays"
 // record gives the meeting, in which somebody is, a recording with its files.
 func (s *wherebySite) record(id string, files ...meeting.RecordingFile) meeting.Recording {
 	s.t.Helper()
-	do := func(f meeting.Fact) meeting.Meeting {
+	do := func(f meeting.Input) meeting.Meeting {
 		s.t.Helper()
 		m, err := s.tracker.Do(s.t.Context(), id, f)
 		if err != nil {

@@ -72,9 +72,9 @@ type wholeStore interface {
 
 type noRooms struct{}
 
-func (noRooms) Want(string, meeting.Want)     {}
-func (noRooms) Resync(string)                 {}
-func (noRooms) PutOut(string, []meeting.Kick) {}
+func (noRooms) Want(string, meeting.DesiredState) {}
+func (noRooms) Resync(string)                     {}
+func (noRooms) PutOut(string, []meeting.Kick)     {}
 
 // leader is the process under test. Nobody is kicked here.
 type leader struct{ *tracker.Tracker }
@@ -164,11 +164,11 @@ func (s *site) serve(change func(*testConfig)) {
 		Leader: leader{s.tracker}, Store: cfg.Store, Files: cfg.Files, Tokens: cfg.Tokens, SealSecret: cfg.SealSecret,
 		SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/", Log: api.RequestLog(cfg.Log),
 	})
-	book, err := webhook.NewBook(webhook.Config{Store: cfg.Store})
+	registry, err := webhook.NewRegistry(webhook.Config{Store: cfg.Store})
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	cfg.Service, cfg.Config.Store, cfg.Webhooks = s.svc, cfg.Store, book
+	cfg.Service, cfg.Config.Store, cfg.Webhooks = s.svc, cfg.Store, registry
 	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations})}
 	if s.handler, err = api.New(cfg.Config); err != nil {
 		s.t.Fatal(err)
@@ -287,8 +287,8 @@ func (s *site) until(what func() bool) {
 	}
 }
 
-// observe lets the tracker see a fact and waits until the store has it.
-func (s *site) observe(room string, f meeting.Fact) {
+// observe lets the tracker see an input and waits until the store has it.
+func (s *site) observe(room string, f meeting.Input) {
 	s.t.Helper()
 	before, _ := s.tracker.Room(room)
 	s.tracker.Observe(room, time.Now(), f)

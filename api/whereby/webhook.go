@@ -22,8 +22,8 @@ const apiVersion = "1.0"
 // (https://docs.whereby.com, "Tracking room events with webhooks"). Its
 // subdomain is the site.
 func Dialect(site string) webhook.Dialect {
-	render := func(name string, data func(meeting.Notice, eventRoom) any) webhook.Renderer {
-		return func(event meeting.Notice) (string, any) {
+	render := func(name string, data func(meeting.Event, eventRoom) any) webhook.Renderer {
+		return func(event meeting.Event) (string, any) {
 			room := eventRoom{MeetingID: event.MeetingID, Subdomain: site}
 			if event.Room != "" {
 				room.RoomName = "/" + event.Room
@@ -32,13 +32,13 @@ func Dialect(site string) webhook.Dialect {
 		}
 	}
 	return webhook.Dialect{
-		Render: map[meeting.NoticeType]webhook.Renderer{
+		Render: map[meeting.EventType]webhook.Renderer{
 			meeting.SessionStarted:       render("room.session.started", sessionData),
 			meeting.SessionEnded:         render("room.session.ended", sessionData),
 			meeting.ParticipantJoined:    render("room.client.joined", clientData),
 			meeting.ParticipantLeft:      render("room.client.left", clientData),
 			meeting.RecordingIsAvailable: render("recording.finished", recordingData),
-			webhook.TypeTest:             render("webhook.test", func(_ meeting.Notice, room eventRoom) any { return room }),
+			webhook.TypeTest:             render("webhook.test", func(_ meeting.Event, room eventRoom) any { return room }),
 		},
 		Sign: sign, GoneIsOfEvent: true,
 	}
@@ -69,7 +69,7 @@ type eventRoom struct {
 	Subdomain string `json:"subdomain"`
 }
 
-func sessionData(event meeting.Notice, room eventRoom) any {
+func sessionData(event meeting.Event, room eventRoom) any {
 	return struct {
 		eventRoom
 		RoomSessionID string `json:"roomSessionId"`
@@ -95,7 +95,7 @@ type clientCounts struct {
 	Visitor int `json:"visitor,omitempty"`
 }
 
-func clientData(event meeting.Notice, room eventRoom) any {
+func clientData(event meeting.Event, room eventRoom) any {
 	p, in := event.Data.Participant, event.Data.Occupancy
 	return clientBody{
 		eventRoom: room, RoleName: roleName(p.Kind, p.Role), DisplayName: p.Name,
@@ -105,7 +105,7 @@ func clientData(event meeting.Notice, room eventRoom) any {
 	}
 }
 
-func recordingData(event meeting.Notice, room eventRoom) any {
+func recordingData(event meeting.Event, room eventRoom) any {
 	r := event.Data.Recording
 	return struct {
 		eventRoom

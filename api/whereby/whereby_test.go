@@ -119,7 +119,7 @@ func (s *wherebySite) nextMillisecond() {
 }
 
 // person lets the tracker see somebody come or go.
-func (s *wherebySite) person(m madeMeeting, f meeting.Fact) { s.t.Helper(); s.observe(m.Room, f) }
+func (s *wherebySite) person(m madeMeeting, f meeting.Input) { s.t.Helper(); s.observe(m.Room, f) }
 
 func form(t *testing.T, part, name, contentType string, data []byte) (string, []byte) {
 	t.Helper()

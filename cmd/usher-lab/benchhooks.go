@@ -35,7 +35,7 @@ const (
 )
 
 // benchReceiver is a fast webhook receiver in this process. It checks that the
-// notices of a meeting come one after the other, from the first one on.
+// events of a meeting come one after the other, from the first one on.
 type benchReceiver struct {
 	server *http.Server
 	addr   string
@@ -45,7 +45,7 @@ type benchReceiver struct {
 	held    chan struct{} // closed: answers are not held back
 	dead    bool          // answers 503
 	last    map[string]int64
-	arrived map[string]time.Time // by the notice's id, since taken the last time
+	arrived map[string]time.Time // by the event's id, since taken the last time
 	wrong   error
 }
 
@@ -69,7 +69,7 @@ func (h *benchReceiver) close() {
 	h.served.Wait()
 }
 
-// ServeHTTP takes a notice.
+// ServeHTTP takes an event.
 func (h *benchReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	at := time.Now()
 	text, err := io.ReadAll(r.Body)
@@ -85,7 +85,7 @@ func (h *benchReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case <-r.Context().Done():
 		return
 	}
-	n, err2 := readNotice(string(text))
+	n, err2 := readEvent(string(text))
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	last := h.last[n.MeetingID]
@@ -96,7 +96,7 @@ func (h *benchReceiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.last[n.MeetingID] = n.Seq
 		h.arrived[n.ID] = at
 	case n.Seq > last: // others may come again
-		h.wrong = fmt.Errorf("%s: notice %d arrived after %d", n.MeetingID, n.Seq, last)
+		h.wrong = fmt.Errorf("%s: event %d arrived after %d", n.MeetingID, n.Seq, last)
 	}
 }
 
@@ -121,19 +121,19 @@ func (h *benchReceiver) die() (revive func()) {
 }
 
 // take returns what has arrived since the last time, which has to be so many
-// notices.
+// events.
 func (h *benchReceiver) take(want int) (map[string]time.Time, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	got := h.arrived
 	h.arrived = map[string]time.Time{}
 	if h.wrong == nil && len(got) != want {
-		return nil, fmt.Errorf("%d notices arrived, want %d", len(got), want)
+		return nil, fmt.Errorf("%d events arrived, want %d", len(got), want)
 	}
 	return got, h.wrong
 }
 
-// hookRig is a rig with a receiver of all notices.
+// hookRig is a rig with a receiver of all events.
 type hookRig struct {
 	*rig
 	receiver *benchReceiver
@@ -246,11 +246,11 @@ func (b *bench) firstByte(ctx context.Context) (samples, error) {
 	return got, nil
 }
 
-// readEntry returns the id of a notice in the event log and when Redis ran the
+// readEntry returns the id of an event in the event log and when Redis ran the
 // commit, which the entry's own id says in whole milliseconds.
 func readEntry(entry redis.XMessage) (id string, committed time.Time, err error) {
 	text, _ := entry.Values["notice"].(string)
-	n, err1 := readNotice(text)
+	n, err1 := readEvent(text)
 	ms, _, _ := strings.Cut(entry.ID, "-")
 	at, err2 := strconv.ParseInt(ms, 10, 64)
 	return n.ID, time.UnixMilli(at), errors.Join(err1, err2)

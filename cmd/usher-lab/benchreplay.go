@@ -244,7 +244,7 @@ func (r *rig) pace(ctx context.Context) ([]float64, error) {
 	}
 	go func() {
 		at, left := make([]time.Time, changes), changes
-		failed <- tail.read(ctx, func(n notice, now time.Time) bool {
+		failed <- tail.read(ctx, func(n event, now time.Time) bool {
 			i := n.Data.Participant.Hand.UnixMilli() - first
 			if i >= 0 && i < int64(changes) && at[i].IsZero() {
 				at[i] = now
@@ -301,9 +301,9 @@ func newTail(ctx context.Context, rdb *redis.Client) (*tail, error) {
 // tailPatience is how long nothing may come before a tail gives up.
 const tailPatience = 5 * time.Second
 
-// read hands over each notice with the time at which it was read, until f has
+// read hands over each event with the time at which it was read, until f has
 // had enough.
-func (t *tail) read(ctx context.Context, f func(n notice, at time.Time) bool) error {
+func (t *tail) read(ctx context.Context, f func(n event, at time.Time) bool) error {
 	for {
 		got, err := t.rdb.XRead(ctx, &redis.XReadArgs{Streams: []string{eventLog, t.last}, Count: 1000, Block: tailPatience}).Result()
 		if errors.Is(err, redis.Nil) {
@@ -315,7 +315,7 @@ func (t *tail) read(ctx context.Context, f func(n notice, at time.Time) bool) er
 		for _, m := range got[0].Messages {
 			t.last = m.ID
 			text, _ := m.Values["notice"].(string)
-			n, err := readNotice(text)
+			n, err := readEvent(text)
 			if err != nil {
 				return err
 			}

@@ -187,7 +187,7 @@ func (s *benchSite) followedChurn(ctx context.Context) (took []float64, cpu floa
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = tail.read(ctx, func(n notice, at time.Time) bool { // ends with ctx
+		_ = tail.read(ctx, func(n event, at time.Time) bool { // ends with ctx
 			if n.Type == "participant.joined" {
 				seen[n.Data.Participant.Endpoint] = at
 			}

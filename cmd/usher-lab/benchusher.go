@@ -257,8 +257,8 @@ func (u *measuredUsher) profile(ctx context.Context, path string, seconds int) e
 	return os.WriteFile(path, text, 0o600)
 }
 
-// notice is what the measurements read of a notice in the event log or a webhook.
-type notice struct {
+// event is what the measurements read of an event in the event log or a webhook.
+type event struct {
 	ID        string `json:"id"`
 	Type      string `json:"type"`
 	MeetingID string `json:"meeting_id"`
@@ -271,7 +271,7 @@ type notice struct {
 	} `json:"data"`
 }
 
-func readNotice(text string) (n notice, err error) {
+func readEvent(text string) (n event, err error) {
 	err = json.Unmarshal([]byte(text), &n)
 	return n, err
 }

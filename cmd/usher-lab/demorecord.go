@@ -152,7 +152,7 @@ func (p *recordings) verdict(ctx context.Context, meetings ...string) (string, e
 			}
 			available++
 		}
-		var events struct{ Data []meeting.Notice }
+		var events struct{ Data []meeting.Event }
 		if err := p.site.Call(ctx, "GET", "/v1/events?limit=100&meeting_id="+id, nil, &events); err != nil {
 			return "", err
 		}

@@ -58,9 +58,9 @@ type script struct {
 	want []string // every event so far, as describeEvent has it
 }
 
-// logged is a notice and when it was seen.
+// logged is an event and when it was seen.
 type logged struct {
-	localsite.Notice
+	localsite.Event
 	seen time.Time
 }
 
@@ -244,7 +244,7 @@ func (s *script) read(ctx context.Context) {
 		for _, e := range entries {
 			last = e.ID
 			n := logged{seen: now}
-			if err := json.Unmarshal(e.Notice, &n); err != nil {
+			if err := json.Unmarshal(e.Event, &n); err != nil {
 				s.fail(err)
 				return
 			}

@@ -21,12 +21,12 @@ import (
 // heard is what a webhook endpoint has been told, by meeting.
 type heard struct {
 	mu    sync.Mutex
-	types map[string][]meeting.NoticeType
+	types map[string][]meeting.EventType
 }
 
 func (h *heard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
-	var n meeting.Notice
+	var n meeting.Event
 	if json.Unmarshal(body, &n) != nil {
 		w.WriteHeader(http.StatusUnprocessableEntity)
 		return
@@ -37,7 +37,7 @@ func (h *heard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 // count returns how often it was told of this about the meeting.
-func (h *heard) count(id string, t meeting.NoticeType) int {
+func (h *heard) count(id string, t meeting.EventType) int {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	n := 0
@@ -83,7 +83,7 @@ func (a asked) status() string {
 // lost: nobody ever hears that a meeting, key or link does not exist, and soon
 // everything works as before, with the same leader; a successor finds it all.
 func TestRedisEmptiedUnderTwoUshers(t *testing.T) {
-	told := &heard{types: map[string][]meeting.NoticeType{}}
+	told := &heard{types: map[string][]meeting.EventType{}}
 	app := httptest.NewServer(told)
 	defer app.Close()
 	s := newSite(t, "--site-url="+app.URL, "--webhook-allow=127.0.0.0/8", "--api-rate=0")
@@ -180,7 +180,7 @@ func (s *scene) detail(check string) string {
 // TestRedisEmptiedBeforeDelivery empties Redis while an endpoint takes its time
 // over the first of several events. It gets them all, in order.
 func TestRedisEmptiedBeforeDelivery(t *testing.T) {
-	told := &heard{types: map[string][]meeting.NoticeType{}}
+	told := &heard{types: map[string][]meeting.EventType{}}
 	began, answer := make(chan struct{}, 100), make(chan struct{})
 	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		began <- struct{}{}
@@ -211,7 +211,7 @@ func TestRedisEmptiedBeforeDelivery(t *testing.T) {
 	s.until("the events are back in Redis", func() bool { return waits() == 4 })
 	release()
 	s.until("they are delivered", func() bool { return waits() == 0 })
-	want := []meeting.NoticeType{meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.StoreWasReset}
+	want := []meeting.EventType{meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.MeetingUpdated, meeting.StoreWasReset}
 	told.mu.Lock()
 	defer told.mu.Unlock()
 	if got := told.types[s.id]; !slices.Equal(got, want) {

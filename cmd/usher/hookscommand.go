@@ -61,7 +61,7 @@ func listenForHooks(ctx context.Context, ln net.Listener, secret config.Secret, 
 	}
 	seen := map[string]bool{}
 	in, err := webhook.NewInbox(string(secret), func(body []byte, at time.Time) {
-		var n meeting.Notice
+		var n meeting.Event
 		if err := json.Unmarshal(body, &n); err != nil {
 			show("verified, but no event: %v\n", err)
 			return
@@ -97,14 +97,14 @@ func (c *webhooksTestCommand) Run(ctx context.Context) error {
 }
 
 func (c *webhooksTestCommand) send(ctx context.Context, out io.Writer) error {
-	book, err := webhook.NewBook(webhook.Config{
+	registry, err := webhook.NewRegistry(webhook.Config{
 		Endpoints:  []webhook.Endpoint{{Name: "test", URL: c.URL, Secrets: []webhook.Secret{{Key: c.Secret}}}},
 		AllowCIDRs: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")},
 	})
 	if err != nil {
 		return err
 	}
-	a, err := webhook.NewDeliverer(book).Test(ctx, book.List()[0].ID)
+	a, err := webhook.NewDeliverer(registry).Test(ctx, registry.List()[0].ID)
 	switch {
 	case err != nil:
 		return err

@@ -42,7 +42,7 @@ type receipts struct {
 // acknowledged.
 func (r *receipts) note(body []byte, _ time.Time) {
 	time.Sleep(rand.N(3 * time.Millisecond)) // so that kills find deliveries under way
-	var n meeting.Notice
+	var n meeting.Event
 	err := json.Unmarshal(body, &n)
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,9 +212,9 @@ func (s *scene) wholeLog() map[string]string {
 			return all
 		}
 		for _, e := range entries {
-			var n meeting.Notice
-			must(s.t, json.Unmarshal(e.Notice, &n))
-			after, all[n.ID] = e.ID, string(e.Notice)
+			var n meeting.Event
+			must(s.t, json.Unmarshal(e.Event, &n))
+			after, all[n.ID] = e.ID, string(e.Event)
 		}
 	}
 }

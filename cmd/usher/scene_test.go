@@ -120,7 +120,7 @@ func (s *scene) story() []string {
 	return lines
 }
 
-// events returns the meeting's notices.
+// events returns the meeting's events.
 func (s *scene) events() []logged {
 	s.t.Helper()
 	rdb, err := store.NewRedis(store.Config{URL: s.at.redis, Site: s.cfg.Site})
@@ -136,7 +136,7 @@ func (s *scene) events() []logged {
 		for _, e := range entries {
 			after = e.ID
 			var n logged
-			must(s.t, json.Unmarshal(e.Notice, &n))
+			must(s.t, json.Unmarshal(e.Event, &n))
 			if n.MeetingID != s.id {
 				continue
 			}

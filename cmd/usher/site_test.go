@@ -34,7 +34,7 @@ func shortNames(at app.Addresses) addresses {
 	return addresses{at.API, at.Admin, at.Whereby, at.Redis}
 }
 
-type logged = localsite.Notice
+type logged = localsite.Event
 
 // hookEnv is what makes a recorder's hook, which is the test binary, be usher.
 var hookEnv []string

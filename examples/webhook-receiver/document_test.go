@@ -45,9 +45,9 @@ var jsonBlock = regexp.MustCompile("(?s)\n### ([a-z.]+)\n[^#]*?```json\n(.*?)```
 // the types of package meeting make of them: the same fields in the same order,
 // and an example of each type.
 func TestDocumentShowsTheEvents(t *testing.T) {
-	var shown []meeting.NoticeType
+	var shown []meeting.EventType
 	for _, m := range jsonBlock.FindAllStringSubmatch(readDocument(t), -1) {
-		var n meeting.Notice
+		var n meeting.Event
 		d := json.NewDecoder(strings.NewReader(m[2]))
 		d.DisallowUnknownFields()
 		if err := d.Decode(&n); err != nil {
@@ -67,7 +67,7 @@ func TestDocumentShowsTheEvents(t *testing.T) {
 		}
 		shown = append(shown, n.Type)
 	}
-	want := []meeting.NoticeType{
+	want := []meeting.EventType{
 		meeting.MeetingCreated, meeting.MeetingUpdated, meeting.MeetingEnding, meeting.MeetingEnded,
 		meeting.SessionStarted, meeting.SessionEnded,
 		meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,

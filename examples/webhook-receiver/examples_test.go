@@ -55,7 +55,7 @@ func testReceiver(t *testing.T, command ...string) {
 
 	first := s.deliver()
 	r.says("event evt_1 participant.joined 1")
-	if _, err := s.book.Rotate(t.Context(), s.endpoint); err != nil {
+	if _, err := s.registry.Rotate(t.Context(), s.endpoint); err != nil {
 		t.Fatal(err)
 	}
 	second := s.deliver()
@@ -64,7 +64,7 @@ func testReceiver(t *testing.T, command ...string) {
 		t.Errorf("%d signatures while the secret changes, want 2", n)
 	}
 	// A second change drops the first secret.
-	if _, err := s.book.Rotate(t.Context(), s.endpoint); err != nil {
+	if _, err := s.registry.Rotate(t.Context(), s.endpoint); err != nil {
 		t.Fatal(err)
 	}
 	if attempt, err := s.deliverer.Test(t.Context(), s.endpoint); err != nil || attempt.Status != http.StatusUnauthorized {
@@ -221,12 +221,12 @@ func (r *receiver) says(want string) {
 	}
 }
 
-// site is usher's side: a book with one endpoint, and its deliverer. Between it
+// site is usher's side: a registry with one endpoint, and its deliverer. Between it
 // and the receiver stands somebody who notes what passes.
 type site struct {
 	t         *testing.T
 	store     *memorystore.Memory
-	book      *webhook.Book
+	registry  *webhook.Registry
 	deliverer *webhook.Deliverer
 	endpoint  string
 	passed    chan exchange
@@ -255,16 +255,16 @@ func newSite(t *testing.T, url string, secret webhook.Secret) *site {
 	}))
 	t.Cleanup(between.Close)
 	var err error
-	s.book, err = webhook.NewBook(webhook.Config{Store: s.store, AllowCIDRs: loopback})
+	s.registry, err = webhook.NewRegistry(webhook.Config{Store: s.store, AllowCIDRs: loopback})
 	if err != nil {
 		t.Fatal(err)
 	}
-	e, err := s.book.Create(t.Context(), webhook.Endpoint{URL: between.URL, Secrets: []webhook.Secret{secret}})
+	e, err := s.registry.Create(t.Context(), webhook.Endpoint{URL: between.URL, Secrets: []webhook.Secret{secret}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	s.endpoint = e.ID
-	s.deliverer = webhook.NewDeliverer(s.book)
+	s.deliverer = webhook.NewDeliverer(s.registry)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 2)
 	go func() { done <- s.deliverer.Run(ctx) }()
@@ -282,14 +282,14 @@ func newSite(t *testing.T, url string, secret webhook.Secret) *site {
 func (s *site) deliver() exchange {
 	s.t.Helper()
 	s.seq++
-	event := meeting.Notice{
+	event := meeting.Event{
 		ID: fmt.Sprintf("evt_%d", s.seq), Type: meeting.ParticipantJoined, Timestamp: meeting.Time{Time: time.Now()},
 		APIVersion: meeting.APIVersion, MeetingID: "mtg_a", Seq: s.seq, StateVersion: s.seq,
 		Data: meeting.Data{Participant: &meeting.ParticipantInfo{ID: "prt_a", Kind: meeting.KindHuman, Name: "Ada <b>& José 😀"}},
 	}
 	c := meeting.Commit{
 		Op: event.ID, From: s.seq - 1, Meeting: meeting.Meeting{ID: "mtg_a", Room: "a", Version: s.seq},
-		Effects: meeting.Effects{Notices: []meeting.Notice{event}}, Routes: [][]string{{s.endpoint}},
+		Effects: meeting.Effects{Events: []meeting.Event{event}}, Routes: [][]string{{s.endpoint}},
 	}
 	if err := s.store.Commit(s.t.Context(), c); err != nil {
 		s.t.Fatal(err)

@@ -26,7 +26,7 @@ const conflictPause = 15 * time.Second
 type leader struct {
 	cfg       config.Config
 	store     tracker.Store
-	book      *webhook.Book
+	registry  *webhook.Registry
 	deliverer *webhook.Deliverer
 	log       *slog.Logger
 
@@ -36,8 +36,8 @@ type leader struct {
 	term     atomic.Pointer[term]
 }
 
-func newLeader(cfg config.Config, store tracker.Store, book *webhook.Book, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
-	l := &leader{cfg: cfg, store: store, book: book, deliverer: deliverer, log: log, labelled: cfg.OccupantPassword == ""}
+func newLeader(cfg config.Config, store tracker.Store, registry *webhook.Registry, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
+	l := &leader{cfg: cfg, store: store, registry: registry, deliverer: deliverer, log: log, labelled: cfg.OccupantPassword == ""}
 	if l.labelled {
 		log.Warn("no USHER_OCCUPANT_PASSWORD: people will see usher in their meetings", "mode", "labelled")
 	}
@@ -48,7 +48,7 @@ func newLeader(cfg config.Config, store tracker.Store, book *webhook.Book, deliv
 // ([meeting.ErrFenced]) or an error that only a person can mend.
 func (l *leader) lead(ctx context.Context) error {
 	// What is committed before the endpoints are known would miss them.
-	if err := l.book.Load(ctx); err != nil {
+	if err := l.registry.Load(ctx); err != nil {
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -121,7 +121,7 @@ func (l *leader) Create(ctx context.Context, c meeting.Created) (meeting.Meeting
 }
 
 // Do applies a command; see [tracker.Tracker.Do].
-func (l *leader) Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
+func (l *leader) Do(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
 	if t := l.term.Load(); t != nil {
 		return t.tracker.Do(ctx, id, f)
 	}

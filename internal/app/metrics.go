@@ -20,7 +20,7 @@ type termMetrics struct {
 	panics  prometheus.Counter
 }
 
-var noticeTypes = []meeting.NoticeType{
+var eventTypes = []meeting.EventType{
 	meeting.MeetingCreated, meeting.MeetingUpdated, meeting.MeetingEnding, meeting.MeetingEnded,
 	meeting.SessionStarted, meeting.SessionEnded,
 	meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,
@@ -51,7 +51,7 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 			Name: "usher_panics_total", Help: "Panics while working on a meeting.",
 		}),
 	}
-	for _, t := range noticeTypes {
+	for _, t := range eventTypes {
 		m.events.WithLabelValues(string(t))
 	}
 	for _, result := range []string{"started", "failed"} {
@@ -64,7 +64,7 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 // committed is called after each commit.
 func (m *termMetrics) committed(c meeting.Commit, latency time.Duration) {
 	m.latency.Observe(latency.Seconds())
-	for _, n := range c.Notices {
+	for _, n := range c.Events {
 		m.events.WithLabelValues(string(n.Type)).Inc()
 		r := n.Data.Recording
 		if r == nil {

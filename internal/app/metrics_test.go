@@ -19,7 +19,7 @@ func TestMetricsFollowTheConventions(t *testing.T) {
 	tm := &term{rooms: muc.New(muc.Config{Metrics: reg})}
 	metrics := newTermMetrics(reg, tm)
 	tm.tracker = tracker.New(&memorystore.Memory{}, tm.rooms, tracker.Options{})
-	metrics.committed(meeting.Commit{Effects: meeting.Effects{Notices: []meeting.Notice{{Type: meeting.SessionStarted}}}}, 0)
+	metrics.committed(meeting.Commit{Effects: meeting.Effects{Events: []meeting.Event{{Type: meeting.SessionStarted}}}}, 0)
 	problems, err := testutil.GatherAndLint(reg)
 	if err != nil {
 		t.Fatal(err)

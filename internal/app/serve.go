@@ -60,12 +60,12 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		return err
 	}
 	defer stop()
-	book, err := newBook(cfg, st, log, reg)
+	registry, err := newRegistry(cfg, st, log, reg)
 	if err != nil {
 		return err
 	}
-	deliverer := webhook.NewDeliverer(book)
-	l := newLeader(cfg, st, book, deliverer, log)
+	deliverer := webhook.NewDeliverer(registry)
+	l := newLeader(cfg, st, registry, deliverer, log)
 	feed := api.NewFeed(st, log)
 	public, err := newAPI(cfg, st, l, feed, tokens, log, reg)
 	if err != nil {
@@ -77,7 +77,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 			gatherers = append(gatherers, t.metrics)
 		}
 		return gatherers.Gather()
-	}), append(l.checks(st), webhooksCheck(book, deliverer))...)
+	}), append(l.checks(st), webhooksCheck(registry, deliverer))...)
 	listeners, at, err := listen(ctx, cfg)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 		PublicURL: cmp.Or(cfg.PublicURL, "http://"+cfg.Listen), SealSecret: string(cfg.SealSecret), Log: api.RequestLog(log),
 	})
 	return api.New(api.Config{
-		Service: svc, Store: st, Webhooks: l.book, Deliverer: l.deliverer, Feed: feed, Keys: keys, Proxies: cfg.TrustedProxies,
+		Service: svc, Store: st, Webhooks: l.registry, Deliverer: l.deliverer, Feed: feed, Keys: keys, Proxies: cfg.TrustedProxies,
 		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination})},
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),

@@ -89,7 +89,7 @@ func (l *leader) newTerm() (*term, error) {
 		Site:     site,
 		Control:  t.component.As(controlUser + "@" + cfg.ComponentDomain + "/" + resource),
 		Occupant: occupant,
-		Observe:  func(room string, at time.Time, f meeting.Fact) { t.tracker.Observe(room, at, f) },
+		Observe:  func(room string, at time.Time, f meeting.Input) { t.tracker.Observe(room, at, f) },
 		Log:      l.log, Metrics: reg,
 	})
 	t.pool = jibri.NewPool(jibri.PoolConfig{
@@ -98,14 +98,14 @@ func (l *leader) newTerm() (*term, error) {
 	})
 	t.scheduler = jibri.NewScheduler(jibri.Config{
 		Occupant: occupant, MUC: cfg.MUC, Pool: t.pool,
-		Do: func(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
+		Do: func(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
 			return t.tracker.Do(ctx, id, f)
 		},
 		Own: t.rooms.Own, Log: l.log, Metrics: reg,
 	})
 	metrics := newTermMetrics(reg, t)
 	t.tracker = tracker.New(l.store, t.rooms, tracker.Options{
-		Log: l.log, Route: l.book.Route, Recorders: t.scheduler,
+		Log: l.log, Route: l.registry.Route, Recorders: t.scheduler,
 		Committed: func(c meeting.Commit, latency time.Duration) {
 			l.deliverer.Committed(c)
 			metrics.committed(c, latency)

@@ -14,8 +14,8 @@ import (
 	"usher/webhook"
 )
 
-// newBook returns a book with the endpoints of the configuration.
-func newBook(cfg config.Config, st webhook.Store, log *slog.Logger, reg prometheus.Registerer) (*webhook.Book, error) {
+// newRegistry returns a registry with the endpoints of the configuration.
+func newRegistry(cfg config.Config, st webhook.Store, log *slog.Logger, reg prometheus.Registerer) (*webhook.Registry, error) {
 	var endpoints []webhook.Endpoint
 	for _, w := range cfg.Webhooks {
 		e := webhook.Endpoint{Name: w.Name, URL: w.URL, Dialect: w.Dialect, Headers: w.Headers}
@@ -24,7 +24,7 @@ func newBook(cfg config.Config, st webhook.Store, log *slog.Logger, reg promethe
 		}
 		endpoints = append(endpoints, e)
 	}
-	return webhook.NewBook(webhook.Config{
+	return webhook.NewRegistry(webhook.Config{
 		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, Log: log, Registerer: reg,
 		Dialects: map[string]webhook.Dialect{
 			whereby.DialectName: whereby.Dialect(cfg.Site),
@@ -40,9 +40,9 @@ const maxNamed = 5
 
 // webhooksCheck names the endpoints that get nothing at the moment. It never
 // fails: they are somebody else's servers, and usher keeps what waits for them.
-func webhooksCheck(book *webhook.Book, deliverer *webhook.Deliverer) api.Check {
+func webhooksCheck(registry *webhook.Registry, deliverer *webhook.Deliverer) api.Check {
 	return api.Check{Name: "webhooks", Run: func(context.Context) (string, error) {
-		all := book.List()
+		all := registry.List()
 		var disabled []string
 		for _, e := range all {
 			if e.Disabled != nil {
@@ -53,7 +53,7 @@ func webhooksCheck(book *webhook.Book, deliverer *webhook.Deliverer) api.Check {
 		for _, group := range []struct {
 			what string
 			ids  []string
-		}{{"failing", deliverer.Failing()}, {"disabled", disabled}, {"unreadable", book.Unreadable()}} {
+		}{{"failing", deliverer.Failing()}, {"disabled", disabled}, {"unreadable", registry.Unreadable()}} {
 			if n := len(group.ids); n > 0 {
 				text += fmt.Sprintf("; %d %s: %s", n, group.what, strings.Join(group.ids[:min(n, maxNamed)], ", "))
 				if n > maxNamed {

@@ -23,7 +23,7 @@ import (
 	"usher/webhook"
 )
 
-// TestWebhooksOverHTTP uses the endpoints of a real book over the API.
+// TestWebhooksOverHTTP uses the endpoints of a real registry over the API.
 func TestWebhooksOverHTTP(t *testing.T) {
 	const key = "key-of-some-length"
 	st := &memorystore.Memory{}
@@ -34,12 +34,12 @@ func TestWebhooksOverHTTP(t *testing.T) {
 		},
 		WebhookAllow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")},
 	}
-	book, err := newBook(cfg, st, slog.New(slog.DiscardHandler), nil)
+	registry, err := newRegistry(cfg, st, slog.New(slog.DiscardHandler), nil)
 	must(t, err)
-	deliverer := webhook.NewDeliverer(book)
-	l := newLeader(cfg, st, book, deliverer, slog.New(slog.DiscardHandler))
+	deliverer := webhook.NewDeliverer(registry)
+	l := newLeader(cfg, st, registry, deliverer, slog.New(slog.DiscardHandler))
 	svc := service.New(service.Config{Leader: l, Store: st})
-	handler, err := api.New(api.Config{Service: svc, Store: st, Webhooks: book, Deliverer: deliverer, Keys: []string{key}})
+	handler, err := api.New(api.Config{Service: svc, Store: st, Webhooks: registry, Deliverer: deliverer, Keys: []string{key}})
 	must(t, err)
 	do := func(method, path, body string, status int, out any) {
 		t.Helper()
@@ -149,7 +149,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 	if !got.Configured || got.Enabled {
 		t.Errorf("configured %+v, want it disabled", got)
 	}
-	text, err := webhooksCheck(book, deliverer).Run(t.Context())
+	text, err := webhooksCheck(registry, deliverer).Run(t.Context())
 	if want := "endpoints: 3; 1 disabled: whk_crm"; text != want || err != nil {
 		t.Errorf("/readyz says %q, %v; want %q", text, err, want)
 	}

@@ -145,7 +145,7 @@ func (s *Memory) Recordings(_ context.Context, f meeting.RecordingFilter, cursor
 	return page, next, nil
 }
 
-// Follow hands over the notices that join the event log from now on, like
+// Follow hands over the events that join the event log from now on, like
 // store.Redis.Follow.
 func (s *Memory) Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error {
 	s.mu.Lock()
@@ -178,5 +178,5 @@ func (s *Memory) Follow(ctx context.Context, deliver func([]meeting.LogEntry) bo
 }
 
 func (s *Memory) entry(i int) meeting.LogEntry {
-	return meeting.LogEntry{ID: strconv.Itoa(i+1) + "-0", Notice: s.log[i]}
+	return meeting.LogEntry{ID: strconv.Itoa(i+1) + "-0", Event: s.log[i]}
 }

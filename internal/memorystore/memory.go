@@ -86,7 +86,7 @@ func (s *Memory) Commit(_ context.Context, c meeting.Commit) error {
 		rec.Files = slices.Clone(rec.Files)
 		put(&s.recorded, rec.ID, rec)
 	}
-	s.commitNotices(c)
+	s.commitEvents(c)
 	return nil
 }
 
@@ -101,17 +101,17 @@ func (s *Memory) refusesNew(c meeting.Commit) error {
 	return nil
 }
 
-func (s *Memory) commitNotices(c meeting.Commit) {
-	if len(c.Notices) > 0 && s.grown != nil {
+func (s *Memory) commitEvents(c meeting.Commit) {
+	if len(c.Events) > 0 && s.grown != nil {
 		close(s.grown)
 		s.grown = nil
 	}
-	for _, n := range c.Notices {
+	for _, n := range c.Events {
 		s.log = append(s.log, encode(n))
 	}
 	for i, endpoints := range c.Routes {
 		for _, endpoint := range endpoints {
-			s.push(endpoint, c.Meeting.ID, encode(c.Notices[i]))
+			s.push(endpoint, c.Meeting.ID, encode(c.Events[i]))
 		}
 	}
 }
@@ -254,7 +254,7 @@ func (s *Memory) Participants(_ context.Context, sessionID string) ([]meeting.Pa
 	return s.everybody(sessionID), nil
 }
 
-// Events returns the notices that follow a place in the log, like
+// Events returns the events that follow a place in the log, like
 // store.Redis.Events.
 func (s *Memory) Events(_ context.Context, after string, limit int) ([]meeting.LogEntry, error) {
 	s.mu.Lock()

@@ -23,7 +23,7 @@ import (
 // [meeting.ErrUnavailable]. Other errors are those of tracker.Tracker.
 type Leader interface {
 	Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error)
-	Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error)
+	Do(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error)
 	Room(room string) (meeting.Meeting, bool)
 	// Running reports whether this process leads and has loaded the meetings.
 	Running() bool

@@ -14,7 +14,7 @@ import (
 
 // request is an event on its way to a meeting.
 type request struct {
-	event  meeting.Event
+	event  meeting.TimedInput
 	since  time.Time    // when it was handed over
 	done   chan outcome // nil: nobody waits; holds one answer
 	urgent bool         // a command of an app
@@ -42,14 +42,14 @@ type actor struct {
 	mu      sync.Mutex
 	queue   []request
 	working bool
-	missed  time.Time // of the first fact that was dropped since the last resync
+	missed  time.Time // of the first input that was dropped since the last resync
 	timer   *time.Timer
 	urgent  chan struct{} // closed when a command joins the queue; nil: nobody waits for that
 
 	// Only the working goroutine touches these.
-	asked    meeting.Want // what Rooms were last asked for
-	kicks    bool         // whether Rooms were last asked to kick somebody
-	recorded bool         // whether Recorders last got a meeting with recordings
+	asked    meeting.DesiredState // what Rooms were last asked for
+	kicks    bool                 // whether Rooms were last asked to kick somebody
+	recorded bool                 // whether Recorders last got a meeting with recordings
 }
 
 func newActor(t *Tracker, m meeting.Meeting) *actor {
@@ -90,7 +90,7 @@ func (a *actor) post(r request) bool {
 }
 
 // do queues a command and waits for its outcome.
-func (a *actor) do(ctx context.Context, f meeting.Fact) (meeting.Meeting, error) {
+func (a *actor) do(ctx context.Context, f meeting.Input) (meeting.Meeting, error) {
 	if a.t.StoreFailing() || !a.t.Running() {
 		return meeting.Meeting{}, meeting.ErrUnavailable
 	}
@@ -146,7 +146,7 @@ func (a *actor) urgency(batch []request) <-chan struct{} {
 	return urgent
 }
 
-// miss notes that a fact was dropped. a.mu is held.
+// miss notes that an input was dropped. a.mu is held.
 func (a *actor) miss(at time.Time) {
 	if a.missed.IsZero() {
 		a.missed = at
@@ -217,7 +217,7 @@ func (a *actor) store(ctx context.Context, was, next meeting.Meeting, fx meeting
 	if next.Version != was.Version {
 		first := batch[0].event
 		c := meeting.Commit{Op: meeting.NewID("op_", first.At, first.Seed, 0), From: was.Version, Meeting: next, Effects: fx}
-		for _, n := range fx.Notices {
+		for _, n := range fx.Events {
 			var endpoints []string
 			if a.t.opts.Route != nil {
 				endpoints = a.t.opts.Route(n)
@@ -285,7 +285,7 @@ func (a *actor) settle() {
 	if m.ID == "" {
 		return
 	}
-	if w := m.Want(now); w != a.asked {
+	if w := m.DesiredState(now); w != a.asked {
 		a.asked = w
 		a.t.ask(a, m.Room, func() { a.t.rooms.Want(m.Room, w) })
 	}

@@ -27,13 +27,13 @@ const (
 	// keeps an outage, or a change that fails each time, from becoming a flood.
 	minRetry = 20 * time.Millisecond
 	maxRetry = time.Second
-	// factCommits and commandCommits are the most commits under way at a time:
+	// inputCommits and commandCommits are the most commits under way at a time:
 	// of what rooms say, and of meetings in which a command of an app waits. The
 	// store works off one after the other, so more would only wait there, each
 	// with its timeout running: at the start all meetings commit at once.
 	// Together they leave a quarter of the store's sixteen connections to the
 	// lease and to those who read.
-	factCommits    = 8
+	inputCommits   = 8
 	commandCommits = 4
 )
 
@@ -42,7 +42,7 @@ const (
 // Every error that may pass when tried again wraps [meeting.ErrUnavailable].
 type Store interface {
 	// Commit stores the change: the meeting, its people and sessions, the
-	// notices in the event log and in the lists of endpoints. Other errors: [meeting.ErrFenced],
+	// events in the event log and in the lists of endpoints. Other errors: [meeting.ErrFenced],
 	// [meeting.ConflictError], and for a new meeting [meeting.ExistsError] when its room or
 	// external id is taken, or [meeting.RoomHeldError], see [meeting.Meeting.RoomHeldUntil].
 	Commit(ctx context.Context, c meeting.Commit) error
@@ -61,7 +61,7 @@ type Store interface {
 // once.
 type Rooms interface {
 	// Want says what is to be done about a room from now on.
-	Want(room string, w meeting.Want)
+	Want(room string, w meeting.DesiredState)
 	// PutOut names those who are in a room and must not be, in place of those
 	// named before: they are to be kicked as soon as usher is in it as well.
 	PutOut(room string, who []meeting.Kick)
@@ -80,8 +80,8 @@ type Recorders interface {
 type Options struct {
 	Recorders Recorders    // nil: nothing is recorded
 	Log       *slog.Logger // nil discards
-	// Route names the webhook endpoints that are to get a notice; nil: none.
-	Route func(meeting.Notice) []string
+	// Route names the webhook endpoints that are to get an event; nil: none.
+	Route func(meeting.Event) []string
 	// Committed is called after each commit, on the meeting's goroutine, with
 	// the time since the oldest event in it was handed over. It must not block.
 	Committed func(meeting.Commit, time.Duration)
@@ -109,8 +109,8 @@ type Tracker struct {
 	// before mu and before whatever guards the rooms.
 	wants sync.Mutex
 
-	// facts and commands hold a value for each commit under way, see factCommits.
-	facts, commands chan struct{}
+	// inputs and commands hold a value for each commit under way, see inputCommits.
+	inputs, commands chan struct{}
 
 	failing atomic.Bool // the store did not answer the last call, which is tried again
 	fatal   chan error
@@ -124,7 +124,7 @@ func New(store Store, rooms Rooms, opts Options) *Tracker {
 	return &Tracker{
 		store: store, rooms: rooms, opts: opts,
 		byID: map[string]*actor{}, byRoom: map[string]*actor{},
-		facts: make(chan struct{}, factCommits), commands: make(chan struct{}, commandCommits),
+		inputs: make(chan struct{}, inputCommits), commands: make(chan struct{}, commandCommits),
 		fatal: make(chan error, 1),
 	}
 }
@@ -198,9 +198,9 @@ func (t *Tracker) load(ctx context.Context) (meetings []meeting.Meeting, err err
 }
 
 // Observe hands over what a room said at the given time. It never blocks: when
-// too much waits already, the fact is dropped and the room listed anew later.
+// too much waits already, the input is dropped and the room listed anew later.
 // Facts about rooms without a meeting are dropped.
-func (t *Tracker) Observe(room string, at time.Time, f meeting.Fact) {
+func (t *Tracker) Observe(room string, at time.Time, f meeting.Input) {
 	t.mu.RLock()
 	a := t.byRoom[room]
 	t.mu.RUnlock()
@@ -221,7 +221,7 @@ func (t *Tracker) Create(ctx context.Context, c meeting.Created) (meeting.Meetin
 // Do applies a command to a meeting and blocks until it is stored, or ctx
 // ends: then the outcome is open and ErrUnavailable is returned. Errors:
 // [meeting.ErrNotFound], [meeting.ErrEnded], [meeting.ErrBusy], [meeting.ErrUnavailable].
-func (t *Tracker) Do(ctx context.Context, id string, f meeting.Fact) (meeting.Meeting, error) {
+func (t *Tracker) Do(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
 	t.mu.RLock()
 	a := t.byID[id]
 	t.mu.RUnlock()
@@ -373,7 +373,7 @@ func (t *Tracker) insist(ctx context.Context, urgent func() <-chan struct{}, cal
 // inTurn makes a call of the store when fewer than the most are under way; one
 // for which a command waits goes ahead of what rooms say.
 func (t *Tracker) inTurn(ctx context.Context, urgent func() <-chan struct{}, call func() error) error {
-	turns := t.facts
+	turns := t.inputs
 	select {
 	case turns <- struct{}{}:
 	default:
@@ -388,15 +388,15 @@ func (t *Tracker) inTurn(ctx context.Context, urgent func() <-chan struct{}, cal
 // wait waits for a turn, and returns where it was taken; nil when ctx ends.
 func (t *Tracker) wait(ctx context.Context, urgent <-chan struct{}) chan struct{} {
 	select {
-	case t.facts <- struct{}{}:
-		return t.facts
+	case t.inputs <- struct{}{}:
+		return t.inputs
 	case <-urgent:
 	case <-ctx.Done():
 		return nil
 	}
 	select {
-	case t.facts <- struct{}{}:
-		return t.facts
+	case t.inputs <- struct{}{}:
+		return t.inputs
 	case t.commands <- struct{}{}:
 		return t.commands
 	case <-ctx.Done():
@@ -404,9 +404,9 @@ func (t *Tracker) wait(ctx context.Context, urgent <-chan struct{}) chan struct{
 	}
 }
 
-// newEvent stamps a fact.
-func newEvent(at time.Time, f meeting.Fact) meeting.Event {
-	return meeting.Event{At: at.UTC().Truncate(time.Millisecond), Seed: meeting.NewSeed(), Fact: f}
+// newEvent stamps an input.
+func newEvent(at time.Time, f meeting.Input) meeting.TimedInput {
+	return meeting.TimedInput{At: at.UTC().Truncate(time.Millisecond), Seed: meeting.NewSeed(), Input: f}
 }
 
 // sleep waits and reports whether ctx still holds.

@@ -65,13 +65,13 @@ func (s *fakeStore) failWith(f func(meeting.Commit) error) {
 	s.fail = f
 }
 
-// told returns the types of all notices stored so far.
+// told returns the types of all events stored so far.
 func (s *fakeStore) told() string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var types []string
 	for _, c := range s.commits {
-		for _, n := range c.Notices {
+		for _, n := range c.Events {
 			types = append(types, string(n.Type))
 		}
 	}
@@ -85,7 +85,9 @@ type fakeRooms struct {
 	resync func() // nil: no roster comes
 }
 
-func (r *fakeRooms) Want(room string, w meeting.Want) { r.add(fmt.Sprintf("want %s %d", room, w)) }
+func (r *fakeRooms) Want(room string, w meeting.DesiredState) {
+	r.add(fmt.Sprintf("want %s %d", room, w))
+}
 
 func (r *fakeRooms) PutOut(room string, who []meeting.Kick) {
 	r.add(fmt.Sprintf("put out %s %v", room, who))
@@ -129,10 +131,10 @@ func tracking(t *testing.T, store *fakeStore, opts tracker.Options, f func(t *te
 	return err
 }
 
-// apply returns the meeting after the fact, which must not be refused.
-func apply(t *testing.T, m meeting.Meeting, at time.Time, f meeting.Fact) meeting.Meeting {
+// apply returns the meeting after the input, which must not be refused.
+func apply(t *testing.T, m meeting.Meeting, at time.Time, f meeting.Input) meeting.Meeting {
 	t.Helper()
-	m, _, err := meeting.Apply(m, meeting.Event{At: at, Fact: f})
+	m, _, err := meeting.Apply(m, meeting.TimedInput{At: at, Input: f})
 	if err != nil {
 		t.Fatalf("%#v: %v", f, err)
 	}
@@ -444,16 +446,16 @@ func TestTrackerNamesWhomToKick(t *testing.T) {
 		ada := func(nick string) meeting.Seen {
 			return meeting.Seen{Occupant: meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/1", Kind: meeting.KindHuman, UserID: "u1"}}
 		}
-		step := func(want string, facts ...meeting.Fact) {
+		step := func(want string, inputs ...meeting.Input) {
 			t.Helper()
 			rooms.take()
-			for _, f := range facts {
+			for _, f := range inputs {
 				tr.Observe("standup", time.Now(), f)
 			}
 			synctest.Wait()
 			got := slices.DeleteFunc(rooms.take(), func(call string) bool { return call[:7] != "put out" })
 			if last := append(got, "nothing")[max(0, len(got)-1)]; last != want {
-				t.Errorf("after %v rooms hear %q, want it to end with %q", facts, got, want)
+				t.Errorf("after %v rooms hear %q, want it to end with %q", inputs, got, want)
 			}
 		}
 		see(tr, "guest")

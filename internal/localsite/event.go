@@ -6,9 +6,9 @@ import (
 	"usher/meeting"
 )
 
-// Notice is a notice as it was recorded or delivered, read again.
-type Notice struct {
-	meeting.Notice
+// Event is an event as it was recorded or delivered, read again.
+type Event struct {
+	meeting.Event
 	Data struct {
 		Participant *struct {
 			ID         string             `json:"id"`
@@ -22,7 +22,7 @@ type Notice struct {
 }
 
 // String returns what happened in a few words: "participant.left Ada kicked".
-func (n Notice) String() string {
+func (n Event) String() string {
 	words := []string{string(n.Type)}
 	if p := n.Data.Participant; p != nil {
 		words = append(words, p.Name)

@@ -20,9 +20,9 @@ import (
 	"usher/store"
 )
 
-func newBook(t *testing.T, st Store, fixed ...Endpoint) *Book {
+func newRegistry(t *testing.T, st Store, fixed ...Endpoint) *Registry {
 	t.Helper()
-	b, err := NewBook(Config{Store: st, Endpoints: fixed, AllowCIDRs: loopback})
+	b, err := NewRegistry(Config{Store: st, Endpoints: fixed, AllowCIDRs: loopback})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,7 +34,7 @@ func newBook(t *testing.T, st Store, fixed ...Endpoint) *Book {
 
 func TestRoute(t *testing.T) {
 	fixed := Endpoint{Name: "all", URL: "https://a.example/", Secrets: []Secret{NewSecret()}}
-	b := newBook(t, new(memorystore.Memory), fixed)
+	b := newRegistry(t, new(memorystore.Memory), fixed)
 	ids := map[string]string{"whk_all": "all"}
 	for name, e := range map[string]Endpoint{
 		"people":  {Events: []string{"participant.*"}},
@@ -56,7 +56,7 @@ func TestRoute(t *testing.T) {
 		}
 	}
 	tests := []struct {
-		typ  meeting.NoticeType
+		typ  meeting.EventType
 		mtg  string
 		want string
 	}{
@@ -69,7 +69,7 @@ func TestRoute(t *testing.T) {
 	}
 	for _, tt := range tests {
 		var names []string
-		for _, id := range b.Route(meeting.Notice{Type: tt.typ, MeetingID: tt.mtg}) {
+		for _, id := range b.Route(meeting.Event{Type: tt.typ, MeetingID: tt.mtg}) {
 			names = append(names, ids[id])
 		}
 		slices.Sort(names)
@@ -79,12 +79,12 @@ func TestRoute(t *testing.T) {
 	}
 }
 
-// TestBook goes through the life of endpoints on both stores, with two
+// TestRegistry goes through the life of endpoints on both stores, with two
 // processes.
-func TestBook(t *testing.T) {
+func TestRegistry(t *testing.T) {
 	url := stacktest.Redis(t).URL
 	redis := func() Store {
-		st, err := store.NewRedis(store.Config{URL: url, Site: "book"})
+		st, err := store.NewRedis(store.Config{URL: url, Site: "registry"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -92,14 +92,14 @@ func TestBook(t *testing.T) {
 		return st
 	}
 	memory := new(memorystore.Memory)
-	t.Run("redis", func(t *testing.T) { testBook(t, redis(), redis()) })
-	t.Run("memory", func(t *testing.T) { testBook(t, memory, memory) })
+	t.Run("redis", func(t *testing.T) { testRegistry(t, redis(), redis()) })
+	t.Run("memory", func(t *testing.T) { testRegistry(t, memory, memory) })
 }
 
-func testBook(t *testing.T, one, other Store) {
+func testRegistry(t *testing.T, one, other Store) {
 	ctx := t.Context()
 	fixed := Endpoint{Name: "crm", URL: "https://a.example/", Secrets: []Secret{NewSecret()}}
-	a, b := newBook(t, one, fixed), newBook(t, other, fixed)
+	a, b := newRegistry(t, one, fixed), newRegistry(t, other, fixed)
 	e, err := a.Create(ctx, Endpoint{Name: "app", URL: "https://a.example/x", Events: []string{"session.*"}})
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestConfigured(t *testing.T) {
 		"plain http": {{Name: "a", URL: "http://a.example/", Secrets: secret}},
 	} {
 		var invalid *InvalidError
-		if _, err := NewBook(Config{Store: new(memorystore.Memory), Endpoints: list}); !errors.As(err, &invalid) {
+		if _, err := NewRegistry(Config{Store: new(memorystore.Memory), Endpoints: list}); !errors.As(err, &invalid) {
 			t.Errorf("%s: %v, want it refused", name, err)
 		}
 	}
@@ -221,13 +221,13 @@ func TestRetryAndReplay(t *testing.T) {
 		if log := s.attempts(false); len(log) != 5 || log[4].Number != 3 {
 			t.Errorf("log = %+v, want one try more", log)
 		}
-		if b, _ := s.book.Backlog(ctx, "whk_crm"); b.Events != 2 {
-			t.Errorf("backlog = %+v, want two notices", b)
+		if b, _ := s.registry.Backlog(ctx, "whk_crm"); b.Events != 2 {
+			t.Errorf("backlog = %+v, want two events", b)
 		}
 		time.Sleep(20 * time.Minute)
 		dead := s.attempts(true)
 		if len(dead) != 1 {
-			t.Fatalf("dead letters = %+v, want the second notice", dead)
+			t.Fatalf("dead letters = %+v, want the second event", dead)
 		}
 		s.mu.Lock()
 		s.answer = func(*http.Request, []byte) *http.Response { return status(http.StatusOK) }
@@ -245,7 +245,7 @@ func TestRetryAndReplay(t *testing.T) {
 		}
 
 		// Replay sends what was committed.
-		m, fx, err := meeting.Apply(meeting.Meeting{}, meeting.Event{At: time.Now().UTC().Truncate(time.Millisecond), Fact: meeting.Created{Room: "r"}})
+		m, fx, err := meeting.Apply(meeting.Meeting{}, meeting.TimedInput{At: time.Now().UTC().Truncate(time.Millisecond), Input: meeting.Created{Room: "r"}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -265,8 +265,8 @@ func TestRetryAndReplay(t *testing.T) {
 			}
 		}
 		time.Sleep(2 * time.Second)
-		if seen := s.requests()[before:]; len(seen) != 1 || seen[0].id != fx.Notices[0].ID {
-			t.Errorf("replayed %v, want %s", seen, fx.Notices[0].ID)
+		if seen := s.requests()[before:]; len(seen) != 1 || seen[0].id != fx.Events[0].ID {
+			t.Errorf("replayed %v, want %s", seen, fx.Events[0].ID)
 		}
 	})
 }
@@ -284,9 +284,9 @@ func TestUnreadableNotice(t *testing.T) {
 		s.put("mtg_a", 1, 1)
 		time.Sleep(2 * time.Second)
 		if seen := s.requests(); len(seen) != 1 || !strings.Contains(seen[0].body, `"gap":true`) {
-			t.Errorf("requests = %v, want the next notice with a gap", seen)
+			t.Errorf("requests = %v, want the next event with a gap", seen)
 		}
-		if dead := s.attempts(true); len(dead) != 1 || dead[0].Error != reasonNotice {
+		if dead := s.attempts(true); len(dead) != 1 || dead[0].Error != reasonEvent {
 			t.Errorf("dead letters = %+v, want what was unreadable", dead)
 		}
 	})
@@ -310,7 +310,7 @@ func TestMetrics(t *testing.T) {
 			return fmt.Sprintf("usher_webhook_deliveries_total{code_class=%q,endpoint=\"api\",result=%q} 0\n"+
 				"usher_webhook_deliveries_total{code_class=%q,endpoint=\"crm\",result=%q} %d\n", class, result, class, result, crm)
 		}
-		head := "# HELP usher_webhook_deliveries_total Tries to deliver a notice, by what came of them and the class of the answer's status; skipped: the endpoint's dialect has nothing to say of it.\n# TYPE usher_webhook_deliveries_total counter\n"
+		head := "# HELP usher_webhook_deliveries_total Tries to deliver an event, by what came of them and the class of the answer's status; skipped: the endpoint's dialect has nothing to say of it.\n# TYPE usher_webhook_deliveries_total counter\n"
 		zero := head
 		results := map[string]string{"none": "failed", "1xx": "failed", "2xx": "delivered", "3xx": "failed", "4xx": "failed", "5xx": "failed"}
 		for class, result := range results {
@@ -328,7 +328,7 @@ func TestMetrics(t *testing.T) {
 			text += series(class, result, map[string]int{"2xx": 3, "5xx": 3}[class]) // at 0, 5 and 20 s
 		}
 		want("usher_webhook_deliveries_total", text)
-		want("usher_webhook_backlog", `# HELP usher_webhook_backlog Notices that wait for an endpoint; estimated when they are of more than a thousand meetings.
+		want("usher_webhook_backlog", `# HELP usher_webhook_backlog Events that wait for an endpoint; estimated when they are of more than a thousand meetings.
 # TYPE usher_webhook_backlog gauge
 usher_webhook_backlog{endpoint="api"} 0
 usher_webhook_backlog{endpoint="crm"} 1

@@ -39,7 +39,7 @@ const (
 	DisabledFailing   = "failing" // nothing but failures for DisableAfter
 )
 
-// Config is what a [Book] needs.
+// Config is what a [Registry] needs.
 type Config struct {
 	Store Store
 	// Endpoints come from the configuration. Name, URL and Secrets must be set;
@@ -54,10 +54,10 @@ type Config struct {
 	Registerer prometheus.Registerer // nil: nobody gets the metrics
 }
 
-// Book knows the endpoints. Those from the API are shared with other processes
+// Registry knows the endpoints. Those from the API are shared with other processes
 // through the store: a change is seen at once in the process that made it and
 // within seconds in others, while a [Deliverer] runs. Safe for concurrent use.
-type Book struct {
+type Registry struct {
 	store    Store
 	guard    *guard
 	log      *slog.Logger
@@ -70,7 +70,7 @@ type Book struct {
 	changed    chan struct{} // has room for one: the page was turned
 }
 
-// page is what the book says at one time.
+// page is what the registry says at one time.
 type page struct {
 	version   string
 	byID      map[string]Endpoint
@@ -82,13 +82,13 @@ type page struct {
 
 var configuredName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
-// NewBook returns a book that knows the endpoints of the configuration only,
+// NewRegistry returns a registry that knows the endpoints of the configuration only,
 // until it is loaded. Errors: [InvalidError].
-func NewBook(c Config) (*Book, error) {
+func NewRegistry(c Config) (*Registry, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Book{
+	b := &Registry{
 		store: c.Store, guard: &guard{allowed: c.AllowCIDRs}, log: c.Log,
 		dialects: c.Dialects,
 		changed:  make(chan struct{}, 1),
@@ -113,8 +113,8 @@ func NewBook(c Config) (*Book, error) {
 const idPrefix = "whk_"
 
 // Load reads the endpoints from the store, waiting for it if need be, until ctx
-// ends. Commit nothing before: notices would miss endpoints.
-func (b *Book) Load(ctx context.Context) error {
+// ends. Commit nothing before: events would miss endpoints.
+func (b *Registry) Load(ctx context.Context) error {
 	for {
 		err := b.refresh(ctx)
 		if err == nil || !errors.Is(err, meeting.ErrUnavailable) || ctx.Err() != nil {
@@ -130,7 +130,7 @@ func (b *Book) Load(ctx context.Context) error {
 }
 
 // refresh reads what has changed.
-func (b *Book) refresh(ctx context.Context) error {
+func (b *Registry) refresh(ctx context.Context) error {
 	b.refreshing.Lock()
 	defer b.refreshing.Unlock()
 	known := b.page.Load().version
@@ -143,7 +143,7 @@ func (b *Book) refresh(ctx context.Context) error {
 }
 
 // turn makes the page of what is stored.
-func (b *Book) turn(version string, all []meeting.StoredEndpoint) {
+func (b *Registry) turn(version string, all []meeting.StoredEndpoint) {
 	p := &page{version: version, byID: map[string]Endpoint{}, ofMeeting: map[string][]Endpoint{}}
 	for _, e := range b.fixed {
 		p.byID[e.ID] = e
@@ -186,9 +186,9 @@ func (b *Book) turn(version string, all []meeting.StoredEndpoint) {
 	}
 }
 
-// Route returns the ids of the enabled endpoints that are to get a notice, in
+// Route returns the ids of the enabled endpoints that are to get an event, in
 // no order. It does no I/O and is cheap enough for every commit.
-func (b *Book) Route(n meeting.Notice) []string {
+func (b *Registry) Route(n meeting.Event) []string {
 	p := b.page.Load()
 	var ids []string
 	for _, list := range [][]Endpoint{p.always, p.ofMeeting[n.MeetingID]} {
@@ -203,7 +203,7 @@ func (b *Book) Route(n meeting.Notice) []string {
 
 // List returns all endpoints, those of the configuration first, then the oldest
 // first.
-func (b *Book) List() []Endpoint {
+func (b *Registry) List() []Endpoint {
 	var all []Endpoint
 	for _, e := range b.page.Load().byID {
 		all = append(all, e)
@@ -222,10 +222,12 @@ func (b *Book) List() []Endpoint {
 
 // Unreadable returns the ids of stored endpoints that get nothing because what
 // is stored of them cannot be read, in order.
-func (b *Book) Unreadable() []string { return slices.Sorted(slices.Values(b.page.Load().unreadable)) }
+func (b *Registry) Unreadable() []string {
+	return slices.Sorted(slices.Values(b.page.Load().unreadable))
+}
 
 // Get returns one endpoint, or [ErrNotFound].
-func (b *Book) Get(id string) (Endpoint, error) {
+func (b *Registry) Get(id string) (Endpoint, error) {
 	e, ok := b.page.Load().byID[id]
 	if !ok {
 		return Endpoint{}, ErrNotFound
@@ -236,7 +238,7 @@ func (b *Book) Get(id string) (Endpoint, error) {
 // Create stores a new endpoint and returns it with its id, and with a secret if
 // it brought none. Errors: [InvalidError], [ErrFull], and
 // [meeting.ErrUnavailable], after which it may exist all the same.
-func (b *Book) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
+func (b *Registry) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
 	if len(b.page.Load().byID) >= MaxEndpoints {
 		return Endpoint{}, ErrFull
 	}
@@ -260,7 +262,7 @@ func (b *Book) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
 // the headers: when it sets none, not even an empty map, they stay. Errors:
 // [ErrNotFound], [ErrConfigured], [InvalidError], [meeting.ErrUnavailable], and
 // what f returns.
-func (b *Book) Update(ctx context.Context, id string, f func(*Endpoint) error) (Endpoint, error) {
+func (b *Registry) Update(ctx context.Context, id string, f func(*Endpoint) error) (Endpoint, error) {
 	for range putTries {
 		if err := b.refresh(ctx); err != nil {
 			return Endpoint{}, err
@@ -303,7 +305,7 @@ func (b *Book) Update(ctx context.Context, id string, f func(*Endpoint) error) (
 
 // Rotate gives an endpoint a new secret. The one before it signs as well for
 // [RotationOverlap]; older ones no longer do. Errors: those of Update.
-func (b *Book) Rotate(ctx context.Context, id string) (Endpoint, error) {
+func (b *Registry) Rotate(ctx context.Context, id string) (Endpoint, error) {
 	fresh := NewSecret()
 	return b.Update(ctx, id, func(e *Endpoint) error {
 		now := time.Now().UTC().Truncate(time.Millisecond)
@@ -318,18 +320,18 @@ func (b *Book) Rotate(ctx context.Context, id string) (Endpoint, error) {
 }
 
 // Disable stops deliveries to an endpoint, of the configuration too: it gets no
-// further notices, and those that wait stay where they are. Errors:
+// further events, and those that wait stay where they are. Errors:
 // [ErrNotFound], [meeting.ErrUnavailable].
-func (b *Book) Disable(ctx context.Context, id, reason string) error {
+func (b *Registry) Disable(ctx context.Context, id, reason string) error {
 	why, _ := json.Marshal(Disabled{reason, time.Now().UTC().Truncate(time.Millisecond)}) // always encodes
 	return b.setDisabled(ctx, id, why)
 }
 
 // Enable takes Disable back; what waits is tried at once by the process that
 // leads. What happened in between can be replayed. Errors: those of Disable.
-func (b *Book) Enable(ctx context.Context, id string) error { return b.setDisabled(ctx, id, nil) }
+func (b *Registry) Enable(ctx context.Context, id string) error { return b.setDisabled(ctx, id, nil) }
 
-func (b *Book) setDisabled(ctx context.Context, id string, why json.RawMessage) error {
+func (b *Registry) setDisabled(ctx context.Context, id string, why json.RawMessage) error {
 	if _, err := b.Get(id); err != nil {
 		return err
 	}
@@ -341,7 +343,7 @@ func (b *Book) setDisabled(ctx context.Context, id string, why json.RawMessage) 
 
 // Delete forgets an endpoint and what waits for it. Errors: [ErrNotFound],
 // [ErrConfigured], [meeting.ErrUnavailable].
-func (b *Book) Delete(ctx context.Context, id string) error {
+func (b *Registry) Delete(ctx context.Context, id string) error {
 	e, err := b.Get(id)
 	switch {
 	case err != nil:
