@@ -16,7 +16,7 @@ http_interfaces = { "127.0.0.1" }
 https_ports = { }
 data_path = dir .. "/data"
 certificates = dir .. "/certs"
-plugin_paths = { dir .. "/testplugins" }
+plugin_paths = { dir .. "/testplugins", ENV_USHER_LOCAL_PLUGINS }
 -- A child of a program that root may have started, with no user to become.
 run_as_root = true
 log = {
@@ -108,7 +108,9 @@ Component "muc.meet.jitsi" "muc"
         "muc_meeting_id";
         "token_verification";
         "muc_resource_validate";
+        ENV_USHER_LOCAL_MUC_MODULE; -- of the benchmark
     }
+    bench_post_file = ENV_USHER_LOCAL_MUC_MODULE_FILE
     muc_room_cache_size = 10000
     muc_room_locking = false
     muc_room_default_public_jids = true

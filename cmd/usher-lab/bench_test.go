@@ -19,6 +19,7 @@ func TestBudgetLine(t *testing.T) {
 		{budget{name: "a", unit: "ms", limit: 0.5}, 0.6, `{"name":"a","value":0.600,"unit":"ms","budget":0.5,"ok":false}`},
 		{budget{name: "b", unit: "1/s", limit: 20_000, atLeast: true}, 19_999.4, `{"name":"b","value":19999,"unit":"1/s","budget":20000,"ok":false}`},
 		{budget{name: "b", unit: "1/s", limit: 20_000, atLeast: true}, 20_000, `{"name":"b","value":20000,"unit":"1/s","budget":20000,"ok":true}`},
+		{budget{name: "c", unit: "ms"}, 2, `{"name":"c","value":2.000,"unit":"ms"}`},
 	} {
 		var b bytes.Buffer
 		if err := tt.budget.print(&b, tt.value); err != nil || b.String() != tt.want+"\n" {

@@ -37,9 +37,10 @@ type Crowd struct {
 	users   []*crowdUser
 	rooms   []string // addresses, in the order of Fill
 	ready   map[string]bool
-	inside  int   // users that their room has confirmed
-	refused error // the first no
-	nicks   int   // given out so far
+	inside  int                  // users that their room has confirmed
+	refused error                // the first no
+	nicks   int                  // given out so far
+	joined  map[string]time.Time // by nick, see TakeJoined
 }
 
 // crowdUser is one web client of a crowd.
@@ -64,7 +65,7 @@ func DialCrowd(ctx context.Context, cfg CrowdConfig) (*Crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Crowd{cfg: cfg, wire: w, done: make(chan struct{}), ready: map[string]bool{}}
+	c := &Crowd{cfg: cfg, wire: w, done: make(chan struct{}), ready: map[string]bool{}, joined: map[string]time.Time{}}
 	go func() {
 		defer close(c.done)
 		err := c.read()
@@ -95,6 +96,16 @@ func (c *Crowd) Inside() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.inside
+}
+
+// TakeJoined returns when each user who has joined since the last call, or the
+// start, heard so from the room, by nick.
+func (c *Crowd) TakeJoined() map[string]time.Time {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	joined := c.joined
+	c.joined = map[string]time.Time{}
+	return joined
 }
 
 // Fill puts per new users into each of so many new rooms, crowd-0 and on, and
@@ -155,7 +166,7 @@ func (c *Crowd) Churn(ctx context.Context, rate float64, sent func(Change)) erro
 		}
 		u, act := gone, c.join
 		if gone == nil {
-			u, act = users[rand.IntN(len(users))], c.leave
+			u, act = c.someoneInside(users), c.leave
 			gone = u
 		} else {
 			gone = nil
@@ -171,6 +182,19 @@ func (c *Crowd) Churn(ctx context.Context, rate float64, sent func(Change)) erro
 			return err
 		}
 	}
+}
+
+// someoneInside picks one of those whom their room has let in, or anybody if
+// it is hard to find one.
+func (c *Crowd) someoneInside(users []*crowdUser) (u *crowdUser) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for range len(users) {
+		if u = users[rand.IntN(len(users))]; u.in {
+			break
+		}
+	}
+	return u
 }
 
 // Empty lets everybody leave and blocks until the rooms have confirmed it, or

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // errStreamClosed is the server's orderly end of a crowd's stream.
@@ -105,6 +106,7 @@ func (c *Crowd) onPresence(s crowdStanza) {
 	case s.typ == "" && !u.in:
 		u.in = true
 		c.inside++
+		c.joined[u.nick] = time.Now()
 	case s.typ == "unavailable" && u.in:
 		u.in = false
 		c.inside--

@@ -31,6 +31,9 @@ type ProsodyConfig struct {
 	// Certificates is a folder with certificates and keys to show in place of
 	// those made here, as a site may give docker-jitsi-meet's Prosody. Empty: none.
 	Certificates string
+	// MUCModule is the path of a module mod_NAME.lua that the MUC component
+	// loads in addition. Empty: none. Its option bench_post_file is MUCModuleFile.
+	MUCModule, MUCModuleFile string
 	// LogLevel is Prosody's: debug, info (default), warn or error.
 	LogLevel string
 }
@@ -105,6 +108,12 @@ func environment(dir string, cfg ProsodyConfig, ports []int) []string {
 	}
 	if cfg.LogLevel != "" {
 		env = append(env, "LOG_LEVEL="+cfg.LogLevel)
+	}
+	if cfg.MUCModule != "" {
+		folder, file := filepath.Split(cfg.MUCModule)
+		env = append(env, "USHER_LOCAL_PLUGINS="+folder,
+			"USHER_LOCAL_MUC_MODULE="+strings.TrimSuffix(strings.TrimPrefix(file, "mod_"), ".lua"),
+			"USHER_LOCAL_MUC_MODULE_FILE="+cfg.MUCModuleFile)
 	}
 	if cfg.KeepPoolOut {
 		env = append(env, "USHER_LOCAL_KEEP_POOL_OUT=1")
