@@ -79,7 +79,7 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 }) (Events, error) {
 	found := Events{Data: []Event{}, NextCursor: cmp.Or(in.After, "0-0")}
 	for range scanPages {
-		entries, err := v.events.Events(ctx, found.NextCursor, eventPage)
+		entries, err := v.Store.Events(ctx, found.NextCursor, eventPage)
 		if err != nil {
 			return Events{}, err
 		}
@@ -115,12 +115,9 @@ func (v *v1) streamEvents(ctx context.Context, in *struct {
 	EventFilter
 	LastEventID string `header:"Last-Event-ID" maxLength:"40" pattern:"^([0-9]{1,19}(-[0-9]{1,19})?)?$" doc:"Go on after this one; browsers send it by themselves"`
 }) (*huma.StreamResponse, error) {
-	if v.feed == nil {
-		return nil, meeting.ErrUnavailable
-	}
 	waiting, cancel := context.WithTimeoutCause(ctx, listenTimeout, errors.New("api: the event log is not followed"))
 	defer cancel()
-	l, err := v.feed.listen(waiting)
+	l, err := v.Feed.listen(waiting)
 	if err != nil {
 		return nil, err
 	}
@@ -141,7 +138,7 @@ type stream struct {
 
 // run sends events until the client goes, is too slow, or the feed ends.
 func (s *stream) run(hc huma.Context) {
-	defer s.feed.letGo(s.listener)
+	defer s.Feed.letGo(s.listener)
 	w, ok := hc.BodyWriter().(http.ResponseWriter)
 	if !ok {
 		s.log.Error("cannot stream: not a net/http answer")
@@ -186,7 +183,7 @@ func (s *stream) run(hc huma.Context) {
 // with the listener, some of it twice.
 func (s *stream) catchUp(ctx context.Context) error {
 	for s.place != "" {
-		entries, err := s.events.Events(ctx, s.place, eventPage)
+		entries, err := s.Store.Events(ctx, s.place, eventPage)
 		if err != nil || len(entries) == 0 {
 			return err
 		}

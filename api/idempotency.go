@@ -3,20 +3,19 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"usher/token"
 )
 
 const (
@@ -45,22 +44,10 @@ type AnswerStore interface {
 	Release(ctx context.Context, name string) error
 }
 
-// idempotency is the middleware that answers a POST under /v1 that carries an Idempotency-Key, and is a
-// repetition, as it answered the first (draft-ietf-httpapi-idempotency-key-header).
-//
-// What is kept is sealed with a key that only somebody who knows both the
-// Idempotency-Key and the API key can make: answers hold tokens and secrets,
-// and the store holds neither.
-type idempotency struct {
-	store AnswerStore
-	next  http.Handler
-	log   *slog.Logger
-}
-
 // kept is what the store holds of a request.
 type kept struct {
 	Request string `json:"request"`          // digest of what was asked
-	Answer  []byte `json:"answer,omitempty"` // sealed; missing while it is worked on
+	Answer  string `json:"answer,omitempty"` // sealed; missing while it is worked on
 }
 
 // bufferedAnswer is an answer that is kept before it is sent: a client that has
@@ -72,38 +59,47 @@ type bufferedAnswer struct {
 	Body                []byte      `json:"body"`
 }
 
-func (h *idempotency) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	key := r.Header.Get("Idempotency-Key")
-	if r.Method != http.MethodPost || key == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
-		h.next.ServeHTTP(w, r)
-		return
-	}
-	if err := h.serve(w, r, key); err != nil {
-		writeProblem(w, r, problemOf(r.Context(), h.log, err))
-	}
-}
-
-func (h *idempotency) serve(w http.ResponseWriter, r *http.Request, key string) error {
-	if len(key) > maxIdempotencyKey {
-		return NewProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes")
-	}
-	body, err := ReadBody(r.Body)
-	if err != nil {
-		return err
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	name, seal := idempotencyNames(bearer(r), key)
-	asked := digest(r.Method, r.URL.Path, string(body))
-	claim, _ := json.Marshal(kept{Request: asked}) // a struct of text always encodes
-	there, err := h.store.Claim(r.Context(), name, claim, claimLife)
-	switch {
-	case err != nil:
-		return err
-	case there != nil:
-		return replay(w, there, asked, seal)
-	}
-	h.forward(w, r, name, asked, seal)
-	return nil
+// idempotent is the middleware that answers a POST under /v1 that carries an
+// Idempotency-Key, and is a repetition, as it answered the first
+// (draft-ietf-httpapi-idempotency-key-header).
+//
+// What is kept is sealed with a secret that only somebody who knows both the
+// Idempotency-Key and the API key can make: answers hold tokens and secrets,
+// and the store holds neither.
+func (s *server) idempotent(next http.Handler) http.Handler {
+	return s.handler(func(w http.ResponseWriter, r *http.Request) error {
+		key := r.Header.Get("Idempotency-Key")
+		if r.Method != http.MethodPost || key == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
+			next.ServeHTTP(w, r)
+			return nil
+		}
+		if len(key) > maxIdempotencyKey {
+			return NewProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes")
+		}
+		body, err := ReadBody(r.Body)
+		if err != nil {
+			return err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		secret := bearer(r) + "\x00" + key
+		name, asked := digest("name", secret), digest(r.Method, r.URL.Path, string(body))
+		claim, _ := json.Marshal(kept{Request: asked}) // a struct of text always encodes
+		there, err := s.Store.Claim(r.Context(), name, claim, claimLife)
+		switch {
+		case err != nil:
+			return err
+		case there != nil:
+			return replay(w, there, asked, secret)
+		}
+		s.forward(w, r, next, func(ctx context.Context, answer []byte) error {
+			if answer == nil {
+				return s.Store.Release(ctx, name)
+			}
+			value, _ := json.Marshal(kept{Request: asked, Answer: token.Seal(secret, asked, answer)})
+			return s.Store.Keep(ctx, name, value, IdempotencyLife)
+		})
+		return nil
+	})
 }
 
 // final reports whether an answer would be the same for the same request later:
@@ -117,37 +113,32 @@ func final(status int) bool {
 	return status < http.StatusInternalServerError
 }
 
-// forward lets the request through, and keeps the answer unless trying again may
-// have another outcome.
-func (h *idempotency) forward(w http.ResponseWriter, r *http.Request, name, asked string, seal cipher.AEAD) {
+// forward lets the request through, and has the answer kept, or nil when trying
+// again may have another outcome, before it is sent.
+func (s *server) forward(w http.ResponseWriter, r *http.Request, next http.Handler, keep func(context.Context, []byte) error) {
 	answer := &bufferedAnswer{ResponseWriter: w, Headers: http.Header{}}
 	done := false // or there was a panic
-	// The client may be gone by then; its next try comes back for this.
 	defer func() {
+		// The client may be gone by then; its next try comes back for this.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout)
 		defer cancel()
-		var err error
-		if !done || !final(answer.Status) {
-			err = h.store.Release(ctx, name)
-		} else {
-			plain, _ := json.Marshal(answer)                    // text and bytes always encode
-			sealed := seal.Seal(nil, nil, plain, []byte(asked)) //nolint:gosec // it draws the nonce itself
-			value, _ := json.Marshal(kept{Request: asked, Answer: sealed})
-			err = h.store.Keep(ctx, name, value, IdempotencyLife)
+		var plain []byte
+		if done && final(answer.Status) {
+			plain, _ = json.Marshal(answer) // text and bytes always encode
 		}
-		if err != nil {
-			h.log.Warn("cannot keep an answer for its repetition", "request_id", requestID(ctx), "err", err)
+		if err := keep(ctx, plain); err != nil {
+			s.Log.Warn("cannot keep an answer for its repetition", "request_id", requestID(ctx), "err", err)
 		}
 		if done {
 			answer.send(w)
 		}
 	}()
-	h.next.ServeHTTP(answer, r)
+	next.ServeHTTP(answer, r)
 	done = true
 }
 
 // replay answers a request whose key was used before.
-func replay(w http.ResponseWriter, there []byte, asked string, seal cipher.AEAD) error {
+func replay(w http.ResponseWriter, there []byte, asked, secret string) error {
 	var first kept
 	if err := json.Unmarshal(there, &first); err != nil {
 		return fmt.Errorf("a kept answer is unreadable: %w", err)
@@ -155,12 +146,12 @@ func replay(w http.ResponseWriter, there []byte, asked string, seal cipher.AEAD)
 	switch {
 	case first.Request != asked:
 		return NewProblem(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request").coded("idempotency_key_reused")
-	case first.Answer == nil:
+	case first.Answer == "":
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		return NewProblem(http.StatusConflict, "the first request with this Idempotency-Key is being worked on").coded("in_progress")
 	}
 	var answer bufferedAnswer
-	plain, err := seal.Open(nil, nil, first.Answer, []byte(asked))
+	plain, err := token.Unseal(secret, asked, first.Answer)
 	if err == nil {
 		err = json.Unmarshal(plain, &answer)
 	}
@@ -170,20 +161,6 @@ func replay(w http.ResponseWriter, there []byte, asked string, seal cipher.AEAD)
 	w.Header().Set("Idempotent-Replayed", "true")
 	answer.send(w)
 	return nil
-}
-
-// idempotencyNames returns the name under which the store keeps an answer, and
-// what the answer is sealed with. Neither gives away the key or the credential.
-func idempotencyNames(credential, key string) (name string, seal cipher.AEAD) {
-	secret := sha256.Sum256([]byte("seal\x00" + credential + "\x00" + key))
-	block, err := aes.NewCipher(secret[:])
-	if err == nil {
-		seal, err = cipher.NewGCMWithRandomNonce(block)
-	}
-	if err != nil {
-		panic(err) // 32 bytes are always a key
-	}
-	return digest("name", credential, key), seal
 }
 
 // digest returns the SHA-256 of the parts in hex. No part but the last may hold

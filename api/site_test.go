@@ -201,7 +201,7 @@ func (s *site) serve(change func(*testConfig)) {
 	s.metrics = prometheus.NewRegistry()
 	cfg := testConfig{
 		Config: Config{
-			Feed: s.feed,
+			Feed: s.feed, Recorders: noRecorders{},
 			Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 			Expect:  func(room string) { s.expected = append(s.expected, room) },
 			Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

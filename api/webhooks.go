@@ -136,7 +136,7 @@ func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, 
 			return Webhook{}, err
 		}
 	}
-	e, err := v.webhooks.Create(ctx, webhook.Endpoint{
+	e, err := v.Webhooks.Create(ctx, webhook.Endpoint{
 		URL: in.Body.URL, Events: in.Body.Events, MeetingID: in.Body.MeetingID, Name: in.Body.Name,
 		Dialect: in.Body.Dialect, Headers: secretHeaders(in.Body.Headers),
 	})
@@ -148,17 +148,17 @@ func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, 
 }
 
 func (v *v1) listWebhooks(_ context.Context, in *Paging) (Page[Webhook], error) {
-	list, next := newestOf(v.webhooks.List(), *in, func(e webhook.Endpoint) string { return e.ID })
+	list, next := newestOf(v.Webhooks.List(), *in, func(e webhook.Endpoint) string { return e.ID })
 	return pageOf(list, next, nil, shownWebhook)
 }
 
 func (v *v1) getWebhook(ctx context.Context, in *ByID) (Webhook, error) {
-	e, err := v.webhooks.Get(in.ID)
+	e, err := v.Webhooks.Get(in.ID)
 	if err != nil {
 		return Webhook{}, err
 	}
 	w := shownWebhook(e)
-	b, err := v.webhooks.Backlog(ctx, in.ID)
+	b, err := v.Webhooks.Backlog(ctx, in.ID)
 	w.Backlog = &WebhookBacklog{
 		Events: b.Events, Meetings: b.Meetings, OldestAt: meeting.TimeOrNull(b.Oldest), FailingSince: meeting.TimeOrNull(b.FailingSince),
 	}
@@ -177,16 +177,16 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 	}
 	var err error
 	if change != (webhookChanges{}) {
-		_, err = v.webhooks.Update(ctx, in.ID, change.apply)
+		_, err = v.Webhooks.Update(ctx, in.ID, change.apply)
 	}
 	switch {
 	case err != nil || enabled == nil:
 	case *enabled:
-		if err = v.webhooks.Enable(ctx, in.ID); err == nil {
-			v.deliverer.RetryNow(in.ID) // also one that only failed
+		if err = v.Webhooks.Enable(ctx, in.ID); err == nil {
+			v.Deliverer.RetryNow(in.ID) // also one that only failed
 		}
 	default:
-		err = v.webhooks.Disable(ctx, in.ID, webhook.DisabledRequested)
+		err = v.Webhooks.Disable(ctx, in.ID, webhook.DisabledRequested)
 	}
 	if err != nil {
 		return Webhook{}, err
@@ -212,7 +212,7 @@ func (c webhookChanges) apply(e *webhook.Endpoint) error {
 }
 
 func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
-	err := v.webhooks.Delete(ctx, in.ID)
+	err := v.Webhooks.Delete(ctx, in.ID)
 	if err == nil {
 		v.log.Info("webhook endpoint deleted", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
 	}
@@ -220,7 +220,7 @@ func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
 }
 
 func (v *v1) rotateWebhook(ctx context.Context, in *ByID) (Webhook, error) {
-	e, err := v.webhooks.Rotate(ctx, in.ID)
+	e, err := v.Webhooks.Rotate(ctx, in.ID)
 	if err != nil {
 		return Webhook{}, err
 	}
@@ -229,7 +229,7 @@ func (v *v1) rotateWebhook(ctx context.Context, in *ByID) (Webhook, error) {
 }
 
 func (v *v1) testWebhook(ctx context.Context, in *ByID) (webhook.Attempt, error) {
-	return v.deliverer.Test(ctx, in.ID)
+	return v.Deliverer.Test(ctx, in.ID)
 }
 
 func (v *v1) listDeliveries(ctx context.Context, in *struct {
@@ -238,7 +238,7 @@ func (v *v1) listDeliveries(ctx context.Context, in *struct {
 	Cursor string `query:"cursor" maxLength:"40" pattern:"^[0-9]{1,19}-[0-9]{1,19}$" doc:"next_cursor of the page before"`
 	Dead   bool   `query:"dead" doc:"The events that were given up"`
 }) (Page[webhook.Attempt], error) {
-	list, next, err := v.webhooks.Attempts(ctx, in.ID, in.Dead, in.Cursor, in.Limit)
+	list, next, err := v.Webhooks.Attempts(ctx, in.ID, in.Dead, in.Cursor, in.Limit)
 	return pageOf(list, next, err, func(a webhook.Attempt) webhook.Attempt { return a })
 }
 
@@ -246,7 +246,7 @@ func (v *v1) retryDelivery(ctx context.Context, in *struct {
 	ByID
 	Delivery string `path:"delivery" maxLength:"64"`
 }) error {
-	return v.deliverer.Retry(ctx, in.ID, in.Delivery)
+	return v.Deliverer.Retry(ctx, in.ID, in.Delivery)
 }
 
 func (v *v1) replayWebhook(ctx context.Context, in *struct {
@@ -260,6 +260,6 @@ func (v *v1) replayWebhook(ctx context.Context, in *struct {
 	if !before.After(in.Body.After) {
 		return Replayed{}, &meeting.InvalidError{Field: "before", Detail: "is not later than after"}
 	}
-	n, err := v.deliverer.Replay(ctx, in.ID, in.Body.After, before)
+	n, err := v.Deliverer.Replay(ctx, in.ID, in.Body.After, before)
 	return Replayed{n}, err
 }
