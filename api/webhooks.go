@@ -45,23 +45,23 @@ type WebhookBacklog struct {
 
 // newWebhook is the body that makes an endpoint.
 type newWebhook struct {
-	_         struct{}          `json:"-" additionalProperties:"false"`
-	URL       string            `json:"url" minLength:"1" maxLength:"2048" doc:"https, or http to an address that this site allows"`
-	Events    []string          `json:"events,omitempty" maxItems:"64" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *; missing: all"`
-	MeetingID string            `json:"meeting_id,omitempty" maxLength:"64" doc:"Only events of this meeting"`
-	Name      string            `json:"name,omitempty" maxLength:"128" doc:"For people"`
-	Dialect   string            `json:"dialect,omitempty" maxLength:"32" doc:"Shape of what is sent: standard, whereby, jitsi or event_sync; missing: standard"`
-	Headers   map[string]string `json:"headers,omitempty" doc:"Headers that requests carry besides, such as Authorization"`
+	_         struct{}                 `json:"-" additionalProperties:"false"`
+	URL       string                   `json:"url" minLength:"1" maxLength:"2048" doc:"https, or http to an address that this site allows"`
+	Events    []string                 `json:"events,omitempty" maxItems:"64" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *; missing: all"`
+	MeetingID string                   `json:"meeting_id,omitempty" maxLength:"64" doc:"Only events of this meeting"`
+	Name      string                   `json:"name,omitempty" maxLength:"128" doc:"For people"`
+	Dialect   string                   `json:"dialect,omitempty" maxLength:"32" doc:"Shape of what is sent: standard, whereby, jitsi or event_sync; missing: standard"`
+	Headers   map[string]config.Secret `json:"headers,omitempty" doc:"Headers that requests carry besides, such as Authorization"`
 }
 
 // webhookChanges is the body that changes an endpoint.
 type webhookChanges struct {
-	_       struct{}           `json:"-" additionalProperties:"false"`
-	URL     *string            `json:"url,omitempty" minLength:"1" maxLength:"2048"`
-	Events  *[]string          `json:"events,omitempty" minItems:"1" maxItems:"64" nullable:"false"`
-	Dialect *string            `json:"dialect,omitempty" minLength:"1" maxLength:"32"`
-	Headers *map[string]string `json:"headers,omitempty" doc:"Replace all that there were; needed together with a URL of another host when there are any"`
-	Enabled *bool              `json:"enabled,omitempty" doc:"Events that happen while it is not enabled are not sent later, unless they are replayed"`
+	_       struct{}                  `json:"-" additionalProperties:"false"`
+	URL     *string                   `json:"url,omitempty" minLength:"1" maxLength:"2048"`
+	Events  *[]string                 `json:"events,omitempty" minItems:"1" maxItems:"64" nullable:"false"`
+	Dialect *string                   `json:"dialect,omitempty" minLength:"1" maxLength:"32"`
+	Headers *map[string]config.Secret `json:"headers,omitempty" doc:"Replace all that there were; needed together with a URL of another host when there are any"`
+	Enabled *bool                     `json:"enabled,omitempty" doc:"Events that happen while it is not enabled are not sent later, unless they are replayed"`
 }
 
 // replayRange is the body that replays.
@@ -120,14 +120,6 @@ func withSecret(e webhook.Endpoint) Webhook {
 	return w
 }
 
-func secretHeaders(headers map[string]string) map[string]config.Secret {
-	secret := map[string]config.Secret{}
-	for name, value := range headers {
-		secret[name] = config.Secret(value)
-	}
-	return secret
-}
-
 func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, error) {
 	if id := in.Body.MeetingID; id != "" {
 		if _, err := v.svc.Load(ctx, id); errors.Is(err, meeting.ErrNotFound) {
@@ -138,7 +130,7 @@ func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, 
 	}
 	e, err := v.Webhooks.Create(ctx, webhook.Endpoint{
 		URL: in.Body.URL, Events: in.Body.Events, MeetingID: in.Body.MeetingID, Name: in.Body.Name,
-		Dialect: in.Body.Dialect, Headers: secretHeaders(in.Body.Headers),
+		Dialect: in.Body.Dialect, Headers: in.Body.Headers,
 	})
 	if err != nil {
 		return Webhook{}, err
@@ -169,15 +161,13 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 	ByID
 	Body webhookChanges
 }) (Webhook, error) {
-	change := in.Body
-	enabled := change.Enabled
-	change.Enabled = nil
-	if change == (webhookChanges{}) && enabled == nil {
+	if in.Body == (webhookChanges{}) {
 		return Webhook{}, NewProblem(http.StatusUnprocessableEntity, "nothing to change")
 	}
 	var err error
-	if change != (webhookChanges{}) {
-		_, err = v.Webhooks.Update(ctx, in.ID, change.apply)
+	enabled := in.Body.Enabled
+	if in.Body != (webhookChanges{Enabled: enabled}) {
+		_, err = v.Webhooks.Update(ctx, in.ID, in.Body.apply)
 	}
 	switch {
 	case err != nil || enabled == nil:
@@ -196,19 +186,17 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 }
 
 func (c webhookChanges) apply(e *webhook.Endpoint) error {
-	if c.URL != nil {
-		e.URL = *c.URL
-	}
-	if c.Events != nil {
-		e.Events = *c.Events
-	}
-	if c.Dialect != nil {
-		e.Dialect = *c.Dialect
-	}
-	if c.Headers != nil {
-		e.Headers = secretHeaders(*c.Headers)
-	}
+	setIfGiven(&e.URL, c.URL)
+	setIfGiven(&e.Events, c.Events)
+	setIfGiven(&e.Dialect, c.Dialect)
+	setIfGiven(&e.Headers, c.Headers)
 	return nil
+}
+
+func setIfGiven[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
 }
 
 func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
