@@ -63,27 +63,20 @@ func (s *server) handOver(w http.ResponseWriter, r *http.Request) error {
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
 	said, err := readReport(w, r, recorder, cmp.Or(s.RecorderKeys[recorder], rand.Text()))
-	var answer *storage.Answer
-	result := "ok"
-	if err == nil {
-		answer, result, err = s.takeReport(r.Context(), recorder, said)
+	var rec meeting.Recording
+	if err == nil && said.Phase != storage.PhaseCheck {
+		rec, err = s.takeReport(r.Context(), recorder, said)
 	}
-	p := new(Problem)
-	if err != nil && !errors.As(err, &p) {
-		s.Log.Warn("a recorder's call has to wait", "request_id", requestID(r.Context()), "err", err)
-		p = NewProblem(http.StatusServiceUnavailable, tryAgain)
-	}
-	if err != nil {
-		result = cmp.Or(refusedReports[p.Status], "invalid")
-	}
-	s.handovers.WithLabelValues(cmp.Or(string(said.Phase), "none"), result).Inc()
+	s.handovers.WithLabelValues(cmp.Or(string(said.Phase), "none"), reportResult(said, rec, err)).Inc()
 	switch {
 	case err != nil:
-		return p
-	case answer == nil:
-		w.WriteHeader(http.StatusNoContent)
+		return err
+	case said.Phase == storage.PhaseCheck:
+		writeJSON(w, http.StatusOK, storage.Answer{Usher: cmp.Or(s.Version, "unknown")})
+	case said.Phase == storage.PhaseClosed:
+		writeJSON(w, http.StatusOK, s.namesOf(rec))
 	default:
-		writeJSON(w, http.StatusOK, answer)
+		w.WriteHeader(http.StatusNoContent)
 	}
 	return nil
 }
@@ -93,6 +86,18 @@ func (s *server) handOver(w http.ResponseWriter, r *http.Request) error {
 var refusedReports = map[int]string{
 	http.StatusUnauthorized: "unsigned", http.StatusNotFound: "unknown",
 	http.StatusGone: "deleted", http.StatusServiceUnavailable: "unavailable",
+}
+
+// reportResult returns what came of a report, for the metric.
+func reportResult(said storage.Report, rec meeting.Recording, err error) string {
+	p, refused := errors.AsType[*Problem](err)
+	switch {
+	case refused:
+		return cmp.Or(refusedReports[p.Status], "invalid")
+	case said.Phase != storage.PhaseCheck && said.RecordingID != "" && said.RecordingID != rec.ID:
+		return "mismatch"
+	}
+	return "ok"
 }
 
 // readReport returns the report of a call that was signed with the secret. Its
@@ -120,49 +125,44 @@ func readReport(w http.ResponseWriter, r *http.Request, recorder, secret string)
 		said.Phase, problem = "", "there is no such phase"
 	}
 	if problem != "" {
-		return said, NewProblem(http.StatusUnprocessableEntity, problem)
+		err = NewProblem(http.StatusUnprocessableEntity, problem)
 	}
-	return said, nil
+	return said, err
 }
 
-// takeReport does what a report says, and returns its answer, nil for none, and
-// the result to count. Errors that are no [Problem] are for trying again.
-func (s *server) takeReport(ctx context.Context, recorder string, said storage.Report) (answer *storage.Answer, result string, err error) {
-	if said.Phase == storage.PhaseCheck {
-		return &storage.Answer{Usher: cmp.Or(s.Version, "unknown")}, "ok", nil
-	}
-	rec, result, err := s.recordingOf(ctx, said)
+// takeReport does what a report says of a recording, and returns that. Its error is
+// a [Problem].
+func (s *server) takeReport(ctx context.Context, recorder string, said storage.Report) (rec meeting.Recording, err error) {
+	rec, err = s.recordingOf(ctx, said)
 	if err == nil && !rec.Deleted.IsZero() {
 		// Whatever the host has stored already stays there: the app learned that
 		// all is gone before there was this.
 		for _, f := range said.Files {
 			s.Log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
 		}
-		return nil, "", NewProblem(http.StatusGone, "an app deleted the recording").coded("deleted")
+		return rec, NewProblem(http.StatusGone, "an app deleted the recording").coded("deleted")
 	}
 	if err == nil {
 		err = s.applyReport(ctx, recorder, said, rec)
 	}
-	if errors.Is(err, meeting.ErrNotFound) {
-		return nil, "", NewProblem(http.StatusNotFound, "usher knows of no such recording")
-	}
-	if err != nil {
-		return nil, "", err
+	switch {
+	case errors.Is(err, meeting.ErrNotFound):
+		return rec, NewProblem(http.StatusNotFound, "usher knows of no such recording")
+	case err != nil:
+		s.Log.Warn("a recorder's call has to wait", "request_id", requestID(ctx), "err", err)
+		return rec, NewProblem(http.StatusServiceUnavailable, tryAgain)
 	}
 	s.Log.Info("recorder's call", "phase", said.Phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
-	if said.Phase == storage.PhaseClosed {
-		answer = s.namesOf(rec)
-	}
-	return answer, result, nil
+	return rec, nil
 }
 
 // namesOf says what the files are to be named after.
-func (s *server) namesOf(rec meeting.Recording) *storage.Answer {
+func (s *server) namesOf(rec meeting.Recording) storage.Answer {
 	began := rec.StartedAt
 	if began.IsZero() {
 		began = rec.RequestedAt
 	}
-	a := &storage.Answer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
+	a := storage.Answer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
 	var err error
 	if a.Destination, err = s.Service.Destination(rec.Destination); err != nil {
 		s.Log.Error("the file goes to the site's own storage, because the app's cannot be read", "recording_id", rec.ID, "err", err)
@@ -173,23 +173,21 @@ func (s *server) namesOf(rec meeting.Recording) *storage.Answer {
 // recordingOf returns the recording that is spoken of. What the focus said of Jibri's
 // session is sure; metadata.json is not, and counts only where nothing else is
 // known and nothing contradicts it.
-func (s *server) recordingOf(ctx context.Context, said storage.Report) (rec meeting.Recording, result string, err error) {
-	rec, err = s.Service.RecordingOf(ctx, said.JibriSession)
-	switch {
-	case err == nil && said.RecordingID != "" && said.RecordingID != rec.ID:
+func (s *server) recordingOf(ctx context.Context, said storage.Report) (meeting.Recording, error) {
+	rec, err := s.Service.RecordingOf(ctx, said.JibriSession)
+	if said.RecordingID == "" || said.RecordingID == rec.ID || err != nil && !errors.Is(err, meeting.ErrNotFound) {
+		return rec, err
+	}
+	if err == nil {
 		s.Log.Warn("metadata.json names another recording than the focus did",
 			"recording_id", rec.ID, "claimed", said.RecordingID, "jibri_session_id", said.JibriSession)
-		return rec, "mismatch", nil
-	case err == nil, !errors.Is(err, meeting.ErrNotFound):
-		return rec, "ok", err
-	case said.RecordingID == "":
-		return meeting.Recording{}, "", meeting.ErrNotFound
+		return rec, nil
 	}
 	rec, err = s.Service.Store.Recording(ctx, said.RecordingID)
 	if err == nil && (rec.MeetingID != said.MeetingID || rec.JibriSession != "") {
 		err = meeting.ErrNotFound
 	}
-	return rec, "ok", err
+	return rec, err
 }
 
 func (s *server) applyReport(ctx context.Context, recorder string, said storage.Report, rec meeting.Recording) error {

@@ -44,17 +44,12 @@ type AnswerStore interface {
 	Release(ctx context.Context, name string) error
 }
 
-// kept is what the store holds of a request.
-type kept struct {
-	Request string `json:"request"`          // digest of what was asked
-	Answer  string `json:"answer,omitempty"` // sealed; missing while it is worked on
-}
-
 // bufferedAnswer is an answer that is kept before it is sent: a client that has
 // seen it must never see another.
 type bufferedAnswer struct {
 	http.ResponseWriter `json:"-"`
-	Status              int         `json:"status"`
+	Request             string      `json:"request"` // digest of what was asked
+	Status              int         `json:"status"`  // 0 while it is worked on
 	Headers             http.Header `json:"headers"`
 	Body                []byte      `json:"body"`
 }
@@ -82,22 +77,35 @@ func (s *server) idempotent(next http.Handler) http.Handler {
 		}
 		r.Body = io.NopCloser(bytes.NewReader(body))
 		secret := bearer(r) + "\x00" + key
-		name, asked := digest("name", secret), digest(r.Method, r.URL.Path, string(body))
-		claim, _ := json.Marshal(kept{Request: asked}) // a struct of text always encodes
-		there, err := s.Store.Claim(r.Context(), name, claim, claimLife)
+		name := digest("name", secret)
+		answer := &bufferedAnswer{ResponseWriter: w, Request: digest(r.Method, r.URL.Path, string(body)), Headers: http.Header{}}
+		there, err := s.Store.Claim(r.Context(), name, answer.seal(secret), claimLife)
 		switch {
 		case err != nil:
 			return err
 		case there != nil:
-			return replay(w, there, asked, secret)
+			return replay(w, there, answer.Request, secret)
 		}
-		s.forward(w, r, next, func(ctx context.Context, answer []byte) error {
-			if answer == nil {
-				return s.Store.Release(ctx, name)
+		done := false // or there was a panic
+		defer func() {
+			// The client may be gone by now; its next try comes back for this.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout)
+			defer cancel()
+			// Trying again may have another outcome.
+			if !done || !final(answer.Status) {
+				err = s.Store.Release(ctx, name)
+			} else {
+				err = s.Store.Keep(ctx, name, answer.seal(secret), IdempotencyLife)
 			}
-			value, _ := json.Marshal(kept{Request: asked, Answer: token.Seal(secret, asked, answer)})
-			return s.Store.Keep(ctx, name, value, IdempotencyLife)
-		})
+			if err != nil {
+				s.Log.Warn("cannot keep an answer for its repetition", "request_id", requestID(ctx), "err", err)
+			}
+			if done {
+				answer.send(w)
+			}
+		}()
+		next.ServeHTTP(answer, r)
+		done = true
 		return nil
 	})
 }
@@ -113,53 +121,24 @@ func final(status int) bool {
 	return status < http.StatusInternalServerError
 }
 
-// forward lets the request through, and has the answer kept, or nil when trying
-// again may have another outcome, before it is sent.
-func (s *server) forward(w http.ResponseWriter, r *http.Request, next http.Handler, keep func(context.Context, []byte) error) {
-	answer := &bufferedAnswer{ResponseWriter: w, Headers: http.Header{}}
-	done := false // or there was a panic
-	defer func() {
-		// The client may be gone by then; its next try comes back for this.
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout)
-		defer cancel()
-		var plain []byte
-		if done && final(answer.Status) {
-			plain, _ = json.Marshal(answer) // text and bytes always encode
-		}
-		if err := keep(ctx, plain); err != nil {
-			s.Log.Warn("cannot keep an answer for its repetition", "request_id", requestID(ctx), "err", err)
-		}
-		if done {
-			answer.send(w)
-		}
-	}()
-	next.ServeHTTP(answer, r)
-	done = true
-}
-
 // replay answers a request whose key was used before.
 func replay(w http.ResponseWriter, there []byte, asked, secret string) error {
-	var first kept
-	if err := json.Unmarshal(there, &first); err != nil {
-		return fmt.Errorf("a kept answer is unreadable: %w", err)
+	var first bufferedAnswer
+	plain, err := token.Unseal(secret, "answer", string(there))
+	if err == nil {
+		err = json.Unmarshal(plain, &first)
 	}
 	switch {
+	case err != nil:
+		return fmt.Errorf("a kept answer is unreadable: %w", err)
 	case first.Request != asked:
 		return NewProblem(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request").coded("idempotency_key_reused")
-	case first.Answer == "":
+	case first.Status == 0:
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		return NewProblem(http.StatusConflict, "the first request with this Idempotency-Key is being worked on").coded("in_progress")
 	}
-	var answer bufferedAnswer
-	plain, err := token.Unseal(secret, asked, first.Answer)
-	if err == nil {
-		err = json.Unmarshal(plain, &answer)
-	}
-	if err != nil {
-		return fmt.Errorf("a kept answer is unreadable: %w", err)
-	}
 	w.Header().Set("Idempotent-Replayed", "true")
-	answer.send(w)
+	first.send(w)
 	return nil
 }
 
@@ -168,6 +147,12 @@ func replay(w http.ResponseWriter, there []byte, asked, secret string) error {
 func digest(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])
+}
+
+// seal returns the answer as the store keeps it.
+func (w *bufferedAnswer) seal(secret string) []byte {
+	plain, _ := json.Marshal(w) // text and bytes always encode
+	return []byte(token.Seal(secret, "answer", plain))
 }
 
 // Header returns the headers of the answer; those that each answer has anyway
