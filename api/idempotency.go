@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
@@ -175,9 +176,7 @@ func (w *bufferedAnswer) Write(p []byte) (int, error) {
 func (w *bufferedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *bufferedAnswer) send(to http.ResponseWriter) {
-	for name, values := range w.Headers {
-		to.Header()[name] = values
-	}
+	maps.Copy(to.Header(), w.Headers)
 	to.WriteHeader(w.Status)
 	_, _ = to.Write(w.Body) // the client is gone
 }

@@ -113,11 +113,15 @@ func shownWebhook(e webhook.Endpoint) Webhook {
 	return w
 }
 
-// withSecret returns an endpoint with its newest secret.
-func withSecret(e webhook.Endpoint) Webhook {
+// withSecret logs what was done and returns an endpoint with its newest secret.
+func (v *v1) withSecret(ctx context.Context, done string, e webhook.Endpoint, err error) (Webhook, error) {
+	if err != nil {
+		return Webhook{}, err
+	}
+	v.log.Info(done, "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
 	w := shownWebhook(e)
 	w.Secret = string(e.Secrets[0].Key)
-	return w
+	return w, nil
 }
 
 func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, error) {
@@ -132,11 +136,7 @@ func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, 
 		URL: in.Body.URL, Events: in.Body.Events, MeetingID: in.Body.MeetingID, Name: in.Body.Name,
 		Dialect: in.Body.Dialect, Headers: in.Body.Headers,
 	})
-	if err != nil {
-		return Webhook{}, err
-	}
-	v.log.Info("webhook endpoint made", "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
-	return withSecret(e), nil
+	return v.withSecret(ctx, "webhook endpoint made", e, err)
 }
 
 func (v *v1) listWebhooks(_ context.Context, in *Paging) (Page[Webhook], error) {
@@ -209,11 +209,7 @@ func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
 
 func (v *v1) rotateWebhook(ctx context.Context, in *ByID) (Webhook, error) {
 	e, err := v.Webhooks.Rotate(ctx, in.ID)
-	if err != nil {
-		return Webhook{}, err
-	}
-	v.log.Info("secret of a webhook endpoint rotated", "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
-	return withSecret(e), nil
+	return v.withSecret(ctx, "secret of a webhook endpoint rotated", e, err)
 }
 
 func (v *v1) testWebhook(ctx context.Context, in *ByID) (webhook.Attempt, error) {
