@@ -48,7 +48,7 @@ type Config struct {
 	// ReservationOccupants passes a meeting's maximum of participants on with
 	// its reservation; the site must have that enabled.
 	ReservationOccupants bool
-	// Recorders knows the site's Jibris; nil: there are none.
+	// Recorders knows the site's Jibris.
 	Recorders Recorders
 	// RecorderKeys are the secrets of the recorders' hosts by name; empty: none may
 	// hand a file over.
@@ -56,11 +56,24 @@ type Config struct {
 	// JibriHookSecret opens the subscriber of Jibri's webhooks; empty: there is none.
 	JibriHookSecret string
 	// Expect is called when people are let into a room that is about to be
-	// made, from many goroutines. It must not block; nil: nobody is called.
+	// made, from many goroutines. It must not block.
 	Expect  func(room string)
 	Log     *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil registers nowhere
 	Version string                // of usher, for the OpenAPI document
+}
+
+// server is what the parts of the public handler share.
+type server struct {
+	Config
+	keys        *keyCache
+	reservation credentials // nil: the site does not use reservations
+	hook        credentials // nil: Jibri's webhooks are not taken
+	limits      *limiters   // by key
+	addresses   *addressLimits
+	mux         *http.ServeMux
+	durations   *prometheus.HistogramVec
+	handovers   *prometheus.CounterVec
 }
 
 // New returns the public handler: /v1, the platforms, /j, /d, /reservations,
@@ -69,12 +82,6 @@ type Config struct {
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
-	}
-	if cfg.Expect == nil {
-		cfg.Expect = func(string) {}
-	}
-	if cfg.Recorders == nil {
-		cfg.Recorders = noRecorders{}
 	}
 	if len(cfg.Keys) == 0 {
 		return nil, errors.New("api: no API key configured")
@@ -91,49 +98,44 @@ func New(cfg Config) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	rt := &router{ServeMux: http.NewServeMux(), metrics: newMetrics(cfg.Metrics), log: cfg.Log}
-	cache := &keyCache{configured: keys, store: cfg.Store, log: cfg.Log}
-	v := &v1{
-		svc: cfg.Service, recorders: cfg.Recorders, events: cfg.Store, feed: cfg.Feed,
-		webhooks: cfg.Webhooks, deliverer: cfg.Deliverer, keys: cache, log: cfg.Log,
+	s := &server{
+		Config: cfg, mux: http.NewServeMux(),
+		keys:        &keyCache{configured: keys, store: cfg.Store, log: cfg.Log},
+		reservation: reservation, hook: hook,
+		limits:    &limiters{limit: cfg.KeyLimit},
+		addresses: &addressLimits{limiters{limit: Limit{PerSecond: AddressRate, Burst: AddressBurst}}, cfg.Proxies},
+		durations: newDurations(cfg.Metrics), handovers: newHandoverCount(cfg.Metrics),
 	}
-	document, err := v.register(rt, cfg.Version)
+	document, err := (&v1{server: s, svc: cfg.Service, log: cfg.Log}).register()
 	if err != nil {
 		return nil, err
 	}
-	rt.handle("GET /openapi.json", http.StatusOK, func(w http.ResponseWriter, _ *http.Request) error {
+	s.handle("GET /openapi.json", http.StatusOK, func(w http.ResponseWriter, _ *http.Request) error {
 		w.Header().Set("Content-Type", "application/openapi+json")
 		_, _ = w.Write(document) // the client is gone
 		return nil
 	})
-	addresses := addressLimits{limiters{limit: Limit{PerSecond: AddressRate, Burst: AddressBurst}}, cfg.Proxies}
 	if cfg.Service.MakesTokens() == nil {
-		join := &joinHandler{svc: cfg.Service, limits: &addresses, log: cfg.Log}
-		rt.handle("GET "+service.JoinPath+"{code}", http.StatusFound, join.serve)
+		join := &joinHandler{svc: cfg.Service, limits: s.addresses, log: cfg.Log}
+		s.handle("GET "+service.JoinPath+"{code}", http.StatusFound, join.serve)
 	}
 	if cfg.Service.ReachesFiles() {
-		rt.handle("GET "+service.FilePath+"{ticket}", http.StatusOK, (&fileHandler{svc: cfg.Service, limits: &addresses}).serve)
+		s.handle("GET "+service.FilePath+"{ticket}", http.StatusOK, s.serveFile)
 	}
 	if reservation != nil {
-		h := &reservations{leader: cfg.Service, expect: cfg.Expect, occupants: cfg.ReservationOccupants}
-		rt.handle("POST /reservations/conference", http.StatusOK, h.post)
-		rt.handle("GET /reservations/conference/{id}", http.StatusOK, h.get)
-		rt.handle("DELETE /reservations/conference/{id}", http.StatusNoContent, h.delete)
+		s.handle("POST /reservations/conference", http.StatusOK, s.postReservation)
+		s.handle("GET /reservations/conference/{id}", http.StatusOK, s.getReservation)
+		s.handle("DELETE /reservations/conference/{id}", http.StatusNoContent, s.deleteReservation)
 	}
 	// There also without any key: a 404 would make a recorder's host give up its
 	// files for good; a 401 says that a setting is to be mended.
-	rt.handle("POST /internal/jibri/recordings", http.StatusOK, newHandovers(cfg).serve)
+	s.handle("POST /internal/jibri/recordings", http.StatusOK, s.handOver)
 	if hook != nil {
-		h := &jibriHook{hook, cfg.Recorders}
-		rt.handle("POST /internal/jibri/{secret}/v1/status", http.StatusOK, h.serve)
-		rt.handle("POST /internal/jibri/{secret}/v1/session/status", http.StatusOK, h.serve)
+		s.handle("POST /internal/jibri/{secret}/v1/status", http.StatusOK, s.jibriHook)
+		s.handle("POST /internal/jibri/{secret}/v1/session/status", http.StatusOK, s.jibriHook)
 	}
 	for _, p := range cfg.Platforms {
-		rt.handlePlatform(p)
+		s.handlePlatform(p)
 	}
-	auth := &authenticator{
-		keys: cache, limits: &limiters{limit: cfg.KeyLimit}, reservation: reservation, log: cfg.Log,
-		next: &idempotency{store: cfg.Store, next: rt, log: cfg.Log},
-	}
-	return &entrance{next: auth, platforms: cfg.Platforms, metrics: rt.metrics, log: cfg.Log}, nil
+	return s.entrance(s.authenticate(s.idempotent(http.HandlerFunc(s.route)))), nil
 }

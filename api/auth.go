@@ -5,7 +5,6 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -68,39 +67,32 @@ func bearer(r *http.Request) string {
 	return strings.TrimSpace(token)
 }
 
-// authenticator opens /v1 and the platforms to API keys, and /reservations to its
-// token. Going by prefix and not by route, no route can be added and forgotten.
-type authenticator struct {
-	keys        *keyCache
-	limits      *limiters   // by key
-	reservation credentials // nil: the site does not use reservations
-	next        http.Handler
-	log         *slog.Logger
-}
-
-func (h *authenticator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	info, known := infoOf(r.Context()), true
-	switch {
-	case strings.HasPrefix(r.URL.Path, "/v1/") || info.platform != nil:
-		var err error
-		if info.caller, known, err = h.keys.find(r.Context(), bearer(r)); err != nil {
-			h.log.Warn("cannot read the API keys", "request_id", info.id, "err", err)
-			writeProblem(w, r, NewProblem(http.StatusServiceUnavailable, tryAgain))
-			return
+// authenticate is the middleware that opens /v1 and the platforms to API keys, and
+// /reservations to its token, if there is one. Going by prefix and not by route, no
+// route can be added and forgotten.
+func (s *server) authenticate(next http.Handler) http.Handler {
+	return s.handler(func(w http.ResponseWriter, r *http.Request) error {
+		info, known := infoOf(r.Context()), true
+		switch {
+		case strings.HasPrefix(r.URL.Path, "/v1/") || info.platform != nil:
+			var err error
+			if info.caller, known, err = s.keys.find(r.Context(), bearer(r)); err != nil {
+				s.Log.Warn("cannot read the API keys", "request_id", info.id, "err", err)
+				return NewProblem(http.StatusServiceUnavailable, tryAgain)
+			}
+			if known && !s.limits.take(w, info.caller.id) {
+				return NewProblem(http.StatusTooManyRequests, "more requests than this API key may make: "+info.caller.id)
+			}
+		case strings.HasPrefix(r.URL.Path, "/reservations/") && s.reservation != nil:
+			known = s.reservation.match(bearer(r))
 		}
-		if known && !h.limits.take(w, info.caller.id) {
-			writeProblem(w, r, NewProblem(http.StatusTooManyRequests, "more requests than this API key may make: "+info.caller.id))
-			return
+		if !known {
+			w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
+			return NewProblem(http.StatusUnauthorized, "")
 		}
-	case strings.HasPrefix(r.URL.Path, "/reservations/") && h.reservation != nil:
-		known = h.reservation.match(bearer(r))
-	}
-	if !known {
-		w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
-		writeProblem(w, r, NewProblem(http.StatusUnauthorized, ""))
-		return
-	}
-	h.next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
+		return nil
+	})
 }
 
 // Scope is something that an API key may do.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"usher/meeting"
 )
@@ -79,7 +80,7 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 }) (Events, error) {
 	found := Events{Data: []Event{}, NextCursor: cmp.Or(in.After, "0-0")}
 	for range scanPages {
-		entries, err := v.events.Events(ctx, found.NextCursor, eventPage)
+		entries, err := v.Store.Events(ctx, found.NextCursor, eventPage)
 		if err != nil {
 			return Events{}, err
 		}
@@ -88,8 +89,7 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 				break
 			}
 			found.NextCursor = e.ID
-			ev, ok := v.readEvent(e)
-			if ok && (in.MeetingID == "" || ev.about.MeetingID == in.MeetingID) {
+			if ev := readEvent(v.log, e); ev.isFor(in.MeetingID) {
 				found.Data = append(found.Data, Event(ev.text))
 			}
 		}
@@ -101,37 +101,24 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 	return found, nil
 }
 
-// readEvent reads an entry of the log. One that cannot be read is left out, or
-// nobody would get past it.
-func (v *v1) readEvent(e meeting.LogEntry) (ev event, ok bool) {
-	ev, err := newEvent(e)
-	if err != nil {
-		v.log.Error("leaving out an event that cannot be read", "place", e.ID, "err", err)
-	}
-	return ev, err == nil
-}
-
 func (v *v1) streamEvents(ctx context.Context, in *struct {
 	EventFilter
 	LastEventID string `header:"Last-Event-ID" maxLength:"40" pattern:"^([0-9]{1,19}(-[0-9]{1,19})?)?$" doc:"Go on after this one; browsers send it by themselves"`
 }) (*huma.StreamResponse, error) {
-	if v.feed == nil {
-		return nil, meeting.ErrUnavailable
-	}
 	waiting, cancel := context.WithTimeoutCause(ctx, listenTimeout, errors.New("api: the event log is not followed"))
 	defer cancel()
-	l, err := v.feed.listen(waiting)
+	l, err := v.Feed.listen(waiting)
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{v1: v, listener: l, meetingID: in.MeetingID, place: cmp.Or(in.LastEventID, in.After)}
+	s := &stream{server: v.server, listener: l, meetingID: in.MeetingID, place: cmp.Or(in.LastEventID, in.After)}
 	return &huma.StreamResponse{Body: s.run}, nil
 }
 
 // stream is one client that follows the log.
 type stream struct {
-	*v1
-	listener  *listener
+	*server
+	listener  listener
 	meetingID string // empty: all
 	place     string // of the last event that was looked at
 
@@ -141,14 +128,10 @@ type stream struct {
 
 // run sends events until the client goes, is too slow, or the feed ends.
 func (s *stream) run(hc huma.Context) {
-	defer s.feed.letGo(s.listener)
-	w, ok := hc.BodyWriter().(http.ResponseWriter)
-	if !ok {
-		s.log.Error("cannot stream: not a net/http answer")
-		return
-	}
+	defer s.Feed.letGo(s.listener)
 	ctx := hc.Context()
-	s.w, s.rc = w, http.NewResponseController(w)
+	_, s.w = humago.Unwrap(hc)
+	s.rc = http.NewResponseController(s.w)
 	hc.SetHeader("Content-Type", "text/event-stream")
 	hc.SetHeader("X-Accel-Buffering", "no") // nginx would hold events back
 	hc.SetStatus(http.StatusOK)
@@ -161,22 +144,16 @@ func (s *stream) run(hc huma.Context) {
 	heartbeat := time.NewTicker(StreamHeartbeat)
 	defer heartbeat.Stop()
 	for {
-		var err error
 		select {
-		case ev, ok := <-s.listener.events:
-			if !ok {
+		case ev, ok := <-s.listener:
+			if !ok || s.sendEvent(ev) != nil {
 				return
 			}
-			err = s.sendEvent(ev)
 		case <-heartbeat.C:
-			if !s.keys.holds(ctx, infoOf(ctx).caller) {
+			if !s.keys.holds(ctx, infoOf(ctx).caller) || s.beat() != nil {
 				return
 			}
-			err = s.beat()
 		case <-ctx.Done():
-			return
-		}
-		if err != nil {
 			return
 		}
 	}
@@ -186,17 +163,12 @@ func (s *stream) run(hc huma.Context) {
 // with the listener, some of it twice.
 func (s *stream) catchUp(ctx context.Context) error {
 	for s.place != "" {
-		entries, err := s.events.Events(ctx, s.place, eventPage)
+		entries, err := s.Store.Events(ctx, s.place, eventPage)
 		if err != nil || len(entries) == 0 {
 			return err
 		}
 		for _, e := range entries {
-			ev, ok := s.readEvent(e)
-			if !ok {
-				s.place = e.ID
-				continue
-			}
-			if err := s.sendEvent(ev); err != nil {
+			if err := s.sendEvent(readEvent(s.Log, e)); err != nil {
 				return err
 			}
 		}
@@ -210,7 +182,7 @@ func (s *stream) sendEvent(ev event) error {
 		return nil
 	}
 	s.place = ev.place
-	if s.meetingID != "" && ev.about.MeetingID != s.meetingID {
+	if !ev.isFor(s.meetingID) {
 		return nil
 	}
 	// JSON of encoding/json has no line breaks, which would end the data.

@@ -311,7 +311,7 @@ func TestTooManyListeners(t *testing.T) {
 			}
 		}
 		s.do("GET", streamPath, "").problemCode(http.StatusServiceUnavailable, "busy")
-		s.feed.letGo(nil)
+		s.stopFeed()
 	})
 }
 

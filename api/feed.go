@@ -40,51 +40,53 @@ type EventLog interface {
 type Feed struct {
 	log    EventLog
 	logger *slog.Logger
+	wanted chan struct{} // holds one: somebody has come
 
 	mu        sync.Mutex
-	running   bool
-	listeners map[*listener]bool
-	wanted    chan struct{} // holds one: somebody has come
-	settled   chan struct{} // closed once the reader has its place; anew for each reading
+	listeners map[listener]bool // nil while Run does not run
+	following bool              // the reader has its place: nothing is missed from now on
 }
 
-// listener is somebody who listens.
-type listener struct {
-	events chan event // closed when the listener is let go
-}
+// listener gets an empty event once the reader has its place, then those that
+// join the log. It is closed when the listener is let go.
+type listener chan event
 
 // event is an entry of the log, with what a filter needs to know.
 type event struct {
 	place string
-	text  json.RawMessage
+	text  json.RawMessage // nil: it cannot be read
 	about struct {
 		Type      meeting.EventType `json:"type"`
 		MeetingID string            `json:"meeting_id"`
 	}
 }
 
-func newEvent(e meeting.LogEntry) (event, error) {
+// readEvent reads an entry of the log. One that cannot be read keeps its place and
+// is for nobody, or nobody would get past it.
+func readEvent(log *slog.Logger, e meeting.LogEntry) event {
 	ev := event{place: e.ID, text: e.Event}
-	return ev, json.Unmarshal(e.Event, &ev.about)
+	if err := json.Unmarshal(e.Event, &ev.about); err != nil {
+		log.Error("leaving out an event that cannot be read", "place", e.ID, "err", err)
+		ev.text = nil
+	}
+	return ev
 }
 
-// NewFeed returns a feed that does nothing until Run; log may be nil.
+// isFor reports whether the event is one of the meeting, or of any if that is "".
+func (ev event) isFor(meetingID string) bool {
+	return ev.text != nil && (meetingID == "" || ev.about.MeetingID == meetingID)
+}
+
+// NewFeed returns a feed that does nothing until Run.
 func NewFeed(events EventLog, log *slog.Logger) *Feed {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	return &Feed{
-		log: events, logger: log, listeners: map[*listener]bool{},
-		wanted: make(chan struct{}, 1), settled: make(chan struct{}),
-	}
+	return &Feed{log: events, logger: log, wanted: make(chan struct{}, 1)}
 }
 
 // Run follows the log while somebody listens, until ctx ends; then it lets all
 // listeners go and returns nil.
 func (f *Feed) Run(ctx context.Context) error {
-	f.mu.Lock()
-	f.running = true
-	f.mu.Unlock()
+	f.restart(map[listener]bool{})
+	defer f.restart(nil)
 	failing := false
 	for ctx.Err() == nil {
 		select {
@@ -104,70 +106,63 @@ func (f *Feed) Run(ctx context.Context) error {
 			f.logger.Warn("cannot follow the event log, trying again", "err", err)
 		}
 		// There may be a gap now: listeners come back and say where they were.
-		f.letGo(nil)
+		f.restart(map[listener]bool{})
 		select {
 		case <-time.After(followPause):
 		case <-ctx.Done():
 		}
 	}
-	f.mu.Lock()
-	f.running = false
-	f.mu.Unlock()
-	f.letGo(nil)
 	return nil
+}
+
+// restart lets all listeners go and begins with new ones, or with none from then
+// on (nil).
+func (f *Feed) restart(listeners map[listener]bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for l := range f.listeners {
+		f.drop(l)
+	}
+	f.listeners, f.following = listeners, false
 }
 
 // deliver hands entries to all listeners and reports whether there are any.
 func (f *Feed) deliver(entries []meeting.LogEntry) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.settle()
-	for _, e := range entries {
-		ev, err := newEvent(e)
-		if err != nil {
-			f.logger.Error("an entry of the event log is unreadable", "place", e.ID, "err", err)
-			continue
+	if !f.following {
+		for l := range f.listeners {
+			l <- event{} // the first in its queue
 		}
+	}
+	for _, e := range entries {
+		ev := readEvent(f.logger, e)
 		for l := range f.listeners {
 			select {
-			case l.events <- ev:
+			case l <- ev:
 			default:
 				f.drop(l)
 			}
 		}
 	}
-	if len(f.listeners) > 0 {
-		return true
-	}
-	f.settled = make(chan struct{})
-	return false
+	f.following = len(f.listeners) > 0
+	return f.following
 }
 
 // listen returns a listener that gets everything that joins the log after
 // listen has returned. It blocks until that is sure, or ctx ends.
-func (f *Feed) listen(ctx context.Context) (*listener, error) {
-	f.mu.Lock()
-	if !f.running {
-		f.mu.Unlock()
-		return nil, meeting.ErrUnavailable
+func (f *Feed) listen(ctx context.Context) (listener, error) {
+	l, err := f.join()
+	if err != nil {
+		return nil, err
 	}
-	if len(f.listeners) >= MaxListeners {
-		f.mu.Unlock()
-		return nil, errTooManyListeners
-	}
-	l := &listener{events: make(chan event, listenerQueue)}
-	f.listeners[l] = true
-	settled := f.settled
-	f.mu.Unlock()
 	select {
 	case f.wanted <- struct{}{}:
 	default: // it is known
 	}
 	select {
-	case <-settled:
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if !f.listeners[l] { // let go: the log cannot be followed
+	case _, ok := <-l:
+		if !ok { // let go: the log cannot be followed
 			return nil, meeting.ErrUnavailable
 		}
 		return l, nil
@@ -177,34 +172,34 @@ func (f *Feed) listen(ctx context.Context) (*listener, error) {
 	}
 }
 
-// letGo ends a listener, nil: all. One that has been let go already is no error.
-func (f *Feed) letGo(l *listener) {
+func (f *Feed) join() (listener, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if l != nil {
-		f.drop(l)
-		return
+	switch {
+	case f.listeners == nil:
+		return nil, meeting.ErrUnavailable
+	case len(f.listeners) >= MaxListeners:
+		return nil, errTooManyListeners
 	}
-	for l := range f.listeners {
-		f.drop(l)
+	l := make(listener, listenerQueue)
+	f.listeners[l] = true
+	if f.following {
+		l <- event{}
 	}
-	f.settle() // whoever waits finds itself let go
-	f.settled = make(chan struct{})
+	return l, nil
 }
 
-// settle lets those go on who wait for the reader to have its place. f.mu is held.
-func (f *Feed) settle() {
-	select {
-	case <-f.settled:
-	default:
-		close(f.settled)
-	}
+// letGo ends a listener. One that has been let go already is no error.
+func (f *Feed) letGo(l listener) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.drop(l)
 }
 
 // drop ends a listener. f.mu is held.
-func (f *Feed) drop(l *listener) {
+func (f *Feed) drop(l listener) {
 	if f.listeners[l] {
 		delete(f.listeners, l)
-		close(l.events)
+		close(l)
 	}
 }

@@ -6,31 +6,23 @@ import (
 	"path"
 	"strings"
 	"time"
-
-	"usher/meeting/service"
 )
 
 // downloadTimeout is how long a client may take none of what it asked for: long
 // enough for a phone in a tunnel, and a download goes on where it was cut off.
 const downloadTimeout = 30 * time.Second
 
-// fileHandler gives away the files of recordings that have no URL of their own:
-// GET /d/{ticket}.
-type fileHandler struct {
-	svc    *service.Service
-	limits *addressLimits
-}
-
-// serve gives a file away, or a part of it (RFC 9110 §14).
-func (h *fileHandler) serve(w http.ResponseWriter, r *http.Request) error {
+// serveFile gives away a file of a recording that has no URL of its own, or a part
+// of it (RFC 9110 §14): GET /d/{ticket}.
+func (s *server) serveFile(w http.ResponseWriter, r *http.Request) error {
 	head := w.Header() // nosniff and no-store are on every answer
 	head.Set("Referrer-Policy", "no-referrer")
 	head.Set("X-Robots-Tag", "noindex")
 	head.Set("Access-Control-Allow-Origin", "*") // a page may show the video to whoever has the link
-	if !h.limits.allow(w, r) {
+	if !s.addresses.allow(w, r) {
 		return NewProblem(http.StatusTooManyRequests, "more requests than one address may make")
 	}
-	file, content, err := h.svc.OpenFile(r.Context(), r.PathValue("ticket"))
+	file, content, err := s.Service.OpenFile(r.Context(), r.PathValue("ticket"))
 	if err != nil {
 		return err
 	}

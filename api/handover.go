@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io/fs"
-	"log/slog"
 	"net/http"
 	"regexp"
 	"slices"
@@ -20,7 +19,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"usher/meeting"
-	"usher/meeting/service"
 	"usher/storage"
 	"usher/token"
 )
@@ -40,27 +38,14 @@ var (
 	sha256Form  = regexp.MustCompile(`^[0-9a-f]{64}$`)
 )
 
-// handovers takes what the finalize hook of a Jibri says of a finished
-// recording: POST /internal/jibri/recordings, signed with the recorder's own
-// secret ([token.SignCallback]). Calls may be repeated.
-type handovers struct {
-	svc     *service.Service
-	secrets map[string]string // by recorder
-	nobody  string            // stands for the secret of a recorder that there is not
-	count   *prometheus.CounterVec
-	version string
-	log     *slog.Logger
-}
-
-func newHandovers(cfg Config) *handovers {
-	return &handovers{cfg.Service, cfg.RecorderKeys, rand.Text(), newHandoverCount(cfg.Metrics), cfg.Version, cfg.Log}
-}
+// phases are those of a recording; [storage.PhaseCheck] is about none.
+var phases = []storage.Phase{storage.PhaseClosed, storage.PhaseStored, storage.PhaseLost}
 
 func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 	count := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{
 		Name: "usher_recording_callbacks_total", Help: "Calls of recorders' hosts about finished recordings. mismatch: metadata.json names another recording than the focus did, which counts.",
 	}, []string{"phase", "result"})
-	for _, phase := range []storage.Phase{storage.PhaseClosed, storage.PhaseStored, storage.PhaseLost} {
+	for _, phase := range phases {
 		for _, result := range []string{"ok", "mismatch", "unknown", "deleted", "invalid", "unavailable"} {
 			count.WithLabelValues(string(phase), result)
 		}
@@ -71,125 +56,141 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 	return count
 }
 
-func (h *handovers) serve(w http.ResponseWriter, r *http.Request) error {
+// handOver takes what the finalize hook of a Jibri says of a finished recording:
+// POST /internal/jibri/recordings, signed with the recorder's own secret
+// ([token.SignCallback]). Calls may be repeated.
+func (s *server) handOver(w http.ResponseWriter, r *http.Request) error {
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
-	secret := cmp.Or(h.secrets[recorder], h.nobody)
-	body, err := signedBody(w, r, recorder, secret)
-	if p := new(Problem); errors.As(err, &p) {
-		result := "invalid"
-		if p.Status == http.StatusUnauthorized {
-			result = "unsigned"
-		}
-		return h.refuse("none", result, p)
+	said, err := readReport(w, r, recorder, cmp.Or(s.RecorderKeys[recorder], rand.Text()))
+	var rec meeting.Recording
+	if err == nil && said.Phase != storage.PhaseCheck {
+		rec, err = s.takeReport(r.Context(), recorder, said)
 	}
-	var said storage.Report
-	if err := json.Unmarshal(body, &said); err != nil {
-		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over"))
-	}
-	phase := string(said.Phase)
-	switch said.Phase {
-	case storage.PhaseClosed, storage.PhaseStored, storage.PhaseLost:
-	case storage.PhaseCheck:
-		h.count.WithLabelValues(phase, "ok").Inc()
-		writeJSON(w, http.StatusOK, storage.Answer{Usher: cmp.Or(h.version, "unknown")})
-		return nil
+	s.handovers.WithLabelValues(cmp.Or(string(said.Phase), "none"), reportResult(said, rec, err)).Inc()
+	switch {
+	case err != nil:
+		return err
+	case said.Phase == storage.PhaseCheck:
+		writeJSON(w, http.StatusOK, storage.Answer{Usher: cmp.Or(s.Version, "unknown")})
+	case said.Phase == storage.PhaseClosed:
+		writeJSON(w, http.StatusOK, s.namesOf(rec))
 	default:
-		return h.refuse("none", "invalid", NewProblem(http.StatusUnprocessableEntity, "there is no such phase"))
+		w.WriteHeader(http.StatusNoContent)
 	}
-	if problem := wrongHandOver(said); problem != "" {
-		return h.refuse(phase, "invalid", NewProblem(http.StatusUnprocessableEntity, problem))
+	return nil
+}
+
+// refusedReports are the results that are counted of calls that are not taken, by
+// the status of the answer. The others are invalid.
+var refusedReports = map[int]string{
+	http.StatusUnauthorized: "unsigned", http.StatusNotFound: "unknown",
+	http.StatusGone: "deleted", http.StatusServiceUnavailable: "unavailable",
+}
+
+// reportResult returns what came of a report, for the metric.
+func reportResult(said storage.Report, rec meeting.Recording, err error) string {
+	p, refused := errors.AsType[*Problem](err)
+	switch {
+	case refused:
+		return cmp.Or(refusedReports[p.Status], "invalid")
+	case said.Phase != storage.PhaseCheck && said.RecordingID != "" && said.RecordingID != rec.ID:
+		return "mismatch"
 	}
-	rec, result, err := h.find(r.Context(), said)
+	return "ok"
+}
+
+// readReport returns the report of a call that was signed with the secret. Its
+// error is a [Problem]; the report has no phase then unless that is a known one.
+func readReport(w http.ResponseWriter, r *http.Request, recorder, secret string) (said storage.Report, err error) {
+	body, err := ReadBody(http.MaxBytesReader(w, r.Body, maxHandOver))
+	if err != nil {
+		return said, err
+	}
+	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
+	switch {
+	case errors.Is(err, token.ErrCallbackTime):
+		return said, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_clock")
+	case err != nil:
+		return said, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_signature")
+	}
+	if json.Unmarshal(body, &said) != nil {
+		return storage.Report{}, NewProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over")
+	}
+	if said.Phase == storage.PhaseCheck {
+		return said, nil
+	}
+	problem := wrongHandOver(said)
+	if !slices.Contains(phases, said.Phase) {
+		said.Phase, problem = "", "there is no such phase"
+	}
+	if problem != "" {
+		err = NewProblem(http.StatusUnprocessableEntity, problem)
+	}
+	return said, err
+}
+
+// takeReport does what a report says of a recording, and returns that. Its error is
+// a [Problem].
+func (s *server) takeReport(ctx context.Context, recorder string, said storage.Report) (rec meeting.Recording, err error) {
+	rec, err = s.recordingOf(ctx, said)
 	if err == nil && !rec.Deleted.IsZero() {
 		// Whatever the host has stored already stays there: the app learned that
 		// all is gone before there was this.
 		for _, f := range said.Files {
-			h.log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
+			s.Log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
 		}
-		p := NewProblem(http.StatusGone, "an app deleted the recording")
-		p.Code = "deleted"
-		return h.refuse(phase, "deleted", p)
+		return rec, NewProblem(http.StatusGone, "an app deleted the recording").coded("deleted")
 	}
 	if err == nil {
-		err = h.apply(r.Context(), recorder, said, rec)
+		err = s.applyReport(ctx, recorder, said, rec)
 	}
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
-		return h.refuse(phase, "unknown", NewProblem(http.StatusNotFound, "usher knows of no such recording"))
+		return rec, NewProblem(http.StatusNotFound, "usher knows of no such recording")
 	case err != nil:
-		h.log.Warn("a recorder's call has to wait", "request_id", requestID(r.Context()), "err", err)
-		return h.refuse(phase, "unavailable", NewProblem(http.StatusServiceUnavailable, "this cannot be done right now, try again"))
+		s.Log.Warn("a recorder's call has to wait", "request_id", requestID(ctx), "err", err)
+		return rec, NewProblem(http.StatusServiceUnavailable, tryAgain)
 	}
-	h.count.WithLabelValues(phase, result).Inc()
-	h.log.Info("recorder's call", "phase", phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
-	if said.Phase != storage.PhaseClosed {
-		w.WriteHeader(http.StatusNoContent)
-		return nil
-	}
-	writeJSON(w, http.StatusOK, h.answer(rec))
-	return nil
+	s.Log.Info("recorder's call", "phase", said.Phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
+	return rec, nil
 }
 
-// signedBody returns the body of a call that was signed with the secret. Its error
-// is a [Problem].
-func signedBody(w http.ResponseWriter, r *http.Request, recorder, secret string) ([]byte, error) {
-	body, err := ReadBody(http.MaxBytesReader(w, r.Body, maxHandOver))
-	if err != nil {
-		return nil, err
-	}
-	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
-	switch {
-	case err == nil:
-		return body, nil
-	case errors.Is(err, token.ErrCallbackTime):
-		return nil, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_clock")
-	}
-	return nil, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_signature")
-}
-
-func (h *handovers) refuse(phase, result string, p *Problem) error {
-	h.count.WithLabelValues(phase, result).Inc()
-	return p
-}
-
-// answer says what the files are to be named after.
-func (h *handovers) answer(rec meeting.Recording) storage.Answer {
+// namesOf says what the files are to be named after.
+func (s *server) namesOf(rec meeting.Recording) storage.Answer {
 	began := rec.StartedAt
 	if began.IsZero() {
 		began = rec.RequestedAt
 	}
 	a := storage.Answer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
 	var err error
-	if a.Destination, err = h.svc.Destination(rec.Destination); err != nil {
-		h.log.Error("the file goes to the site's own storage, because the app's cannot be read", "recording_id", rec.ID, "err", err)
+	if a.Destination, err = s.Service.Destination(rec.Destination); err != nil {
+		s.Log.Error("the file goes to the site's own storage, because the app's cannot be read", "recording_id", rec.ID, "err", err)
 	}
 	return a
 }
 
-// find returns the recording that is spoken of. What the focus said of Jibri's
+// recordingOf returns the recording that is spoken of. What the focus said of Jibri's
 // session is sure; metadata.json is not, and counts only where nothing else is
 // known and nothing contradicts it.
-func (h *handovers) find(ctx context.Context, said storage.Report) (rec meeting.Recording, result string, err error) {
-	rec, err = h.svc.RecordingOf(ctx, said.JibriSession)
-	switch {
-	case err == nil && said.RecordingID != "" && said.RecordingID != rec.ID:
-		h.log.Warn("metadata.json names another recording than the focus did",
-			"recording_id", rec.ID, "claimed", said.RecordingID, "jibri_session_id", said.JibriSession)
-		return rec, "mismatch", nil
-	case err == nil, !errors.Is(err, meeting.ErrNotFound):
-		return rec, "ok", err
-	case said.RecordingID == "":
-		return meeting.Recording{}, "", meeting.ErrNotFound
+func (s *server) recordingOf(ctx context.Context, said storage.Report) (meeting.Recording, error) {
+	rec, err := s.Service.RecordingOf(ctx, said.JibriSession)
+	if said.RecordingID == "" || said.RecordingID == rec.ID || err != nil && !errors.Is(err, meeting.ErrNotFound) {
+		return rec, err
 	}
-	rec, err = h.svc.Store.Recording(ctx, said.RecordingID)
+	if err == nil {
+		s.Log.Warn("metadata.json names another recording than the focus did",
+			"recording_id", rec.ID, "claimed", said.RecordingID, "jibri_session_id", said.JibriSession)
+		return rec, nil
+	}
+	rec, err = s.Service.Store.Recording(ctx, said.RecordingID)
 	if err == nil && (rec.MeetingID != said.MeetingID || rec.JibriSession != "") {
 		err = meeting.ErrNotFound
 	}
-	return rec, "ok", err
+	return rec, err
 }
 
-func (h *handovers) apply(ctx context.Context, recorder string, said storage.Report, rec meeting.Recording) error {
+func (s *server) applyReport(ctx context.Context, recorder string, said storage.Report, rec meeting.Recording) error {
 	var input meeting.Input
 	switch said.Phase {
 	case storage.PhaseClosed:
@@ -197,15 +198,15 @@ func (h *handovers) apply(ctx context.Context, recorder string, said storage.Rep
 	case storage.PhaseStored:
 		for i := range said.Files {
 			said.Files[i].Recorder = recorder
-			said.Files[i].Owner = h.svc.OwnerOf(rec, said.Files[i])
+			said.Files[i].Owner = s.Service.OwnerOf(rec, said.Files[i])
 		}
 		input = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
 	default:
 		// A recording that goes on with a second recorder does not fail by this.
-		h.log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
+		s.Log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
 		input = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
 	}
-	_, err := h.svc.Do(ctx, rec.MeetingID, input)
+	_, err := s.Service.Do(ctx, rec.MeetingID, input)
 	return err
 }
 

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/pprof"
+	"slices"
 	"sync"
 	"time"
 
@@ -79,9 +80,6 @@ func runChecks(ctx context.Context, checks []Check) readiness {
 		})
 	}
 	running.Wait()
-	ready := true
-	for _, r := range results {
-		ready = ready && r.OK
-	}
-	return readiness{Ready: ready, Checks: results}
+	failed := slices.ContainsFunc(results, func(r result) bool { return !r.OK })
+	return readiness{Ready: !failed, Checks: results}
 }

@@ -3,20 +3,20 @@ package api
 import (
 	"bytes"
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
-	"log/slog"
+	"maps"
 	"net/http"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"usher/token"
 )
 
 const (
@@ -45,65 +45,70 @@ type AnswerStore interface {
 	Release(ctx context.Context, name string) error
 }
 
-// idempotency is the middleware that answers a POST under /v1 that carries an Idempotency-Key, and is a
-// repetition, as it answered the first (draft-ietf-httpapi-idempotency-key-header).
-//
-// What is kept is sealed with a key that only somebody who knows both the
-// Idempotency-Key and the API key can make: answers hold tokens and secrets,
-// and the store holds neither.
-type idempotency struct {
-	store AnswerStore
-	next  http.Handler
-	log   *slog.Logger
-}
-
-// kept is what the store holds of a request.
-type kept struct {
-	Request string `json:"request"`          // digest of what was asked
-	Answer  []byte `json:"answer,omitempty"` // sealed; missing while it is worked on
-}
-
 // bufferedAnswer is an answer that is kept before it is sent: a client that has
 // seen it must never see another.
 type bufferedAnswer struct {
 	http.ResponseWriter `json:"-"`
-	Status              int         `json:"status"`
+	Request             string      `json:"request"` // digest of what was asked
+	Status              int         `json:"status"`  // 0 while it is worked on
 	Headers             http.Header `json:"headers"`
 	Body                []byte      `json:"body"`
 }
 
-func (h *idempotency) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	key := r.Header.Get("Idempotency-Key")
-	if r.Method != http.MethodPost || key == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
-		h.next.ServeHTTP(w, r)
-		return
-	}
-	if err := h.serve(w, r, key); err != nil {
-		writeProblem(w, r, problemOf(r.Context(), h.log, err))
-	}
-}
-
-func (h *idempotency) serve(w http.ResponseWriter, r *http.Request, key string) error {
-	if len(key) > maxIdempotencyKey {
-		return NewProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes")
-	}
-	body, err := ReadBody(r.Body)
-	if err != nil {
-		return err
-	}
-	r.Body = io.NopCloser(bytes.NewReader(body))
-	name, seal := idempotencyNames(bearer(r), key)
-	asked := digest(r.Method, r.URL.Path, string(body))
-	claim, _ := json.Marshal(kept{Request: asked}) // a struct of text always encodes
-	there, err := h.store.Claim(r.Context(), name, claim, claimLife)
-	switch {
-	case err != nil:
-		return err
-	case there != nil:
-		return replay(w, there, asked, seal)
-	}
-	h.forward(w, r, name, asked, seal)
-	return nil
+// idempotent is the middleware that answers a POST under /v1 that carries an
+// Idempotency-Key, and is a repetition, as it answered the first
+// (draft-ietf-httpapi-idempotency-key-header).
+//
+// What is kept is sealed with a secret that only somebody who knows both the
+// Idempotency-Key and the API key can make: answers hold tokens and secrets,
+// and the store holds neither.
+func (s *server) idempotent(next http.Handler) http.Handler {
+	return s.handler(func(w http.ResponseWriter, r *http.Request) error {
+		key := r.Header.Get("Idempotency-Key")
+		if r.Method != http.MethodPost || key == "" || !strings.HasPrefix(r.URL.Path, "/v1/") {
+			next.ServeHTTP(w, r)
+			return nil
+		}
+		if len(key) > maxIdempotencyKey {
+			return NewProblem(http.StatusBadRequest, "the Idempotency-Key is longer than 255 bytes")
+		}
+		body, err := ReadBody(r.Body)
+		if err != nil {
+			return err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(body))
+		secret := bearer(r) + "\x00" + key
+		name := digest("name", secret)
+		answer := &bufferedAnswer{ResponseWriter: w, Request: digest(r.Method, r.URL.Path, string(body)), Headers: http.Header{}}
+		there, err := s.Store.Claim(r.Context(), name, answer.seal(secret), claimLife)
+		switch {
+		case err != nil:
+			return err
+		case there != nil:
+			return replay(w, there, answer.Request, secret)
+		}
+		done := false // or there was a panic
+		defer func() {
+			// The client may be gone by now; its next try comes back for this.
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout)
+			defer cancel()
+			// Trying again may have another outcome.
+			if !done || !final(answer.Status) {
+				err = s.Store.Release(ctx, name)
+			} else {
+				err = s.Store.Keep(ctx, name, answer.seal(secret), IdempotencyLife)
+			}
+			if err != nil {
+				s.Log.Warn("cannot keep an answer for its repetition", "request_id", requestID(ctx), "err", err)
+			}
+			if done {
+				answer.send(w)
+			}
+		}()
+		next.ServeHTTP(answer, r)
+		done = true
+		return nil
+	})
 }
 
 // final reports whether an answer would be the same for the same request later:
@@ -117,73 +122,25 @@ func final(status int) bool {
 	return status < http.StatusInternalServerError
 }
 
-// forward lets the request through, and keeps the answer unless trying again may
-// have another outcome.
-func (h *idempotency) forward(w http.ResponseWriter, r *http.Request, name, asked string, seal cipher.AEAD) {
-	answer := &bufferedAnswer{ResponseWriter: w, Headers: http.Header{}}
-	done := false // or there was a panic
-	// The client may be gone by then; its next try comes back for this.
-	defer func() {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), keepTimeout)
-		defer cancel()
-		var err error
-		if !done || !final(answer.Status) {
-			err = h.store.Release(ctx, name)
-		} else {
-			plain, _ := json.Marshal(answer)                    // text and bytes always encode
-			sealed := seal.Seal(nil, nil, plain, []byte(asked)) //nolint:gosec // it draws the nonce itself
-			value, _ := json.Marshal(kept{Request: asked, Answer: sealed})
-			err = h.store.Keep(ctx, name, value, IdempotencyLife)
-		}
-		if err != nil {
-			h.log.Warn("cannot keep an answer for its repetition", "request_id", requestID(ctx), "err", err)
-		}
-		if done {
-			answer.send(w)
-		}
-	}()
-	h.next.ServeHTTP(answer, r)
-	done = true
-}
-
 // replay answers a request whose key was used before.
-func replay(w http.ResponseWriter, there []byte, asked string, seal cipher.AEAD) error {
-	var first kept
-	if err := json.Unmarshal(there, &first); err != nil {
-		return fmt.Errorf("a kept answer is unreadable: %w", err)
+func replay(w http.ResponseWriter, there []byte, asked, secret string) error {
+	var first bufferedAnswer
+	plain, err := token.Unseal(secret, "answer", string(there))
+	if err == nil {
+		err = json.Unmarshal(plain, &first)
 	}
 	switch {
+	case err != nil:
+		return fmt.Errorf("a kept answer is unreadable: %w", err)
 	case first.Request != asked:
 		return NewProblem(http.StatusUnprocessableEntity, "this Idempotency-Key was used for another request").coded("idempotency_key_reused")
-	case first.Answer == nil:
+	case first.Status == 0:
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		return NewProblem(http.StatusConflict, "the first request with this Idempotency-Key is being worked on").coded("in_progress")
 	}
-	var answer bufferedAnswer
-	plain, err := seal.Open(nil, nil, first.Answer, []byte(asked))
-	if err == nil {
-		err = json.Unmarshal(plain, &answer)
-	}
-	if err != nil {
-		return fmt.Errorf("a kept answer is unreadable: %w", err)
-	}
 	w.Header().Set("Idempotent-Replayed", "true")
-	answer.send(w)
+	first.send(w)
 	return nil
-}
-
-// idempotencyNames returns the name under which the store keeps an answer, and
-// what the answer is sealed with. Neither gives away the key or the credential.
-func idempotencyNames(credential, key string) (name string, seal cipher.AEAD) {
-	secret := sha256.Sum256([]byte("seal\x00" + credential + "\x00" + key))
-	block, err := aes.NewCipher(secret[:])
-	if err == nil {
-		seal, err = cipher.NewGCMWithRandomNonce(block)
-	}
-	if err != nil {
-		panic(err) // 32 bytes are always a key
-	}
-	return digest("name", credential, key), seal
 }
 
 // digest returns the SHA-256 of the parts in hex. No part but the last may hold
@@ -191,6 +148,12 @@ func idempotencyNames(credential, key string) (name string, seal cipher.AEAD) {
 func digest(parts ...string) string {
 	sum := sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 	return hex.EncodeToString(sum[:])
+}
+
+// seal returns the answer as the store keeps it.
+func (w *bufferedAnswer) seal(secret string) []byte {
+	plain, _ := json.Marshal(w) // text and bytes always encode
+	return []byte(token.Seal(secret, "answer", plain))
 }
 
 // Header returns the headers of the answer; those that each answer has anyway
@@ -213,9 +176,7 @@ func (w *bufferedAnswer) Write(p []byte) (int, error) {
 func (w *bufferedAnswer) Unwrap() http.ResponseWriter { return w.ResponseWriter }
 
 func (w *bufferedAnswer) send(to http.ResponseWriter) {
-	for name, values := range w.Headers {
-		to.Header()[name] = values
-	}
+	maps.Copy(to.Header(), w.Headers)
 	to.WriteHeader(w.Status)
 	_, _ = to.Write(w.Body) // the client is gone
 }

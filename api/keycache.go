@@ -9,9 +9,13 @@ import (
 	"encoding/json"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/singleflight"
 
 	"usher/meeting"
 )
@@ -74,19 +78,13 @@ type keyCache struct {
 	store      KeyStore
 	log        *slog.Logger
 
+	reads      singleflight.Group // by generation
+	unreadable atomic.Value       // slots that were logged
+
 	mu         sync.Mutex           // never held while the store is asked
 	byID       map[string]storedKey // nil before they were first read
 	until      time.Time            // they are read again after that
-	reading    *keyRead             // nil while nobody reads
-	unreadable string               // slots that were logged
-}
-
-// keyRead is one read of the keys. Everybody who asks meanwhile gets its
-// outcome, so a store that is slow to fail is waited for once.
-type keyRead struct {
-	done chan struct{} // closed once the rest is set
-	keys map[string]storedKey
-	err  error
+	generation int                  // how often what is known was forgotten
 }
 
 // find returns who a bearer token belongs to; nobody: ok is false. Only keys
@@ -128,32 +126,30 @@ func (k *keyCache) holds(ctx context.Context, c caller) bool {
 // away it returns those known before; it fails when there are none.
 func (k *keyCache) all(ctx context.Context) (map[string]storedKey, error) {
 	k.mu.Lock()
-	if k.byID != nil && time.Now().Before(k.until) {
-		defer k.mu.Unlock()
-		return k.byID, nil
-	}
-	read := k.reading
-	if read != nil {
-		k.mu.Unlock()
-		select {
-		case <-read.done:
-			return read.keys, read.err
-		case <-ctx.Done():
-			return nil, context.Cause(ctx)
-		}
-	}
-	read = &keyRead{done: make(chan struct{})}
-	k.reading = read
+	byID, fresh, generation := k.byID, time.Now().Before(k.until), k.generation
 	k.mu.Unlock()
-	k.read(ctx, read)
-	return read.keys, read.err
+	if fresh {
+		return byID, nil
+	}
+	// One read is for everybody who asks meanwhile, so a store that is slow to fail
+	// is waited for once, and it goes on when the one who asked first is gone. The
+	// store's own timeouts bound it.
+	read := k.reads.DoChan(strconv.Itoa(generation), func() (any, error) {
+		return k.read(context.WithoutCancel(ctx), generation)
+	})
+	select {
+	case r := <-read:
+		byID, _ = r.Val.(map[string]storedKey)
+		return byID, r.Err
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
 }
 
-// read asks the store on behalf of everybody who waits for r, so it goes on
-// when the one who asked first is gone. The store's own timeouts bound it.
-func (k *keyCache) read(ctx context.Context, r *keyRead) {
-	defer close(r.done)
-	keys, err := k.load(context.WithoutCancel(ctx))
+// read asks the store, and keeps the answer unless what is known was forgotten
+// meanwhile: it may be out of date then.
+func (k *keyCache) read(ctx context.Context, generation int) (map[string]storedKey, error) {
+	keys, err := k.load(ctx)
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	life := KeyCacheLife
@@ -161,14 +157,10 @@ func (k *keyCache) read(ctx context.Context, r *keyRead) {
 		// A revoked key may pass here, but handlers need the store, which is away.
 		keys, err, life = k.byID, nil, keyRetry
 	}
-	r.keys, r.err = keys, err
-	if k.reading != r {
-		return // forgotten meanwhile: what was read may be out of date
-	}
-	k.reading = nil
-	if err == nil {
+	if err == nil && k.generation == generation {
 		k.byID, k.until = keys, time.Now().Add(life)
 	}
+	return keys, err
 }
 
 // load returns the keys as they are in the store now, by id. What cannot be
@@ -190,11 +182,7 @@ func (k *keyCache) load(ctx context.Context) (map[string]storedKey, error) {
 	}
 	slices.Sort(unreadable)
 	slots := strings.Join(unreadable, " ")
-	k.mu.Lock()
-	news := slots != k.unreadable
-	k.unreadable = slots
-	k.mu.Unlock()
-	if news && slots != "" {
+	if k.unreadable.Swap(slots) != slots && slots != "" {
 		k.log.Error("stored API keys cannot be read and open nothing; all others go on to count", "slots", slots)
 	}
 	return byID, nil
@@ -205,5 +193,6 @@ func (k *keyCache) load(ctx context.Context) (map[string]storedKey, error) {
 func (k *keyCache) forget() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.until, k.reading = time.Time{}, nil
+	k.until = time.Time{}
+	k.generation++
 }

@@ -27,14 +27,11 @@ const (
 
 // entrance is the outermost middleware. It does for every request what no route
 // should have to think of: id, limits, path, panics, metrics and the access log.
-type entrance struct {
-	next      http.Handler
-	platforms []Platform
-	metrics   *metrics
-	log       *slog.Logger
+func (s *server) entrance(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.enter(w, r, next) })
 }
 
-func (h *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler) {
 	start := time.Now()
 	info := &requestInfo{id: r.Header.Get("X-Request-Id")}
 	if !requestIDForm.MatchString(info.id) {
@@ -45,8 +42,8 @@ func (h *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	// follow and which turns others' POST into a GET.
 	clean := path.Clean("/" + r.URL.Path)
 	limit := int64(MaxBody)
-	for i := range h.platforms {
-		if p := &h.platforms[i]; p.owns(clean) {
+	for i := range s.Platforms {
+		if p := &s.Platforms[i]; p.owns(clean) {
 			info.platform, clean, limit = p, p.tidy(clean), p.MaxBody
 		}
 	}
@@ -71,7 +68,7 @@ func (h *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer func() {
 		p := recover()
 		if p != nil && p != http.ErrAbortHandler { //nolint:errorlint // a panic's value, compared as net/http does
-			h.log.Error("panic while answering a request", "request_id", info.id, "route", r.Pattern,
+			s.Log.Error("panic while answering a request", "request_id", info.id, "route", r.Pattern,
 				"panic", p, "stack", string(debug.Stack()))
 			if sw.status == 0 {
 				writeProblem(sw, r, NewProblem(http.StatusInternalServerError, ""))
@@ -79,16 +76,16 @@ func (h *entrance) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 		took := time.Since(start)
-		h.metrics.observe(r.Pattern, r.Method, sw.status, took)
+		s.observe(r.Pattern, r.Method, sw.status, took)
 		// No header and no query: they hold secrets.
-		h.log.Debug("http request", "request_id", info.id, "method", r.Method, "route", r.Pattern,
+		s.Log.Debug("http request", "request_id", info.id, "method", r.Method, "route", r.Pattern,
 			"path", logged, "status", sw.status, "duration", took, "remote", r.RemoteAddr, "key_id", info.caller.id)
 		if p != nil {
 			// Half an answer is out: the client must see that it is broken off.
 			panic(http.ErrAbortHandler)
 		}
 	}()
-	h.next.ServeHTTP(sw, r)
+	next.ServeHTTP(sw, r)
 }
 
 var errTimeout = errors.New("api: request took too long")
@@ -99,7 +96,7 @@ var requestIDForm = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 
 // requestInfo is what becomes known of a request on its way in. It is shared, and
 // not a value of each handler's own context, because the mux sets the route in
-// the request that [entrance] made.
+// the request that [server.enter] made.
 type requestInfo struct {
 	id       string
 	caller   caller    // once an API key has let it in
@@ -108,7 +105,7 @@ type requestInfo struct {
 
 type requestInfoKey struct{}
 
-// infoOf returns what is known of a request that came through [entrance].
+// infoOf returns what is known of a request that came through [server.enter].
 func infoOf(ctx context.Context) *requestInfo {
 	if info, ok := ctx.Value(requestInfoKey{}).(*requestInfo); ok {
 		return info

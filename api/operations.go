@@ -16,26 +16,20 @@ import (
 
 	"usher/meeting"
 	"usher/meeting/service"
-	"usher/webhook"
 )
 
 // v1 has the operations of the native API.
 type v1 struct {
-	svc       *service.Service
-	recorders Recorders
-	events    EventLog
-	feed      *Feed // nil: nobody can follow the log
-	keys      *keyCache
-	webhooks  *webhook.Registry
-	deliverer *webhook.Deliverer
-	log       *slog.Logger
+	*server
+	svc *service.Service
+	log *slog.Logger
 
 	api huma.API // while they are registered
 }
 
-// register adds the operations to the router and returns the OpenAPI 3.1 document.
-func (v *v1) register(rt *router, version string) (document []byte, err error) {
-	cfg := huma.DefaultConfig("usher", version)
+// register adds the operations to the mux and returns the OpenAPI 3.1 document.
+func (v *v1) register() (document []byte, err error) {
+	cfg := huma.DefaultConfig("usher", v.Version)
 	cfg.Info.Description = "Meetings on Jitsi: make them, see who is in, end them. " +
 		"Times are RFC 3339 in UTC with milliseconds."
 	cfg.CreateHooks = nil // they would add a $schema field to every answer
@@ -56,9 +50,9 @@ func (v *v1) register(rt *router, version string) (document []byte, err error) {
 		securityScheme: {Type: "http", Scheme: "bearer", Description: "An API key with the scope that is named"},
 	}
 	cfg.OnAddOperation = append(cfg.OnAddOperation, func(_ *huma.OpenAPI, op *huma.Operation) {
-		rt.metrics.expect(op.Path, op.Method, op.DefaultStatus)
+		v.expect(op.Path, op.Method, op.DefaultStatus)
 	})
-	v.api = huma.NewAPI(cfg, humago.NewAdapter(rt.ServeMux, ""))
+	v.api = huma.NewAPI(cfg, humago.NewAdapter(v.mux, ""))
 	v.api.UseMiddleware(checkScope)
 	v.registerMeetings()
 	v.registerPeople()

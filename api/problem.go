@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -72,20 +73,11 @@ var codes = map[int]string{
 
 // NewProblem returns the error of a status, with the code that is usual for it.
 func NewProblem(status int, detail string) *Problem {
-	code, known := codes[status]
-	if !known {
-		code = "error"
-	}
-	return &Problem{Title: http.StatusText(status), Status: status, Code: code, Detail: detail}
+	return &Problem{Title: http.StatusText(status), Status: status, Code: cmp.Or(codes[status], "error"), Detail: detail}
 }
 
 // Error returns the detail, or else the title.
-func (p *Problem) Error() string {
-	if p.Detail != "" {
-		return p.Detail
-	}
-	return p.Title
-}
+func (p *Problem) Error() string { return cmp.Or(p.Detail, p.Title) }
 
 // GetStatus gives huma the status to answer with.
 func (p *Problem) GetStatus() int { return p.Status }
@@ -189,9 +181,7 @@ func (p *Problem) coded(code string) *Problem {
 func writeProblem(w http.ResponseWriter, r *http.Request, p *Problem) {
 	info := infoOf(r.Context())
 	p.RequestID = info.id
-	for name, values := range p.GetHeaders() {
-		w.Header()[name] = values
-	}
+	maps.Copy(w.Header(), p.GetHeaders())
 	if info.platform != nil {
 		info.platform.WriteProblem(w, r, p)
 		return
@@ -221,16 +211,15 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 
 // asProblem makes whatever huma is about to send as an error a [Problem].
 func asProblem(ctx huma.Context, _ string, body any) (any, error) {
-	switch e := body.(type) {
-	case *huma.ErrorModel:
+	if e, ok := body.(*huma.ErrorModel); ok {
 		p := NewProblem(e.Status, e.Detail)
 		if e.Status < http.StatusInternalServerError {
 			p.Errors = fieldErrors(e.Errors)
 		}
+		body = p
+	}
+	if p, ok := body.(*Problem); ok {
 		p.RequestID = requestID(ctx.Context())
-		return p, nil
-	case *Problem:
-		e.RequestID = requestID(ctx.Context())
 	}
 	return body, nil
 }
@@ -241,10 +230,7 @@ func fieldErrors(details []*huma.ErrorDetail) []FieldError {
 	var list []FieldError
 	for _, d := range details {
 		f := fieldError(d)
-		if len(list) == maxFieldErrors {
-			break
-		}
-		if !slices.ContainsFunc(list, func(g FieldError) bool { return g.Pointer == f.Pointer && g.Parameter == f.Parameter }) {
+		if len(list) < maxFieldErrors && !slices.ContainsFunc(list, func(g FieldError) bool { return g.Pointer == f.Pointer && g.Parameter == f.Parameter }) {
 			list = append(list, f)
 		}
 	}

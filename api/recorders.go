@@ -22,14 +22,6 @@ type Recorders interface {
 	Report(name string, busy, healthy bool)
 }
 
-// noRecorders is a site without any.
-type noRecorders struct{}
-
-func (noRecorders) Recorders() []meeting.Recorder { return nil }
-func (noRecorders) Watching() (bool, string)      { return false, "not configured" }
-func (noRecorders) Queue() []meeting.Recording    { return nil }
-func (noRecorders) Report(string, bool, bool)     {}
-
 // Recorder is a Jibri as apps see it.
 type Recorder struct {
 	Name   string       `json:"name" doc:"Jibri's instance id"`
@@ -53,8 +45,8 @@ type Queued struct {
 
 func (v *v1) listRecorders(context.Context, *struct{}) (RecorderList, error) {
 	list := RecorderList{Data: []Recorder{}}
-	list.Watching, list.Problem = v.recorders.Watching()
-	for _, r := range v.recorders.Recorders() {
+	list.Watching, list.Problem = v.Recorders.Watching()
+	for _, r := range v.Recorders.Recorders() {
 		list.Data = append(list.Data, Recorder{r.Name, string(r.Status), timeOf(r.Since), r.Source})
 	}
 	return list, nil
@@ -65,21 +57,16 @@ func (v *v1) listQueue(context.Context, *struct{}) (page Page[Queued], err error
 		return page, meeting.ErrUnavailable
 	}
 	position := 0
-	return pageOf(v.recorders.Queue(), "", nil, func(r meeting.Recording) Queued {
+	return pageOf(v.Recorders.Queue(), "", nil, func(r meeting.Recording) Queued {
 		position++
 		return Queued{position, r.Info()}
 	})
 }
 
-// jibriHook is the subscriber of Jibri's webhooks (jibri.webhook.subscribers).
+// jibriHook takes reports as a subscriber of Jibri's webhooks (jibri.webhook.subscribers).
 // Jibri takes nothing but 200 for an answer, and does not repeat.
-type jibriHook struct {
-	secret    credentials
-	recorders Recorders
-}
-
-func (h *jibriHook) serve(w http.ResponseWriter, r *http.Request) error {
-	if !h.secret.match(r.PathValue("secret")) {
+func (s *server) jibriHook(w http.ResponseWriter, r *http.Request) error {
+	if !s.hook.match(r.PathValue("secret")) {
 		return NewProblem(http.StatusNotFound, "")
 	}
 	var body struct {
@@ -96,7 +83,7 @@ func (h *jibriHook) serve(w http.ResponseWriter, r *http.Request) error {
 		return NewProblem(http.StatusBadRequest, "not a report of Jibri's")
 	}
 	if body.Status != nil {
-		h.recorders.Report(body.ID, body.Status.Busy != "IDLE", body.Status.Health.Status == "HEALTHY")
+		s.Recorders.Report(body.ID, body.Status.Busy != "IDLE", body.Status.Health.Status == "HEALTHY")
 	}
 	w.WriteHeader(http.StatusOK)
 	return nil

@@ -69,6 +69,14 @@ func (f *fakeFiles) Remove(_ context.Context, file meeting.RecordingFile) error 
 	return f.err
 }
 
+// noRecorders is a site without any.
+type noRecorders struct{}
+
+func (noRecorders) Recorders() []meeting.Recorder { return nil }
+func (noRecorders) Watching() (bool, string)      { return false, "not configured" }
+func (noRecorders) Queue() []meeting.Recording    { return nil }
+func (noRecorders) Report(string, bool, bool)     {}
+
 // fakeRecorders are two Jibris, and what they were told.
 type fakeRecorders struct {
 	queue    []meeting.Recording

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"usher/meeting"
-	"usher/meeting/service"
 )
 
 const (
@@ -27,18 +26,13 @@ const (
 	maxReservationBody = 16 << 10
 )
 
-// reservations answers Prosody's mod_reservations, which asks before it lets a
+// Prosody's mod_reservations asks before it lets a
 // room come into being: every first join waits for it. So the answer comes from
 // memory, and does not change when it is asked for again. The reservation's id
 // is the room's name; nothing is stored.
 //
 // Prosody shows the message of a refusal to people, remembers a refusal for 30
 // to 90 seconds, and repeats a request that got a 5xx three times, 3 s apart.
-type reservations struct {
-	leader    service.Leader
-	expect    func(room string)
-	occupants bool // the site takes max_occupants
-}
 
 // reservation is the answer that mod_reservations wants; it refuses one from
 // which a field is missing.
@@ -53,8 +47,8 @@ type reservation struct {
 	MaxOccupants int `json:"max_occupants,omitempty"`
 }
 
-// post lets people into a room, or says why not.
-func (h *reservations) post(w http.ResponseWriter, r *http.Request) error {
+// postReservation lets people into a room, or says why not.
+func (s *server) postReservation(w http.ResponseWriter, r *http.Request) error {
 	// Read by hand: ParseForm wants a Content-Type, which a site can lose by
 	// setting headers of its own.
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReservationBody))
@@ -68,21 +62,21 @@ func (h *reservations) post(w http.ResponseWriter, r *http.Request) error {
 		writeJSON(w, http.StatusBadRequest, message{"The request names no room."})
 		return nil
 	}
-	if room, ok := h.decide(w, form.Get("name"), form.Get("mail_owner")); ok {
-		h.expect(room)
+	if room, ok := s.reserve(w, form.Get("name"), form.Get("mail_owner")); ok {
+		s.Expect(room)
 	}
 	return nil
 }
 
-// get is asked after a conflict, which post never reports; it says the same.
-func (h *reservations) get(w http.ResponseWriter, r *http.Request) error {
-	h.decide(w, r.PathValue("id"), "")
+// getReservation is asked after a conflict, which postReservation never reports; it says the same.
+func (s *server) getReservation(w http.ResponseWriter, r *http.Request) error {
+	s.reserve(w, r.PathValue("id"), "")
 	return nil
 }
 
-// delete hears that a room is gone. usher sees that for itself, and better: a
+// deleteReservation hears that a room is gone. usher sees that for itself, and better: a
 // restart of Prosody never says it.
-func (h *reservations) delete(w http.ResponseWriter, _ *http.Request) error {
+func (s *server) deleteReservation(w http.ResponseWriter, _ *http.Request) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil
 }
@@ -92,13 +86,13 @@ type message struct {
 	Message string `json:"message"`
 }
 
-// decide answers, and returns the room when people may come in.
-func (h *reservations) decide(w http.ResponseWriter, name, owner string) (room string, allowed bool) {
+// reserve answers, and returns the room when people may come in.
+func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string, allowed bool) {
 	room, now := strings.ToLower(name), time.Now()
 	// Asked on both sides: the meetings may come or go in between.
-	running := h.leader.Running()
-	m, known := h.leader.Room(room)
-	running = running && h.leader.Running()
+	running := s.Service.Running()
+	m, known := s.Service.Room(room)
+	running = running && s.Service.Running()
 	switch {
 	case !running:
 		// This process does not lead, or has not loaded its meetings: it knows
@@ -118,7 +112,7 @@ func (h *reservations) decide(w http.ResponseWriter, name, owner string) (room s
 			StartTime: timeOf(now.Truncate(time.Second)),
 			Duration:  seconds(m, now),
 		}
-		if h.occupants {
+		if s.ReservationOccupants {
 			granted.MaxOccupants = m.MaxParticipants
 		}
 		writeJSON(w, http.StatusOK, granted)

@@ -199,9 +199,9 @@ func (p *passing) Running() bool {
 
 func TestReservationWhileStartingOrStopping(t *testing.T) {
 	for _, running := range [][]bool{{false, true}, {true, false}} {
-		h := &reservations{leader: &passing{running: running}}
+		h := &server{Config: Config{Service: service.New(service.Config{Leader: &passing{running: running}})}}
 		w := httptest.NewRecorder()
-		if h.decide(w, "r", ""); w.Code != http.StatusServiceUnavailable {
+		if h.reserve(w, "r", ""); w.Code != http.StatusServiceUnavailable {
 			t.Errorf("running %v: status = %d, want 503: a refusal would be remembered", running, w.Code)
 		}
 	}

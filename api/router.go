@@ -1,7 +1,6 @@
 package api
 
 import (
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
@@ -49,30 +48,26 @@ func (p *Platform) tidy(clean string) string {
 	return strings.Join(words, "/")
 }
 
-// router is a mux of handlers that return errors, and answers in the form of the
-// API where the mux would say in plain text that there is no route, or none for
-// the method.
-type router struct {
-	*http.ServeMux
-	metrics *metrics
-	log     *slog.Logger
+// handler returns the handler that answers what serve returns as an error.
+func (s *server) handler(serve func(http.ResponseWriter, *http.Request) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if err := serve(w, r); err != nil {
+			writeProblem(w, r, problemOf(r.Context(), s.Log, err))
+		}
+	}
 }
 
 // handle adds a route; status is that of its usual answer.
-func (rt *router) handle(pattern string, status int, serve func(http.ResponseWriter, *http.Request) error) {
+func (s *server) handle(pattern string, status int, serve func(http.ResponseWriter, *http.Request) error) {
 	method, path, _ := strings.Cut(pattern, " ")
-	rt.metrics.expect(path, method, status)
-	rt.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
-		if err := serve(w, r); err != nil {
-			writeProblem(w, r, problemOf(r.Context(), rt.log, err))
-		}
-	})
+	s.expect(path, method, status)
+	s.mux.HandleFunc(pattern, s.handler(serve))
 }
 
-func (rt *router) handlePlatform(p Platform) {
+func (s *server) handlePlatform(p Platform) {
 	for _, route := range p.Routes {
 		method, path, _ := strings.Cut(route.Pattern, " ")
-		rt.handle(method+" "+p.Prefix+path, route.Status, func(w http.ResponseWriter, r *http.Request) error {
+		s.handle(method+" "+p.Prefix+path, route.Status, func(w http.ResponseWriter, r *http.Request) error {
 			if err := infoOf(r.Context()).caller.needs(route.Scope); err != nil {
 				return err
 			}
@@ -81,23 +76,15 @@ func (rt *router) handlePlatform(p Platform) {
 	}
 }
 
-func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	h, pattern := rt.Handler(r)
+// route is the mux, but answers in the form of the API where that would say in
+// plain text that there is no route, or none for the method.
+func (s *server) route(w http.ResponseWriter, r *http.Request) {
+	h, pattern := s.mux.Handler(r)
 	if pattern != "" {
-		rt.ServeMux.ServeHTTP(w, r)
+		s.mux.ServeHTTP(w, r)
 		return
 	}
-	refusal := &refusal{header: w.Header()}
+	refusal := &bufferedAnswer{Headers: w.Header()} // to have its status, and Allow
 	h.ServeHTTP(refusal, r)
-	writeProblem(w, r, NewProblem(refusal.status, ""))
+	writeProblem(w, r, NewProblem(refusal.Status, ""))
 }
-
-// refusal takes the status and headers (Allow) of an answer and drops its body.
-type refusal struct {
-	header http.Header
-	status int
-}
-
-func (w *refusal) Header() http.Header         { return w.header }
-func (w *refusal) WriteHeader(status int)      { w.status = status }
-func (w *refusal) Write(p []byte) (int, error) { return len(p), nil }

@@ -174,7 +174,7 @@ func newSite(t testing.TB) *site {
 	fed := make(chan struct{})
 	go func() { defer close(fed); _ = s.feed.Run(feeding) }()
 	s.stopFeed = func() { stop(); <-fed }
-	s.until(func() bool { s.feed.mu.Lock(); defer s.feed.mu.Unlock(); return s.feed.running })
+	s.until(func() bool { s.feed.mu.Lock(); defer s.feed.mu.Unlock(); return s.feed.listeners != nil })
 	t.Cleanup(func() {
 		s.stopFeed()
 		cancel()
@@ -189,7 +189,7 @@ func newSite(t testing.TB) *site {
 func newStandby(t testing.TB) *site {
 	t.Helper()
 	s := &site{t: t, store: newFaultyStore(), log: &lockedBuffer{}}
-	s.feed = NewFeed(s.store, nil)
+	s.feed = NewFeed(s.store, slog.New(slog.DiscardHandler))
 	s.tracker = tracker.New(s.store, noRooms{}, tracker.Options{})
 	s.serve(func(*testConfig) {})
 	return s
@@ -201,7 +201,7 @@ func (s *site) serve(change func(*testConfig)) {
 	s.metrics = prometheus.NewRegistry()
 	cfg := testConfig{
 		Config: Config{
-			Feed: s.feed,
+			Feed: s.feed, Recorders: noRecorders{},
 			Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 			Expect:  func(room string) { s.expected = append(s.expected, room) },
 			Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

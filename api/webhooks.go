@@ -45,23 +45,23 @@ type WebhookBacklog struct {
 
 // newWebhook is the body that makes an endpoint.
 type newWebhook struct {
-	_         struct{}          `json:"-" additionalProperties:"false"`
-	URL       string            `json:"url" minLength:"1" maxLength:"2048" doc:"https, or http to an address that this site allows"`
-	Events    []string          `json:"events,omitempty" maxItems:"64" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *; missing: all"`
-	MeetingID string            `json:"meeting_id,omitempty" maxLength:"64" doc:"Only events of this meeting"`
-	Name      string            `json:"name,omitempty" maxLength:"128" doc:"For people"`
-	Dialect   string            `json:"dialect,omitempty" maxLength:"32" doc:"Shape of what is sent: standard, whereby, jitsi or event_sync; missing: standard"`
-	Headers   map[string]string `json:"headers,omitempty" doc:"Headers that requests carry besides, such as Authorization"`
+	_         struct{}                 `json:"-" additionalProperties:"false"`
+	URL       string                   `json:"url" minLength:"1" maxLength:"2048" doc:"https, or http to an address that this site allows"`
+	Events    []string                 `json:"events,omitempty" maxItems:"64" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *; missing: all"`
+	MeetingID string                   `json:"meeting_id,omitempty" maxLength:"64" doc:"Only events of this meeting"`
+	Name      string                   `json:"name,omitempty" maxLength:"128" doc:"For people"`
+	Dialect   string                   `json:"dialect,omitempty" maxLength:"32" doc:"Shape of what is sent: standard, whereby, jitsi or event_sync; missing: standard"`
+	Headers   map[string]config.Secret `json:"headers,omitempty" doc:"Headers that requests carry besides, such as Authorization"`
 }
 
 // webhookChanges is the body that changes an endpoint.
 type webhookChanges struct {
-	_       struct{}           `json:"-" additionalProperties:"false"`
-	URL     *string            `json:"url,omitempty" minLength:"1" maxLength:"2048"`
-	Events  *[]string          `json:"events,omitempty" minItems:"1" maxItems:"64" nullable:"false"`
-	Dialect *string            `json:"dialect,omitempty" minLength:"1" maxLength:"32"`
-	Headers *map[string]string `json:"headers,omitempty" doc:"Replace all that there were; needed together with a URL of another host when there are any"`
-	Enabled *bool              `json:"enabled,omitempty" doc:"Events that happen while it is not enabled are not sent later, unless they are replayed"`
+	_       struct{}                  `json:"-" additionalProperties:"false"`
+	URL     *string                   `json:"url,omitempty" minLength:"1" maxLength:"2048"`
+	Events  *[]string                 `json:"events,omitempty" minItems:"1" maxItems:"64" nullable:"false"`
+	Dialect *string                   `json:"dialect,omitempty" minLength:"1" maxLength:"32"`
+	Headers *map[string]config.Secret `json:"headers,omitempty" doc:"Replace all that there were; needed together with a URL of another host when there are any"`
+	Enabled *bool                     `json:"enabled,omitempty" doc:"Events that happen while it is not enabled are not sent later, unless they are replayed"`
 }
 
 // replayRange is the body that replays.
@@ -113,19 +113,15 @@ func shownWebhook(e webhook.Endpoint) Webhook {
 	return w
 }
 
-// withSecret returns an endpoint with its newest secret.
-func withSecret(e webhook.Endpoint) Webhook {
+// withSecret logs what was done and returns an endpoint with its newest secret.
+func (v *v1) withSecret(ctx context.Context, done string, e webhook.Endpoint, err error) (Webhook, error) {
+	if err != nil {
+		return Webhook{}, err
+	}
+	v.log.Info(done, "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
 	w := shownWebhook(e)
 	w.Secret = string(e.Secrets[0].Key)
-	return w
-}
-
-func secretHeaders(headers map[string]string) map[string]config.Secret {
-	secret := map[string]config.Secret{}
-	for name, value := range headers {
-		secret[name] = config.Secret(value)
-	}
-	return secret
+	return w, nil
 }
 
 func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, error) {
@@ -136,29 +132,25 @@ func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, 
 			return Webhook{}, err
 		}
 	}
-	e, err := v.webhooks.Create(ctx, webhook.Endpoint{
+	e, err := v.Webhooks.Create(ctx, webhook.Endpoint{
 		URL: in.Body.URL, Events: in.Body.Events, MeetingID: in.Body.MeetingID, Name: in.Body.Name,
-		Dialect: in.Body.Dialect, Headers: secretHeaders(in.Body.Headers),
+		Dialect: in.Body.Dialect, Headers: in.Body.Headers,
 	})
-	if err != nil {
-		return Webhook{}, err
-	}
-	v.log.Info("webhook endpoint made", "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
-	return withSecret(e), nil
+	return v.withSecret(ctx, "webhook endpoint made", e, err)
 }
 
 func (v *v1) listWebhooks(_ context.Context, in *Paging) (Page[Webhook], error) {
-	list, next := newestOf(v.webhooks.List(), *in, func(e webhook.Endpoint) string { return e.ID })
+	list, next := newestOf(v.Webhooks.List(), *in, func(e webhook.Endpoint) string { return e.ID })
 	return pageOf(list, next, nil, shownWebhook)
 }
 
 func (v *v1) getWebhook(ctx context.Context, in *ByID) (Webhook, error) {
-	e, err := v.webhooks.Get(in.ID)
+	e, err := v.Webhooks.Get(in.ID)
 	if err != nil {
 		return Webhook{}, err
 	}
 	w := shownWebhook(e)
-	b, err := v.webhooks.Backlog(ctx, in.ID)
+	b, err := v.Webhooks.Backlog(ctx, in.ID)
 	w.Backlog = &WebhookBacklog{
 		Events: b.Events, Meetings: b.Meetings, OldestAt: meeting.TimeOrNull(b.Oldest), FailingSince: meeting.TimeOrNull(b.FailingSince),
 	}
@@ -169,24 +161,22 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 	ByID
 	Body webhookChanges
 }) (Webhook, error) {
-	change := in.Body
-	enabled := change.Enabled
-	change.Enabled = nil
-	if change == (webhookChanges{}) && enabled == nil {
+	if in.Body == (webhookChanges{}) {
 		return Webhook{}, NewProblem(http.StatusUnprocessableEntity, "nothing to change")
 	}
 	var err error
-	if change != (webhookChanges{}) {
-		_, err = v.webhooks.Update(ctx, in.ID, change.apply)
+	enabled := in.Body.Enabled
+	if in.Body != (webhookChanges{Enabled: enabled}) {
+		_, err = v.Webhooks.Update(ctx, in.ID, in.Body.apply)
 	}
 	switch {
 	case err != nil || enabled == nil:
 	case *enabled:
-		if err = v.webhooks.Enable(ctx, in.ID); err == nil {
-			v.deliverer.RetryNow(in.ID) // also one that only failed
+		if err = v.Webhooks.Enable(ctx, in.ID); err == nil {
+			v.Deliverer.RetryNow(in.ID) // also one that only failed
 		}
 	default:
-		err = v.webhooks.Disable(ctx, in.ID, webhook.DisabledRequested)
+		err = v.Webhooks.Disable(ctx, in.ID, webhook.DisabledRequested)
 	}
 	if err != nil {
 		return Webhook{}, err
@@ -196,23 +186,21 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 }
 
 func (c webhookChanges) apply(e *webhook.Endpoint) error {
-	if c.URL != nil {
-		e.URL = *c.URL
-	}
-	if c.Events != nil {
-		e.Events = *c.Events
-	}
-	if c.Dialect != nil {
-		e.Dialect = *c.Dialect
-	}
-	if c.Headers != nil {
-		e.Headers = secretHeaders(*c.Headers)
-	}
+	setIfGiven(&e.URL, c.URL)
+	setIfGiven(&e.Events, c.Events)
+	setIfGiven(&e.Dialect, c.Dialect)
+	setIfGiven(&e.Headers, c.Headers)
 	return nil
 }
 
+func setIfGiven[T any](field, value *T) {
+	if value != nil {
+		*field = *value
+	}
+}
+
 func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
-	err := v.webhooks.Delete(ctx, in.ID)
+	err := v.Webhooks.Delete(ctx, in.ID)
 	if err == nil {
 		v.log.Info("webhook endpoint deleted", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
 	}
@@ -220,16 +208,12 @@ func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
 }
 
 func (v *v1) rotateWebhook(ctx context.Context, in *ByID) (Webhook, error) {
-	e, err := v.webhooks.Rotate(ctx, in.ID)
-	if err != nil {
-		return Webhook{}, err
-	}
-	v.log.Info("secret of a webhook endpoint rotated", "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
-	return withSecret(e), nil
+	e, err := v.Webhooks.Rotate(ctx, in.ID)
+	return v.withSecret(ctx, "secret of a webhook endpoint rotated", e, err)
 }
 
 func (v *v1) testWebhook(ctx context.Context, in *ByID) (webhook.Attempt, error) {
-	return v.deliverer.Test(ctx, in.ID)
+	return v.Deliverer.Test(ctx, in.ID)
 }
 
 func (v *v1) listDeliveries(ctx context.Context, in *struct {
@@ -238,7 +222,7 @@ func (v *v1) listDeliveries(ctx context.Context, in *struct {
 	Cursor string `query:"cursor" maxLength:"40" pattern:"^[0-9]{1,19}-[0-9]{1,19}$" doc:"next_cursor of the page before"`
 	Dead   bool   `query:"dead" doc:"The events that were given up"`
 }) (Page[webhook.Attempt], error) {
-	list, next, err := v.webhooks.Attempts(ctx, in.ID, in.Dead, in.Cursor, in.Limit)
+	list, next, err := v.Webhooks.Attempts(ctx, in.ID, in.Dead, in.Cursor, in.Limit)
 	return pageOf(list, next, err, func(a webhook.Attempt) webhook.Attempt { return a })
 }
 
@@ -246,7 +230,7 @@ func (v *v1) retryDelivery(ctx context.Context, in *struct {
 	ByID
 	Delivery string `path:"delivery" maxLength:"64"`
 }) error {
-	return v.deliverer.Retry(ctx, in.ID, in.Delivery)
+	return v.Deliverer.Retry(ctx, in.ID, in.Delivery)
 }
 
 func (v *v1) replayWebhook(ctx context.Context, in *struct {
@@ -260,6 +244,6 @@ func (v *v1) replayWebhook(ctx context.Context, in *struct {
 	if !before.After(in.Body.After) {
 		return Replayed{}, &meeting.InvalidError{Field: "before", Detail: "is not later than after"}
 	}
-	n, err := v.deliverer.Replay(ctx, in.ID, in.Body.After, before)
+	n, err := v.Deliverer.Replay(ctx, in.ID, in.Body.After, before)
 	return Replayed{n}, err
 }
