@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"usher/api"
 	"usher/meeting"
 	"usher/meeting/service"
 )
@@ -27,18 +28,14 @@ type sessionBody struct {
 	TotalRatings int  `json:"totalRatings"`
 }
 
-// usageBody are Whereby's names for a usage.
+// usageBody is a [meeting.Usage] by Whereby's names.
 type usageBody struct {
-	ParticipantMinutes int64 `json:"totalParticipantMinutes"`
-	RecorderMinutes    int64 `json:"totalRecorderMinutes"`
-	StreamerMinutes    int64 `json:"totalStreamerMinutes"`
-	UniqueParticipants int   `json:"totalUniqueParticipants"`
-	UniqueRecorders    int   `json:"totalUniqueRecorders"`
-	UniqueStreamers    int   `json:"totalUniqueStreamers"`
-}
-
-func shownUsage(u meeting.Usage) usageBody {
-	return usageBody{u.HumanMinutes, u.RecorderMinutes, u.StreamerMinutes, u.Humans, u.Recorders, u.Streamers}
+	HumanMinutes    int64 `json:"totalParticipantMinutes"`
+	RecorderMinutes int64 `json:"totalRecorderMinutes"`
+	StreamerMinutes int64 `json:"totalStreamerMinutes"`
+	Humans          int   `json:"totalUniqueParticipants"`
+	Recorders       int   `json:"totalUniqueRecorders"`
+	Streamers       int   `json:"totalUniqueStreamers"`
 }
 
 // roomBody is a room as Whereby's insights show it.
@@ -73,141 +70,107 @@ type personBody struct {
 // insightsSessions answers what Reflector decides the life of its meetings by:
 // of an unknown room an empty list, because a 404 would let a meeting live for
 // ever; of one that usher cannot see, that it cannot say.
-func (f *facade) insightsSessions(w http.ResponseWriter, r *http.Request) error {
-	cursor, limit, err := paging(r, insightsPage)
-	if err != nil {
-		return err
-	}
-	if !f.svc.Running() {
-		return unsynced()
-	}
+func (f *facade) insightsSessions(r *http.Request, cursor string, limit int) (shown []sessionBody, next string, err error) {
 	room := roomOf(r)
 	var list []service.SessionUsage
-	var next string
 	if id := r.URL.Query().Get("roomSessionId"); id != "" {
 		list, err = f.oneSession(r.Context(), id, room)
 	} else {
-		list, next, err = f.svc.SessionUsages(r.Context(), meeting.Filter{Room: room}, cursor, limit)
+		list, next, err = f.SessionUsages(r.Context(), meeting.Filter{Room: room}, cursor, limit)
 		if err == nil && room != "" {
 			err = f.seen(r.Context(), room, list)
 		}
 	}
-	if err != nil {
-		return err
-	}
 	now := time.Now()
-	var shown []sessionBody
-	for i, a := range list {
+	for i, u := range list {
 		s := sessionBody{
-			RoomSessionID: a.Session.ID, RoomName: roomName(a.Meeting.Room),
-			StartedAt: meeting.Time{Time: a.Session.StartedAt}, EndedAt: meeting.TimeOrNull(a.Session.EndedAt),
-			usageBody: shownUsage(a.Usage),
+			RoomSessionID: u.Session.ID, RoomName: roomName(u.Room),
+			StartedAt: u.Session.StartedAt, EndedAt: u.Session.EndedAt, usageBody: usageBody(u.Usage),
 		}
-		latest := cursor == "" && (i == 0 || list[i-1].Meeting.ID != a.Meeting.ID)
-		if latest && a.Meeting.Expected(now) {
+		latest := cursor == "" && (i == 0 || list[i-1].MeetingID != u.MeetingID)
+		if latest && u.Meeting.Expected(now) {
 			s.EndedAt = nil // whoever is on the way goes on with it, as far as the app can see
 		}
 		shown = append(shown, s)
 	}
-	slices.SortStableFunc(shown, func(a, b sessionBody) int {
-		return cmp.Or(cmp.Compare(rank(a.EndedAt), rank(b.EndedAt)), b.StartedAt.Compare(a.StartedAt.Time))
-	})
-	if ascending(r) {
-		slices.Reverse(shown)
+	rank := func(s sessionBody) int { // what is open before what has ended
+		if s.EndedAt == nil {
+			return 0
+		}
+		return 1
 	}
-	return writeList(w, shown, next)
+	slices.SortStableFunc(shown, func(a, b sessionBody) int {
+		return cmp.Or(rank(a)-rank(b), b.StartedAt.Compare(a.StartedAt.Time))
+	})
+	return inOrder(r, shown), next, err
 }
 
-// rank puts what is open before what has ended.
-func rank(ended *meeting.Time) int {
-	if ended == nil {
-		return 0
+// unsynced refuses what usher cannot know before it sees the rooms again. To say
+// instead that nobody is in would make an app end the meeting for good.
+func unsynced() error {
+	return api.NewProblem(http.StatusServiceUnavailable, "usher does not see this room right now, try again")
+}
+
+func (f *facade) synced() error {
+	if !f.Running() {
+		return unsynced()
 	}
-	return 1
+	return nil
 }
 
 // seen refuses when usher has lost sight of the room, before or after the list
 // was read: people may be in.
 func (f *facade) seen(ctx context.Context, room string, list []service.SessionUsage) error {
-	meetings, _, err := f.svc.List(ctx, meeting.Filter{Room: room}, "", maxPage)
-	if err != nil {
-		return err
+	meetings, _, err := f.List(ctx, meeting.Filter{Room: room}, "", maxPage)
+	for _, u := range list {
+		meetings = append(meetings, u.Meeting)
 	}
-	for _, a := range list {
-		meetings = append(meetings, a.Meeting)
+	lost := func(m meeting.Meeting) bool { return !m.StaleSince.IsZero() && m.State() != meeting.StateEnded }
+	if err == nil && slices.ContainsFunc(meetings, lost) {
+		err = unsynced()
 	}
-	for _, m := range meetings {
-		if !m.StaleSince.IsZero() && m.State() != meeting.StateEnded {
-			return unsynced()
-		}
-	}
-	return nil
+	return err
 }
 
 // oneSession returns the session if there is one, of the room if one is named.
 func (f *facade) oneSession(ctx context.Context, id, room string) ([]service.SessionUsage, error) {
-	s, m, err := f.svc.SessionOf(ctx, id)
-	switch {
-	case errors.Is(err, meeting.ErrNotFound), err == nil && room != "" && m.Room != room:
+	u, err := f.SessionUsage(ctx, id)
+	if errors.Is(err, meeting.ErrNotFound) || err == nil && room != "" && u.Room != room {
 		return nil, nil
-	case err != nil:
-		return nil, err
 	}
-	one, err := f.svc.SessionUsageOf(ctx, m, s)
-	return []service.SessionUsage{one}, err
+	return []service.SessionUsage{u}, err
 }
 
-func (f *facade) insightsRooms(w http.ResponseWriter, r *http.Request) error {
-	cursor, limit, err := paging(r, insightsPage)
-	if err != nil {
-		return err
-	}
-	if !f.svc.Running() {
-		return unsynced()
-	}
-	list, next, err := f.svc.MeetingUsages(r.Context(), meeting.Filter{Room: roomOf(r)}, cursor, limit)
-	if err != nil {
-		return err
-	}
+func (f *facade) insightsRooms(r *http.Request, cursor string, limit int) (shown []roomBody, next string, err error) {
+	list, next, err := f.RoomUsages(r.Context(), meeting.Filter{Room: roomOf(r)}, cursor, limit)
 	begins := bareRoom(r.URL.Query().Get("roomName[startsWith]"))
-	var shown []roomBody
 	for _, u := range list {
-		if !strings.HasPrefix(u.Meeting.Room, begins) {
-			continue
+		if strings.HasPrefix(u.Room, begins) {
+			shown = append(shown, roomBody{
+				RoomName: roomName(u.Room), CreatedAt: u.CreatedAt, EndAt: meeting.TimeOrNull(endDate(u.Meeting)),
+				FirstSessionAt: u.FirstSessionAt, LastSessionAt: u.LastSessionAt, TotalSessions: u.Sessions,
+				usageBody: usageBody(u.Usage),
+			})
 		}
-		shown = append(shown, roomBody{
-			RoomName: roomName(u.Meeting.Room), CreatedAt: meeting.Time{Time: u.Meeting.CreatedAt}, EndAt: meeting.TimeOrNull(endDate(u.Meeting)),
-			FirstSessionAt: meeting.TimeOrNull(u.First), LastSessionAt: meeting.TimeOrNull(u.Last), TotalSessions: u.Sessions,
-			usageBody: shownUsage(u.Usage),
-		})
 	}
-	if ascending(r) {
-		slices.Reverse(shown)
-	}
-	return writeList(w, shown, next)
+	return inOrder(r, shown), next, err
 }
 
 // people returns everybody of the session that the query names, in the order
 // in which they came; of one that does not exist, nobody.
-func (f *facade) people(r *http.Request) ([]personBody, error) {
+func (f *facade) people(r *http.Request) (shown []personBody, err error) {
 	id := r.URL.Query().Get("roomSessionId")
 	if id == "" {
 		return nil, refuse("roomSessionId is required")
 	}
-	if !f.svc.Running() {
-		return nil, unsynced()
+	_, m, err := f.SessionOf(r.Context(), id)
+	var list []meeting.Participant
+	if err == nil {
+		list, err = f.Participants(r.Context(), id)
 	}
-	_, m, err := f.svc.SessionOf(r.Context(), id)
 	if errors.Is(err, meeting.ErrNotFound) {
 		return nil, nil
-	} else if err != nil {
-		return nil, err
 	}
-	list, err := f.svc.Participants(r.Context(), id)
-	if err != nil {
-		return nil, err
-	}
-	shown := make([]personBody, 0, len(list))
 	for _, p := range list {
 		one := personBody{
 			RoomSessionID: p.SessionID, RoomName: roomName(m.Room), ParticipantID: p.ID,
@@ -219,41 +182,32 @@ func (f *facade) people(r *http.Request) ([]personBody, error) {
 		}
 		shown = append(shown, one)
 	}
-	return shown, nil
+	return shown, err
 }
 
-func (f *facade) insightsPeople(w http.ResponseWriter, r *http.Request) error {
-	cursor, limit, err := paging(r, insightsPage)
-	if err != nil {
-		return err
-	}
-	list, err := f.people(r)
-	if err != nil {
-		return err
-	}
+func (f *facade) insightsPeople(r *http.Request, cursor string, limit int) (list []personBody, next string, err error) {
+	list, err = f.people(r)
 	if id := r.URL.Query().Get("externalId"); id != "" {
 		list = slices.DeleteFunc(list, func(p personBody) bool { return p.ExternalID == nil || *p.ExternalID != id })
 	}
 	// The cursor is the last one shown. People never leave this list.
 	list = list[1+slices.IndexFunc(list, func(p personBody) bool { return p.ParticipantID == cursor }):]
-	next := ""
 	if len(list) > limit {
 		list = list[:limit]
 		next = list[limit-1].ParticipantID
 	}
-	return writeList(w, list, next)
+	return list, next, err
 }
 
-func (f *facade) insightsPerson(w http.ResponseWriter, r *http.Request) error {
+func (f *facade) insightsPerson(_ http.ResponseWriter, r *http.Request) (any, error) {
 	list, err := f.people(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	id := r.URL.Query().Get("participantId")
 	i := slices.IndexFunc(list, func(p personBody) bool { return p.ParticipantID == id })
 	if i < 0 {
-		return meeting.ErrNotFound
+		return nil, meeting.ErrNotFound
 	}
-	write(w, http.StatusOK, list[i])
-	return nil
+	return list[i], nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"usher/api"
 	"usher/meeting"
+	"usher/meeting/service"
 )
 
 // TestInsights has two people in one meeting and one in another, and compares
@@ -35,7 +36,7 @@ func TestInsights(t *testing.T) {
 
 	session, _ := s.tracker.Room(a.Room)
 	id := session.Session.ID
-	var sessions api.Page[api.SessionUsage]
+	var sessions api.Page[service.SessionUsage]
 	s.do("GET", "/v1/insights/sessions?room="+strings.ToUpper(a.Room), "").into(http.StatusOK, &sessions)
 	want := meeting.Usage{HumanMinutes: 3, RecorderMinutes: 2, Humans: 2, Recorders: 1}
 	if len(sessions.Data) != 1 || sessions.Data[0].Session.ID != id || sessions.Data[0].Usage != want || sessions.Data[0].MeetingID != a.ID {
@@ -44,7 +45,7 @@ func TestInsights(t *testing.T) {
 	// Page by page, over meetings with a session and without.
 	var seen []string
 	for cursor, pages := "", 0; cursor != "" || pages == 0; pages++ {
-		var p api.Page[api.SessionUsage]
+		var p api.Page[service.SessionUsage]
 		s.do("GET", "/v1/insights/sessions?limit=1&cursor="+cursor, "").into(http.StatusOK, &p)
 		for _, one := range p.Data {
 			seen = append(seen, one.MeetingID)
@@ -60,7 +61,7 @@ func TestInsights(t *testing.T) {
 	if fmt.Sprint(seen) != fmt.Sprint([]string{b.ID, a.ID}) {
 		t.Errorf("sessions of %v, want of %s and %s", seen, b.ID, a.ID)
 	}
-	var rooms api.Page[api.RoomUsage]
+	var rooms api.Page[service.RoomUsage]
 	s.do("GET", "/v1/insights/rooms", "").into(http.StatusOK, &rooms)
 	if len(rooms.Data) != 3 || rooms.Data[0].MeetingID != empty.ID || rooms.Data[0].Sessions != 0 || rooms.Data[0].FirstSessionAt != nil ||
 		rooms.Data[2].Usage != want || rooms.Data[2].Sessions != 1 || rooms.Data[2].LastSessionAt == nil {

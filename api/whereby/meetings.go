@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -42,14 +43,14 @@ type meetingBody struct {
 // createBody is the body that makes a meeting. What is not there is accepted,
 // and what is not looked at may have any type.
 type createBody struct {
-	EndDate           *string         `json:"endDate"`
-	IsLocked          json.RawMessage `json:"isLocked"`
-	RoomNamePrefix    string          `json:"roomNamePrefix"`
-	TemplateType      string          `json:"templateType"`
-	Recording         *recordBody     `json:"recording"`
-	LiveTranscription json.RawMessage `json:"liveTranscription"`
-	Streaming         json.RawMessage `json:"streaming"`
-	Fields            fields          `json:"fields"`
+	EndDate           *string    `json:"endDate"`
+	IsLocked          any        `json:"isLocked"`
+	RoomNamePrefix    string     `json:"roomNamePrefix"`
+	TemplateType      string     `json:"templateType"`
+	Recording         recordBody `json:"recording"`
+	LiveTranscription any        `json:"liveTranscription"`
+	Streaming         any        `json:"streaming"`
+	Fields            fields     `json:"fields"`
 }
 
 // recordBody is what a meeting is to do about recording.
@@ -81,43 +82,30 @@ func fieldsOf(r *http.Request) (f fields) {
 	return f
 }
 
-func (f fields) has(name string) bool { return slices.Contains(f, name) }
-
-func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) error {
-	if err := f.svc.MakesTokens(); err != nil {
-		return err
-	}
+func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, error) {
 	var body createBody
 	if err := readJSON(w, r, &body); err != nil {
-		return err
+		return nil, err
 	}
 	if len(body.RoomNamePrefix) > maxPrefix {
-		return refuse("roomNamePrefix is too long")
+		return nil, refuse("roomNamePrefix is too long")
 	}
 	end, err := readEndDate(body.EndDate, time.Now())
 	if err != nil {
-		return err
+		return nil, err
 	}
-	var ignored []string
-	policy, err := f.policy(body.Recording, &ignored)
+	policy, ignored, err := f.policy(body.Recording)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for name, asked := range map[string]bool{
-		"isLocked":          string(body.IsLocked) == "true",
-		"liveTranscription": present(body.LiveTranscription),
-		"streaming":         present(body.Streaming),
-	} {
-		if asked {
-			ignored = append(ignored, name)
-		}
-	}
-	asked := body.Fields
+	ignored["isLocked"] = body.IsLocked == true
+	ignored["liveTranscription"] = body.LiveTranscription != nil
+	ignored["streaming"] = body.Streaming != nil
 	if body.TemplateType == "viewerMode" {
-		ignored = append(ignored, "templateType")
-		asked = append(asked, "hostRoomUrl", "viewerRoomUrl")
+		ignored["templateType"] = true
+		body.Fields = append(body.Fields, "hostRoomUrl", "viewerRoomUrl")
 	}
-	m, err := f.svc.Create(r.Context(), meeting.Created{
+	m, err := f.Create(r.Context(), meeting.Created{
 		// Whereby takes spaces out of a prefix; RoomName sees to the rest.
 		Room:     token.RoomName(strings.Join(strings.Fields(body.RoomNamePrefix), "")),
 		Limits:   meeting.Limits{EndAt: end.Add(endGrace)},
@@ -125,22 +113,14 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) error {
 		Metadata: map[string]string{endDateKey: end.Format(time.RFC3339Nano)},
 	})
 	if err != nil {
-		return err
+		return nil, err
 	}
-	shown, err := f.show(r.Context(), m, asked)
-	if err != nil {
-		return err
-	}
+	maps.DeleteFunc(ignored, func(_ string, asked bool) bool { return !asked })
 	if len(ignored) > 0 {
-		slices.Sort(ignored)
-		w.Header().Set(Ignored, strings.Join(ignored, ", "))
+		w.Header().Set(Ignored, strings.Join(slices.Sorted(maps.Keys(ignored)), ", "))
 	}
-	write(w, http.StatusCreated, shown)
-	return nil
+	return f.show(r.Context(), m, body.Fields)
 }
-
-// present reports whether a field is there and is not null.
-func present(raw json.RawMessage) bool { return len(raw) > 0 && string(raw) != "null" }
 
 // dateForms are what clients send as a date: RFC 3339 with any fraction, and
 // what languages make of one without a zone, which is UTC.
@@ -165,62 +145,45 @@ func readEndDate(text *string, now time.Time) (time.Time, error) {
 	return time.Time{}, refuse("endDate must be a date such as 2026-11-22T18:00:00.000Z")
 }
 
-// policy returns what the meeting does about recording by itself, and adds to
-// ignored what usher does not do.
-func (f *facade) policy(asked *recordBody, ignored *[]string) (meeting.RecordingPolicy, error) {
-	var p meeting.RecordingPolicy
-	if asked == nil {
-		return p, nil
-	}
+// policy returns what the meeting does about recording by itself, and what is
+// asked for that usher does not do.
+func (f *facade) policy(asked recordBody) (p meeting.RecordingPolicy, ignored map[string]bool, err error) {
+	ignored = map[string]bool{}
 	switch asked.StartTrigger {
 	case "", meeting.TriggerNone, meeting.TriggerPrompt, meeting.TriggerAutomatic, meeting.TriggerSecond:
 	default:
-		return p, refuse("recording.startTrigger must be none, prompt, automatic or automatic-2nd-participant")
+		return p, nil, refuse("recording.startTrigger must be none, prompt, automatic or automatic-2nd-participant")
 	}
 	switch asked.Type {
 	case "", "none", "local": // local: Jitsi's client records by itself, usher has no part in it
-		return p, nil
+		return p, ignored, nil
 	case "cloud":
 	default:
-		return p, refuse("recording.type must be none, local or cloud")
+		return p, nil, refuse("recording.type must be none, local or cloud")
 	}
 	p.Trigger = asked.StartTrigger
-	if d := asked.Destination; d != nil && d.Provider != "whereby" {
-		if !f.Destinations || !d.complete() {
-			*ignored = append(*ignored, "recording.destination")
-			return p, nil
-		}
-		if p.Destination = f.seal(d); p.Destination == "" {
-			return p, refuse("recording.destination is not a bucket with an access key")
-		}
+	switch d := asked.Destination; {
+	case d == nil || d.Provider == "whereby":
+	case !f.destinations || !d.hasKey():
+		ignored["recording.destination"] = true
+	case !d.valid():
+		return p, nil, refuse("recording.destination is not a bucket with an access key")
+	default:
+		p.Destination = f.SealDestination(meeting.Destination(d.bucket))
 	}
-	return p, nil
+	return p, ignored, nil
 }
 
-func (f *facade) listMeetings(w http.ResponseWriter, r *http.Request) error {
-	if err := f.svc.MakesTokens(); err != nil {
-		return err
-	}
-	cursor, limit, err := paging(r, usualPage)
-	if err != nil {
-		return err
-	}
-	list, next, err := f.svc.List(r.Context(), meeting.Filter{Room: roomOf(r)}, cursor, limit)
-	if err != nil {
-		return err
-	}
-	var shown []meetingBody
-	for _, m := range list {
-		if isDeleted(m) {
-			continue
-		}
+func (f *facade) listMeetings(r *http.Request, cursor string, limit int) (shown []meetingBody, next string, err error) {
+	list, next, err := f.List(r.Context(), meeting.Filter{Room: roomOf(r)}, cursor, limit)
+	for _, m := range slices.DeleteFunc(list, isDeleted) {
 		one, err := f.show(r.Context(), m, fieldsOf(r))
 		if err != nil {
-			return err
+			return nil, "", err
 		}
 		shown = append(shown, one)
 	}
-	return writeList(w, shown, next)
+	return inOrder(r, shown), next, err
 }
 
 // isDeleted reports whether an app has done away with the meeting. One whose
@@ -229,59 +192,46 @@ func isDeleted(m meeting.Meeting) bool {
 	return m.EndReason == meeting.EndRequested
 }
 
-func (f *facade) getMeeting(w http.ResponseWriter, r *http.Request) error {
-	if err := f.svc.MakesTokens(); err != nil {
-		return err
-	}
-	m, err := f.svc.Load(r.Context(), r.PathValue("id"))
+func (f *facade) getMeeting(_ http.ResponseWriter, r *http.Request) (any, error) {
+	m, err := f.Load(r.Context(), r.PathValue("id"))
 	if err == nil && isDeleted(m) {
 		err = meeting.ErrNotFound
 	}
 	if err != nil {
-		return err
+		return nil, err
 	}
-	shown, err := f.show(r.Context(), m, fieldsOf(r))
-	if err != nil {
-		return err
-	}
-	write(w, http.StatusOK, shown)
-	return nil
+	return f.show(r.Context(), m, fieldsOf(r))
 }
 
 // deleteMeeting ends a meeting. What happened in it is kept, as Whereby does;
 // the answer is the same whether there was one or not.
-func (f *facade) deleteMeeting(w http.ResponseWriter, r *http.Request) error {
-	_, err := f.svc.Do(r.Context(), r.PathValue("id"), meeting.Ended{Reason: meeting.EndRequested})
-	if err != nil && !errors.Is(err, meeting.ErrEnded) && !errors.Is(err, meeting.ErrNotFound) {
-		return err
+func (f *facade) deleteMeeting(_ http.ResponseWriter, r *http.Request) (any, error) {
+	_, err := f.Do(r.Context(), r.PathValue("id"), meeting.Ended{Reason: meeting.EndRequested})
+	if errors.Is(err, meeting.ErrEnded) || errors.Is(err, meeting.ErrNotFound) {
+		err = nil
 	}
-	write(w, http.StatusNoContent, nil)
-	return nil
+	return nil, err
 }
 
 // show returns the meeting with links to it, which it makes if need be.
 func (f *facade) show(ctx context.Context, m meeting.Meeting, asked fields) (meetingBody, error) {
-	code, err := f.svc.OwnLink(ctx, m.ID, false)
+	code, err := f.OwnLink(ctx, m.ID, false)
 	if err != nil {
 		return meetingBody{}, err
 	}
-	url := f.svc.JoinURL(code)
 	shown := meetingBody{
-		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: url,
+		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: f.JoinURL(code),
 		StartDate: meeting.Time{Time: m.CreatedAt}, EndDate: meeting.TimeOrNull(endDate(m)),
 	}
-	if asked.has("hostRoomUrl") {
-		host, err := f.svc.OwnLink(ctx, m.ID, true)
-		if err != nil {
-			return meetingBody{}, err
-		}
-		_, key, _ := strings.Cut(host, "-")
-		shown.HostRoomURL = url + "?" + api.RoomKey + "=" + key
+	if slices.Contains(asked, "viewerRoomUrl") {
+		shown.ViewerRoomURL = shown.RoomURL // Jitsi's client has no way in without a microphone
 	}
-	if asked.has("viewerRoomUrl") {
-		shown.ViewerRoomURL = url // Jitsi's client has no way in without a microphone
+	if slices.Contains(asked, "hostRoomUrl") {
+		code, err = f.OwnLink(ctx, m.ID, true)
+		_, key, _ := strings.Cut(code, "-")
+		shown.HostRoomURL = shown.RoomURL + "?" + api.RoomKey + "=" + key
 	}
-	return shown, nil
+	return shown, err
 }
 
 // endDate returns the date that an app gave, or else the end of the meeting.

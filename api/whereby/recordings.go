@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"slices"
 	"strconv"
 	"time"
 
@@ -52,117 +51,91 @@ func shownRecording(rec meeting.Recording) recordingBody {
 	}
 }
 
-func (f *facade) listRecordings(w http.ResponseWriter, r *http.Request) error {
-	cursor, limit, err := paging(r, usualPage)
-	if err != nil {
-		return err
-	}
-	var list []meeting.Recording
-	var next string
+func (f *facade) listRecordings(r *http.Request, cursor string, limit int) (shown []recordingBody, next string, err error) {
 	chosen := meeting.RecordingFilter{State: meeting.RecordingAvailable}
+	var list []meeting.Recording
 	if room := roomOf(r); room == "" {
-		list, next, err = f.svc.Recordings(r.Context(), chosen, cursor, limit)
+		list, next, err = f.Recordings(r.Context(), chosen, cursor, limit)
 	} else {
-		list, next, err = service.ThroughMeetings(r.Context(), f.svc, meeting.Filter{Room: room}, cursor, limit,
+		list, next, err = service.ThroughMeetings(r.Context(), f.Service, meeting.Filter{Room: room}, cursor, limit,
 			func(m meeting.Meeting, cursor string, limit int) ([]meeting.Recording, string, error) {
 				chosen.MeetingID = m.ID
-				return f.svc.Recordings(r.Context(), chosen, cursor, limit)
+				return f.Recordings(r.Context(), chosen, cursor, limit)
 			})
 	}
-	if err != nil {
-		return err
-	}
-	var shown []recordingBody
 	for _, rec := range list {
 		if canBeHad(rec) {
 			shown = append(shown, shownRecording(rec))
 		}
 	}
-	if ascending(r) {
-		slices.Reverse(shown)
-	}
-	return writeList(w, shown, next)
+	return inOrder(r, shown), next, err
 }
 
-// recording returns one that can be had.
-func (f *facade) recording(ctx context.Context, id string) (meeting.Recording, error) {
-	rec, err := f.svc.Recording(ctx, id)
+// recording returns the one of the path if it can be had.
+func (f *facade) recording(r *http.Request) (meeting.Recording, error) {
+	rec, err := f.Recording(r.Context(), r.PathValue("id"))
 	if err == nil && !canBeHad(rec) {
 		err = meeting.ErrNotFound
 	}
 	return rec, err
 }
 
-func (f *facade) getRecording(w http.ResponseWriter, r *http.Request) error {
-	rec, err := f.recording(r.Context(), r.PathValue("id"))
-	if err != nil {
-		return err
-	}
-	write(w, http.StatusOK, shownRecording(rec))
-	return nil
+func (f *facade) getRecording(_ http.ResponseWriter, r *http.Request) (any, error) {
+	rec, err := f.recording(r)
+	return shownRecording(rec), err
 }
 
-func (f *facade) linkRecording(w http.ResponseWriter, r *http.Request) error {
-	seconds, err := number(r.URL.Query().Get("validForSeconds"), linkSeconds, maxLinkSeconds)
+func (f *facade) linkRecording(_ http.ResponseWriter, r *http.Request) (any, error) {
+	seconds, err := number(r, "validForSeconds", linkSeconds, maxLinkSeconds)
 	if err != nil {
-		return refuse("validForSeconds must be a number from 1 to " + strconv.Itoa(maxLinkSeconds))
+		return nil, err
 	}
-	rec, err := f.recording(r.Context(), r.PathValue("id"))
+	rec, err := f.recording(r)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	url, expires, err := f.svc.FileLink(r.Context(), rec, rec.MainFile(), time.Duration(seconds)*time.Second)
-	if err != nil {
-		return err
-	}
-	write(w, http.StatusOK, struct {
+	url, expires, err := f.FileLink(r.Context(), rec, rec.MainFile(), time.Duration(seconds)*time.Second)
+	return struct {
 		AccessLink string `json:"accessLink"`
 		Expires    int64  `json:"expires"` // Unix time, milliseconds
-	}{url, expires.UnixMilli()})
-	return nil
+	}{url, expires.UnixMilli()}, err
 }
 
-func (f *facade) deleteRecording(w http.ResponseWriter, r *http.Request) error {
-	if err := f.removeRecording(r.Context(), r.PathValue("id")); err != nil {
-		return err
-	}
-	write(w, http.StatusNoContent, nil)
-	return nil
+func (f *facade) deleteRecording(_ http.ResponseWriter, r *http.Request) (any, error) {
+	return nil, f.removeRecording(r.Context(), r.PathValue("id"))
 }
 
 // removeRecording deletes a recording that can be had, or was deleted with a file
 // left; of any other it is no error, as with Whereby. Nor is a file that usher
 // does not reach: for that there is no answer of Whereby's.
 func (f *facade) removeRecording(ctx context.Context, id string) error {
-	rec, err := f.svc.Recording(ctx, id)
-	switch {
-	case errors.Is(err, meeting.ErrNotFound), err == nil && (rec.State != meeting.RecordingAvailable || len(rec.Files) == 0):
+	rec, err := f.Recording(ctx, id)
+	if errors.Is(err, meeting.ErrNotFound) || err == nil && (rec.State != meeting.RecordingAvailable || len(rec.Files) == 0) {
 		return nil
-	case err != nil:
-		return err
 	}
-	err = f.svc.RemoveRecording(ctx, rec)
+	if err == nil {
+		err = f.RemoveRecording(ctx, rec)
+	}
 	if errors.Is(err, service.ErrNoFiles) {
 		return nil
 	}
 	return err
 }
 
-func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request) error {
+func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request) (any, error) {
 	var body struct {
 		IDs []string `json:"recordingIds"`
 	}
 	if err := readJSON(w, r, &body); err != nil {
-		return err
+		return nil, err
 	}
 	if len(body.IDs) > maxBulkDelete {
-		return refuse("recordingIds has more than " + strconv.Itoa(maxBulkDelete) + " elements")
+		return nil, refuse("recordingIds has more than " + strconv.Itoa(maxBulkDelete) + " elements")
 	}
 	for _, id := range body.IDs {
 		if err := f.removeRecording(r.Context(), id); err != nil {
-			return err
+			return nil, err
 		}
 	}
-	write(w, http.StatusNoContent, nil)
-	return nil
+	return nil, nil
 }

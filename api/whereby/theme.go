@@ -24,25 +24,20 @@ const (
 // a Jitsi site is in its own configuration. Apps upload a logo after each
 // create and fail when that fails, so it is looked at and answered as done,
 // whether there is such a room or not.
-func (f *facade) putTheme(w http.ResponseWriter, r *http.Request) error {
-	kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type"))
-	var err error
-	switch {
+func putTheme(w http.ResponseWriter, r *http.Request) (any, error) {
+	err := refuse("the Content-Type must be multipart/form-data or application/json")
+	switch kind, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); {
 	case kind == "multipart/form-data" && strings.HasSuffix(r.Pattern, "/tokens"):
 		err = refuse("the body must be JSON")
 	case kind == "multipart/form-data":
 		err = checkImage(r)
 	case kind == "application/json":
 		err = readJSON(w, r, &map[string]any{})
-	default:
-		err = refuse("the Content-Type must be multipart/form-data or application/json")
 	}
-	if err != nil {
-		return err
+	if err == nil {
+		w.Header().Set(Ignored, "theme")
 	}
-	w.Header().Set(Ignored, "theme")
-	write(w, http.StatusNoContent, nil)
-	return nil
+	return nil, err
 }
 
 // checkImage makes sure that the part image of a form is one, by its bytes.

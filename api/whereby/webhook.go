@@ -1,6 +1,7 @@
 package whereby
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -116,19 +117,14 @@ func recordingData(event meeting.Event, room eventRoom) any {
 	}{room, r.SessionID, r.ID, r.MainFile().Name, "completed"}
 }
 
-// roleName returns Whereby's name for what somebody is in a room.
-func roleName(k meeting.Kind, r meeting.Role) string {
-	switch {
-	case k == meeting.KindRecorder:
-		return "recorder"
-	case k == meeting.KindStreamer:
-		return "streamer"
-	case k == meeting.KindTranscriber:
-		return "captioner"
-	case r == meeting.RoleModerator:
-		return "host"
-	case r == meeting.RoleVisitor:
-		return "viewer"
+// Whereby's names of what somebody is in a room: by kind, or else by role.
+var (
+	kindNames = map[meeting.Kind]string{
+		meeting.KindRecorder: "recorder", meeting.KindStreamer: "streamer", meeting.KindTranscriber: "captioner",
 	}
-	return "visitor"
+	roleNames = map[meeting.Role]string{meeting.RoleModerator: "host", meeting.RoleVisitor: "viewer"}
+)
+
+func roleName(k meeting.Kind, r meeting.Role) string {
+	return cmp.Or(kindNames[k], roleNames[r], "visitor")
 }

@@ -5,10 +5,11 @@
 package whereby
 
 import (
+	"cmp"
 	"encoding/json"
-	"errors"
 	"net/http"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -37,45 +38,88 @@ type Config struct {
 }
 
 type facade struct {
-	Config
-	svc *service.Service
+	*service.Service
+	destinations bool
 }
 
 // New returns the API.
 func New(cfg Config) api.Platform {
-	f := &facade{cfg, cfg.Service}
+	f := &facade{cfg.Service, cfg.Destinations}
+	p := api.Platform{Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem}
+	add := func(scope api.Scope, status int, serve handler, patterns ...string) {
+		for _, pattern := range patterns {
+			p.Routes = append(p.Routes, api.Route{Pattern: pattern, Scope: scope, Status: status, Serve: func(w http.ResponseWriter, r *http.Request) error {
+				body, err := serve(w, r)
+				if err == nil {
+					write(w, status, body)
+				}
+				return err
+			}})
+		}
+	}
 	// Routes that show links let people in, so seeing them takes the scope that
 	// makes links.
 	const (
-		read, write, record = api.ScopeMeetingsRead, api.ScopeMeetingsWrite, api.ScopeRecordingsWrite
-		ok, made, empty     = http.StatusOK, http.StatusCreated, http.StatusNoContent
+		read, change, record = api.ScopeMeetingsRead, api.ScopeMeetingsWrite, api.ScopeRecordingsWrite
+		ok, created, empty   = http.StatusOK, http.StatusCreated, http.StatusNoContent
 	)
-	return api.Platform{
-		Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem,
-		Routes: []api.Route{
-			{Pattern: "POST /v1/meetings", Scope: write, Status: made, Serve: f.createMeeting},
-			{Pattern: "GET /v1/meetings", Scope: write, Status: ok, Serve: f.listMeetings},
-			{Pattern: "GET /v1/meetings/{id}", Scope: write, Status: ok, Serve: f.getMeeting},
-			{Pattern: "DELETE /v1/meetings/{id}", Scope: write, Status: empty, Serve: f.deleteMeeting},
-			{Pattern: "GET /v1/insights/rooms", Scope: read, Status: ok, Serve: f.insightsRooms},
-			{Pattern: "GET /v1/insights/room-sessions", Scope: read, Status: ok, Serve: f.insightsSessions},
-			{Pattern: "GET /v1/insights/participants", Scope: read, Status: ok, Serve: f.insightsPeople},
-			{Pattern: "GET /v1/insights/participant", Scope: read, Status: ok, Serve: f.insightsPerson},
-			{Pattern: "GET /v1/recordings", Scope: read, Status: ok, Serve: f.listRecordings},
-			{Pattern: "POST /v1/recordings/bulk-delete", Scope: record, Status: empty, Serve: f.deleteRecordings},
-			{Pattern: "GET /v1/recordings/{id}", Scope: read, Status: ok, Serve: f.getRecording},
-			{Pattern: "DELETE /v1/recordings/{id}", Scope: record, Status: empty, Serve: f.deleteRecording},
-			{Pattern: "GET /v1/recordings/{id}/access-link", Scope: read, Status: ok, Serve: f.linkRecording},
-			{Pattern: "PUT /v1/rooms/{name}/theme/logo", Scope: write, Status: empty, Serve: f.putTheme},
-			{Pattern: "PUT /v1/rooms/{name}/theme/tokens", Scope: write, Status: empty, Serve: f.putTheme},
-			{Pattern: "PUT /v1/rooms/{name}/theme/room-background", Scope: write, Status: empty, Serve: f.putTheme},
-			{Pattern: "PUT /v1/rooms/{name}/theme/room-knock-page-background", Scope: write, Status: empty, Serve: f.putTheme},
-			{Pattern: "GET /v1/transcriptions", Scope: read, Status: ok, Serve: listNothing},
-			{Pattern: "DELETE /v1/transcriptions/{id}", Scope: record, Status: empty, Serve: deleteNothing},
-			{Pattern: "POST /v1/transcriptions/bulk-delete", Scope: record, Status: empty, Serve: deleteNothing},
-			{Pattern: "GET /v1/summaries", Scope: read, Status: ok, Serve: listNothing},
-			{Pattern: "DELETE /v1/summaries/{id}", Scope: record, Status: empty, Serve: deleteNothing},
-		},
+	add(change, created, when(f.MakesTokens, f.createMeeting), "POST /v1/meetings")
+	add(change, ok, when(f.MakesTokens, listing(usualPage, f.listMeetings)), "GET /v1/meetings")
+	add(change, ok, when(f.MakesTokens, f.getMeeting), "GET /v1/meetings/{id}")
+	add(change, empty, f.deleteMeeting, "DELETE /v1/meetings/{id}")
+	add(read, ok, when(f.synced, listing(insightsPage, f.insightsRooms)), "GET /v1/insights/rooms")
+	add(read, ok, when(f.synced, listing(insightsPage, f.insightsSessions)), "GET /v1/insights/room-sessions")
+	add(read, ok, when(f.synced, listing(insightsPage, f.insightsPeople)), "GET /v1/insights/participants")
+	add(read, ok, when(f.synced, f.insightsPerson), "GET /v1/insights/participant")
+	add(read, ok, listing(usualPage, f.listRecordings), "GET /v1/recordings")
+	add(record, empty, f.deleteRecordings, "POST /v1/recordings/bulk-delete")
+	add(read, ok, f.getRecording, "GET /v1/recordings/{id}")
+	add(record, empty, f.deleteRecording, "DELETE /v1/recordings/{id}")
+	add(read, ok, f.linkRecording, "GET /v1/recordings/{id}/access-link")
+	add(change, empty, putTheme, "PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
+		"PUT /v1/rooms/{name}/theme/room-background", "PUT /v1/rooms/{name}/theme/room-knock-page-background")
+	// Of these there are never any.
+	none := func(*http.Request, string, int) ([]struct{}, string, error) { return nil, "", nil }
+	add(read, ok, listing(usualPage, none), "GET /v1/transcriptions", "GET /v1/summaries")
+	deleted := func(http.ResponseWriter, *http.Request) (any, error) { return nil, nil }
+	add(record, empty, deleted, "DELETE /v1/transcriptions/{id}", "POST /v1/transcriptions/bulk-delete", "DELETE /v1/summaries/{id}")
+	return p
+}
+
+// handler returns the body of the usual answer, nil for none, or an error.
+type handler func(w http.ResponseWriter, r *http.Request) (body any, err error)
+
+// when serves what may be served while check has no error.
+func when(check func() error, serve handler) handler {
+	return func(w http.ResponseWriter, r *http.Request) (any, error) {
+		if err := check(); err != nil {
+			return nil, err
+		}
+		return serve(w, r)
+	}
+}
+
+// listing answers with a page of a list; it has usual elements unless the query
+// says how many.
+func listing[T any](usual int, page func(r *http.Request, cursor string, limit int) (results []T, next string, err error)) handler {
+	return func(_ http.ResponseWriter, r *http.Request) (any, error) {
+		limit, err := number(r, "limit", usual, maxPage)
+		if err != nil {
+			return nil, err
+		}
+		cursor := r.URL.Query().Get("cursor")
+		if len(cursor) > maxCursor || strings.ContainsFunc(cursor, func(c rune) bool { return c <= ' ' || c > '~' }) {
+			return nil, refuse("cursor must be the one of the page before")
+		}
+		results, next, err := page(r, cursor, limit)
+		answer := struct {
+			Cursor  *string `json:"cursor"` // null on the last page
+			Results []T     `json:"results"`
+		}{Results: append([]T{}, results...)}
+		if next != "" {
+			answer.Cursor = &next
+		}
+		return answer, err
 	}
 }
 
@@ -91,13 +135,8 @@ func AtRoot(public http.Handler) http.Handler {
 
 // failure is every error. Whereby documents its shape for status 429 only.
 type failure struct {
-	Error string `json:"error"`
-	Data  *wait  `json:"data,omitempty"`
-}
-
-// wait says how long to wait.
-type wait struct {
-	MSLeft int `json:"msLeft"`
+	Error string         `json:"error"`
+	Data  map[string]int `json:"data,omitempty"` // msLeft: how long to wait
 }
 
 func writeProblem(w http.ResponseWriter, _ *http.Request, p *api.Problem) {
@@ -110,19 +149,13 @@ func writeProblem(w http.ResponseWriter, _ *http.Request, p *api.Problem) {
 	case http.StatusTooManyRequests:
 		seconds, _ := strconv.Atoi(w.Header().Get("Retry-After"))
 		_, key, _ := strings.Cut(p.Detail, ": ")
-		body = failure{"Rate limit active for throttle key: " + key, &wait{max(1, seconds) * 1000}}
+		body = failure{"Rate limit active for throttle key: " + key, map[string]int{"msLeft": max(1, seconds) * 1000}}
 	}
 	write(w, status, body)
 }
 
 // refuse refuses a request that can never be answered.
 func refuse(detail string) error { return api.NewProblem(http.StatusBadRequest, detail) }
-
-// unsynced refuses what usher cannot know before it sees the rooms again. To
-// say instead that nobody is in would make an app end the meeting for good.
-func unsynced() error {
-	return api.NewProblem(http.StatusServiceUnavailable, "usher does not see this room right now, try again")
-}
 
 // rateHeaders adds Whereby's names for what the limits' headers say.
 func rateHeaders(h http.Header) {
@@ -150,64 +183,38 @@ func write(w http.ResponseWriter, status int, body any) {
 	_ = e.Encode(body) // the client is gone
 }
 
-// list is a page of a list.
-type list[T any] struct {
-	Cursor  *string `json:"cursor"` // null on the last page
-	Results []T     `json:"results"`
-}
-
-func writeList[T any](w http.ResponseWriter, results []T, next string) error {
-	page := list[T]{Results: append([]T{}, results...)}
-	if next != "" {
-		page.Cursor = &next
-	}
-	write(w, http.StatusOK, page)
-	return nil
-}
-
-// paging reads limit and cursor.
-func paging(r *http.Request, usual int) (cursor string, limit int, err error) {
-	q := r.URL.Query()
-	if limit, err = number(q.Get("limit"), usual, maxPage); err != nil {
-		return "", 0, refuse("limit must be a number from 1 to " + strconv.Itoa(maxPage))
-	}
-	cursor = q.Get("cursor")
-	if len(cursor) > maxCursor || strings.ContainsFunc(cursor, func(c rune) bool { return c <= ' ' || c > '~' }) {
-		return "", 0, refuse("cursor must be the one of the page before")
-	}
-	return cursor, limit, nil
-}
-
 // maxCursor, in bytes, is more than any store's cursor needs.
 const maxCursor = 200
 
-// number reads a number from 1 to most; an empty one is usual.
-func number(text string, usual, most int) (int, error) {
+// number reads a parameter of the query that is a number from 1 to most; usual
+// when it is missing.
+func number(r *http.Request, name string, usual, most int) (int, error) {
+	text := r.URL.Query().Get(name)
 	if text == "" {
 		return usual, nil
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 || n > most {
-		return 0, errors.New("not a number in range")
+		return 0, refuse(name + " must be a number from 1 to " + strconv.Itoa(most))
 	}
 	return n, nil
 }
 
-// ascending reports whether the query asks for the oldest first. Other orders
-// are not offered.
-func ascending(r *http.Request) bool {
-	field, order, _ := strings.Cut(strings.ToLower(r.URL.Query().Get("sortBy")), ":")
-	return order == "asc" && (field == "startedat" || field == "startdate" || field == "createdat")
+// inOrder turns a page round when the query asks for the oldest first. Other
+// orders are not offered.
+func inOrder[T any](r *http.Request, newestFirst []T) []T {
+	switch strings.ToLower(r.URL.Query().Get("sortBy")) {
+	case "startedat:asc", "startdate:asc", "createdat:asc":
+		slices.Reverse(newestFirst)
+	}
+	return newestFirst
 }
 
 // roomOf returns the room that the query names, empty for none: with a slash in
 // front or without, in any case.
 func roomOf(r *http.Request) string {
 	q := r.URL.Query()
-	if name := q.Get("roomName"); name != "" {
-		return bareRoom(name)
-	}
-	return bareRoom(q.Get("roomName[exact]"))
+	return bareRoom(cmp.Or(q.Get("roomName"), q.Get("roomName[exact]")))
 }
 
 func bareRoom(name string) string { return strings.ToLower(strings.Trim(name, "/ ")) }
@@ -221,22 +228,8 @@ func readJSON(w http.ResponseWriter, r *http.Request, into any) error {
 	if err != nil {
 		return err
 	}
-	if err := api.DecodeJSON(data, into); err != nil {
+	if err = api.DecodeJSON(data, into); err != nil {
 		return refuse("the body is wrong: " + err.Error())
 	}
-	return nil
-}
-
-// listNothing answers a list that is always empty.
-func listNothing(w http.ResponseWriter, r *http.Request) error {
-	if _, _, err := paging(r, usualPage); err != nil {
-		return err
-	}
-	return writeList[struct{}](w, nil, "")
-}
-
-// deleteNothing answers the deletion of something that is never there.
-func deleteNothing(w http.ResponseWriter, _ *http.Request) error {
-	write(w, http.StatusNoContent, nil)
 	return nil
 }

@@ -1,9 +1,9 @@
 package service
 
 import (
+	"cmp"
 	"context"
-	"encoding/base64"
-	"encoding/json"
+	"strings"
 	"time"
 
 	"usher/meeting"
@@ -18,58 +18,86 @@ const (
 	sessionsPage = 100
 )
 
-// SessionUsage is a session and what it came to.
+// SessionUsage is what a session came to, as apps see it.
 type SessionUsage struct {
-	Meeting meeting.Meeting
-	Session meeting.Session
-	Usage   meeting.Usage // of an open session so far
+	Meeting    meeting.Meeting     `json:"-"`
+	MeetingID  string              `json:"meeting_id"`
+	Room       string              `json:"room" doc:"Name of the room in Jitsi, lower case"`
+	ExternalID string              `json:"external_id,omitempty"`
+	Session    meeting.SessionInfo `json:"session"`
+	Usage      meeting.Usage       `json:"usage" doc:"Of an open session so far"`
 }
 
-// MeetingUsage is a meeting and what all its sessions came to.
-type MeetingUsage struct {
-	Meeting     meeting.Meeting
-	Sessions    int
-	First, Last time.Time // starts of the first and of the latest session
-	Usage       meeting.Usage
+// RoomUsage is what all sessions of a meeting that are kept came to.
+type RoomUsage struct {
+	Meeting        meeting.Meeting `json:"-"`
+	MeetingID      string          `json:"meeting_id"`
+	Room           string          `json:"room" doc:"Name of the room in Jitsi, lower case"`
+	ExternalID     string          `json:"external_id,omitempty"`
+	CreatedAt      meeting.Time    `json:"created_at"`
+	EndedAt        *meeting.Time   `json:"ended_at"`
+	Sessions       int             `json:"sessions"`
+	FirstSessionAt *meeting.Time   `json:"first_session_at" doc:"When the first of them started"`
+	LastSessionAt  *meeting.Time   `json:"last_session_at" doc:"When the latest of them started"`
+	Usage          meeting.Usage   `json:"usage" doc:"Of all of them together"`
 }
 
-// SessionUsageOf returns what one session came to.
-func (s *Service) SessionUsageOf(ctx context.Context, m meeting.Meeting, session meeting.Session) (SessionUsage, error) {
+// SessionUsage returns what one session came to.
+func (s *Service) SessionUsage(ctx context.Context, id string) (SessionUsage, error) {
+	session, m, err := s.SessionOf(ctx, id)
+	if err != nil {
+		return SessionUsage{}, err
+	}
+	return s.sessionUsage(ctx, m, session)
+}
+
+func (s *Service) sessionUsage(ctx context.Context, m meeting.Meeting, session meeting.Session) (SessionUsage, error) {
 	people, err := s.Participants(ctx, session.ID)
-	return SessionUsage{m, session, meeting.UsageOf(people, m.KnownAt(time.Now()))}, err
+	return SessionUsage{m, m.ID, m.Room, m.ExternalID, session.Info(), meeting.UsageOf(people, m.KnownAt(time.Now()))}, err
 }
 
 // SessionUsages returns at most limit sessions of the meetings chosen, meeting by
 // meeting, the newest first, and the cursor of the next page. A page may be
 // short although there is a next one.
 func (s *Service) SessionUsages(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]SessionUsage, string, error) {
-	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, limit int) (list []SessionUsage, left string, err error) {
+	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, limit int) ([]SessionUsage, string, error) {
 		sessions, left, err := s.Sessions(ctx, m.ID, cursor, limit)
-		for i := 0; i < len(sessions) && err == nil; i++ {
-			var one SessionUsage
-			one, err = s.SessionUsageOf(ctx, m, sessions[i])
-			list = append(list, one)
+		if err != nil {
+			return nil, "", err
 		}
-		return list, left, err
+		list := make([]SessionUsage, len(sessions))
+		for i := range sessions {
+			if list[i], err = s.sessionUsage(ctx, m, sessions[i]); err != nil {
+				return nil, "", err
+			}
+		}
+		return list, left, nil
 	})
 }
 
-// MeetingUsages returns a page of meetings with what all their sessions came to.
-func (s *Service) MeetingUsages(ctx context.Context, f meeting.Filter, cursor string, limit int) (list []MeetingUsage, next string, err error) {
+// RoomUsages returns a page of meetings with what all their sessions came to.
+func (s *Service) RoomUsages(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]RoomUsage, string, error) {
 	meetings, next, err := s.List(ctx, f, cursor, limit)
-	for i := 0; i < len(meetings) && err == nil; i++ {
-		var one MeetingUsage
-		one, err = s.meetingUsage(ctx, meetings[i])
-		list = append(list, one)
+	if err != nil {
+		return nil, "", err
 	}
-	return list, next, err
+	list := make([]RoomUsage, len(meetings))
+	for i := range meetings {
+		if list[i], err = s.roomUsage(ctx, meetings[i]); err != nil {
+			return nil, "", err
+		}
+	}
+	return list, next, nil
 }
 
-func (s *Service) meetingUsage(ctx context.Context, m meeting.Meeting) (MeetingUsage, error) {
-	u := MeetingUsage{Meeting: m}
+func (s *Service) roomUsage(ctx context.Context, m meeting.Meeting) (RoomUsage, error) {
+	u := RoomUsage{
+		Meeting: m, MeetingID: m.ID, Room: m.Room, ExternalID: m.ExternalID,
+		CreatedAt: meeting.Time{Time: m.CreatedAt}, EndedAt: meeting.TimeOrNull(m.EndedAt),
+	}
 	var people []meeting.Participant
 	for cursor, more := "", true; more; more = cursor != "" {
-		var sessions []meeting.Session
+		var sessions []meeting.Session // the newest first
 		var err error
 		if sessions, cursor, err = s.Sessions(ctx, m.ID, cursor, sessionsPage); err != nil {
 			return u, err
@@ -80,60 +108,42 @@ func (s *Service) meetingUsage(ctx context.Context, m meeting.Meeting) (MeetingU
 				return u, err
 			}
 			people = append(people, in...)
-			if u.First.IsZero() || session.StartedAt.Before(u.First) {
-				u.First = session.StartedAt
-			}
-			if session.StartedAt.After(u.Last) {
-				u.Last = session.StartedAt
-			}
+			u.Sessions++
+			u.FirstSessionAt = meeting.TimeOrNull(session.StartedAt)
+			u.LastSessionAt = cmp.Or(u.LastSessionAt, u.FirstSessionAt)
 		}
-		u.Sessions += len(sessions)
 	}
 	u.Usage = meeting.UsageOf(people, m.KnownAt(time.Now()))
 	return u, nil
 }
 
-// place is where a list that goes through several meetings has come to.
-type place struct {
-	Meetings string `json:"m,omitempty"` // cursor of the meeting's page, which holds only it
-	Elements string `json:"e,omitempty"` // cursor among what the meeting has
-}
-
 // ThroughMeetings makes one list of what the meetings chosen have. take returns a
 // page of at most limit elements of one meeting, and the cursor of those that are
-// left. A cursor that makes no sense means the beginning.
+// left. A cursor that makes no sense means some page.
 func ThroughMeetings[T any](ctx context.Context, s *Service, f meeting.Filter, cursor string, limit int,
 	take func(m meeting.Meeting, cursor string, limit int) (some []T, left string, err error),
 ) (list []T, next string, err error) {
-	var at place
-	if data, err := base64.RawURLEncoding.DecodeString(cursor); err != nil || json.Unmarshal(data, &at) != nil {
-		at = place{}
-	}
+	// The cursor of a page of one meeting, and that of a page of what it has.
+	meetings, elements, _ := strings.Cut(cursor, ".")
 	for range meetingsPerPage {
-		meetings, more, err := s.List(ctx, f, at.Meetings, 1)
-		if err != nil {
-			return nil, "", err
-		}
+		page, more, err := s.List(ctx, f, meetings, 1)
 		left := ""
-		for _, m := range meetings {
+		for _, m := range page { // one, or none if it is being forgotten
 			var some []T
-			if some, left, err = take(m, at.Elements, limit-len(list)); err != nil {
-				return nil, "", err
-			}
+			some, left, err = take(m, elements, limit-len(list))
 			list = append(list, some...)
 		}
 		switch {
-		case left != "":
-			at.Elements = left
-		case more == "":
+		case err != nil:
+			return nil, "", err
+		case left == "" && more == "":
 			return list, "", nil
-		default:
-			at = place{Meetings: more}
+		case left == "":
+			meetings = more
 		}
-		if len(list) >= limit {
+		if elements = left; len(list) >= limit {
 			break
 		}
 	}
-	data, _ := json.Marshal(at) // a struct of text always encodes
-	return list, base64.RawURLEncoding.EncodeToString(data), nil
+	return list, meetings + "." + elements, nil
 }
