@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"usher/internal/child"
 	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/store"
@@ -34,7 +35,7 @@ type benchSite struct {
 	dir     string
 	program string // the usher that is measured
 	prosody *stack.Prosody
-	redis   *stack.Redis
+	redis   *child.Redis
 	rdb     *redis.Client
 	crowd   *sim.Crowd
 	rooms   []string // names
@@ -54,7 +55,7 @@ func (b *bench) newSite(ctx context.Context, rooms, per int) (s *benchSite, err 
 	if s.dir, err = b.folder(); err != nil {
 		return s, err
 	}
-	if s.redis, err = stack.StartRedis(ctx, filepath.Join(s.dir, "redis")); err != nil {
+	if s.redis, err = child.StartRedis(ctx, filepath.Join(s.dir, "redis")); err != nil {
 		return s, err
 	}
 	ends = append(ends, s.redis.Kill)
