@@ -119,7 +119,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 	}
 	recorders := map[string]string{}
 	for _, k := range cfg.RecorderKeys {
-		recorders[k.Name] = string(k.Key)
+		recorders[k.Name] = string(k.Value)
 	}
 	var files service.Files
 	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
