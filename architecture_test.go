@@ -63,12 +63,15 @@ func TestXMPPWithoutHTTP(t *testing.T) {
 	}
 }
 
-// TestSimulatorStaysOut keeps simulated people out of what a site runs for
-// real: only the demo, tests and benchmarks may use them.
+// TestSimulatorStaysOut keeps simulated people and the local Prosody out of what
+// a site runs for real: only the demo, tests and benchmarks may use them.
 func TestSimulatorStaysOut(t *testing.T) {
+	notShipped := []string{"usher/internal/localsite", "usher/cmd/usher-lab", "usher/internal/stack/stacktest"}
 	for _, p := range packages(t) {
-		if slices.Contains(p.Imports, "usher/internal/sim") && p.ImportPath != "usher/internal/localsite" && p.ImportPath != "usher/cmd/usher-lab" {
-			t.Errorf("%s imports the simulator", p.ImportPath)
+		for _, pkg := range []string{"usher/internal/sim", "usher/internal/stack"} {
+			if slices.Contains(p.Imports, pkg) && !slices.Contains(notShipped, p.ImportPath) {
+				t.Errorf("%s imports %s", p.ImportPath, pkg)
+			}
 		}
 		if slices.Contains(p.Imports, "usher/internal/memorystore") {
 			t.Errorf("%s imports the store in memory, which is for tests", p.ImportPath)

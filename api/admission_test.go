@@ -54,7 +54,7 @@ func TestTokensLiveAsLongAsTheirMeeting(t *testing.T) {
 				"join link":   s.tokenOf(s.link("/v1/meetings/"+id, tt.body).URL),
 			}
 			for by, text := range made {
-				claims, err := newIssuer(t).Verify(now, text, m.Room)
+				claims, err := verify(t, now, text, m.Room)
 				if err != nil || !claims.Expires.Equal(tt.want) {
 					t.Errorf("%s, %s: expires %v (%v), want %v", tt.name, by, claims.Expires, err, tt.want)
 				}
@@ -87,7 +87,7 @@ func TestReloadAfterAnHour(t *testing.T) {
 		for _, after := range []time.Duration{time.Hour, 7 * time.Hour} {
 			time.Sleep(after)
 			for text, room := range held {
-				if _, err := newIssuer(t).Verify(time.Now(), text, room); err != nil {
+				if _, err := verify(t, time.Now(), text, room); err != nil {
 					t.Errorf("%s later in %s: %v, want in", after, room, err)
 				}
 			}
@@ -107,7 +107,7 @@ func TestLinksOfBefore(t *testing.T) {
 			if _, err := s.store.PutLink(t.Context(), id, token.Hash(code), []byte(kept), service.MaxLinks); err != nil {
 				t.Fatal(err)
 			}
-			claims, err := newIssuer(t).Verify(time.Now(), s.tokenOf("/j/"+code), "standup")
+			claims, err := verify(t, time.Now(), s.tokenOf("/j/"+code), "standup")
 			if life := claims.Expires.Sub(time.Now().Truncate(time.Second)); err != nil || life != want || !claims.Host {
 				t.Errorf("token of a link kept with %v lives %v (%v), want %v", stored, life, err, want)
 			}

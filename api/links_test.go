@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"usher/internal/tokentest"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/token"
@@ -17,17 +18,31 @@ import (
 
 const testJWTSecret = "a-secret-of-at-least-32-characters"
 
-func newIssuer(t testing.TB) *token.Issuer {
+// tokenSite is what the tokens of tests have in common.
+var tokenSite = token.Site{AppID: "app", Audience: "jitsi", Domain: "meet.jitsi"}
+
+func tokenKey(t testing.TB) *token.Key {
 	t.Helper()
 	key, err := token.SecretKey(testJWTSecret)
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer, err := token.NewIssuer(token.Site{AppID: "app", Audience: "jitsi", Domain: "meet.jitsi"}, key)
+	return key
+}
+
+func newIssuer(t testing.TB) *token.Issuer {
+	t.Helper()
+	issuer, err := token.NewIssuer(tokenSite, tokenKey(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return issuer
+}
+
+// verify returns what a token says if it opens the room at the time now.
+func verify(t testing.TB, now time.Time, text, room string) (token.Claims, error) {
+	t.Helper()
+	return tokentest.Verify(now, text, token.Expect{Site: tokenSite, Key: tokenKey(t), Room: room})
 }
 
 // pending returns how many people the meeting of the room believes on the way.
@@ -50,7 +65,7 @@ func TestCreateToken(t *testing.T) {
 		if want := "https://meet.example.org/standup#jwt=" + ticket.Token; ticket.URL != want {
 			t.Errorf("url = %s, want %s", ticket.URL, want)
 		}
-		claims, err := newIssuer(t).Verify(time.Now(), ticket.Token, "standup")
+		claims, err := verify(t, time.Now(), ticket.Token, "standup")
 		if err != nil || !claims.Host || claims.User.ID != "u1" || claims.User.Name != "José <b>&😀" {
 			t.Errorf("claims = %+v, %v", claims, err)
 		}
@@ -58,7 +73,7 @@ func TestCreateToken(t *testing.T) {
 			t.Errorf("%d people on the way, want 1", got)
 		}
 		s.do("POST", path+"/tokens", `{}`).into(http.StatusCreated, &ticket)
-		if claims, err := newIssuer(t).Verify(time.Now(), ticket.Token, "standup"); err != nil || claims.Host || claims.User != (token.User{}) {
+		if claims, err := verify(t, time.Now(), ticket.Token, "standup"); err != nil || claims.Host || claims.User != (token.User{}) {
 			t.Errorf("claims of a guest = %+v, %v", claims, err)
 		}
 		for _, body := range []string{
@@ -150,7 +165,7 @@ func TestJoinLink(t *testing.T) {
 			if res.Code != http.StatusFound || !ok || res.Body.Len() > 0 {
 				t.Fatalf("click = %d to %s", res.Code, res.Header().Get("Location"))
 			}
-			claims, err := newIssuer(t).Verify(time.Now(), to, "standup")
+			claims, err := verify(t, time.Now(), to, "standup")
 			if err != nil || !claims.Host || claims.User.ID != "u1" || !claims.Expires.Equal(time.Now().Add(5*time.Minute).Truncate(time.Second)) {
 				t.Errorf("claims = %+v, %v", claims, err)
 			}
@@ -235,7 +250,7 @@ func TestJoinLinkForPrograms(t *testing.T) {
 		if want := "https://meet.example.org/standup#jwt=" + ticket.Token; ticket.URL != want {
 			t.Errorf("url = %s, want %s", ticket.URL, want)
 		}
-		if claims, err := newIssuer(t).Verify(time.Now(), ticket.Token, "standup"); err != nil || claims.User.ID != "u1" {
+		if claims, err := verify(t, time.Now(), ticket.Token, "standup"); err != nil || claims.User.ID != "u1" {
 			t.Errorf("claims = %+v, %v", claims, err)
 		}
 		ask("/j/x").problemCode(http.StatusNotFound, "not_found")

@@ -7,6 +7,7 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -80,23 +81,18 @@ type Config struct {
 // lower case, and reports everything that is wrong, at once. Kong calls it.
 // Afterwards IdentityDomains holds all domains whose <identity> is believed.
 func (c *Config) AfterApply() error {
-	follow := func(s *string, value string) {
-		if *s == "" {
-			*s = value
-		}
-	}
-	follow(&c.MUC, "muc."+c.XMPPDomain)
-	follow(&c.HiddenDomain, "hidden."+c.XMPPDomain)
-	follow(&c.FocusJID, "focus@auth."+c.XMPPDomain)
-	follow(&c.ComponentDomain, "usher."+c.XMPPDomain)
-	follow(&c.TLSServerName, c.XMPPDomain)
-	follow(&c.Brewery, "jibribrewery@internal-muc."+c.XMPPDomain)
+	c.MUC = cmp.Or(c.MUC, "muc."+c.XMPPDomain)
+	c.HiddenDomain = cmp.Or(c.HiddenDomain, "hidden."+c.XMPPDomain)
+	c.FocusJID = cmp.Or(c.FocusJID, "focus@auth."+c.XMPPDomain)
+	c.ComponentDomain = cmp.Or(c.ComponentDomain, "usher."+c.XMPPDomain)
+	c.TLSServerName = cmp.Or(c.TLSServerName, c.XMPPDomain)
+	c.Brewery = cmp.Or(c.Brewery, "jibribrewery@internal-muc."+c.XMPPDomain)
 	// The server sends addresses in lower case.
 	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery} {
 		*s = strings.ToLower(*s)
 	}
 	problems := append(c.checkIdentities(), c.checkOccupant()...)
-	follow(&c.OccupantUser, "usher")
+	c.OccupantUser = cmp.Or(c.OccupantUser, "usher")
 	if c.Store != "redis" {
 		problems = append(problems, fmt.Errorf("store: %q is no longer possible; leave store and redis-url out, and usher starts a redis-server of its own in data-dir", c.Store))
 	}
@@ -199,6 +195,22 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // UnmarshalText sets the secret.
 func (s *Secret) UnmarshalText(text []byte) error {
 	*s = Secret(text)
+	return nil
+}
+
+// Named is a value that belongs to a name, given as NAME=VALUE.
+type Named struct {
+	Name  string
+	Value Secret
+}
+
+// UnmarshalText reads NAME=VALUE. Its error quotes nothing: it may be secret.
+func (n *Named) UnmarshalText(text []byte) error {
+	name, value, ok := strings.Cut(string(text), "=")
+	if !ok || name == "" || value == "" {
+		return errors.New("it must be given as NAME=VALUE")
+	}
+	*n = Named{name, Secret(value)}
 	return nil
 }
 

@@ -99,6 +99,21 @@ func TestStoreInMemory(t *testing.T) {
 	}
 }
 
+// TestRecorderKeys: each is a name of its own and a secret, which no error shows.
+func TestRecorderKeys(t *testing.T) {
+	for keys, want := range map[string]string{
+		"jibri-1=h1dden":       "the recorder-key of jibri-1 must have 16 characters or more",
+		"h1dden-h1dden-h1dden": "--recorder-key: it must be given as NAME=VALUE",
+		"j=h1dden-h1dden-h1dden-1,j=h1dden-h1dden-h1dden-2":      "recorder-key names j twice",
+		"jibri-1=h1dden-h1dden-h1dden,jibri-2=h1dden-h1dden-h1d": "",
+	} {
+		c, err := parse(t, nil, "--component-secret=s", "--api-key="+key, "--recorder-key="+keys)
+		if want == "" && (err != nil || len(c.RecorderKeys) != 2) || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "h1dden")) {
+			t.Errorf("%s: %v, %v; want %q", keys, c.RecorderKeys, err, want)
+		}
+	}
+}
+
 // TestRateLimits: a limit that would refuse every request is refused itself.
 func TestRateLimits(t *testing.T) {
 	for _, tt := range []struct{ flags, want string }{

@@ -7,11 +7,11 @@ import (
 
 // Recording is what serve needs to record.
 type Recording struct {
-	Brewery         string        `placeholder:"jibribrewery@internal-muc.DOMAIN" help:"Room in which the site's Jibris wait for work; usher watches them there where the site lets it in."`
-	RecorderKeys    []RecorderKey `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
-	JibriHookSecret Secret        `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8480/internal/jibri/SECRET."`
-	RecordingsDir   string        `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
-	S3              S3            `embed:"" prefix:"s3-"` // kong would call its variables USHER_S_3_
+	Brewery         string  `placeholder:"jibribrewery@internal-muc.DOMAIN" help:"Room in which the site's Jibris wait for work; usher watches them there where the site lets it in."`
+	RecorderKeys    []Named `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
+	JibriHookSecret Secret  `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8480/internal/jibri/SECRET."`
+	RecordingsDir   string  `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
+	S3              S3      `embed:"" prefix:"s3-"` // kong would call its variables USHER_S_3_
 }
 
 // S3 is object storage as usher itself reaches it, for links to what recorders
@@ -23,22 +23,6 @@ type S3 struct {
 	SecretKey Secret `env:"USHER_S3_SECRET_KEY" help:"Its secret."`
 }
 
-// RecorderKey is what a recorder signs with when it hands a file over.
-type RecorderKey struct {
-	Name string
-	Key  Secret
-}
-
-// UnmarshalText reads NAME=SECRET. Its error quotes nothing.
-func (k *RecorderKey) UnmarshalText(text []byte) error {
-	name, key, ok := strings.Cut(string(text), "=")
-	if !ok || name == "" || len(key) < minKey {
-		return errors.New("a recorder-key is given as NAME=SECRET, the secret 16 characters or more")
-	}
-	*k = RecorderKey{name, Secret(key)}
-	return nil
-}
-
 // check reports what cannot work.
 func (r *Recording) check() error {
 	var problems []error
@@ -48,6 +32,9 @@ func (r *Recording) check() error {
 			problems = append(problems, errors.New("recorder-key names "+k.Name+" twice"))
 		}
 		seen[k.Name] = true
+		if len(k.Value) < minKey {
+			problems = append(problems, errors.New("the recorder-key of "+k.Name+" must have 16 characters or more"))
+		}
 	}
 	if r.JibriHookSecret != "" && (len(r.JibriHookSecret) < minKey || strings.ContainsAny(string(r.JibriHookSecret), "/?#%")) {
 		problems = append(problems, errors.New("jibri-hook-secret must have 16 characters or more, and none of / ? # %"))

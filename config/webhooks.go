@@ -60,106 +60,48 @@ func (w *Webhooks) Decode(ctx *kong.DecodeContext) error {
 // OldWebhooks are the settings that webhooks was before: four lists, joined by
 // the endpoint's name. They work for this release.
 type OldWebhooks struct {
-	URLs     []WebhookURL     `name:"webhook" env:"USHER_WEBHOOK" hidden:""`
-	Secrets  []WebhookSecret  `name:"webhook-secret" env:"USHER_WEBHOOK_SECRET" hidden:""`
-	Dialects []WebhookDialect `name:"webhook-dialect" env:"USHER_WEBHOOK_DIALECT" hidden:""`
-	Headers  []WebhookHeader  `name:"webhook-header" env:"USHER_WEBHOOK_HEADER" hidden:""`
-}
-
-// WebhookURL is an endpoint in the old form.
-type WebhookURL struct{ Name, URL string }
-
-// UnmarshalText reads NAME=URL. Its error quotes nothing: the URL may hold a
-// secret.
-func (w *WebhookURL) UnmarshalText(text []byte) error {
-	name, url, ok := strings.Cut(string(text), "=")
-	if !ok || name == "" || strings.Contains(name, ":") {
-		return errors.New("a webhook is given as NAME=URL")
-	}
-	*w = WebhookURL{name, url}
-	return nil
-}
-
-// WebhookSecret is a key that signs what is sent to the endpoint of that name.
-type WebhookSecret struct {
-	Name string
-	Key  Secret
-}
-
-// UnmarshalText reads NAME=SECRET. Its error quotes nothing.
-func (s *WebhookSecret) UnmarshalText(text []byte) error {
-	name, key, ok := strings.Cut(string(text), "=")
-	// A key without a name may end in the = of base64.
-	if !ok || name == "" || strings.HasPrefix(name, "whsec_") {
-		return errors.New("a webhook's secret is given as NAME=SECRET")
-	}
-	*s = WebhookSecret{name, Secret(key)}
-	return nil
-}
-
-// WebhookDialect is the shape of what is sent to the endpoint of that name.
-type WebhookDialect struct{ Name, Dialect string }
-
-// UnmarshalText reads NAME=DIALECT. Which dialects there are package webhook
-// says.
-func (d *WebhookDialect) UnmarshalText(text []byte) error {
-	name, dialect, ok := strings.Cut(string(text), "=")
-	if !ok || name == "" || dialect == "" {
-		return errors.New("a webhook's dialect is given as NAME=DIALECT")
-	}
-	*d = WebhookDialect{name, dialect}
-	return nil
-}
-
-// WebhookHeader is a header that requests to the endpoint of that name carry.
-type WebhookHeader struct {
-	Name   string
-	Header string // its name
-	Value  Secret
-}
-
-// UnmarshalText reads NAME=HEADER: VALUE. Its error quotes nothing.
-func (h *WebhookHeader) UnmarshalText(text []byte) error {
-	name, line, ok := strings.Cut(string(text), "=")
-	header, value, isHeader := strings.Cut(line, ":")
-	if !ok || !isHeader || name == "" || header == "" || strings.Contains(name, ":") {
-		return errors.New("a webhook's header is given as NAME=HEADER: VALUE")
-	}
-	*h = WebhookHeader{name, header, Secret(strings.TrimSpace(value))}
-	return nil
+	URLs     []Named `name:"webhook" env:"USHER_WEBHOOK" hidden:""`
+	Secrets  []Named `name:"webhook-secret" env:"USHER_WEBHOOK_SECRET" hidden:""`
+	Dialects []Named `name:"webhook-dialect" env:"USHER_WEBHOOK_DIALECT" hidden:""`
+	Headers  []Named `name:"webhook-header" env:"USHER_WEBHOOK_HEADER" hidden:""` // values are HEADER: VALUE
 }
 
 // list returns the endpoints in the new form, and what is wrong with them.
 func (o *OldWebhooks) list() (list []Webhook, problems []error) {
 	for _, u := range o.URLs {
-		list = append(list, Webhook{Name: u.Name, URL: u.URL})
-	}
-	of := func(setting, name string) *Webhook {
-		i := slices.IndexFunc(list, func(w Webhook) bool { return w.Name == name })
-		if i < 0 {
-			problems = append(problems, errors.New(setting+" names a webhook that there is not"))
-			return &Webhook{}
+		if strings.Contains(u.Name, ":") { // a URL without a name that has an =
+			return nil, []error{errors.New("a webhook is given as NAME=URL")}
 		}
-		return &list[i]
+		list = append(list, Webhook{Name: u.Name, URL: string(u.Value)})
 	}
-	for _, s := range o.Secrets {
-		w := of("webhook-secret", s.Name)
-		w.Secrets = append(w.Secrets, s.Key)
+	each := func(setting string, values []Named, set func(w *Webhook, value Secret)) {
+		for _, v := range values {
+			i := slices.IndexFunc(list, func(w Webhook) bool { return w.Name == v.Name })
+			if i < 0 {
+				problems = append(problems, errors.New(setting+" names a webhook that there is not"))
+				continue
+			}
+			set(&list[i], v.Value)
+		}
 	}
-	for _, h := range o.Headers {
-		w := of("webhook-header", h.Name)
+	each("webhook-secret", o.Secrets, func(w *Webhook, key Secret) { w.Secrets = append(w.Secrets, key) })
+	each("webhook-header", o.Headers, func(w *Webhook, line Secret) {
+		header, value, ok := strings.Cut(string(line), ":")
+		if !ok || header == "" {
+			problems = append(problems, errors.New("a webhook-header is given as NAME=HEADER: VALUE"))
+			return
+		}
 		if w.Headers == nil {
 			w.Headers = map[string]Secret{}
 		}
-		w.Headers[h.Header] = h.Value
-	}
-	for _, d := range o.Dialects {
-		w := of("webhook-dialect", d.Name)
+		w.Headers[header] = Secret(strings.TrimSpace(value))
+	})
+	each("webhook-dialect", o.Dialects, func(w *Webhook, dialect Secret) {
 		if w.Dialect != "" {
-			problems = append(problems, errors.New("webhook "+d.Name+" has two dialects"))
+			problems = append(problems, errors.New("webhook "+w.Name+" has two dialects"))
 		}
-		w.Dialect = d.Dialect
-	}
+		w.Dialect = string(dialect)
+	})
 	return list, problems
 }
 

@@ -111,13 +111,14 @@ func TestWrongWebhooks(t *testing.T) {
 		{`--webhooks=[{"name":"crm","url":"https://a.example","secrets":["h1dden"]},{"name":"crm","url":"https://b.example","secrets":["h1dden"]}]`, "two webhooks have the name crm"},
 		{"--webhook=crm=https://h1dden.example", "webhook crm has neither secrets nor headers"},
 		{"--webhook=https://h1dden.example/?a=b", "NAME=URL"},
+		{"--webhook=https://h1dden.example", "--webhook: it must be given as NAME=VALUE"},
 		{"--webhook-secret=crm=whsec_h1dden", "a webhook that there is not"},
-		{"--webhook-secret=whsec_h1dden==", "NAME=SECRET"},
-		{"--webhook-secret=h1dden", "NAME=SECRET"},
-		{"--webhook-header=Authorization: h1dden=", "NAME=HEADER: VALUE"},
-		{"--webhook-header=crm=h1dden", "NAME=HEADER: VALUE"},
+		{"--webhook-secret=whsec_h1dden==", "webhook-secret names a webhook that there is not"},
+		{"--webhook-secret=h1dden", "--webhook-secret: it must be given as NAME=VALUE"},
+		{"--webhook-header=Authorization: h1dden=", "--webhook-header: it must be given as NAME=VALUE"},
+		{"--webhook-header=crm=h1dden", "webhook-header names a webhook that there is not"},
 		{"--webhook-header=crm=Authorization: h1dden", "webhook-header names a webhook that there is not"},
-		{"--webhook-dialect=whereby", "NAME=DIALECT"},
+		{"--webhook-dialect=whereby", "--webhook-dialect: it must be given as NAME=VALUE"},
 		{"--webhook-dialect=crm=whereby", "webhook-dialect names a webhook that there is not"},
 	} {
 		_, err := parse(t, nil, "--component-secret=s", "--api-key="+key, tt.flags)
@@ -125,9 +126,9 @@ func TestWrongWebhooks(t *testing.T) {
 			t.Errorf("%s: %v, want %q and nothing that may be secret", tt.flags, err, tt.want)
 		}
 	}
-	_, err := parse(t, nil, "--component-secret=s", "--api-key="+key, "--webhook=crm=https://a.example", "--webhook-secret=crm=whsec_YQ==", "--webhook-dialect=crm=whereby,crm=jitsi")
-	if err == nil || !strings.Contains(err.Error(), "webhook crm has two dialects") {
-		t.Errorf("two dialects: %v, want them refused", err)
+	_, err := parse(t, nil, "--component-secret=s", "--api-key="+key, "--webhook=crm=https://a.example", "--webhook-secret=crm=whsec_YQ==", "--webhook-dialect=crm=whereby,crm=jitsi", "--webhook-header=crm=h1dden")
+	if err == nil || !strings.Contains(err.Error(), "webhook crm has two dialects") || !strings.Contains(err.Error(), "given as NAME=HEADER: VALUE") || strings.Contains(err.Error(), "h1dden") {
+		t.Errorf("two dialects and a header without a name: %v, want them refused", err)
 	}
 }
 

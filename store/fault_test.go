@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -74,7 +75,7 @@ func TestHungServer(t *testing.T) {
 	commit(t, r, c)
 	join := s.apply(human("ada", ""))
 
-	srv.Pause()
+	srv.Signal(syscall.SIGSTOP)
 	start := time.Now()
 	err := r.Commit(t.Context(), join) // arrives, and is worked off after the thaw
 	if took := time.Since(start); took > patience {
@@ -84,7 +85,7 @@ func TestHungServer(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	unavailable(t, r, r.Commit(ctx, join), reasonTimeout)
-	srv.Resume()
+	srv.Signal(syscall.SIGCONT)
 
 	eventually(t, r, join)
 	if got := must(r.Events(t.Context(), "", 10))(t); len(got) != 3 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -169,9 +170,9 @@ func TestLeaseHungServer(t *testing.T) {
 	r.times.demote = time.Second
 	a := lead(t, r, "a")
 	wait(t, a.began)
-	srv.Pause()
+	srv.Signal(syscall.SIGSTOP)
 	err := wait(t, a.lost)
-	srv.Resume()
+	srv.Signal(syscall.SIGCONT)
 	if !errors.Is(err, ErrLeaseLost) || !errors.Is(err, meeting.ErrUnavailable) {
 		t.Errorf("cause = %v, want ErrLeaseLost for want of Redis", err)
 	}

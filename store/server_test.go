@@ -8,13 +8,13 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"usher/internal/stack"
+	"usher/internal/child"
 	"usher/internal/stack/stacktest"
 )
 
 // server is a real redis-server for one test.
 type server struct {
-	*stack.Redis
+	*child.Redis
 	t   testing.TB
 	raw *redis.Client // for tests to look and to meddle
 }

@@ -2,7 +2,6 @@ package token
 
 import (
 	"encoding/json"
-	"errors"
 	"slices"
 	"strings"
 	"testing"
@@ -32,176 +31,134 @@ func TestRules(t *testing.T) {
 		token  string
 		key    *Key
 		weight Weight
-		reason Reason
 		text   string // begins with this, or has it after a "…"
 	}{
-		{"good", good, hs, "", "", ""},
+		{"good", good, hs, "", ""},
 
-		{"nothing", "", hs, Refused, Malformed, "it has 1 parts"},
-		{"two parts", parts[0] + "." + parts[1], hs, Refused, Malformed, "it has 2 parts"},
-		{"four parts", good + ".x", hs, Refused, Malformed, "it has 4 parts"},
-		{"encrypted", "a.b.c.d.e", hs, Refused, Malformed, "it has 5 parts"},
-		{"padding", parts[0] + "==." + parts[1] + "." + parts[2], hs, Refused, Malformed, "its header is not base64url"},
-		{"other alphabet", parts[0] + "." + parts[1] + ".+/", hs, Refused, Malformed, "its signature is not base64url"},
-		{"line break", parts[0] + ".\n" + parts[1] + "." + parts[2], hs, Refused, Malformed, "its payload is not base64url"},
-		{"header no object", forgeText(t, `"JWT"`, `{}`, hs), hs, Refused, Malformed, "its header is not a JSON object"},
-		{"payload no object", forgeText(t, `{}`, `[]`, hs), hs, Refused, Malformed, "its payload is not a JSON object"},
-		{"payload null", forgeText(t, `{}`, `null`, hs), hs, Refused, Malformed, "its payload is not a JSON object"},
-		{"payload cut off", forgeText(t, `{}`, `{"iss":`, hs), hs, Refused, Malformed, "its payload is not a JSON object"},
-		{"too long", body(object{"x": strings.Repeat("x", MaxToken)}), hs, Refused, TooLong, "…so 7168 are the most"},
+		{"nothing", "", hs, Refused, "it has 1 parts"},
+		{"two parts", parts[0] + "." + parts[1], hs, Refused, "it has 2 parts"},
+		{"four parts", good + ".x", hs, Refused, "it has 4 parts"},
+		{"encrypted", "a.b.c.d.e", hs, Refused, "it has 5 parts"},
+		{"padding", parts[0] + "==." + parts[1] + "." + parts[2], hs, Refused, "its header is not base64url"},
+		{"other alphabet", parts[0] + "." + parts[1] + ".+/", hs, Refused, "its signature is not base64url"},
+		{"line break", parts[0] + ".\n" + parts[1] + "." + parts[2], hs, Refused, "its payload is not base64url"},
+		{"header no object", forgeText(t, `"JWT"`, `{}`, hs), hs, Refused, "its header is not a JSON object"},
+		{"payload no object", forgeText(t, `{}`, `[]`, hs), hs, Refused, "its payload is not a JSON object"},
+		{"payload null", forgeText(t, `{}`, `null`, hs), hs, Refused, "its payload is not a JSON object"},
+		{"payload cut off", forgeText(t, `{}`, `{"iss":`, hs), hs, Refused, "its payload is not a JSON object"},
+		{"too long", body(object{"x": strings.Repeat("x", MaxToken)}), hs, Refused, "…so 7168 are the most"},
 
-		{"no typ", head(object{"typ": nil}, hs), hs, Refused, WrongType, "header typ is missing"},
-		{"typ in lower case", head(object{"typ": "jwt"}, hs), hs, Refused, WrongType, `header typ is "jwt"`},
-		{"alg none", head(object{"alg": "none"}, nil), hs, Refused, Unsigned, `header alg is "none"`},
-		{"alg NONE with a signature", head(object{"alg": "NONE"}, hs), hs, Refused, Unsigned, `header alg is "NONE"`},
-		{"no alg", head(object{"alg": nil}, hs), hs, Refused, Unsigned, "header alg is missing"},
-		{"alg a number", head(object{"alg": 256}, hs), hs, Refused, Unsigned, "header alg is 256"},
-		{"alg HS512", head(object{"alg": "HS512"}, hs), hs, Refused, WrongAlgorithm, `header alg is "HS512"; the site's key is for HS256`},
-		{"alg RS256 for a secret", head(object{"alg": "RS256", "kid": "x"}, rs), hs, Refused, WrongAlgorithm, `header alg is "RS256"`},
-		{"alg HS256 for a public key", head(object{"kid": rs.id}, hs), rs, Refused, WrongAlgorithm, `header alg is "HS256"; the site's key is for RS256`},
-		{"no kid", head(object{"alg": "RS256"}, rs), rs, Refused, WrongKeyID, "header kid is missing"},
-		{"kid empty", head(object{"alg": "RS256", "kid": ""}, rs), rs, Refused, WrongKeyID, `header kid is ""`},
-		{"kid of another key", head(object{"alg": "RS256", "kid": otherRS.id}, rs), rs, Refused, WrongKeyID, `header kid is "` + otherRS.id},
-		{"RS256 good", head(object{"alg": "RS256", "kid": rs.id}, rs), rs, "", "", ""},
-		{"wrong secret", head(nil, other), hs, Refused, BadSignature, "the signature is not"},
-		{"no signature", head(nil, nil), hs, Refused, BadSignature, "the signature is not"},
-		{"payload swapped", parts[0] + "." + strings.Split(body(object{"room": "one", "x": 1}), ".")[1] + "." + parts[2], hs, Refused, BadSignature, "the signature is not"},
-		{"signed by another RSA key", head(object{"alg": "RS256", "kid": rs.id}, otherRS), rs, Refused, BadSignature, "the signature is not"},
+		{"no typ", head(object{"typ": nil}, hs), hs, Refused, "header typ is missing"},
+		{"typ in lower case", head(object{"typ": "jwt"}, hs), hs, Refused, `header typ is "jwt"`},
+		{"alg none", head(object{"alg": "none"}, nil), hs, Refused, `header alg is "none"`},
+		{"alg NONE with a signature", head(object{"alg": "NONE"}, hs), hs, Refused, `header alg is "NONE"`},
+		{"no alg", head(object{"alg": nil}, hs), hs, Refused, "header alg is missing"},
+		{"alg a number", head(object{"alg": 256}, hs), hs, Refused, "header alg is 256"},
+		{"alg HS512", head(object{"alg": "HS512"}, hs), hs, Refused, `header alg is "HS512"; the site's key is for HS256`},
+		{"alg RS256 for a secret", head(object{"alg": "RS256", "kid": "x"}, rs), hs, Refused, `header alg is "RS256"`},
+		{"alg HS256 for a public key", head(object{"kid": rs.id}, hs), rs, Refused, `header alg is "HS256"; the site's key is for RS256`},
+		{"no kid", head(object{"alg": "RS256"}, rs), rs, Refused, "header kid is missing"},
+		{"kid empty", head(object{"alg": "RS256", "kid": ""}, rs), rs, Refused, `header kid is ""`},
+		{"kid of another key", head(object{"alg": "RS256", "kid": otherRS.id}, rs), rs, Refused, `header kid is "` + otherRS.id},
+		{"RS256 good", head(object{"alg": "RS256", "kid": rs.id}, rs), rs, "", ""},
+		{"wrong secret", head(nil, other), hs, Refused, "the signature is not"},
+		{"no signature", head(nil, nil), hs, Refused, "the signature is not"},
+		{"payload swapped", parts[0] + "." + strings.Split(body(object{"room": "one", "x": 1}), ".")[1] + "." + parts[2], hs, Refused, "the signature is not"},
+		{"signed by another RSA key", head(object{"alg": "RS256", "kid": rs.id}, otherRS), rs, Refused, "the signature is not"},
 
-		{"no exp", body(object{"exp": nil}), hs, Unsafe, NoExpiry, "claim exp is missing"},
-		{"exp a string", body(object{"exp": "1795342200"}), hs, Refused, NoExpiry, `claim exp is "1795342200"`},
-		{"exp null", body(object{"exp": null}), hs, Refused, NoExpiry, "claim exp is null"},
-		{"exp now", body(object{"exp": now.Unix()}), hs, Refused, Expired, "it expired 0 s ago"},
-		{"exp past", body(object{"exp": now.Unix() - 90}), hs, Refused, Expired, "it expired 90 s ago"},
-		{"exp in a month", body(object{"exp": now.Add(MaxTTL).Unix()}), hs, "", "", ""},
-		{"exp later", body(object{"exp": now.Add(MaxTTL).Unix() + 1}), hs, Unsafe, LongLived, "it lives for 31 days"},
-		{"exp in milliseconds", body(object{"exp": now.UnixMilli()}), hs, Unsafe, LongLived, "it lives for"},
-		{"exp never", body(object{"exp": 1e300}), hs, Unsafe, LongLived, "it lives for"},
-		{"no nbf", body(object{"nbf": nil}), hs, "", "", ""},
-		{"nbf now", body(object{"nbf": now.Unix()}), hs, "", "", ""},
-		{"nbf in a second", body(object{"nbf": now.Unix() + 1}), hs, Refused, NotYetValid, "it is valid in 1 s only"},
-		{"nbf a string", body(object{"nbf": "0"}), hs, Refused, NotYetValid, `claim nbf is "0"`},
+		{"no exp", body(object{"exp": nil}), hs, Unsafe, "claim exp is missing"},
+		{"exp a string", body(object{"exp": "1795342200"}), hs, Refused, `claim exp is "1795342200"`},
+		{"exp null", body(object{"exp": null}), hs, Refused, "claim exp is null"},
+		{"exp now", body(object{"exp": now.Unix()}), hs, Refused, "it expired 0 s ago"},
+		{"exp past", body(object{"exp": now.Unix() - 90}), hs, Refused, "it expired 90 s ago"},
+		{"exp in a month", body(object{"exp": now.Add(MaxTTL).Unix()}), hs, "", ""},
+		{"exp later", body(object{"exp": now.Add(MaxTTL).Unix() + 1}), hs, Unsafe, "it lives for 31 days"},
+		{"exp in milliseconds", body(object{"exp": now.UnixMilli()}), hs, Unsafe, "it lives for"},
+		{"exp never", body(object{"exp": 1e300}), hs, Unsafe, "it lives for"},
+		{"no nbf", body(object{"nbf": nil}), hs, "", ""},
+		{"nbf now", body(object{"nbf": now.Unix()}), hs, "", ""},
+		{"nbf in a second", body(object{"nbf": now.Unix() + 1}), hs, Refused, "it is valid in 1 s only"},
+		{"nbf a string", body(object{"nbf": "0"}), hs, Refused, `claim nbf is "0"`},
 
-		{"no iss", body(object{"iss": nil}), hs, Refused, WrongIssuer, "claim iss is missing"},
-		{"other iss", body(object{"iss": "app"}), hs, Refused, WrongIssuer, `claim iss is "app"; Prosody wants its app_id "usher-app"`},
-		{"no aud", body(object{"aud": nil}), hs, Refused, WrongAudience, "claim aud is missing"},
-		{"other aud", body(object{"aud": "x"}), hs, Refused, WrongAudience, `claim aud is "x"`},
-		{"aud a list", body(object{"aud": []string{"jitsi"}}), hs, Refused, AudienceList, "claim aud is a list"},
-		{"no sub", body(object{"sub": nil}), hs, Refused, WrongDomain, "claim sub is missing"},
-		{"other sub", body(object{"sub": "meet.example.org"}), hs, Refused, WrongDomain, `claim sub is "meet.example.org"`},
-		{"sub in upper case", body(object{"sub": "Meet.Jitsi"}), hs, "", "", ""},
-		{"any sub", body(object{"sub": "*"}), hs, Unsafe, WrongDomain, `claim sub is "*"`},
+		{"no iss", body(object{"iss": nil}), hs, Refused, "claim iss is missing"},
+		{"other iss", body(object{"iss": "app"}), hs, Refused, `claim iss is "app"; Prosody wants its app_id "usher-app"`},
+		{"no aud", body(object{"aud": nil}), hs, Refused, "claim aud is missing"},
+		{"other aud", body(object{"aud": "x"}), hs, Refused, `claim aud is "x"`},
+		{"aud a list", body(object{"aud": []string{"jitsi"}}), hs, Refused, "claim aud is a list"},
+		{"no sub", body(object{"sub": nil}), hs, Refused, "claim sub is missing"},
+		{"other sub", body(object{"sub": "meet.example.org"}), hs, Refused, `claim sub is "meet.example.org"`},
+		{"sub in upper case", body(object{"sub": "Meet.Jitsi"}), hs, "", ""},
+		{"any sub", body(object{"sub": "*"}), hs, Unsafe, `claim sub is "*"`},
 
-		{"no room", body(object{"room": nil}), hs, Refused, WrongRoom, "claim room is missing"},
-		{"room empty", body(object{"room": ""}), hs, Refused, WrongRoom, `claim room is ""`},
-		{"room a number", body(object{"room": 1}), hs, Refused, WrongRoom, "claim room is 1"},
-		{"other room", body(object{"room": "two"}), hs, Refused, WrongRoom, `claim room is "two"; it does not open "one"`},
-		{"room in upper case", body(object{"room": "ONE"}), hs, "", "", ""},
-		{"room with its domain", body(object{"room": "one@muc.meet.jitsi"}), hs, Refused, WrongRoom, `claim room is "one@muc.meet.jitsi"; it must be the name alone`},
-		{"any room", body(object{"room": "*"}), hs, Unsafe, AnyRoom, `claim room is "*"`},
-		{"pattern", context(object{"room": object{"regex": true}}), hs, Unsafe, AnyRoom, "context.room.regex is true"},
+		{"no room", body(object{"room": nil}), hs, Refused, "claim room is missing"},
+		{"room empty", body(object{"room": ""}), hs, Refused, `claim room is ""`},
+		{"room a number", body(object{"room": 1}), hs, Refused, "claim room is 1"},
+		{"other room", body(object{"room": "two"}), hs, Refused, `claim room is "two"; it does not open "one"`},
+		{"room in upper case", body(object{"room": "ONE"}), hs, "", ""},
+		{"room with its domain", body(object{"room": "one@muc.meet.jitsi"}), hs, Refused, `claim room is "one@muc.meet.jitsi"; it must be the name alone`},
+		{"any room", body(object{"room": "*"}), hs, Unsafe, `claim room is "*"`},
+		{"pattern", context(object{"room": object{"regex": true}}), hs, Unsafe, "context.room.regex is true"},
 
-		{"no context", body(object{"context": nil}), hs, Note, OddContext, "claim context is missing"},
-		{"context empty", context(object{}), hs, "", "", ""},
-		{"user no object", context(object{"user": "u1"}), hs, Note, OddContext, `context.user is "u1"`},
-		{"user id a number", context(object{"user": object{"id": 7}}), hs, Note, OddContext, "context.user.id is 7"},
-		{"user avatar null", context(object{"user": object{"avatar": null}}), hs, Note, OddContext, "context.user.avatar is null"},
-		{"moderator true", context(object{"user": object{"moderator": true}}), hs, "", "", ""},
-		{"bell in the name", context(object{"user": object{"name": "\a"}}), hs, Refused, OddContext, "context.user.name has control characters"},
-		{"features no object", context(object{"features": []string{"recording"}}), hs, Note, OddContext, "context.features is ["},
-		{"unknown feature", context(object{"features": object{"fly": true}}), hs, Note, OddContext, `context.features has "fly"`},
-		{"feature yes", context(object{"features": object{"recording": "yes"}}), hs, Note, OddContext, `context.features.recording is "yes"`},
-		{"feature an object", context(object{"features": object{"recording": object{}}}), hs, Note, OddContext, "context.features.recording is {}"},
-		{"features with booleans", context(object{"features": object{"recording": true, "lobby": false, "room": "true"}}), hs, "", "", ""},
-		{"long values are cut", body(object{"iss": strings.Repeat("é", 999)}), hs, Refused, WrongIssuer, `claim iss is "` + strings.Repeat("é", 39) + "…;"},
+		{"no context", body(object{"context": nil}), hs, Note, "claim context is missing"},
+		{"context empty", context(object{}), hs, "", ""},
+		{"user no object", context(object{"user": "u1"}), hs, Note, `context.user is "u1"`},
+		{"user id a number", context(object{"user": object{"id": 7}}), hs, Note, "context.user.id is 7"},
+		{"user avatar null", context(object{"user": object{"avatar": null}}), hs, Note, "context.user.avatar is null"},
+		{"moderator true", context(object{"user": object{"moderator": true}}), hs, "", ""},
+		{"bell in the name", context(object{"user": object{"name": "\a"}}), hs, Refused, "context.user.name has control characters"},
+		{"features no object", context(object{"features": []string{"recording"}}), hs, Note, "context.features is ["},
+		{"unknown feature", context(object{"features": object{"fly": true}}), hs, Note, `context.features has "fly"`},
+		{"feature yes", context(object{"features": object{"recording": "yes"}}), hs, Note, `context.features.recording is "yes"`},
+		{"feature an object", context(object{"features": object{"recording": object{}}}), hs, Note, "context.features.recording is {}"},
+		{"features with booleans", context(object{"features": object{"recording": true, "lobby": false, "room": "true"}}), hs, "", ""},
+		{"long values are cut", body(object{"iss": strings.Repeat("é", 999)}), hs, Refused, `claim iss is "` + strings.Repeat("é", 39) + "…;"},
 
-		{"no key: signature not checked", head(nil, other), nil, "", "", ""},
-		{"no key: alg none", head(object{"alg": "none"}, nil), nil, Refused, Unsigned, `header alg is "none"`},
-		{"no key: RS256", head(object{"alg": "RS256", "kid": "x"}, rs), nil, "", "", ""},
-		{"no key: RS256 without kid", head(object{"alg": "RS256"}, rs), nil, Refused, WrongKeyID, "header kid is missing"},
-		{"no key: other alg", head(object{"alg": "ES256"}, other), nil, Refused, WrongAlgorithm, `header alg is "ES256"; Prosody takes one algorithm`},
+		{"no key: signature not checked", head(nil, other), nil, "", ""},
+		{"no key: alg none", head(object{"alg": "none"}, nil), nil, Refused, `header alg is "none"`},
+		{"no key: RS256", head(object{"alg": "RS256", "kid": "x"}, rs), nil, "", ""},
+		{"no key: RS256 without kid", head(object{"alg": "RS256"}, rs), nil, Refused, "header kid is missing"},
+		{"no key: other alg", head(object{"alg": "ES256"}, other), nil, Refused, `header alg is "ES256"; Prosody takes one algorithm`},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			found := Inspect(now, tt.token, Expect{Site: site, Key: tt.key, Room: "one"})
+			found := Inspect(now, tt.token, Expect{Site: site, Key: tt.key, Room: "one"}).Findings
 			var got Finding
 			if len(found) > 0 {
 				got = found[0]
 			}
-			if len(found) > 1 || got.Weight != tt.weight || got.Reason != tt.reason {
-				t.Errorf("Inspect = %v, want one finding %q %q", found, tt.weight, tt.reason)
+			if len(found) > 1 || got.Weight != tt.weight {
+				t.Errorf("Inspect = %v, want one finding %q", found, tt.weight)
 			}
 			if rest, inside := strings.CutPrefix(tt.text, "…"); inside && !strings.Contains(got.Text, rest) || !inside && !strings.HasPrefix(got.Text, tt.text) {
 				t.Errorf("text = %q, want %q", got.Text, tt.text)
 			}
-			if tt.key == nil {
-				return
-			}
-			_, err := newIssuer(t, tt.key).Verify(now, tt.token, "one")
-			refused, ok := errors.AsType[*RefusedError](err)
-			if wanted := tt.weight == Refused || tt.weight == Unsafe; ok != wanted || ok && refused.Reason != tt.reason {
-				t.Errorf("Verify: %v, want refused %v with reason %q", err, wanted, tt.reason)
-			}
 		})
-	}
-}
-
-// Others write the host's role in other words.
-func TestVerifyKnowsHosts(t *testing.T) {
-	i := newIssuer(t, secretKey(t, secret))
-	for _, tt := range []struct {
-		user object
-		want bool
-	}{
-		{object{"affiliation": "owner"}, true},
-		{object{"affiliation": "moderator"}, true},
-		{object{"affiliation": "teacher"}, true},
-		{object{"moderator": true}, true},
-		{object{"moderator": "true", "affiliation": "member"}, true},
-		{object{"moderator": "yes"}, false},
-		{object{"moderator": false, "affiliation": "member"}, false},
-		{object{}, false},
-	} {
-		text := forge(t, object{"alg": "HS256", "typ": "JWT"}, object{
-			"iss": "usher-app", "aud": "jitsi", "sub": "meet.jitsi", "room": "one", "exp": now.Unix() + 1,
-			"context": object{"user": tt.user},
-		}, i.key)
-		if c, err := i.Verify(now, text, "one"); err != nil || c.Host != tt.want {
-			t.Errorf("%v: host %v, %v; want %v", tt.user, c.Host, err, tt.want)
-		}
 	}
 }
 
 // What is not known is not compared.
 func TestInspectKnowingNothing(t *testing.T) {
 	text := issue(t, newIssuer(t, secretKey(t, secret)), Claims{Room: "one"})
-	if got := Inspect(now, text, Expect{}); len(got) > 0 {
+	if got := Inspect(now, text, Expect{}).Findings; len(got) > 0 {
 		t.Errorf("Inspect = %v, want nothing", got)
 	}
 }
 
 func TestInspectFindsEverything(t *testing.T) {
 	text := forge(t, object{"alg": "none"}, object{}, nil)
-	var got []Reason
-	for _, f := range Inspect(now, text, Expect{}) {
-		got = append(got, f.Reason)
+	var got []string
+	for _, f := range Inspect(now, text, Expect{}).Findings {
+		got = append(got, strings.Join(strings.Fields(f.Text)[:2], " "))
 	}
-	want := []Reason{WrongType, Unsigned, NoExpiry, WrongIssuer, WrongAudience, WrongDomain, WrongRoom, OddContext}
+	want := []string{"header typ", "header alg", "claim exp", "claim iss", "claim aud", "claim sub", "claim room", "claim context"}
 	if !slices.Equal(got, want) {
-		t.Errorf("reasons = %v, want %v", got, want)
-	}
-}
-
-func TestVerifyWantsARoom(t *testing.T) {
-	i := newIssuer(t, secretKey(t, secret))
-	if _, err := i.Verify(now, issue(t, i, Claims{Room: "one"}), ""); err == nil {
-		t.Error("no room: no error")
+		t.Errorf("findings on %q, want %q", got, want)
 	}
 }
 
 // Whatever is signed with the right key and let in must pass a second judge,
 // written from the rules anew, and whatever is found is short and readable.
-func FuzzVerify(f *testing.F) {
+func FuzzInspect(f *testing.F) {
 	hs := secretKey(f, secret)
 	i := newIssuer(f, hs)
 	whole := issue(f, i, Claims{Room: "one", Host: true, User: User{Name: "José 😀"}})
@@ -216,19 +173,15 @@ func FuzzVerify(f *testing.F) {
 		if sign {
 			text = forgeText(t, header, payload, hs)
 		}
-		for _, finding := range Inspect(now, text, Expect{Site: site, Room: room}) {
+		seen := Inspect(now, text, Expect{Site: site, Key: hs, Room: room})
+		refused := room == "" // any room will do then
+		for _, finding := range seen.Findings {
 			if len(finding.Text) > 600 || !utf8.ValidString(finding.Text) {
 				t.Errorf("text of %d bytes: %q", len(finding.Text), finding.Text)
 			}
+			refused = refused || finding.Weight != Note
 		}
-		c, err := i.Verify(now, text, room)
-		if err != nil {
-			if _, ok := errors.AsType[*RefusedError](err); !ok {
-				t.Errorf("error %v is no RefusedError", err)
-			}
-			return
-		}
-		if !secondJudge(text, room) || !c.Expires.After(now) {
+		if !refused && !secondJudge(text, room) {
 			t.Errorf("let in: %s", text)
 		}
 	})

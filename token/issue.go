@@ -12,8 +12,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
-// Issuer makes the tokens of one site and judges those that come back. Safe
-// for concurrent use.
+// Issuer makes the tokens of one site. Safe for concurrent use.
 type Issuer struct {
 	site Site
 	key  *Key

@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"math/big"
-	"time"
 
 	"github.com/golang-jwt/jwt/v5"
 )
@@ -77,33 +76,22 @@ func (k *Key) String() string {
 	return k.method.Alg() + " " + k.id
 }
 
-// JWKS returns the keys' public halves as a JSON Web Key Set (RFC 7517 §5), as
-// Prosody's cache_keys_url reads it (jitsi-meet pull request 16649 and later).
-// Shared secrets are left out. Publish the next key beside the present one
-// before it signs: Prosody reads the set only now and then.
-func JWKS(keys ...*Key) []byte {
-	type jwk struct {
-		Type      string `json:"kty"`
-		Use       string `json:"use"`
-		Algorithm string `json:"alg"`
-		ID        string `json:"kid"`
-		N         string `json:"n"`
-		E         string `json:"e"`
+// JWKS returns the public half of an RSA key as a JSON Web Key Set (RFC 7517 §5),
+// as Prosody's cache_keys_url reads it (jitsi-meet pull request 16649 and later).
+// Publish the next key beside the present one before it signs: Prosody reads the
+// set only now and then. A shared secret has none.
+func (k *Key) JWKS() []byte {
+	if k.public == nil {
+		return nil
 	}
-	set := struct {
-		Keys []jwk `json:"keys"`
-	}{Keys: []jwk{}}
-	for _, k := range keys {
-		if k.public != nil {
-			n, e := numbers(k.public)
-			set.Keys = append(set.Keys, jwk{"RSA", "sig", k.method.Alg(), k.id, n, e})
-		}
-	}
-	text, err := json.Marshal(set)
+	n, e := numbers(k.public)
+	set, err := json.Marshal(map[string][]map[string]string{"keys": {
+		{"kty": "RSA", "use": "sig", "alg": k.method.Alg(), "kid": k.id, "n": n, "e": e},
+	}})
 	if err != nil {
 		panic(err) // strings always encode
 	}
-	return text
+	return set
 }
 
 // PublicPEM returns the public half of an RSA key as a PEM file, and the name
@@ -128,18 +116,15 @@ func numbers(key *rsa.PublicKey) (n, e string) {
 	return encode(key.N.Bytes()), encode(big.NewInt(int64(key.E)).Bytes())
 }
 
-// parse checks the signature and, once more and with the library's rules, the
-// times of a token at the time now.
-func (k *Key) parse(now time.Time, text string) error {
-	_, err := jwt.NewParser(
-		jwt.WithValidMethods([]string{k.method.Alg()}),
-		jwt.WithExpirationRequired(),
-		jwt.WithTimeFunc(func() time.Time { return now }),
-	).Parse(text, func(*jwt.Token) (any, error) {
-		if k.public != nil {
-			return k.public, nil
-		}
-		return k.signer(), nil
-	})
-	return err
+// signed reports whether the token is signed with this key. It looks at nothing
+// else in it.
+func (k *Key) signed(text string) bool {
+	_, err := jwt.NewParser(jwt.WithValidMethods([]string{k.method.Alg()}), jwt.WithoutClaimsValidation()).
+		Parse(text, func(*jwt.Token) (any, error) {
+			if k.public != nil {
+				return k.public, nil
+			}
+			return k.signer(), nil
+		})
+	return err == nil
 }

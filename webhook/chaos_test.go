@@ -10,6 +10,7 @@ import (
 	"net/http/httptest"
 	"os/exec"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -132,9 +133,9 @@ func TestChaos(t *testing.T) {
 			leader = next
 		}
 		if kills++; kills == 2 { // longer than a call of the store may take
-			redis.Pause()
+			redis.Signal(syscall.SIGSTOP)
 			time.Sleep(700 * time.Millisecond)
-			redis.Resume()
+			redis.Signal(syscall.SIGCONT)
 		}
 	}
 	if got := l.arrived(); got != total {

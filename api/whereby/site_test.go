@@ -22,6 +22,7 @@ import (
 	"usher/api"
 	"usher/api/whereby"
 	"usher/internal/memorystore"
+	"usher/internal/tokentest"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/meeting/tracker"
@@ -300,17 +301,31 @@ func human(nick string) meeting.Occupant {
 	return meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/x", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
 }
 
-func newIssuer(t testing.TB) *token.Issuer {
+// tokenSite is what the tokens of tests have in common.
+var tokenSite = token.Site{AppID: "app", Audience: "jitsi", Domain: "meet.jitsi"}
+
+func tokenKey(t testing.TB) *token.Key {
 	t.Helper()
 	key, err := token.SecretKey("a-secret-of-at-least-32-characters")
 	if err != nil {
 		t.Fatal(err)
 	}
-	issuer, err := token.NewIssuer(token.Site{AppID: "app", Audience: "jitsi", Domain: "meet.jitsi"}, key)
+	return key
+}
+
+func newIssuer(t testing.TB) *token.Issuer {
+	t.Helper()
+	issuer, err := token.NewIssuer(tokenSite, tokenKey(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return issuer
+}
+
+// verify returns what a token says if it opens the room at the time now.
+func verify(t testing.TB, now time.Time, text, room string) (token.Claims, error) {
+	t.Helper()
+	return tokentest.Verify(now, text, token.Expect{Site: tokenSite, Key: tokenKey(t), Room: room})
 }
 
 var testFile = meeting.RecordingFile{

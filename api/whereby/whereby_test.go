@@ -603,7 +603,7 @@ func TestWherebyLinksTakeWhatAppsAppend(t *testing.T) {
 		s.handler.ServeHTTP(w, r)
 		to := w.Header().Get("Location")
 		_, text, _ := strings.Cut(to, "#jwt=")
-		claims, err := newIssuer(t).Verify(time.Now(), text, m.Room)
+		claims, err := verify(t, time.Now(), text, m.Room)
 		if w.Code != http.StatusFound || err != nil {
 			t.Errorf("%s answers %d, leads to %s: %v; want a token", url, w.Code, to, err)
 		} else if claims.Host != isHost {

@@ -12,7 +12,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"usher/internal/stack"
+	"usher/internal/child"
 )
 
 const (
@@ -34,7 +34,7 @@ const oneCore = "GOMAXPROCS=1"
 // rig is an usher between a fake server and a real Redis.
 type rig struct {
 	server *fakeProsody
-	redis  *stack.Redis
+	redis  *child.Redis
 	rdb    *redis.Client
 	usher  *measuredUsher
 	hand   int64 // the last one raised: when, Unix milliseconds
@@ -65,7 +65,7 @@ func (b *bench) openRig(ctx context.Context, rooms, per int, pool *fakePool, env
 	if err != nil {
 		return nil, err
 	}
-	if r.redis, err = stack.StartRedis(ctx, dir); err != nil {
+	if r.redis, err = child.StartRedis(ctx, dir); err != nil {
 		return nil, err
 	}
 	options, err := redis.ParseURL(r.redis.URL)

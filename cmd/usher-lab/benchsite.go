@@ -11,6 +11,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"usher/internal/child"
 	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/store"
@@ -29,7 +30,7 @@ type benchSite struct {
 	dir     string
 	program string // the usher that is measured
 	prosody *stack.Prosody
-	redis   *stack.Redis
+	redis   *child.Redis
 	rdb     *redis.Client
 	crowd   *sim.Crowd
 	rooms   []string // names
@@ -50,7 +51,7 @@ func (b *bench) newSite(ctx context.Context, rooms, per int, cfg stack.ProsodyCo
 		return s, err
 	}
 	cfg.LogLevel = "warn"
-	if s.redis, err = stack.StartRedis(ctx, filepath.Join(s.dir, "redis")); err != nil {
+	if s.redis, err = child.StartRedis(ctx, filepath.Join(s.dir, "redis")); err != nil {
 		return s, err
 	}
 	ends = append(ends, s.redis.Kill)

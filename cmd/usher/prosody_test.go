@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -59,12 +60,12 @@ func TestProsodyRestart(t *testing.T) {
 func TestProsodyHungShortly(t *testing.T) {
 	s := newScene(t)
 	s.enter(s.person("Ada", ""))
-	s.prosody.Pause()
+	s.prosody.Signal(syscall.SIGSTOP)
 	time.Sleep(5 * time.Second)
 	if got := s.notReady(); len(got) > 0 {
 		t.Errorf("/readyz complains of %v after 5 s", got)
 	}
-	s.prosody.Resume()
+	s.prosody.Signal(syscall.SIGCONT)
 	s.enter(s.person("Bob", ""))
 	s.counts(2)
 	s.tells("session.started", "joined Ada", "joined Bob")
@@ -82,14 +83,14 @@ func TestProsodyHung(t *testing.T) {
 	crowd := s.crowd()
 	must(t, crowd.Fill(within(t), 1, 2))
 	s.counts(2)
-	s.prosody.Pause()
+	s.prosody.Signal(syscall.SIGSTOP)
 	began := time.Now()
 	s.waitReady("component occupant")
 	if took := time.Since(began); took > 30*time.Second {
 		t.Errorf("noticed after %v, want within 30 s", took)
 	}
 	s.staleWith(2)
-	s.prosody.Resume()
+	s.prosody.Signal(syscall.SIGCONT)
 	s.waitReady("")
 	s.counts(2)
 	s.tellsThen([]string{"session.started"}, "joined User 0", "joined User 1") // both may have been in before usher

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"syscall"
 	"testing"
 
 	"usher/meeting"
@@ -15,7 +16,7 @@ import (
 func TestRedisAway(t *testing.T) {
 	for name, fault := range map[string]struct{ begin, end func(*scene) }{
 		"killed": {func(s *scene) { s.redis.Kill() }, func(s *scene) { must(s.t, s.redis.Restart(s.t.Context())) }},
-		"hangs":  {func(s *scene) { s.redis.Pause() }, func(s *scene) { s.redis.Resume() }},
+		"hangs":  {func(s *scene) { s.redis.Signal(syscall.SIGSTOP) }, func(s *scene) { s.redis.Signal(syscall.SIGCONT) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newScene(t)
@@ -47,11 +48,11 @@ func TestRedisAwayForLongerThanTheLease(t *testing.T) {
 	s := newScene(t)
 	ada, bob, cy := s.person("Ada", "u-ada"), s.person("Bob", ""), s.person("Cy", "")
 	s.enter(ada, bob)
-	s.redis.Pause()
+	s.redis.Signal(syscall.SIGSTOP)
 	s.until("usher has stopped leading", func() bool { return s.notReady()["meetings"] != "" })
 	must(t, bob.Leave(within(t)))
 	must(t, cy.Join(within(t)))
-	s.redis.Resume()
+	s.redis.Signal(syscall.SIGCONT)
 	s.waitReady("")
 	s.counts(2)
 	s.tellsThen([]string{"session.started", "joined Ada", "joined Bob"}, "joined Cy", "left Bob disconnected")

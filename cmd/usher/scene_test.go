@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"usher/internal/child"
 	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/internal/stack/stacktest"
@@ -33,7 +34,7 @@ const patience = time.Minute
 type scene struct {
 	*localSite
 	t     *testing.T
-	redis *stack.Redis
+	redis *child.Redis
 	log   *logText
 	id    string // of the meeting
 	room  string

@@ -20,7 +20,7 @@ func TestStopInOrder(t *testing.T) {
 
 	const commands = 5
 	answers := make(chan error, commands)
-	s.redis.Pause()
+	s.redis.Signal(syscall.SIGSTOP)
 	for range commands {
 		go func() {
 			var m meeting.MeetingInfo
@@ -30,7 +30,7 @@ func TestStopInOrder(t *testing.T) {
 	time.Sleep(200 * time.Millisecond) // they get as far as Redis
 	must(t, p.Process.Signal(syscall.SIGTERM))
 	time.Sleep(200 * time.Millisecond) // what is stopped too early ends
-	s.redis.Resume()
+	s.redis.Signal(syscall.SIGCONT)
 	for range commands {
 		if err := <-answers; err != nil {
 			t.Errorf("a command in flight is answered with %v, want its result", err)

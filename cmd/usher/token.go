@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -85,7 +84,7 @@ func (c *tokenPublicCommand) write(out io.Writer) error {
 		return errors.New("a shared secret has no public half: set --jwt-key-file instead of --jwt-secret")
 	}
 	if c.JWKS {
-		_, err = fmt.Fprintf(out, "%s\n", token.JWKS(key))
+		_, err = fmt.Fprintf(out, "%s\n", key.JWKS())
 		return err
 	}
 	path := filepath.Join(c.Dir, name)
@@ -128,19 +127,19 @@ func (c *tokenInspectCommand) inspect(in io.Reader, out io.Writer, now time.Time
 	}
 
 	var b strings.Builder
-	showToken(&b, text)
+	seen := token.Inspect(now, text, want)
+	showToken(&b, seen)
 	if want.Key == nil {
 		b.WriteString("signature  not checked: no --jwt-secret or --jwt-key-file\n")
 	}
 	stopped := 0
-	findings := token.Inspect(now, text, want)
-	for _, f := range findings {
+	for _, f := range seen.Findings {
 		fmt.Fprintf(&b, "%-9s  %s\n", f.Weight, f.Text)
 		if f.Weight != token.Note {
 			stopped++
 		}
 	}
-	if len(findings) == 0 {
+	if len(seen.Findings) == 0 {
 		b.WriteString("good       nothing that Prosody or the web client would take exception to\n")
 	}
 	if _, err := io.WriteString(out, printable(b.String())); err != nil {
@@ -153,25 +152,18 @@ func (c *tokenInspectCommand) inspect(in io.Reader, out io.Writer, now time.Time
 }
 
 // showToken writes header and payload, as far as they can be read.
-func showToken(b *strings.Builder, text string) {
-	parts := strings.Split(text, ".")
-	for n, name := range []string{"header", "payload"} {
-		if n >= len(parts) {
-			return
-		}
-		plain, err := base64.RawURLEncoding.DecodeString(parts[n])
+func showToken(b *strings.Builder, seen *token.Inspection) {
+	for _, part := range []struct {
+		name string
+		text []byte
+	}{{"header", seen.Header}, {"payload", seen.Payload}} {
 		var indented bytes.Buffer
-		if err != nil || json.Indent(&indented, plain, "", "  ") != nil {
-			continue // Inspect says so
+		if json.Indent(&indented, part.text, "", "  ") == nil {
+			fmt.Fprintf(b, "%-9s  %s\n", part.name, indented.Bytes())
 		}
-		fmt.Fprintf(b, "%-9s  %s\n", name, indented.Bytes())
-		var payload struct {
-			Expires float64 `json:"exp"`
-		}
-		if json.Unmarshal(plain, &payload) == nil && payload.Expires != 0 {
-			at := time.Unix(int64(payload.Expires), 0).UTC()
-			fmt.Fprintf(b, "expires    %s\n", at.Format(time.RFC3339))
-		}
+	}
+	if expires, ok := seen.Claims["exp"].(float64); ok {
+		fmt.Fprintf(b, "expires    %s\n", time.Unix(int64(expires), 0).UTC().Format(time.RFC3339))
 	}
 }
 

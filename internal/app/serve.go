@@ -19,7 +19,7 @@ import (
 	"usher/api"
 	"usher/api/whereby"
 	"usher/config"
-	"usher/internal/stack"
+	"usher/internal/child"
 	"usher/meeting/service"
 	"usher/storage"
 	"usher/store"
@@ -55,7 +55,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		}
 	}
 	reg := newProcessMetrics()
-	st, redisURL, child, stop, err := openStore(ctx, cfg, log, reg)
+	st, redisURL, own, stop, err := openStore(ctx, cfg, log, reg)
 	if err != nil {
 		return err
 	}
@@ -88,8 +88,8 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	stopping, fail := context.WithCancelCause(ctx)
 	defer fail(nil)
 	serving, leading, delivering, storing := newStage(fail), newStage(fail), newStage(fail), newStage(fail)
-	if child != nil {
-		storing.run(func(ctx context.Context) error { return keepRedis(ctx, child, log) })
+	if own != nil {
+		storing.run(func(ctx context.Context) error { return keepRedis(ctx, own, log) })
 	}
 	delivering.run(deliverer.Run)
 	leading.run(func(ctx context.Context) error {
@@ -119,7 +119,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 	}
 	recorders := map[string]string{}
 	for _, k := range cfg.RecorderKeys {
-		recorders[k.Name] = string(k.Key)
+		recorders[k.Name] = string(k.Value)
 	}
 	var files service.Files
 	if cfg.RecordingsDir != "" || cfg.S3.Endpoint != "" {
@@ -170,19 +170,19 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, a
 	return listeners, at, nil
 }
 
-// openStore opens the store that the settings name; child is the redis-server
+// openStore opens the store that the settings name; own is the redis-server
 // that was started for it, if any; stop closes the store and ends the child.
-func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st *store.Redis, redisURL string, child *stack.Redis, stop func(), err error) {
+func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st *store.Redis, redisURL string, own *child.Redis, stop func(), err error) {
 	stopChild := func() {}
 	if redisURL = cfg.RedisURL; redisURL == "" {
-		child, err = stack.StartRedis(ctx, cfg.DataDir)
+		own, err = child.StartRedis(ctx, cfg.DataDir)
 		if err != nil {
 			return nil, "", nil, nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
 		}
-		log.Info("started a redis-server", "data_dir", cfg.DataDir, "pid", child.PID())
-		redisURL = child.URL
+		log.Info("started a redis-server", "data_dir", cfg.DataDir, "pid", own.PID())
+		redisURL = own.URL
 		stopChild = func() {
-			if err := child.Stop(); err != nil {
+			if err := own.Stop(); err != nil {
 				log.Error("redis-server did not stop", "err", err)
 			}
 		}
@@ -192,12 +192,12 @@ func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg pro
 		stopChild()
 		return nil, "", nil, nil, err
 	}
-	if child != nil {
+	if own != nil {
 		if err := rdb.Begin(ctx); err != nil { // it then takes longer to lead
 			log.Warn("cannot begin the store of our own redis-server", "err", err)
 		}
 	}
-	return rdb, redisURL, child, func() {
+	return rdb, redisURL, own, func() {
 		if err := rdb.Close(); err != nil {
 			log.Warn("closing redis", "err", err)
 		}
@@ -207,15 +207,15 @@ func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg pro
 
 // keepRedis starts our redis-server again whenever it ends by itself, until ctx
 // ends: changes wait meanwhile as they do for any Redis that is away.
-func keepRedis(ctx context.Context, child *stack.Redis, log *slog.Logger) error {
+func keepRedis(ctx context.Context, own *child.Redis, log *slog.Logger) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-child.Exited():
+		case <-own.Exited():
 		}
-		log.Error("our redis-server ended by itself, starting it again", "log", child.Log())
-		if err := child.Restart(ctx); err != nil && ctx.Err() == nil {
+		log.Error("our redis-server ended by itself, starting it again", "log", own.Log())
+		if err := own.Restart(ctx); err != nil && ctx.Err() == nil {
 			return fmt.Errorf("our redis-server does not start again: %w", err)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -13,12 +14,13 @@ import (
 	"syscall"
 	"time"
 
+	"usher/internal/child"
 	prosodyconfig "usher/prosody-config"
 )
 
-// prosodyPatience is how long Prosody may take to answer: half a second when
+// prosodyTimeout is how long Prosody may take to answer: half a second when
 // idle, and much more when other tests keep both cores busy.
-const prosodyPatience = 30 * time.Second
+const prosodyTimeout = 30 * time.Second
 
 // ProsodyConfig says what differs between local Prosodys.
 type ProsodyConfig struct {
@@ -40,7 +42,7 @@ type ProsodyConfig struct {
 
 // Prosody is a child that serves the local site.
 type Prosody struct {
-	*Process
+	*child.Process
 	ComponentAddr string // XEP-0114 components
 	ClientAddr    string // c2s, RFC 6120
 	HTTPAddr      string // BOSH and websocket: ws://HTTPAddr/xmpp-websocket
@@ -53,44 +55,36 @@ type Prosody struct {
 // blocks until its three ports answer or ctx ends. Configuration,
 // certificates and accounts are written anew.
 func StartProsody(ctx context.Context, dir string, cfg ProsodyConfig) (*Prosody, error) {
-	dir, err := ownFolder(dir)
-	if err != nil {
-		return nil, fmt.Errorf("start prosody: %w", err)
-	}
-	err = writeSite(dir)
-	if err == nil && cfg.Certificates != "" {
-		err = copyFiles(filepath.Join(dir, "certs"), cfg.Certificates)
-	}
-	if err != nil {
-		return nil, fmt.Errorf("start prosody: write its folder: %w", err)
-	}
-	p := &Prosody{CAFile: caFile(dir)}
-	p.Process, err = startOnFreePorts(ctx, 3, func(ports []int) (program, error) {
-		return p.program(dir, cfg, ports), nil
+	p := &Prosody{}
+	process, err := child.Start(ctx, dir, 3, func(dir string, ports []int) (child.Program, error) {
+		return p.program(dir, cfg, ports)
 	})
 	if err != nil {
 		return nil, err
 	}
+	p.Process = process
 	return p, nil
 }
 
-// program sets p's addresses to the three ports.
-func (p *Prosody) program(dir string, cfg ProsodyConfig, ports []int) program {
-	p.ComponentAddr, p.ClientAddr, p.HTTPAddr = loopback(ports[0]), loopback(ports[1]), loopback(ports[2])
-	return program{
-		name:          "prosody",
-		debianPackage: "prosody",
-		dir:           dir,
-		args:          []string{"-F", "--config", filepath.Join(dir, prosodyconfig.LocalFile)},
-		env:           environment(dir, cfg, ports),
-		patience:      prosodyPatience,
-		bindFailure:   "Failed to open server port",
-		onDeath:       syscall.SIGKILL, // nothing to save, and it also ends a paused one
-		answers:       p.answers,
+// program writes what Prosody reads into dir and sets p's addresses to the three
+// ports.
+func (p *Prosody) program(dir string, cfg ProsodyConfig, ports []int) (child.Program, error) {
+	p.ComponentAddr, p.ClientAddr, p.HTTPAddr = child.Loopback(ports[0]), child.Loopback(ports[1]), child.Loopback(ports[2])
+	p.CAFile = filepath.Join(dir, "ca.pem")
+	err := p.writeSite(dir)
+	if err == nil && cfg.Certificates != "" {
+		err = copyFiles(filepath.Join(dir, "certs"), cfg.Certificates)
 	}
+	return child.Program{
+		Name:        "prosody",
+		Args:        []string{"-F", "--config", filepath.Join(dir, prosodyconfig.LocalFile)},
+		Env:         environment(dir, cfg, ports),
+		Timeout:     prosodyTimeout,
+		BindFailure: "Failed to open server port",
+		OnDeath:     syscall.SIGKILL, // nothing to save, and it also ends a paused one
+		Answers:     p.answers,
+	}, err
 }
-
-func caFile(dir string) string { return filepath.Join(dir, "ca.pem") }
 
 // environment is what the local configuration reads through ENV_….
 func environment(dir string, cfg ProsodyConfig, ports []int) []string {
@@ -140,11 +134,11 @@ func copyFiles(to, from string) error {
 }
 
 // writeSite puts everything that Prosody reads into dir.
-func writeSite(dir string) error {
+func (p *Prosody) writeSite(dir string) error {
 	if err := prosodyconfig.WriteLocal(dir); err != nil {
 		return err
 	}
-	if err := writeCertificates(caFile(dir), filepath.Join(dir, "certs"), Domain, AuthDomain); err != nil {
+	if err := writeCertificates(p.CAFile, filepath.Join(dir, "certs"), Domain, AuthDomain); err != nil {
 		return err
 	}
 	for _, a := range accounts {
@@ -206,7 +200,7 @@ func openStream(ctx context.Context, addr, namespace, domain string) error {
 }
 
 func getOK(ctx context.Context, address string) error {
-	ctx, cancel := context.WithTimeout(ctx, answerPatience)
+	ctx, cancel := context.WithTimeout(ctx, answerTimeout)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
@@ -222,4 +216,24 @@ func getOK(ctx context.Context, address string) error {
 		return fmt.Errorf("answered %s", resp.Status)
 	}
 	return nil
+}
+
+// answerTimeout bounds one question to a server that starts; the next poll asks
+// again.
+const answerTimeout = time.Second
+
+// dial connects to a server that starts; the connection gives up by itself.
+func dial(ctx context.Context, addr string) (net.Conn, error) {
+	d := net.Dialer{Timeout: answerTimeout}
+	conn, err := d.DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return conn, conn.SetDeadline(time.Now().Add(answerTimeout))
+}
+
+// FreeAddr returns a loopback address, host:port, that nobody listens on now.
+func FreeAddr() (string, error) {
+	port, err := child.FreePort()
+	return child.Loopback(port), err
 }

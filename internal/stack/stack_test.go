@@ -3,7 +3,6 @@ package stack_test
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -13,8 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/redis/go-redis/v9"
-
+	"usher/internal/child"
 	"usher/internal/stack"
 	"usher/internal/stack/stacktest"
 )
@@ -28,7 +26,7 @@ const parentOf = "USHER_STACK_TEST_PARENT_OF"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(parentOf); dir != "" {
-		redis, err := stack.StartRedis(context.Background(), dir)
+		redis, err := child.StartRedis(context.Background(), dir)
 		if err != nil {
 			panic(err)
 		}
@@ -36,7 +34,7 @@ func TestMain(m *testing.M) {
 		if err != nil {
 			panic(err)
 		}
-		prosody.Pause()
+		prosody.Signal(syscall.SIGSTOP)
 		fmt.Println(redis.PID(), prosody.PID())
 		select {}
 	}
@@ -72,122 +70,11 @@ func TestChildrenDieWithAKilledParent(t *testing.T) {
 	}
 
 	// The folder is free again.
-	redis, err := stack.StartRedis(t.Context(), dir)
+	redis, err := child.StartRedis(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	redis.Kill()
-}
-
-func TestRedisKeepsItsData(t *testing.T) {
-	dir := t.TempDir()
-	first, err := stack.StartRedis(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Kill()
-	set(t, client(t, first), "a", "before kill")
-
-	first.Kill()
-	if err := first.Restart(t.Context()); err != nil {
-		t.Fatal(err)
-	}
-	c := client(t, first)
-	if got, want := c.Get(t.Context(), "a").Val(), "before kill"; got != want {
-		t.Errorf("after Kill and Restart: a = %q, want %q", got, want)
-	}
-	set(t, c, "b", "before stop")
-
-	if err := first.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	second, err := stack.StartRedis(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer second.Kill()
-	if got, want := client(t, second).Get(t.Context(), "b").Val(), "before stop"; got != want {
-		t.Errorf("after Stop and StartRedis: b = %q, want %q", got, want)
-	}
-}
-
-func TestRedisRefusesStrangers(t *testing.T) {
-	r := stacktest.Redis(t)
-	options, err := redis.ParseURL(r.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options.Password = ""
-	c := redis.NewClient(options)
-	defer c.Close()
-	if err := c.Ping(t.Context()).Err(); err == nil || !strings.HasPrefix(err.Error(), "NOAUTH") {
-		t.Errorf("ping without the password = %v, want NOAUTH", err)
-	}
-}
-
-func TestOneServerPerFolder(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts servers; run without -short")
-	}
-	dir := t.TempDir()
-	first, err := stack.StartRedis(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer first.Kill()
-	second, err := stack.StartRedis(t.Context(), dir)
-	if err == nil {
-		second.Kill()
-	}
-	if want := "already runs in this folder"; err == nil || !strings.Contains(err.Error(), want) {
-		t.Errorf("second start = %v, want an error with %q", err, want)
-	}
-}
-
-func TestPauseAndResume(t *testing.T) {
-	r := stacktest.Redis(t)
-	c := client(t, r)
-	r.Pause()
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if err := c.Ping(ctx).Err(); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("ping of a paused redis-server = %v, want %v", err, context.DeadlineExceeded)
-	}
-	r.Resume()
-	if err := c.Ping(t.Context()).Err(); err != nil {
-		t.Errorf("ping after Resume = %v, want none", err)
-	}
-}
-
-func TestStopEndsAPausedServer(t *testing.T) {
-	r := stacktest.Redis(t)
-	r.Pause()
-	if err := r.Stop(); err != nil {
-		t.Errorf("Stop = %v, want none", err)
-	}
-	if alive(r.PID()) {
-		t.Errorf("process %d is still alive", r.PID())
-	}
-	if err := r.Stop(); err != nil {
-		t.Errorf("second Stop = %v, want none", err)
-	}
-}
-
-func TestExitedTellsOfAnUnexpectedEnd(t *testing.T) {
-	r := stacktest.Redis(t)
-	select {
-	case <-r.Exited():
-		t.Fatal("Exited is closed while redis-server runs")
-	default:
-	}
-	if err := syscall.Kill(r.PID(), syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	select {
-	case <-r.Exited():
-	case <-time.After(patience):
-		t.Error("Exited is still open")
-	}
 }
 
 func TestProsodyRestartsOnItsPorts(t *testing.T) {
@@ -210,25 +97,6 @@ func TestProsodyRestartsOnItsPorts(t *testing.T) {
 			continue
 		}
 		_ = conn.Close()
-	}
-}
-
-func client(t *testing.T, r *stack.Redis) *redis.Client {
-	t.Helper()
-	options, err := redis.ParseURL(r.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	options.ContextTimeoutEnabled = true
-	c := redis.NewClient(options)
-	t.Cleanup(func() { _ = c.Close() })
-	return c
-}
-
-func set(t *testing.T, c *redis.Client, key, value string) {
-	t.Helper()
-	if err := c.Set(t.Context(), key, value, 0).Err(); err != nil {
-		t.Fatal(err)
 	}
 }
 

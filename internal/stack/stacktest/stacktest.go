@@ -10,6 +10,7 @@ import (
 	"os"
 	"testing"
 
+	"usher/internal/child"
 	"usher/internal/stack"
 )
 
@@ -26,10 +27,10 @@ func Needed(t testing.TB) {
 }
 
 // Redis starts an empty redis-server for the test.
-func Redis(t testing.TB) *stack.Redis {
+func Redis(t testing.TB) *child.Redis {
 	t.Helper()
 	Needed(t)
-	r, err := stack.StartRedis(t.Context(), t.TempDir())
+	r, err := child.StartRedis(t.Context(), t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
