@@ -6,6 +6,8 @@ import (
 	"path"
 	"strings"
 	"time"
+
+	"usher/storage"
 )
 
 // downloadTimeout is how long a client may take none of what it asked for: long
@@ -27,7 +29,7 @@ func (s *server) serveFile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer func() { _ = content.Close() }() // was only read
-	head.Set("Content-Type", videoType(file.Path))
+	head.Set("Content-Type", storage.MediaType(file.Path))
 	head.Set("Content-Disposition", attachment(path.Base(file.Path)))
 	head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	head.Set("ETag", `"`+file.SHA256+`"`)
@@ -45,20 +47,6 @@ type downloadWriter struct {
 func (w *downloadWriter) Write(b []byte) (int, error) {
 	_ = w.rc.SetWriteDeadline(time.Now().Add(downloadTimeout)) // there is none in tests
 	return w.ResponseWriter.Write(b)
-}
-
-// videoType goes by the endings of recorders' files. The system's own table of
-// them is not there in small containers.
-func videoType(name string) string {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".mp4":
-		return "video/mp4"
-	case ".webm":
-		return "video/webm"
-	case ".mkv":
-		return "video/matroska" // RFC 9559
-	}
-	return "application/octet-stream"
 }
 
 // attachment has a browser save the file under its name (RFC 6266 §4.3), and

@@ -1,13 +1,16 @@
 package storage
 
 import (
+	"cmp"
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"io/fs"
 	"net/http"
 	"net/url"
+	"os"
 	"path"
 	"strings"
 	"time"
@@ -30,6 +33,8 @@ const (
 	uploadTimeout = 6 * time.Hour
 	// checkTimeout bounds the check of the settings.
 	checkTimeout = 10 * time.Second
+	// minPart is the least size of a part that S3 takes, in bytes.
+	minPart = 5 << 20
 	// shaKey is the name under which an object carries its checksum, as
 	// x-amz-meta-sha256.
 	shaKey = "Sha256"
@@ -110,11 +115,12 @@ func (b *S3) Put(ctx context.Context, file *File, stem string) (meeting.Recordin
 // has another of that name.
 func (b *S3) put(ctx context.Context, file *File, name string) error {
 	there, err := b.holds(ctx, file, name)
-	if there || err != nil && !missing(err) && status(err) != http.StatusForbidden {
+	if there || err != nil && !missing(err) && refusal(err).StatusCode != http.StatusForbidden {
 		return err
 	}
 	// Without the right to list, S3 answers 403 for what is not there.
-	if err := b.upload(ctx, file, name); err != nil && status(err) != http.StatusPreconditionFailed && status(err) != http.StatusConflict {
+	err = b.upload(ctx, file, name)
+	if status := refusal(err).StatusCode; err != nil && status != http.StatusPreconditionFailed && status != http.StatusConflict {
 		return fmt.Errorf("store in S3: %w", err)
 	}
 	_, err = b.holds(ctx, file, name) // somebody else may have been faster
@@ -139,7 +145,7 @@ func (b *S3) holds(ctx context.Context, file *File, name string) (bool, error) {
 // asked without.
 func (b *S3) upload(ctx context.Context, file *File, name string) error {
 	options := minio.PutObjectOptions{
-		ContentType:    mediaType(name),
+		ContentType:    MediaType(name),
 		UserMetadata:   map[string]string{shaKey: file.SHA256},
 		SendContentMd5: true, // which every server checks; newer checksums some refuse
 	}
@@ -150,7 +156,7 @@ func (b *S3) upload(ctx context.Context, file *File, name string) error {
 	conditional := options
 	conditional.SetMatchETagExcept("*")
 	err := put(conditional)
-	if status(err) == http.StatusNotImplemented {
+	if refusal(err).StatusCode == http.StatusNotImplemented {
 		err = put(options)
 	}
 	if err != nil {
@@ -159,54 +165,59 @@ func (b *S3) upload(ctx context.Context, file *File, name string) error {
 	return file.Unchanged()
 }
 
-// mediaType is the type of a file by its name.
-func mediaType(name string) string {
-	switch path.Ext(name) {
-	case ".webm":
-		return "video/webm"
-	case ".mkv":
-		return "video/x-matroska"
-	}
-	return "video/mp4"
-}
-
 // checked says which setting S3's code of an error is about.
 var checked = map[string]string{
 	"NoSuchBucket": "s3-bucket", "InvalidBucketName": "s3-bucket",
 	"InvalidAccessKeyId": "s3-access-key", "SignatureDoesNotMatch": "s3-secret-key",
-	"AccessDenied":                 "s3-access-key may not write to s3-bucket",
+	"AccessDenied":                 "s3-access-key may not write into s3-bucket, or not read what it wrote",
 	"AuthorizationHeaderMalformed": "s3-region", "InvalidRegion": "s3-region", "PermanentRedirect": "s3-region",
 }
 
-// Check begins an upload and gives it up, because the key need not have the right
-// to delete. Its error names the setting that is wrong.
+// Check writes an object in parts, as big files go, reads it back and removes it.
+// Its error names the setting that is wrong. The key need not have the right to
+// delete: then the object stays, for this host's next check to overwrite.
 func (b *S3) Check(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	core, name := minio.Core{Client: b.client}, b.prefix+".usher-check"
-	id, err := core.NewMultipartUpload(ctx, b.bucket, name, minio.PutObjectOptions{})
+	host, _ := os.Hostname()
+	at := meeting.RecordingFile{Bucket: b.bucket, Path: b.prefix + ".usher-check-" + host}
+	text := rand.Text()
+	const unknown = -1 // the size then; it goes in parts
+	_, err := b.client.PutObject(ctx, at.Bucket, at.Path, strings.NewReader(text), unknown, minio.PutObjectOptions{PartSize: minPart, SendContentMd5: true})
 	if err == nil {
-		err = core.AbortMultipartUpload(ctx, b.bucket, name, id)
+		err = b.compare(ctx, at, text)
+		if gone := b.Remove(ctx, at); err == nil && refusal(gone).StatusCode != http.StatusForbidden {
+			err = gone
+		}
 	}
 	if err == nil {
 		return nil
 	}
-	setting, known := checked[minio.ToErrorResponse(err).Code]
-	if !known {
-		setting = "s3-endpoint or s3-bucket"
+	return fmt.Errorf("%s: %w", cmp.Or(checked[refusal(err).Code], "s3-endpoint or s3-bucket"), err)
+}
+
+// compare reads an object and compares it.
+func (b *S3) compare(ctx context.Context, at meeting.RecordingFile, want string) error {
+	object, err := b.Open(ctx, at)
+	if err != nil {
+		return err
 	}
-	return fmt.Errorf("%s: %w", setting, err)
+	defer object.Close()
+	got, err := io.ReadAll(io.LimitReader(object, int64(len(want))+1))
+	if err == nil && string(got) != want {
+		err = fmt.Errorf("%s was written and reads %q, not %q", at.Path, got, want)
+	}
+	return err
 }
 
 // missing reports whether S3 says that there is no such object.
 func missing(err error) bool {
-	var answer minio.ErrorResponse
-	return errors.As(err, &answer) && answer.StatusCode == http.StatusNotFound && answer.Code != minio.NoSuchBucket
+	answer := refusal(err)
+	return answer.StatusCode == http.StatusNotFound && answer.Code != minio.NoSuchBucket
 }
 
-// status returns the HTTP status of S3's error, 0 if it is none.
-func status(err error) int {
-	var answer minio.ErrorResponse
+// refusal returns what S3's error answer says, nothing if the error is none.
+func refusal(err error) (answer minio.ErrorResponse) {
 	_ = errors.As(err, &answer)
-	return answer.StatusCode
+	return answer
 }

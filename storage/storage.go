@@ -7,6 +7,7 @@
 package storage
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -15,6 +16,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -165,22 +167,29 @@ func checksum(file *os.File) (string, error) {
 // during the recording, and far more than that.
 const maxNames = 100
 
-// firstFree returns the first name for which put does not say [fs.ErrExist].
+// firstFree returns the first name for which put does not say [fs.ErrExist]: the
+// second and later ones have a number.
 func firstFree(stem, file string, put func(name string) error) (string, error) {
-	for n := 1; n <= maxNames; n++ {
-		name := numbered(stem, file, n)
+	number, ending := "", strings.ToLower(filepath.Ext(file))
+	for n := 2; n <= maxNames+1; n++ {
+		name := stem + number + ending
 		if err := put(name); !errors.Is(err, fs.ErrExist) {
 			return name, err
 		}
+		number = "-" + strconv.Itoa(n)
 	}
 	return "", fmt.Errorf("%d files have the name that this one should get", maxNames)
 }
 
-// numbered returns the nth name for a file: the second and later ones have a
-// number.
-func numbered(stem, file string, n int) string {
-	if n > 1 {
-		stem += "-" + strconv.Itoa(n)
-	}
-	return stem + strings.ToLower(filepath.Ext(file))
+// mediaTypes are those of recorders' files. The system's own table is not there
+// in small containers.
+var mediaTypes = map[string]string{
+	".mp4":  "video/mp4",
+	".webm": "video/webm",
+	".mkv":  "video/matroska", // RFC 9559
+}
+
+// MediaType returns the type of a file by the ending of its name.
+func MediaType(name string) string {
+	return cmp.Or(mediaTypes[strings.ToLower(path.Ext(name))], "application/octet-stream")
 }

@@ -3,7 +3,9 @@ package main
 import (
 	"os"
 	"os/exec"
+	"strconv"
 	"testing"
+	"time"
 
 	"usher/internal/stack"
 )
@@ -13,13 +15,28 @@ import (
 const asUsher = "USHER_TEST_AS_USHER"
 
 func TestMain(m *testing.M) {
-	if os.Getenv(asUsher) != "" {
+	if test := os.Getenv(asUsher); test != "" {
+		go endWith(test)
 		main()
 		return
 	}
 	// The race detector would have each process wait a second before it ends.
-	hookEnv = []string{asUsher + "=1", "GORACE=atexit_sleep_ms=0"}
+	hookEnv = []string{beUsher(), "GORACE=atexit_sleep_ms=0"}
 	os.Exit(m.Run())
+}
+
+// beUsher is the variable that makes a child of this process be usher.
+func beUsher() string { return asUsher + "=" + strconv.Itoa(os.Getpid()) }
+
+// endWith ends this process once the test that needed it is gone, if it was
+// interrupted, say: a detached worker would try for ever.
+func endWith(test string) {
+	for {
+		if _, err := os.Stat("/proc/" + test); err != nil {
+			os.Exit(1)
+		}
+		time.Sleep(time.Second)
+	}
 }
 
 // process is usher as a child process.
@@ -36,7 +53,7 @@ func (s *scene) runUsher(more ...string) *process {
 	must(s.t, err)
 	args := append(append([]string{"serve"}, s.args...), append([]string{"--admin-listen=" + admin}, more...)...)
 	p := &process{Cmd: exec.Command(os.Args[0], args...), at: addresses{admin: admin, redis: s.redis.URL}}
-	p.Env, p.Stderr = []string{asUsher + "=1", "PATH=" + os.Getenv("PATH")}, s.log
+	p.Env, p.Stderr = []string{beUsher(), "PATH=" + os.Getenv("PATH")}, s.log
 	must(s.t, p.Start())
 	s.t.Cleanup(p.kill)
 	cfg, err := localConfig(args[1:])

@@ -33,7 +33,7 @@ type finalizeCommand struct {
 // Run notes the directory and leaves the rest to a process of its own.
 func (c *finalizeCommand) Run(ctx context.Context, line commandLine, stderr io.Writer) error {
 	if c.Check {
-		return c.check(ctx, stderr)
+		return check(ctx, line, stderr)
 	}
 	if c.Dir == "" && !c.Resume && !c.Worker {
 		return errors.New("finalize needs a session directory, or --resume")
@@ -42,11 +42,14 @@ func (c *finalizeCommand) Run(ctx context.Context, line commandLine, stderr io.W
 	if err != nil {
 		return err
 	}
+	work := func() error {
+		return handover.NewWorker(spool, line.finalizeSettings, newLog(stderr, c.LogLevel), nil).Run(ctx)
+	}
 	if c.Worker {
 		if err := json.Unmarshal([]byte(os.Getenv(workerArgs)), &line.args); err != nil {
 			return fmt.Errorf("read %s: %w", workerArgs, err)
 		}
-		return handover.NewWorker(spool, line.finalizeSettings, newLog(stderr, c.LogLevel), nil).Run(ctx)
+		return work()
 	}
 	if c.Dir != "" {
 		if err := spool.Add(c.Dir); err != nil {
@@ -57,7 +60,7 @@ func (c *finalizeCommand) Run(ctx context.Context, line commandLine, stderr io.W
 		return noted(err, c.Dir, c.SpoolDir)
 	}
 	if c.Foreground {
-		return handover.NewWorker(spool, line.finalizeSettings, newLog(stderr, c.LogLevel), nil).Run(ctx)
+		return work()
 	}
 	args, err := json.Marshal(line.args)
 	if err == nil {
@@ -77,27 +80,23 @@ func (l commandLine) finalizeSettings() (handover.Settings, error) {
 	if err != nil {
 		return handover.Settings{}, err
 	}
-	s := c.Finalize.complete()
-	return s, s.Check()
-}
-
-// complete fills in what follows from the host.
-func (c *finalizeCommand) complete() handover.Settings {
-	s := c.Settings
+	s := c.Finalize.Settings
 	if s.Recorder == "" {
 		s.Recorder, _ = os.Hostname()
 	}
-	return s
+	return s, s.Check()
 }
 
-func (c *finalizeCommand) check(ctx context.Context, stderr io.Writer) error {
-	s := c.complete()
-	version, err := handover.Check(ctx, s)
+func check(ctx context.Context, line commandLine, stderr io.Writer) error {
+	s, err := line.finalizeSettings()
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(stderr, "%s is usher %s and takes what %s hands over\n", s.URL, version, s.Recorder)
-	return nil
+	version, err := handover.Check(ctx, s)
+	if err == nil {
+		fmt.Fprintf(stderr, "%s is usher %s and takes what %s hands over\n", s.URL, version, s.Recorder)
+	}
+	return err
 }
 
 // noted adds to an error that the directory is not forgotten.

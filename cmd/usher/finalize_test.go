@@ -57,7 +57,7 @@ func newJibriHost(t *testing.T, how string) *jibriHost {
 		config: filepath.Join(base, "finalize.json"), secret: recorderSecret, changed: make(chan struct{}, 1),
 		env: []string{
 			// The race detector would have each process wait a second before it ends.
-			asUsher + "=1", "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0",
+			beUsher(), "PATH=" + os.Getenv("PATH"), "GORACE=atexit_sleep_ms=0",
 			"USHER_RECORDER_SECRET=" + recorderSecret, // the last one: a test takes it away
 		},
 	}
@@ -66,7 +66,7 @@ func newJibriHost(t *testing.T, how string) *jibriHost {
 	}
 	h.server = httptest.NewServer(h)
 	t.Cleanup(h.server.Close)
-	t.Cleanup(h.endWorker)
+	t.Cleanup(func() { h.kill() })
 	h.configure(map[string]any{
 		"url": h.server.URL, "recorder": "jibri-1", "spool_dir": h.spool, "recordings_dir": h.recordings,
 		"handover": how, "target_dir": h.target,
@@ -207,54 +207,32 @@ func (h *jibriHost) stored(sessions ...string) {
 	})
 }
 
-// worker returns a process that has locked the spool, 0 if none has. It looks
-// at the kernel's list (proc_locks(5)), because trying the lock would keep it
-// from a worker that just starts.
-func (h *jibriHost) worker() int {
-	info, err := os.Stat(filepath.Join(h.spool, "lock"))
-	if err != nil {
-		return 0
-	}
-	inode := fmt.Sprintf(":%d", info.Sys().(*syscall.Stat_t).Ino)
-	locks, err := os.ReadFile("/proc/locks")
-	must(h.t, err)
-	for line := range strings.Lines(string(locks)) {
-		if f := strings.Fields(line); len(f) > 5 && f[1] == "FLOCK" && strings.HasSuffix(f[5], inode) {
-			pid, err := strconv.Atoi(f[4])
+// workers returns the detached processes of this host.
+func (h *jibriHost) workers() (pids []int) {
+	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, line := range lines {
+		args, err := os.ReadFile(line)
+		if err == nil && bytes.Contains(args, []byte("\x00--worker\x00--spool-dir="+h.spool+"\x00")) {
+			pid, err := strconv.Atoi(filepath.Base(filepath.Dir(line)))
 			must(h.t, err)
-			return pid
+			pids = append(pids, pid)
 		}
 	}
-	return 0
+	return pids
 }
 
-// kill ends the worker as kill -9 does, and waits until it is gone.
-func (h *jibriHost) kill() bool {
-	pid := h.worker()
-	if pid == 0 {
-		return false
-	}
-	_ = syscall.Kill(pid, syscall.SIGKILL)
-	h.await("the worker is gone", func() bool { return h.worker() != pid })
-	return true
-}
-
-// endWorker ends every process that works with this host's settings: one may
-// have started that has not locked the spool yet.
-func (h *jibriHost) endWorker() {
+// kill ends the workers as kill -9 does, waits until they are gone, and reports
+// whether there was one.
+func (h *jibriHost) kill() (killed bool) {
 	h.await("no worker is left", func() bool {
-		left := false
-		lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
-		for _, line := range lines {
-			args, err := os.ReadFile(line)
-			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(line)))
-			if err == nil && pid != os.Getpid() && bytes.Contains(args, []byte("--spool-dir="+h.spool+"\x00")) {
-				left = true
-				_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by now
-			}
+		left := h.workers()
+		for _, pid := range left {
+			killed = true
+			_ = syscall.Kill(pid, syscall.SIGKILL) // it may be gone by now
 		}
-		return !left
+		return len(left) == 0
 	})
+	return killed
 }
 
 func (h *jibriHost) await(what string, ok func() bool) {
@@ -300,8 +278,8 @@ func TestFinalizeAnswersAtOnce(t *testing.T) {
 	h.hang = make(chan struct{})
 	one, two := h.record("one", "1"), h.record("two", "2")
 	h.hook(one)
-	h.await("a worker", func() bool { return h.worker() != 0 })
-	pid := h.worker()
+	h.await("a worker", func() bool { return len(h.workers()) == 1 })
+	pid := h.workers()[0]
 	if sid, err := getsid(pid); err != nil || sid != pid {
 		t.Errorf("the worker %d is in session %d, want its own (%v)", pid, sid, err)
 	}
@@ -311,7 +289,7 @@ func TestFinalizeAnswersAtOnce(t *testing.T) {
 	}
 	close(h.hang)
 	h.stored("one", "two")
-	h.await("the worker ends", func() bool { return h.worker() == 0 })
+	h.await("the worker ends", func() bool { return len(h.workers()) == 0 })
 	h.hook(one) // once more
 	h.until("told again", func(told []storage.Report) bool { return len(told) >= 6 })
 	h.await("all done", func() bool { return h.noted() == 0 })
@@ -356,7 +334,7 @@ func TestFinalizeKilled(t *testing.T) {
 		name := fmt.Sprintf("session%d", i)
 		names = append(names, name)
 		h.hook(h.record(name, strings.Repeat(name, 1000)))
-		h.await("a worker, or nothing to do", func() bool { return h.worker() != 0 || h.noted() == 0 })
+		h.await("a worker, or nothing to do", func() bool { return len(h.workers()) > 0 || h.noted() == 0 })
 		time.Sleep(rand.N(killWithin))
 		if h.kill() {
 			killed++
@@ -439,9 +417,7 @@ func TestFinalizeRefusesNames(t *testing.T) {
 		t.Errorf("%d noted", h.noted())
 	}
 	h.hook("--resume") // nothing to do
-	if h.worker() != 0 {
-		t.Error("a worker without work")
-	}
+	h.await("a worker without work ends", func() bool { return len(h.workers()) == 0 })
 }
 
 // TestFinalizeSettingsPutRight proves that the next call hands over with the
@@ -473,13 +449,13 @@ func TestFinalizeSettingsPutRight(t *testing.T) {
 				log, _ := os.ReadFile(filepath.Join(h.spool, "finalize.log"))
 				return bytes.Contains(log, []byte("will try again"))
 			})
-			if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.worker())); err != nil || bytes.Contains(args, []byte("wrong")) {
+			if args, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", h.workers()[0])); err != nil || bytes.Contains(args, []byte("wrong")) {
 				t.Errorf("the worker's arguments show the secret: %q, %v", args, err)
 			}
 			tt.mend(h)
 			h.hook(h.record("two", "2"))
 			h.stored("one", "two")
-			h.await("the workers end", func() bool { return h.worker() == 0 })
+			h.await("the workers end", func() bool { return len(h.workers()) == 0 })
 			if h.noted() != 0 {
 				t.Errorf("%d noted, want none", h.noted())
 			}

@@ -282,7 +282,7 @@ func TestRecorderDies(t *testing.T) {
 	// What the dead host has is handed over by hand: one recording, two files.
 	finalize := exec.CommandContext(within(t), os.Args[0], "finalize", "--foreground", filepath.Join(s.dirs["jibri-1"], "jibri", session))
 	finalize.Env = []string{
-		asUsher + "=1", "USHER_URL=http://" + s.at.api, "USHER_RECORDER=jibri-1", "USHER_RECORDER_SECRET=" + s.recorderKeys["jibri-1"],
+		beUsher(), "USHER_URL=http://" + s.at.api, "USHER_RECORDER=jibri-1", "USHER_RECORDER_SECRET=" + s.recorderKeys["jibri-1"],
 		"USHER_SPOOL_DIR=" + filepath.Join(s.dirs["jibri-1"], "spool"), "USHER_HANDOVER=move", "USHER_TARGET_DIR=" + s.recordings,
 	}
 	if out, err := finalize.CombinedOutput(); err != nil {

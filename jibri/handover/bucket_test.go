@@ -150,12 +150,12 @@ func TestS3Refuses(t *testing.T) {
 		root, err := openFolder(dir, s.recordings)
 		must(t, err)
 		defer root.Close()
-		c := &task{Worker: s.worker(), job: job{Dir: dir, StoringAt: time.Now()}, answer: s.answer, since: time.Now().Add(-2 * growTimeout)}
-		err = c.storeOne(t.Context(), cfg, root, to, "a.mp4")
+		c := &task{Worker: s.worker(), job: job{Dir: dir, StoringAt: time.Now()}}
+		err = c.storeOne(t.Context(), cfg, root, to, "a.mp4", name)
 		if err == nil || strings.Contains(err.Error(), "another-secret") {
 			t.Errorf("%s: %v", what, err)
 		}
-		if c.givesUp(err) {
+		if c.givesUp(err, 2*growTimeout) {
 			t.Errorf("%s: given up after %v, want %v", what, 2*growTimeout, storeTimeout)
 		}
 		has(t, dir, "a.mp4")

@@ -67,12 +67,12 @@ func checkWritable(dir string) error {
 	}
 	defer os.Remove(file.Name())
 	_, err = file.WriteString("usher finalize --check") // fails on a full disk
-	if err = errors.Join(err, file.Sync()); err != nil {
-		_ = file.Close()
+	if err = errors.Join(err, file.Sync(), file.Close()); err != nil {
 		return err
 	}
-	if file, err = flock(file, syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+	locked, err := lock(file.Name(), os.O_RDWR, syscall.LOCK_EX|syscall.LOCK_NB)
+	if err != nil {
 		return fmt.Errorf("files cannot be locked there: %w", err)
 	}
-	return file.Close()
+	return locked.Close()
 }

@@ -5,6 +5,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -211,6 +213,44 @@ func TestCheckBucket(t *testing.T) {
 	}
 	if found := inBucket(t, server); len(found) != 0 {
 		t.Errorf("left in the bucket: %v", found)
+	}
+
+	// A server in front that forbids something, or gives back something else.
+	s.cfg.S3 = right
+	forbidden, lie := "", false
+	to, err := url.Parse(right.Endpoint)
+	must(t, err)
+	pass := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(to)
+			r.Out.Host = r.In.Host // is signed
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if lie && r.Request.Method == http.MethodGet {
+				r.Body = io.NopCloser(strings.NewReader(strings.Repeat("x", int(r.ContentLength))))
+			}
+			return nil
+		},
+	}
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Method == forbidden {
+			w.WriteHeader(http.StatusForbidden)
+			return
+		}
+		pass.ServeHTTP(w, r)
+	}))
+	t.Cleanup(front.Close)
+	s.cfg.S3.Endpoint = front.URL
+	s.mustCheck("nothing wrong")
+	lie = true
+	s.mustCheck("something else is read", "s3-endpoint", "was written and reads")
+	lie, forbidden = false, http.MethodGet
+	s.mustCheck("no right to read", "s3-access-key")
+	forbidden = http.MethodDelete
+	s.mustCheck("no right to delete")
+	s.mustCheck("no right to delete, again")
+	if found := inBucket(t, server); len(found) != 1 {
+		t.Errorf("in the bucket: %v, want what could not be deleted, once", found)
 	}
 	for upload := range server.Client(t).ListIncompleteUploads(t.Context(), server.Bucket, "", true) {
 		t.Errorf("left in the bucket: an upload of %q, %v", upload.Key, upload.Err)

@@ -97,10 +97,8 @@ func (s *Spool) Add(dir string) error {
 
 // checkName refuses what no session directory of Jibri is called.
 func checkName(dir string) error {
-	for part := range strings.SplitSeq(dir, "/") {
-		if part == ".." {
-			return fmt.Errorf("%q is no session directory: it has .. in it", dir)
-		}
+	if slices.Contains(strings.Split(dir, "/"), "..") {
+		return fmt.Errorf("%q is no session directory: it has .. in it", dir)
 	}
 	if strings.ContainsRune(dir, 0) || !sessionName.MatchString(filepath.Base(dir)) {
 		return fmt.Errorf("%q is no session directory: its name may have A-Z a-z 0-9 . _ - only", dir)
@@ -115,15 +113,17 @@ func key(dir string) string {
 	return filepath.Base(dir) + "." + hex.EncodeToString(sum[:6])
 }
 
-// change has the job of a directory changed and stores it. Processes do so one
-// after the other. A job that cannot be read is set aside for a person to see.
+// change has the job of a directory changed and stores it, whole or not at all,
+// so that it stays. Processes do so one after the other. A job that cannot be
+// read is set aside for a person to see.
 func (s *Spool) change(dir string, change func(*job)) error {
-	lock, err := s.lock(lockFile, syscall.LOCK_EX)
+	lock, err := s.lockJobs()
 	if err != nil {
 		return fmt.Errorf("lock the spool: %w", err)
 	}
 	defer lock.Close()
-	path := filepath.Join(s.dir, key(dir), jobFile)
+	folder := filepath.Join(s.dir, key(dir))
+	path := filepath.Join(folder, jobFile)
 	j, err := s.read(key(dir))
 	if errors.Is(err, errBroken) {
 		err = os.Rename(path, path+".broken")
@@ -132,23 +132,25 @@ func (s *Spool) change(dir string, change func(*job)) error {
 		return err
 	}
 	change(&j)
-	if err := write(path, j); err != nil {
+	text, err := json.Marshal(j)
+	if err == nil {
+		err = os.MkdirAll(folder, 0o700)
+	}
+	if err == nil {
+		err = replace(path, text)
+	}
+	if err == nil {
+		err = errors.Join(syncDir(folder), syncDir(s.dir))
+	}
+	if err != nil {
 		return fmt.Errorf("write to the spool: %w", err)
 	}
 	return nil
 }
 
-// write stores a job so that it is there whole or not at all, and stays. Whoever
-// calls it sees to it that nobody else does at the same time.
-func write(path string, j job) error {
-	text, err := json.Marshal(j)
-	if err != nil {
-		return err
-	}
-	folder := filepath.Dir(path)
-	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return err
-	}
+// replace gives a file another content, or leaves it as it is. Whoever calls it
+// sees to it that nobody else does at the same time.
+func replace(path string, text []byte) error {
 	part := path + ".part" // that of a process that was killed is overwritten
 	file, err := os.OpenFile(part, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -160,9 +162,8 @@ func write(path string, j job) error {
 	}
 	if err != nil {
 		_ = os.Remove(part)
-		return err
 	}
-	return errors.Join(syncDir(folder), syncDir(filepath.Dir(folder)))
+	return err
 }
 
 // syncDir makes new names in a directory survive the loss of power.
@@ -179,32 +180,19 @@ var errBroken = errors.New("it is broken")
 
 // read returns a job; [fs.ErrNotExist] when there is none, errBroken when it
 // says nothing that could be done.
-func (s *Spool) read(name string) (job, error) {
-	j, err := readJob(filepath.Join(s.dir, name, jobFile))
-	if err == nil && (key(j.Dir) != name || !slices.Contains([]state{pending, done, lost, refused}, j.State)) {
+func (s *Spool) read(name string) (j job, err error) {
+	path := filepath.Join(s.dir, name, jobFile)
+	info, err := os.Lstat(path)
+	var text []byte
+	if err == nil && info.Mode().IsRegular() && info.Size() <= maxJob {
+		text, err = os.ReadFile(path)
+	}
+	if err == nil && (json.Unmarshal(text, &j) != nil || checkName(j.Dir) != nil || !filepath.IsAbs(j.Dir) ||
+		key(j.Dir) != name || !slices.Contains([]state{pending, done, lost, refused}, j.State)) {
 		err = errBroken
 	}
 	if err != nil {
 		return job{}, fmt.Errorf("read the job %s: %w", name, err)
-	}
-	return j, nil
-}
-
-// readJob reads a job from a plain file.
-func readJob(path string) (j job, err error) {
-	info, err := os.Lstat(path)
-	if err != nil {
-		return j, err
-	}
-	if !info.Mode().IsRegular() || info.Size() > maxJob {
-		return j, errBroken
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return j, err
-	}
-	if json.Unmarshal(text, &j) != nil || checkName(j.Dir) != nil || !filepath.IsAbs(j.Dir) {
-		return j, errBroken
 	}
 	return j, nil
 }
@@ -230,7 +218,7 @@ func (s *Spool) jobs() (jobs []job, err error) {
 // forget drops a job that was done long ago, unless the hook has been called
 // since it was read.
 func (s *Spool) forget(name string) {
-	lock, err := s.lock(lockFile, syscall.LOCK_EX)
+	lock, err := s.lockJobs()
 	if err != nil {
 		return // the next worker does
 	}
@@ -238,16 +226,6 @@ func (s *Spool) forget(name string) {
 	if now, err := s.read(name); err == nil && now.State == done {
 		_ = os.RemoveAll(filepath.Join(s.dir, name))
 	}
-}
-
-// own takes a job for this process, until the file is closed or the process has
-// ended; [syscall.EWOULDBLOCK] when another has it.
-func (s *Spool) own(name string) (*os.File, error) {
-	dir, err := os.Open(filepath.Join(s.dir, name))
-	if err != nil {
-		return nil, err
-	}
-	return flock(dir, syscall.LOCK_EX|syscall.LOCK_NB)
 }
 
 // takeOver makes whoever calls it the newest worker, for as long as the file is
@@ -270,20 +248,25 @@ func (s *Spool) isNewest(worker *os.File) bool {
 	return err != nil || err2 != nil || os.SameFile(newest, own)
 }
 
-// lock locks a file of the spool until it is closed, by whatever end of the
-// process.
-func (s *Spool) lock(name string, how int) (*os.File, error) {
-	file, err := os.OpenFile(filepath.Join(s.dir, name), os.O_CREATE|os.O_RDWR, 0o600)
+// lockJobs waits until no other process changes a job.
+func (s *Spool) lockJobs() (*os.File, error) {
+	return lock(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR, syscall.LOCK_EX)
+}
+
+// lock takes a job for whoever calls it; [syscall.EWOULDBLOCK] when somebody has
+// it.
+func (s *Spool) lock(name string) (*os.File, error) {
+	return lock(filepath.Join(s.dir, name), os.O_RDONLY, syscall.LOCK_EX|syscall.LOCK_NB)
+}
+
+// lock locks a file or directory until what it returns is closed, by whatever
+// end of the process.
+func lock(path string, open, how int) (*os.File, error) {
+	file, err := os.OpenFile(path, open, 0o600)
 	if err != nil {
 		return nil, err
 	}
-	return flock(file, how)
-}
-
-// flock locks a file, or closes it.
-func flock(file *os.File, how int) (*os.File, error) {
-	err := syscall.Flock(int(file.Fd()), how)
-	for errors.Is(err, syscall.EINTR) {
+	for err = syscall.EINTR; errors.Is(err, syscall.EINTR); {
 		err = syscall.Flock(int(file.Fd()), how)
 	}
 	if err != nil {

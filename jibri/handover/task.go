@@ -37,89 +37,92 @@ const (
 	growTimeout = 10 * time.Minute
 )
 
+// errLeft ends the work on a job that another worker is to go on with.
+var errLeft = errors.New("left to another worker")
+
 // task is the work on one job. What has been done before a worker died is done
 // again, which changes nothing.
 type task struct {
 	*Worker
 	job
-	log    *slog.Logger
-	answer storage.Answer // to the report that the recording is over
-	since  time.Time      // when this worker began to store
-	stored bool           // storing is over
-	failed error          // what came of it
+	log *slog.Logger
 }
 
 // run tries until the job is settled, ctx ends or another worker is to try again.
 func (t *task) run(ctx context.Context) {
-	for wait, logged := firstWait, ""; ; wait = min(2*wait, maxWait) {
-		before := t.stored
-		err := t.try(ctx)
+	failed, err := t.handOver(ctx)
+	t.State = done
+	switch {
+	case errors.Is(err, errLeft):
+		return
+	case err != nil:
+		t.State, t.Detail = refused, err.Error()
+	case failed != nil:
+		t.State, t.Detail = lost, failed.Error()
+	}
+	t.SettledAt = time.Now().UTC()
+	never := func(error) bool { return false }
+	switch err := t.retry(never, func(Settings) error { return t.save() }); {
+	case err != nil: // left
+	case t.State == done:
+		t.log.Info("handed over", "files", len(t.Files))
+	default:
+		t.log.Error("not handed over; the files are where they were", "outcome", t.State, "stored", len(t.Files), "err", t.Detail)
+	}
+}
+
+// handOver reports that the recording is over, stores the files, and reports what
+// came of that: failed says why not all could be stored. err is errRefused or
+// errLeft.
+func (t *task) handOver(ctx context.Context) (failed, err error) {
+	isRefused := func(err error) bool { return errors.Is(err, errRefused) }
+	var answer storage.Answer
+	err = t.retry(isRefused, func(s Settings) (err error) {
+		answer, err = t.report(ctx, s, storage.Report{Phase: storage.PhaseClosed})
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	failed = t.store(ctx, answer)
+	if errors.Is(failed, errLeft) {
+		return nil, failed
+	}
+	outcome := storage.Report{Phase: storage.PhaseStored, Files: t.Files}
+	if failed != nil && len(t.Files) == 0 {
+		outcome = storage.Report{Phase: storage.PhaseLost, Detail: failed.Error()}
+	}
+	return failed, t.retry(isRefused, func(s Settings) error {
+		_, err := t.report(ctx, s, outcome)
+		return err
+	})
+}
+
+// retry tries until that works or is final, each time with the settings as they
+// are then; wrong ones are waited for. It returns nil, the final error, or errLeft.
+func (t *task) retry(final func(error) bool, try func(Settings) error) error {
+	logged := ""
+	for wait := firstWait; ; wait = min(2*wait, maxWait) {
+		s, wrong := t.settings()
+		err := wrong
+		if wrong == nil {
+			err = try(s)
+		}
 		switch {
-		case err == nil && t.State == done:
-			t.log.Info("handed over", "files", len(t.Files))
-			return
 		case err == nil:
-			t.log.Error("not handed over; the files are where they were", "outcome", t.State, "stored", len(t.Files), "err", t.Detail)
-			return
+			return nil
 		case t.again.Err() != nil:
-			return
+			return errLeft
+		case wrong == nil && final(err):
+			return err
 		case err.Error() != logged: // once, while it stays the same
 			logged = err.Error()
 			t.log.Warn("hand over: will try again", "err", err)
 		}
-		if t.stored != before {
-			wait = firstWait
-		}
 		if !sleep(t.again, time.Duration(float64(wait)*(1+jitter*(2*rand.Float64()-1)))) {
-			return
+			return errLeft
 		}
 	}
-}
-
-// try goes on with the job as far as it gets, with the settings as they are now.
-// It returns nil once the job is settled.
-func (t *task) try(ctx context.Context) error {
-	if t.State == pending {
-		s, err := t.settings()
-		if err != nil {
-			return err
-		}
-		outcome, detail := done, ""
-		err = t.handOver(ctx, s)
-		switch {
-		case errors.Is(err, errRefused):
-			outcome, detail = refused, err.Error()
-		case err != nil:
-			return err
-		case t.failed != nil:
-			outcome, detail = lost, t.failed.Error()
-		}
-		t.State, t.Detail, t.SettledAt = outcome, detail, time.Now().UTC()
-	}
-	return t.save()
-}
-
-// handOver does what has not been done yet: it reports that the recording is
-// over, stores the files, and reports what came of that.
-func (t *task) handOver(ctx context.Context, s Settings) (err error) {
-	if t.answer.RecordingID == "" {
-		if t.answer, err = t.report(ctx, s, storage.PhaseClosed, ""); err != nil {
-			return err
-		}
-	}
-	if !t.stored {
-		err := t.store(ctx, s)
-		if err != nil && (t.again.Err() != nil || !t.givesUp(err)) {
-			return err
-		}
-		t.stored, t.failed = true, err
-	}
-	if t.failed != nil && len(t.Files) == 0 {
-		_, err = t.report(ctx, s, storage.PhaseLost, t.failed.Error())
-	} else {
-		_, err = t.report(ctx, s, storage.PhaseStored, "")
-	}
-	return err
 }
 
 // save stores what this worker knows of the job. When the hook was called again
@@ -135,25 +138,42 @@ func (t *task) save() error {
 }
 
 // report makes one call to usher.
-func (t *task) report(ctx context.Context, s Settings, phase storage.Phase, detail string) (storage.Answer, error) {
+func (t *task) report(ctx context.Context, s Settings, what storage.Report) (storage.Answer, error) {
 	if root, err := openFolder(t.Dir, s.RecordingsDir); err == nil {
 		if m, r := ids(root); r != "" {
 			t.MeetingID, t.RecordingID = m, r
 		}
 		_ = root.Close()
 	}
-	what := storage.Report{
-		Phase: phase, JibriSession: filepath.Base(t.Dir), MeetingID: t.MeetingID, RecordingID: t.RecordingID, Detail: detail,
-	}
-	if phase == storage.PhaseStored {
-		what.Files = t.Files
-	}
+	what.JibriSession, what.MeetingID, what.RecordingID = filepath.Base(t.Dir), t.MeetingID, t.RecordingID
 	return call(ctx, s, t.transport, what)
 }
 
-// givesUp reports whether storing has failed for long enough.
-func (t *task) givesUp(err error) bool {
-	tried := time.Since(t.since)
+// store puts all files where they belong, each time once there is a slot for
+// that. It returns why not all are there, or errLeft.
+func (t *task) store(ctx context.Context, answer storage.Answer) error {
+	var since time.Time // when this worker began to
+	return t.retry(func(err error) bool { return t.givesUp(err, time.Since(since)) }, func(s Settings) error {
+		if err := t.slots.Acquire(t.again, 1); err != nil {
+			return err
+		}
+		defer t.slots.Release(1)
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if t.StoringAt.IsZero() {
+			t.StoringAt = time.Now().UTC()
+			if err := t.save(); err != nil {
+				return err
+			}
+		}
+		return t.storeAll(ctx, s, answer)
+	})
+}
+
+// givesUp reports whether storing has failed for long enough, tried of that in
+// this worker.
+func (t *task) givesUp(err error, tried time.Duration) bool {
 	switch {
 	case errors.Is(err, errNoFile):
 		return tried >= missingTimeout
@@ -164,27 +184,7 @@ func (t *task) givesUp(err error) bool {
 	return time.Since(t.StoringAt) >= storeTimeout && tried >= missingTimeout
 }
 
-// store puts all files where they belong, once there is a slot for that.
-func (t *task) store(ctx context.Context, s Settings) error {
-	select {
-	case t.slots <- struct{}{}:
-		defer func() { <-t.slots }()
-	case <-t.again.Done():
-		return t.again.Err()
-	}
-	if t.since.IsZero() {
-		t.since = time.Now()
-	}
-	if t.StoringAt.IsZero() {
-		t.StoringAt = time.Now().UTC()
-		if err := t.save(); err != nil {
-			return err
-		}
-	}
-	return t.storeAll(ctx, s)
-}
-
-func (t *task) storeAll(ctx context.Context, s Settings) error {
+func (t *task) storeAll(ctx context.Context, s Settings, answer storage.Answer) error {
 	root, err := openFolder(t.Dir, s.RecordingsDir)
 	if errors.Is(err, errNoFile) && len(t.Files) > 0 {
 		return nil // all were put elsewhere before
@@ -199,13 +199,13 @@ func (t *task) storeAll(ctx context.Context, s Settings) error {
 	if len(names) == 0 && len(t.Files) == 0 {
 		return errNoFile
 	}
-	to, err := t.storage(s, t.answer.Destination)
+	to, err := t.storage(s, answer.Destination)
 	if err != nil {
 		return err
 	}
 	var failed []error
 	for _, name := range names {
-		if err := t.storeOne(ctx, s, root, to, name); err != nil {
+		if err := t.storeOne(ctx, s, root, to, name, stem(answer, name)); err != nil {
 			failed = append(failed, fmt.Errorf("%q: %w", name, err))
 		}
 	}
@@ -236,8 +236,8 @@ func newStorage(s Settings, to *meeting.Destination) (storage.Storage, error) {
 }
 
 // storeOne puts one file where it belongs, notes that, and only then takes it
-// away from where it was.
-func (t *task) storeOne(ctx context.Context, s Settings, root *os.Root, to storage.Storage, name string) error {
+// away from where it was. Its name there begins with stem, if it gets a new one.
+func (t *task) storeOne(ctx context.Context, s Settings, root *os.Root, to storage.Storage, name, stem string) error {
 	file, err := storage.OpenFile(root, name)
 	if err != nil {
 		return err
@@ -245,7 +245,7 @@ func (t *task) storeOne(ctx context.Context, s Settings, root *os.Root, to stora
 	defer file.Close()
 	at := meeting.RecordingFile{Storage: meeting.StorageFile, Path: file.Dir + "/" + name}
 	if to != nil {
-		at, err = to.Put(ctx, file, stem(t.answer, name))
+		at, err = to.Put(ctx, file, stem)
 	} else {
 		err = file.Sync()
 	}

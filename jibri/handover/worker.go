@@ -3,12 +3,13 @@ package handover
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
+	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"usher/meeting"
 	"usher/storage"
@@ -30,10 +31,9 @@ type Worker struct {
 	settings  func() (Settings, error)
 	log       *slog.Logger
 	transport http.RoundTripper
-	slots     chan struct{}   // of length atOnce
-	again     context.Context // ended once a newer worker, or none, is to try again
-	old       *os.File        // the lock shared with other workers, nil before
-	logged    string          // what is wrong with the spool, as it was logged last
+	slots     *semaphore.Weighted // of size atOnce
+	again     context.Context     // ended once a newer worker, or none, is to try again
+	logged    string              // what is wrong with the spool, as it was logged last
 
 	// What tests shorten or have fail; see the constants of these names, and
 	// [newStorage].
@@ -45,7 +45,7 @@ type Worker struct {
 // one that is put right counts from then on. transport is nil outside tests.
 func NewWorker(spool *Spool, settings func() (Settings, error), log *slog.Logger, transport http.RoundTripper) *Worker {
 	return &Worker{
-		spool: spool, settings: settings, log: log, transport: transport, slots: make(chan struct{}, atOnce),
+		spool: spool, settings: settings, log: log, transport: transport, slots: semaphore.NewWeighted(atOnce),
 		lookInterval: lookInterval, growInterval: growInterval, storage: newStorage,
 	}
 }
@@ -60,83 +60,59 @@ func (w *Worker) Run(ctx context.Context) error {
 		return err
 	}
 	defer self.Close()
-	defer func() { _ = w.old.Close() }() // nil when it never had it
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
 	again, retire := context.WithCancel(ctx)
-	defer retire()
+	defer retire() // before it waits
 	w.again = again
-	look := time.NewTicker(w.lookInterval)
+	look := time.NewTimer(w.lookInterval)
 	defer look.Stop()
-	busy := map[string]bool{}
-	ended := make(chan string)
-	for {
-		if !w.spool.isNewest(self) {
-			retire()
-		}
-		left := again.Err() == nil && w.begin(ctx, busy, ended)
-		if len(busy) == 0 && !left {
-			return nil
-		}
+	for w.spool.isNewest(self) && w.begin(ctx, &tasks, look) {
 		select {
-		case name := <-ended:
-			delete(busy, name)
 		case <-look.C:
+			look.Reset(w.lookInterval)
 		case <-ctx.Done():
-			for range busy {
-				<-ended
-			}
 			return nil
 		}
 	}
+	return nil
 }
 
-// begin starts what is to be done and not being done. It reports whether
-// something is left that another process is at.
-func (w *Worker) begin(ctx context.Context, busy map[string]bool, ended chan<- string) (left bool) {
-	if w.old == nil {
-		var err error
-		if w.old, err = w.spool.lock(oldLock, syscall.LOCK_SH|syscall.LOCK_NB); err != nil {
-			w.complain(fmt.Errorf("wait for the worker of an earlier version to end; if its settings are wrong, end it: %w", err))
-			return true
-		}
-	}
-	problems := []error{w.spool.takeInOld()}
+// begin starts what is to be done and nobody is at: neither another process nor
+// a task of this one. It reports whether anything is still to be done. When a
+// task has ended it has the spool looked at at once.
+func (w *Worker) begin(ctx context.Context, tasks *sync.WaitGroup, look *time.Timer) (left bool) {
 	jobs, err := w.spool.jobs()
-	problems = append(problems, err)
+	problems := []error{err}
 	for _, j := range jobs {
 		name := key(j.Dir)
 		if j.State == done && time.Since(j.SettledAt) > doneRetention {
 			w.spool.forget(name)
 		}
-		if j.State != pending || busy[name] {
+		if j.State != pending {
 			continue
 		}
-		lock, err := w.spool.own(name)
-		if err != nil {
-			if !errors.Is(err, syscall.EWOULDBLOCK) {
-				problems = append(problems, err)
-			}
-			left = true
+		left = true
+		lock, err := w.spool.lock(name)
+		if errors.Is(err, syscall.EWOULDBLOCK) {
+			continue
+		} else if err != nil {
+			problems = append(problems, err)
 			continue
 		}
-		busy[name] = true
-		go func() {
+		tasks.Go(func() {
+			defer look.Reset(0)
+			defer lock.Close()
 			// It may have been done since it was listed.
 			if j, err := w.spool.read(name); err == nil && j.State == pending {
 				t := &task{Worker: w, job: j, log: w.log.With("dir", j.Dir)}
 				t.run(ctx)
 			}
-			_ = lock.Close()
-			ended <- name
-		}()
+		})
 	}
-	w.complain(errors.Join(problems...))
-	return left
-}
-
-// complain logs what is wrong with the spool, once while it stays the same.
-func (w *Worker) complain(err error) {
-	if err != nil && err.Error() != w.logged {
+	if err := errors.Join(problems...); err != nil && err.Error() != w.logged { // once, while it stays the same
 		w.logged = err.Error()
 		w.log.Error("the spool, or a part of it, is left alone", "err", err)
 	}
+	return left
 }

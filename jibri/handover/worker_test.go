@@ -515,6 +515,25 @@ func TestSettingsPutRight(t *testing.T) {
 	}
 }
 
+// TestSettingsBrokenMeanwhile proves that a recording is not given up because the
+// settings could not be read for days while it was stored.
+func TestSettingsBrokenMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Move)
+		must(t, os.Remove(s.target))
+		s.hook(s.record("abc", "a.mp4", pictures))
+		right := s.cfg
+		time.AfterFunc(time.Hour, func() {
+			must(t, os.Mkdir(s.target, 0o700))
+			s.change(func(c *Settings) { *c = Settings{} })
+		})
+		time.AfterFunc(2*storeTimeout, func() { s.change(func(c *Settings) { *c = right }) })
+		s.work()
+		s.told("abc closed, abc stored")
+		has(t, s.target, name+".mp4")
+	})
+}
+
 // TestStoringEndsAlsoWithNewWorkers proves that the time for storing goes on
 // when another worker takes over, as after each recording.
 func TestStoringEndsAlsoWithNewWorkers(t *testing.T) {
