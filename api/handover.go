@@ -193,17 +193,17 @@ func (h *handovers) apply(ctx context.Context, recorder string, said storage.Rep
 	var input meeting.Input
 	switch said.Phase {
 	case storage.PhaseClosed:
-		input = meeting.RecordingClosed{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder}
+		input = meeting.RecordingInput{Kind: meeting.RecordingClosed, Recording: rec, JibriSession: said.JibriSession, Recorder: recorder}
 	case storage.PhaseStored:
 		for i := range said.Files {
 			said.Files[i].Recorder = recorder
 			said.Files[i].Owner = h.svc.OwnerOf(rec, said.Files[i])
 		}
-		input = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
+		input = meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
 	default:
 		// A recording that goes on with a second recorder does not fail by this.
 		h.log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
-		input = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
+		input = meeting.RecordingInput{Kind: meeting.RecordingLost, Recording: rec, Detail: said.Detail}
 	}
 	_, err := h.svc.Do(ctx, rec.MeetingID, input)
 	return err

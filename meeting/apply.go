@@ -71,6 +71,7 @@ func replace[T any](list []T, v T, matches func(T) bool) []T {
 // event.
 func Apply(m Meeting, ev TimedInput) (Meeting, Effects, error) {
 	d := draft{m: m, at: ev.At, seed: ev.Seed}
+	d.m.Recordings = slices.Clone(m.Recordings)
 	var err error
 	switch f := ev.Input.(type) {
 	case Created:
@@ -89,8 +90,7 @@ func Apply(m Meeting, ev TimedInput) (Meeting, Effects, error) {
 		d.storeReset()
 	case RecordingWanted:
 		err = d.wantRecording(f)
-	case RecordingStop, RecordingWaits, RecordingTried, RecordingAccepted, RecordingRefused,
-		RecordingUnknown, RecordingClosed, RecordingStored, RecordingLost, RecordingDeleted:
+	case RecordingInput:
 		err = d.applyRecording(f)
 	default:
 		// A meeting that is over has let its people go; the room may take a
@@ -119,10 +119,9 @@ type draft struct {
 	ids     int     // ids made so far
 	window  *Window // set while working through what was found later
 	fx      Effects
-	changed bool // something must be stored
-	owned   bool // m.People is ours to change
-	// ownedRecs says that m.Recordings is ours to change.
-	ownedRecs bool
+	changed bool  // something must be stored
+	owned   bool  // m.People is ours to change; m.Recordings is
+	err     error // of a recording that refuses an input
 }
 
 func (d *draft) create(f Created) error {
@@ -149,7 +148,7 @@ func (d *draft) end(f Ended) error {
 	case d.m.State() == StateEnded:
 		return ErrEnded
 	}
-	d.each(recordingInput{kind: inputStop, reason: StopMeetingEnd}) // first, so that they know of the session
+	d.each(RecordingInput{Kind: RecordingStop, Reason: StopMeetingEnd}) // first, so that they know of the session
 	d.everybodyLeft(LeftDestroyed)
 	d.endSession()
 	d.m.People, d.m.Pending, d.m.Removals = nil, nil, nil
@@ -214,16 +213,13 @@ func (d *draft) observe(f Input) {
 // seen when it happened.
 func (d *draft) roster(f Roster) {
 	var left, moved []string
-	for i := range d.m.People {
-		person := &d.m.People[i]
-		for _, c := range person.Connections {
-			switch {
-			case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
-			case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
-				moved = append(moved, c.Nick)
-			default:
-				left = append(left, c.Nick)
-			}
+	for person, c := range d.m.connections {
+		switch {
+		case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
+		case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
+			moved = append(moved, c.Nick)
+		default:
+			left = append(left, c.Nick)
 		}
 	}
 	for _, nick := range left {

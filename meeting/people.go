@@ -145,10 +145,8 @@ func (d *draft) renamed(from, to string) {
 // everybodyLeft ends every connection.
 func (d *draft) everybodyLeft(reason LeftReason) {
 	var nicks []string
-	for i := range d.m.People {
-		for _, c := range d.m.People[i].Connections {
-			nicks = append(nicks, c.Nick)
-		}
+	for _, c := range d.m.connections {
+		nicks = append(nicks, c.Nick)
 	}
 	for _, nick := range nicks {
 		d.gone(nick, reason)
