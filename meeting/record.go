@@ -92,7 +92,7 @@ func (d *draft) move(r *Recording, s RecordingState, t EventType) {
 // report stores a recording and adds an event about it.
 func (d *draft) report(r *Recording, t EventType) {
 	d.keep(r)
-	d.notify(t).Data.Recording = new(r.Info())
+	d.notify(t, Data{Recording: new(r.Info())})
 }
 
 // unprompt lets no recording start by itself any more in this session.
