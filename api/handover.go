@@ -194,17 +194,17 @@ func (s *server) applyReport(ctx context.Context, recorder string, said storage.
 	var input meeting.Input
 	switch said.Phase {
 	case storage.PhaseClosed:
-		input = meeting.RecordingClosed{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder}
+		input = meeting.RecordingInput{Kind: meeting.RecordingClosed, Recording: rec, JibriSession: said.JibriSession, Recorder: recorder}
 	case storage.PhaseStored:
 		for i := range said.Files {
 			said.Files[i].Recorder = recorder
 			said.Files[i].Owner = s.Service.OwnerOf(rec, said.Files[i])
 		}
-		input = meeting.RecordingStored{Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
+		input = meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
 	default:
 		// A recording that goes on with a second recorder does not fail by this.
 		s.Log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
-		input = meeting.RecordingLost{Recording: rec, Detail: said.Detail}
+		input = meeting.RecordingInput{Kind: meeting.RecordingLost, Recording: rec, Detail: said.Detail}
 	}
 	_, err := s.Service.Do(ctx, rec.MeetingID, input)
 	return err

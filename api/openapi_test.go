@@ -133,14 +133,14 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	var rec meeting.RecordingInfo
 	s.do("POST", path+"/recordings", `{"no_queue":true}`).into(202, &rec)
 	s.do("POST", path+"/recordings", "")
-	s.must(made.ID, meeting.RecordingTried{ID: rec.ID})
-	s.must(made.ID, meeting.RecordingAccepted{ID: rec.ID, JibriSession: "s1"})
+	s.must(made.ID, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{ID: rec.ID}})
+	s.must(made.ID, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{ID: rec.ID}, JibriSession: "s1"})
 	stored, err := s.store.Recording(t.Context(), rec.ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := meeting.RecordingFile{Name: "a.mp4", Dir: "s1", Storage: meeting.StorageS3, Path: "a.mp4", Size: 1}
-	s.must(made.ID, meeting.RecordingStored{Recording: stored, JibriSession: "s1", Files: []meeting.RecordingFile{file}})
+	s.must(made.ID, meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: stored, JibriSession: "s1", Files: []meeting.RecordingFile{file}})
 	key := s.makeKey("app", `"events:read"`)
 	s.useWebhooks()
 	for _, request := range []string{

@@ -186,7 +186,9 @@ func (s *Scheduler) schedule(ctx context.Context, now time.Time) (next time.Time
 	}
 	for _, t := range p.wait {
 		r := t.recording()
-		s.call(t, func() { s.report(ctx, t, meeting.RecordingWaits{ID: r.ID, Reason: p.reason}) })
+		s.call(t, func() {
+			s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingWaits, Recording: r, Reason: p.reason})
+		})
 	}
 	return p.next
 }
@@ -208,7 +210,7 @@ func (s *Scheduler) call(t *task, f func()) {
 
 // start has one recording started, and reports to its meeting what came of it.
 func (s *Scheduler) start(ctx context.Context, t *task, r meeting.Recording) {
-	if !s.report(ctx, t, meeting.RecordingTried{ID: r.ID}) {
+	if !s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: r}) {
 		return
 	}
 	session, refusal, detail, err := s.focus.start(ctx, r)
@@ -226,13 +228,13 @@ func (s *Scheduler) start(ctx context.Context, t *task, r meeting.Recording) {
 		s.requests.WithLabelValues("start", string(refusal)).Inc()
 		log.Info("recording not started", "reason", refusal, "detail", detail)
 		s.refused(refusal)
-		s.report(ctx, t, meeting.RecordingRefused{ID: r.ID, Refusal: refusal, Detail: detail})
+		s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingRefused, Recording: r, Refusal: refusal, Detail: detail})
 		return
 	}
 	s.requests.WithLabelValues("start", "ok").Inc()
 	log.Info("recorder found", "jibri_session_id", session)
 	s.found()
-	s.report(ctx, t, meeting.RecordingAccepted{ID: r.ID, JibriSession: session})
+	s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: r, JibriSession: session})
 }
 
 // found notes that the focus has found a recorder.
@@ -273,7 +275,7 @@ func (s *Scheduler) stop(ctx context.Context, t *task, r meeting.Recording) {
 		s.requests.WithLabelValues("stop", "unknown").Inc()
 		// A focus that has restarted knows nothing of a recorder that goes on.
 		log.Info("the focus knows nothing of a recording that is to end")
-		s.report(ctx, t, meeting.RecordingUnknown{ID: r.ID})
+		s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingUnknown, Recording: r})
 	default:
 		s.requests.WithLabelValues("stop", "ok").Inc()
 	}

@@ -137,7 +137,7 @@ func (s *site) recording(room string) meeting.Recording {
 func (s *site) stop(t *testing.T, room string) {
 	t.Helper()
 	r := s.recording(room)
-	if _, err := s.tracker.Do(t.Context(), r.MeetingID, meeting.RecordingStop{ID: r.ID, Reason: meeting.StopRequested}); err != nil {
+	if _, err := s.tracker.Do(t.Context(), r.MeetingID, meeting.RecordingInput{Kind: meeting.RecordingStop, Recording: r, Reason: meeting.StopRequested}); err != nil {
 		t.Fatal(err)
 	}
 }

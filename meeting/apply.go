@@ -12,46 +12,46 @@ type Effects struct {
 	Sessions []Session     // to store
 	// Recordings are to be stored, each also under the id that Jibri knows it by.
 	Recordings []Recording
-	Events     []Event // to tell apps, in this order
+	Events     []Event // for apps, in this order
 	// ReuseRoom lets a new meeting have a room that is held, see
 	// [Meeting.RoomHeldUntil].
 	ReuseRoom bool
 }
 
-// Add appends what follows from a later event of the same commit.
+// Add appends what follows from a later input of the same commit.
 func (fx *Effects) Add(later Effects) {
 	fx.ReuseRoom = fx.ReuseRoom || later.ReuseRoom
 	fx.Events = append(fx.Events, later.Events...)
-	for _, p := range later.People {
-		fx.People = replace(fx.People, p, func(q Participant) bool { return q.ID == p.ID })
-	}
-	for _, r := range later.Recordings {
-		fx.Recordings = replace(fx.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
-	}
-	for _, s := range later.Sessions {
-		fx.Sessions = replace(fx.Sessions, s, func(q Session) bool { return q.ID == s.ID })
-	}
+	fx.People = merge(fx.People, later.People)
+	fx.Sessions = merge(fx.Sessions, later.Sessions)
+	fx.Recordings = merge(fx.Recordings, later.Recordings)
 }
 
-// replace puts v in the place of the element that matches, or at the end.
-func replace[T any](list []T, v T, matches func(T) bool) []T {
-	for i := range list {
-		if matches(list[i]) {
+// merge puts each of the later values in the place of the one with its id, or at
+// the end.
+func merge[T interface{ id() string }](list, later []T) []T {
+	for _, v := range later {
+		if i := slices.IndexFunc(list, func(q T) bool { return q.id() == v.id() }); i >= 0 {
 			list[i] = v
-			return list
+		} else {
+			list = append(list, v)
 		}
 	}
-	return append(list, v)
+	return list
 }
 
-// Apply returns the meeting after the event, and what follows from it.
+func (p Participant) id() string { return p.ID }
+func (s Session) id() string     { return s.ID }
+func (r Recording) id() string   { return r.ID }
+
+// Apply returns the meeting after the input, and what follows from it.
 //
 // It is deterministic and leaves m as it was. A presence that says nothing new
 // gives m back with no effects; so does a leave of somebody unknown. A change
 // that must be stored raises Version. An error refuses a command and changes
 // nothing.
 //
-//	state    input         becomes   tells
+//	state    input         becomes   events
 //	-        Created       created   meeting.created
 //	created  Seen human    live      session.started, participant.joined
 //	live     Seen, Roster  live      participant.joined, .left or .updated
@@ -68,11 +68,12 @@ func replace[T any](list []T, v T, matches func(T) bool) []T {
 //
 // Recordings of the meeting go their own way, also after its end, by
 // recordingTable; what time and occupancy do to them is looked at after every
-// event.
-func Apply(m Meeting, ev TimedInput) (Meeting, Effects, error) {
-	d := draft{m: m, at: ev.At, seed: ev.Seed}
+// input.
+func Apply(m Meeting, in TimedInput) (Meeting, Effects, error) {
+	d := draft{m: m, at: in.At, seed: in.Seed}
+	d.m.Recordings = slices.Clone(m.Recordings)
 	var err error
-	switch f := ev.Input.(type) {
+	switch f := in.Input.(type) {
 	case Created:
 		err = d.create(f)
 	case Ended:
@@ -89,14 +90,13 @@ func Apply(m Meeting, ev TimedInput) (Meeting, Effects, error) {
 		d.storeReset()
 	case RecordingWanted:
 		err = d.wantRecording(f)
-	case RecordingStop, RecordingWaits, RecordingTried, RecordingAccepted, RecordingRefused,
-		RecordingUnknown, RecordingClosed, RecordingStored, RecordingLost, RecordingDeleted:
+	case RecordingInput:
 		err = d.applyRecording(f)
 	default:
 		// A meeting that is over has let its people go; the room may take a
 		// moment longer to close, and what it says meanwhile is not news.
 		if m.State() != StateEnded && m.ID != "" {
-			d.observe(ev.Input)
+			d.observe(in.Input)
 		}
 	}
 	if err != nil {
@@ -119,10 +119,9 @@ type draft struct {
 	ids     int     // ids made so far
 	window  *Window // set while working through what was found later
 	fx      Effects
-	changed bool // something must be stored
-	owned   bool // m.People is ours to change
-	// ownedRecs says that m.Recordings is ours to change.
-	ownedRecs bool
+	changed bool  // something must be stored
+	owned   bool  // m.People is ours to change; m.Recordings is
+	err     error // of a recording that refuses an input
 }
 
 func (d *draft) create(f Created) error {
@@ -149,7 +148,7 @@ func (d *draft) end(f Ended) error {
 	case d.m.State() == StateEnded:
 		return ErrEnded
 	}
-	d.each(recordingInput{kind: inputStop, reason: StopMeetingEnd}) // first, so that they know of the session
+	d.each(RecordingInput{Kind: RecordingStop, Reason: StopMeetingEnd}) // first, so that they know of the session
 	d.everybodyLeft(LeftDestroyed)
 	d.endSession()
 	d.m.People, d.m.Pending, d.m.Removals = nil, nil, nil
@@ -159,13 +158,13 @@ func (d *draft) end(f Ended) error {
 	return nil
 }
 
-// storeReset has the meeting stored, and tells apps that the store has lost
+// storeReset has the meeting stored, and reports to apps that the store has lost
 // what came before.
 func (d *draft) storeReset() {
 	switch {
 	case d.m.ID == "":
 	case d.m.State() == StateEnded:
-		d.changed = true // meeting.ended was the last that is told of it
+		d.changed = true // meeting.ended was its last event
 	default:
 		d.notifyMeeting(StoreWasReset)
 	}
@@ -214,16 +213,13 @@ func (d *draft) observe(f Input) {
 // seen when it happened.
 func (d *draft) roster(f Roster) {
 	var left, moved []string
-	for i := range d.m.People {
-		person := &d.m.People[i]
-		for _, c := range person.Connections {
-			switch {
-			case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
-			case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
-				moved = append(moved, c.Nick)
-			default:
-				left = append(left, c.Nick)
-			}
+	for person, c := range d.m.connections {
+		switch {
+		case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
+		case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
+			moved = append(moved, c.Nick)
+		default:
+			left = append(left, c.Nick)
 		}
 	}
 	for _, nick := range left {
@@ -260,31 +256,26 @@ func (d *draft) blind() *Window {
 	return &Window{After: Time{d.m.StaleSince}, Before: Time{d.at}}
 }
 
-// newID returns an id made from the event's time and seed.
+// newID returns an id made from the input's time and seed.
 func (d *draft) newID(prefix string) string {
 	d.ids++
 	return NewID(prefix, d.at, d.seed, d.ids-1)
 }
 
 func (d *draft) notifyMeeting(t EventType) {
-	d.changed = true
-	n := d.notify(t)
-	// The version that this very change leads to.
 	info := d.m.Info()
-	info.StateVersion = n.StateVersion
-	n.Data.Meeting = &info
+	info.StateVersion++ // the version that this very change leads to
+	d.notify(t, Data{Meeting: &info})
 }
 
-// notify adds an event; the pointer is good until the next one.
-func (d *draft) notify(t EventType) *Event {
+// notify adds an event with the data and the occupancy.
+func (d *draft) notify(t EventType, data Data) {
 	d.changed = true
 	d.m.Seq++
-	o := d.m.Occupancy()
+	data.Occupancy = new(d.m.Occupancy())
 	d.fx.Events = append(d.fx.Events, Event{
 		ID: d.newID("evt_"), Type: t, Timestamp: Time{d.at}, APIVersion: APIVersion,
 		MeetingID: d.m.ID, Room: d.m.Room, ExternalID: d.m.ExternalID, SessionID: d.m.Session.ID,
-		Seq: d.m.Seq, StateVersion: d.m.Version + 1, Reconciled: d.window,
-		Data: Data{Occupancy: &o},
+		Seq: d.m.Seq, StateVersion: d.m.Version + 1, Reconciled: d.window, Data: data,
 	})
-	return &d.fx.Events[len(d.fx.Events)-1]
 }

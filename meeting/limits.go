@@ -104,58 +104,51 @@ func (m Meeting) lingersUntil() time.Time {
 // makes the change.
 func (m Meeting) Deadline(now time.Time) time.Time {
 	var next time.Time
-	earliest := func(t time.Time) {
-		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
-			next = t
-		}
-	}
 	for _, r := range m.Recordings {
-		earliest(m.recordingDue(r))
+		next = earliest(next, m.recordingDue(r))
 	}
 	if m.State() == StateEnded {
 		return next
 	}
-	_, kick := m.recorderKicks(now)
-	earliest(kick)
-	if now.Before(m.StartAt) {
-		earliest(m.StartAt)
-	}
-	if end, _ := m.EndsAt(); !end.IsZero() {
-		earliest(end)
-		if !m.Warned {
-			earliest(end.Add(-EndingEvent))
+	for _, from := range m.recorderKicks {
+		if from.After(now) {
+			next = earliest(next, from)
 		}
 	}
-	earliest(m.emptyUntil())
-	earliest(m.lingersUntil())
 	for _, p := range m.Pending {
-		earliest(p.Until)
+		next = earliest(next, p.Until)
 	}
-	return next
+	if now.Before(m.StartAt) {
+		next = earliest(next, m.StartAt)
+	}
+	end, _ := m.EndsAt()
+	if !end.IsZero() && !m.Warned {
+		next = earliest(next, end.Add(-EndingEvent))
+	}
+	return earliest(next, end, m.emptyUntil(), m.lingersUntil())
 }
 
 // tick makes the changes whose time has come.
 func (d *draft) tick() {
-	due := func(t time.Time) bool { return !t.IsZero() && !d.at.Before(t) }
 	if d.m.ID == "" || d.m.State() == StateEnded {
 		return
 	}
 	end, reason := d.m.EndsAt()
 	switch {
-	case due(end):
+	case d.due(end):
 		_ = d.end(Ended{Reason: reason}) // refuses only meetings that have ended
 		return
-	case due(d.m.emptyUntil()):
+	case d.due(d.m.emptyUntil()):
 		_ = d.end(Ended{Reason: EndEmpty})
 		return
-	case !end.IsZero() && due(end.Add(-EndingEvent)) && !d.m.Warned:
+	case !end.IsZero() && d.due(end.Add(-EndingEvent)) && !d.m.Warned:
 		d.m.Warned = true
 		d.notifyMeeting(MeetingEnding)
 	}
-	if due(d.m.lingersUntil()) {
+	if d.due(d.m.lingersUntil()) {
 		d.endSession()
 	}
-	waiting := slices.DeleteFunc(slices.Clone(d.m.Pending), func(p Pending) bool { return due(p.Until) })
+	waiting := slices.DeleteFunc(slices.Clone(d.m.Pending), func(p Pending) bool { return d.due(p.Until) })
 	if len(waiting) < len(d.m.Pending) {
 		d.m.Pending = waiting
 		d.changed = true
@@ -221,6 +214,19 @@ func assign[T any](field, value *T) {
 	if value != nil {
 		*field = *value
 	}
+}
+
+// due reports whether the time has come; zero never does.
+func (d *draft) due(t time.Time) bool { return !t.IsZero() && !d.at.Before(t) }
+
+// earliest returns the first of the times that are not zero.
+func earliest(first time.Time, more ...time.Time) time.Time {
+	for _, t := range more {
+		if !t.IsZero() && (first.IsZero() || t.Before(first)) {
+			first = t
+		}
+	}
+	return first
 }
 
 func latest(first time.Time, more ...time.Time) time.Time {

@@ -156,9 +156,13 @@ func (m Meeting) DesiredState(now time.Time) DesiredState {
 		return WantRegain
 	case slices.ContainsFunc(m.Recordings, func(r Recording) bool {
 		return r.State == RecordingStarting || r.State == RecordingOn || r.State == RecordingStopping
-	}), m.kicksRecorders(now):
+	}):
 		return WantStay
-	case len(m.Pending) > 0:
+	}
+	for range m.recorderKicks {
+		return WantStay
+	}
+	if len(m.Pending) > 0 {
 		return WantSoon
 	}
 	return WantFollow

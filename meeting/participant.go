@@ -103,6 +103,17 @@ type Participant struct {
 // Present reports whether the person is in the room.
 func (p *Participant) Present() bool { return len(p.Connections) > 0 }
 
+// connections yields every connection in the room, with the person whose it is.
+func (m Meeting) connections(yield func(*Participant, Occupant) bool) {
+	for i := range m.People {
+		for _, c := range m.People[i].Connections {
+			if !yield(&m.People[i], c) {
+				return
+			}
+		}
+	}
+}
+
 // AtHand returns [Meeting.People] and [Meeting.Left] out of everybody of the
 // open session.
 func AtHand(session []Participant) (people []Participant, left []*Participant) {

@@ -1,6 +1,7 @@
 package meeting
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -72,7 +73,7 @@ func (d *draft) join(o Occupant) {
 // joined reports a person who was not in before.
 func (d *draft) joined(person *Participant) {
 	if person.SessionID == "" {
-		return // a recorder before the first human: told once a session starts
+		return // a recorder before the first human: reported once a session starts
 	}
 	if person.Kind == KindHuman {
 		d.m.Session.EmptySince = time.Time{}
@@ -80,10 +81,10 @@ func (d *draft) joined(person *Participant) {
 	}
 	d.save(*person)
 	d.saveSession()
-	d.notifyParticipant(ParticipantJoined, *person, nil)
+	d.notify(ParticipantJoined, Data{Participant: new(person.Info())})
 }
 
-// updated reports what a connection's news changed about a person.
+// updated reports what a connection's presence changed about a person.
 func (d *draft) updated(person *Participant) {
 	changed := person.describe()
 	if person.SessionID == "" {
@@ -91,7 +92,7 @@ func (d *draft) updated(person *Participant) {
 	}
 	d.save(*person)
 	if len(changed) > 0 {
-		d.notifyParticipant(ParticipantUpdated, *person, changed)
+		d.notify(ParticipantUpdated, Data{Participant: new(person.Info()), Changed: changed})
 	}
 }
 
@@ -126,7 +127,7 @@ func (d *draft) gone(nick string, reason LeftReason) {
 		d.m.Session.EmptySince = d.at
 		d.saveSession()
 	}
-	d.notifyParticipant(ParticipantLeft, left, nil)
+	d.notify(ParticipantLeft, Data{Participant: new(left.Info())})
 }
 
 // renamed gives a connection another nick. Whoever is known by that one has
@@ -145,10 +146,8 @@ func (d *draft) renamed(from, to string) {
 // everybodyLeft ends every connection.
 func (d *draft) everybodyLeft(reason LeftReason) {
 	var nicks []string
-	for i := range d.m.People {
-		for _, c := range d.m.People[i].Connections {
-			nicks = append(nicks, c.Nick)
-		}
+	for _, c := range d.m.connections {
+		nicks = append(nicks, c.Nick)
 	}
 	for _, nick := range nicks {
 		d.gone(nick, reason)
@@ -156,12 +155,10 @@ func (d *draft) everybodyLeft(reason LeftReason) {
 }
 
 func (d *draft) startSession() {
-	if d.m.FirstSession.IsZero() {
-		d.m.FirstSession = d.at
-	}
+	d.m.FirstSession = cmp.Or(d.m.FirstSession, d.at)
 	d.m.Session = Session{ID: d.newID("ses_"), MeetingID: d.m.ID, StartedAt: d.at}
 	d.saveSession()
-	d.notifySession(SessionStarted)
+	d.notify(SessionStarted, Data{Session: new(d.m.Session.Info())})
 	d.own()
 	for i := range d.m.People {
 		// Whoever was in before the first human belongs to this session.
@@ -180,10 +177,7 @@ func (d *draft) endSession() {
 	if d.m.Session.ID == "" {
 		return
 	}
-	d.m.Session.EndedAt = d.m.Session.EmptySince
-	if d.m.Session.EndedAt.IsZero() {
-		d.m.Session.EndedAt = d.at
-	}
+	d.m.Session.EndedAt = cmp.Or(d.m.Session.EmptySince, d.at)
 	listed := d.listed()
 	var stay []Participant
 	for _, person := range d.m.People {
@@ -202,7 +196,7 @@ func (d *draft) endSession() {
 	d.m.People, d.m.Left = stay, nil
 	d.owned = true
 	d.saveSession()
-	d.notifySession(SessionEnded).Participants = listed
+	d.notify(SessionEnded, Data{Session: new(d.m.Session.Info()), Participants: listed})
 	d.m.IdleSince = d.m.Session.EndedAt
 	d.m.Session = Session{}
 }
@@ -268,17 +262,4 @@ func (d *draft) save(p Participant) {
 func (d *draft) saveSession() {
 	d.changed = true
 	d.fx.Add(Effects{Sessions: []Session{d.m.Session}})
-}
-
-// notifySession returns the event's data, to be changed until the next event.
-func (d *draft) notifySession(t EventType) *Data {
-	data := &d.notify(t).Data
-	data.Session = new(d.m.Session.Info())
-	return data
-}
-
-func (d *draft) notifyParticipant(t EventType, p Participant, changed []string) {
-	info := p.Info()
-	data := &d.notify(t).Data
-	data.Participant, data.Changed = &info, changed
 }

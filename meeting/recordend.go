@@ -1,6 +1,7 @@
 package meeting
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -20,7 +21,7 @@ func (d *draft) over(r *Recording) {
 		return
 	}
 	r.StoppedAt = d.at
-	r.stopped()
+	r.nameStop()
 	d.move(r, RecordingProcessing, RecordingStopped)
 	if stored {
 		d.move(r, RecordingAvailable, RecordingIsAvailable)
@@ -43,58 +44,28 @@ func (d *draft) over(r *Recording) {
 	}
 }
 
-// stopped names the reason of a recording that nobody stopped.
-func (r *Recording) stopped() {
-	switch {
-	case r.Stop != "":
-	case r.Failure != "":
+// nameStop names the reason of a recording that nobody stopped.
+func (r *Recording) nameStop() {
+	if r.Stop == "" && r.Failure != "" {
 		r.Stop = StopFailure
-	default:
-		r.Stop = StopRecorder
 	}
+	r.Stop = cmp.Or(r.Stop, StopRecorder)
 }
 
-// closed takes in that a recorder has finished a file.
-func (d *draft) closed(stored Recording, jibriSession, recorder string) {
-	r := d.bring(stored)
-	r.Recorder = recorder
-	if r.JibriSession == "" {
-		r.named(jibriSession)
-	}
-	_ = d.input(r, recordingInput{kind: inputClosed})
-	d.keep(d.bring(*r)) // another may have joined the list
-}
-
-func closeFile(d *draft, r *Recording, _ recordingInput) error {
+func closeFile(d *draft, r *Recording, _ RecordingInput) {
 	if (r.State == RecordingStarting || r.State == RecordingOn) &&
 		d.m.Focus.Status == focusOn && d.m.Focus.Session == r.JibriSession && d.m.StaleSince.IsZero() {
-		return nil // the first of two recorders; the second goes on
+		return // the first of two recorders; the second goes on
 	}
-	if r.StartedAt.IsZero() {
-		r.StartedAt = r.RequestedAt // there is a file, so it did begin
-	}
+	r.StartedAt = cmp.Or(r.StartedAt, r.RequestedAt) // there is a file, so it did begin
 	d.ended(r)
-	return nil
 }
 
-// addFiles notes files that were handed over before the recording is over.
-func addFiles(d *draft, r *Recording, in recordingInput) error {
-	d.addFiles(r, in.files)
-	return nil
-}
-
-// offerFiles makes a recording available when files were handed over.
-func offerFiles(d *draft, r *Recording, in recordingInput) error {
-	if d.addFiles(r, in.files) {
-		d.move(r, RecordingAvailable, RecordingIsAvailable)
-	}
-	return nil
-}
-
-// addFiles stores the files that are not known yet, and reports whether there are
-// any.
-func (d *draft) addFiles(r *Recording, files []RecordingFile) (fresh bool) {
-	for _, file := range files {
+// addFiles notes files that were handed over, and that makes a recording
+// available unless it is still under way.
+func addFiles(d *draft, r *Recording, in RecordingInput) {
+	fresh := false
+	for _, file := range in.Files {
 		known := slices.ContainsFunc(r.Files, func(k RecordingFile) bool {
 			return k.Dir == file.Dir && k.Name == file.Name && k.Recorder == file.Recorder
 		})
@@ -107,25 +78,30 @@ func (d *draft) addFiles(r *Recording, files []RecordingFile) (fresh bool) {
 	if fresh && (r.Failure == FailFileMissing || r.Failure == FailHandOver) {
 		r.Failure, r.Detail = "", ""
 	}
-	d.keep(r)
-	return fresh
+	if fresh && r.State != RecordingOn && r.State != RecordingStopping {
+		makeAvailable(d, r, in)
+	} else {
+		d.keep(r)
+	}
+}
+
+func makeAvailable(d *draft, r *Recording, _ RecordingInput) {
+	d.move(r, RecordingAvailable, RecordingIsAvailable)
 }
 
 // lose fails a recording whose files cannot be handed over. When there are files
 // they are those of another recorder.
-func lose(d *draft, r *Recording, in recordingInput) error {
+func lose(d *draft, r *Recording, in RecordingInput) {
 	if len(r.Files) == 0 {
-		r.Detail = shorten(in.detail)
+		r.Detail = shorten(in.Detail)
 		d.fail(r, FailHandOver)
 	}
-	return nil
 }
 
 // forgetFiles notes that the files of a recording are deleted.
-func forgetFiles(d *draft, r *Recording, _ recordingInput) error {
+func forgetFiles(d *draft, r *Recording, _ RecordingInput) {
 	if r.Deleted.IsZero() {
 		r.Deleted = d.at
-		d.tell(r, RecordingWasDeleted)
+		d.report(r, RecordingWasDeleted)
 	}
-	return nil
 }

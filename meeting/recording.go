@@ -1,6 +1,7 @@
 package meeting
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -253,97 +254,21 @@ const (
 	focusOff = "off"
 )
 
-// The inputs about recordings. Those of the focus and the recorders come from
-// rooms, the others from apps and from whoever speaks with focus and recorders.
-// An input about a recording that the meeting has no longer at hand needs it as
-// stored; what is at hand counts more.
-type (
-	// FocusSaid is what the focus's presence says now.
-	FocusSaid struct{ Focus FocusSays }
+// FocusSaid is what the focus's presence says now.
+type FocusSaid struct{ Focus FocusSays }
 
-	// RecordingWanted asks for a recording; if one is active, that one it is.
-	// Refused with [ErrNotLive] while no session is open.
-	RecordingWanted struct {
-		By           Requester
-		Priority     *int           // nil: the meeting's
-		QueueTimeout *time.Duration // nil: the meeting's
-		MaxLength    *time.Duration // nil: the meeting's
-		NoQueue      bool
-	}
+// RecordingWanted asks for a recording; if one is active, that one it is.
+// Refused with [ErrNotLive] while no session is open.
+type RecordingWanted struct {
+	By           Requester
+	Priority     *int           // nil: the meeting's
+	QueueTimeout *time.Duration // nil: the meeting's
+	MaxLength    *time.Duration // nil: the meeting's
+	NoQueue      bool
+}
 
-	// RecordingStop ends a recording, or takes it out of the queue. One that is
-	// over already is no error; one that the meeting does not have at hand is
-	// [ErrNotFound].
-	RecordingStop struct {
-		ID     string
-		Reason RecordingReason
-	}
-
-	// RecordingWaits says that no recorder is free for it.
-	RecordingWaits struct {
-		ID     string
-		Reason RecordingReason // ReasonBusy or ReasonNoRecorder
-	}
-
-	// RecordingTried says that the focus is about to be asked to start it.
-	// Refused with [ErrNotWanted] when that is not to be done any more.
-	RecordingTried struct{ ID string }
-
-	// RecordingAccepted says that the focus has found a recorder.
-	RecordingAccepted struct{ ID, JibriSession string }
-
-	// RecordingRefused says that the focus did not start it, or gave no answer.
-	RecordingRefused struct {
-		ID      string
-		Refusal Refusal
-		Detail  string
-	}
-
-	// RecordingUnknown says that the focus, told to stop it, knows of none. Its
-	// recorder is then put out of the room.
-	RecordingUnknown struct{ ID string }
-
-	// RecordingClosed says that a recorder has finished its file: it is over once
-	// no recorder of it is in the room. JibriSession is what the recorder knows
-	// it by.
-	RecordingClosed struct {
-		Recording    Recording
-		JibriSession string
-		Recorder     string
-	}
-
-	// RecordingStored says that files were handed over; a file that is known
-	// already is no news.
-	RecordingStored struct {
-		Recording    Recording
-		JibriSession string
-		Recorder     string
-		Files        []RecordingFile
-	}
-
-	// RecordingLost says that the files of a recording cannot be handed over.
-	RecordingLost struct {
-		Recording Recording
-		Detail    string
-	}
-
-	// RecordingDeleted forgets the files of a recording that is settled.
-	// Refused with [ErrNotSettled] otherwise.
-	RecordingDeleted struct{ Recording Recording }
-)
-
-func (FocusSaid) input()         {}
-func (RecordingWanted) input()   {}
-func (RecordingStop) input()     {}
-func (RecordingWaits) input()    {}
-func (RecordingTried) input()    {}
-func (RecordingAccepted) input() {}
-func (RecordingRefused) input()  {}
-func (RecordingUnknown) input()  {}
-func (RecordingClosed) input()   {}
-func (RecordingStored) input()   {}
-func (RecordingLost) input()     {}
-func (RecordingDeleted) input()  {}
+func (FocusSaid) input()       {}
+func (RecordingWanted) input() {}
 
 // Refusal is what came of asking the focus to start a recording.
 type Refusal string
@@ -365,23 +290,23 @@ func (m Meeting) recording(id string) int {
 	return slices.IndexFunc(m.Recordings, func(r Recording) bool { return r.ID == id })
 }
 
+// firstRecording returns the first recording at hand that is wanted.
+func (m Meeting) firstRecording(wanted func(Recording) bool) (Recording, bool) {
+	if i := slices.IndexFunc(m.Recordings, wanted); i >= 0 {
+		return m.Recordings[i], true
+	}
+	return Recording{}, false
+}
+
 // ActiveRecording returns the recording that records or is on the way to it.
 func (m Meeting) ActiveRecording() (Recording, bool) {
-	i := slices.IndexFunc(m.Recordings, func(r Recording) bool { return r.State.Active() })
-	if i < 0 {
-		return Recording{}, false
-	}
-	return m.Recordings[i], true
+	return m.firstRecording(func(r Recording) bool { return r.State.Active() })
 }
 
 // AtHand returns a recording that the meeting has at hand: one that is not
 // settled, or was a moment ago.
 func (m Meeting) AtHand(id string) (Recording, bool) {
-	i := m.recording(id)
-	if i < 0 {
-		return Recording{}, false
-	}
-	return m.Recordings[i], true
+	return m.firstRecording(func(r Recording) bool { return r.ID == id })
 }
 
 // ToStart reports whether the focus is to be asked to start the recording, and
@@ -392,49 +317,35 @@ func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
 	if !m.Focus.Here || !m.StaleSince.IsZero() {
 		return Recording{}, time.Time{}, false
 	}
-	i := slices.IndexFunc(m.Recordings, func(r Recording) bool {
-		return r.State.waiting() || r.State == RecordingStarting && r.JibriSession == ""
-	})
-	if i < 0 || m.Recordings[i].failing() || slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
+	if slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
 		return Recording{}, time.Time{}, false // one after the other: the focus knows one per room
 	}
-	return m.Recordings[i], m.Recordings[i].NotBefore, true
+	r, ok = m.firstRecording(func(r Recording) bool {
+		return r.State.waiting() || r.State == RecordingStarting && r.JibriSession == "" && !r.failing()
+	})
+	return r, r.NotBefore, ok
 }
 
 // ToStop returns the recording that the focus is to be told to stop. It knows
 // one per room, so what it is told may end another one than is meant.
 func (m Meeting) ToStop() (Recording, bool) {
-	i := slices.IndexFunc(m.Recordings, func(r Recording) bool {
+	if !m.Focus.Here || !m.StaleSince.IsZero() || m.State() == StateEnded {
+		return Recording{}, false
+	}
+	return m.firstRecording(func(r Recording) bool {
 		its := r.JibriSession != "" && r.JibriSession == m.Focus.Session
 		other := r.JibriSession != "" && !its && m.Focus.Status == focusOn
 		return r.State == RecordingStopping && !r.Unknown && !other && !(its && m.Focus.Status == focusOff)
 	})
-	if i < 0 || !m.Focus.Here || !m.StaleSince.IsZero() || m.State() == StateEnded {
-		return Recording{}, false
-	}
-	return m.Recordings[i], true
 }
 
 // BeforeInQueue orders recordings that wait for a recorder: by priority, then
 // by who asked first. A meeting has one of them at most, so none can take the
 // place of others by asking often.
 func BeforeInQueue(a, b Recording) int {
-	switch {
-	case a.Priority != b.Priority:
-		return b.Priority - a.Priority
-	case !a.RequestedAt.Equal(b.RequestedAt):
-		return a.RequestedAt.Compare(b.RequestedAt)
-	case a.ID < b.ID:
-		return -1
-	case a.ID > b.ID:
-		return 1
-	}
-	return 0
-}
-
-// clone returns the recording with lists of its own.
-func (r Recording) clone() Recording {
-	r.GivenUp = slices.Clone(r.GivenUp)
-	r.Files = slices.Clone(r.Files)
-	return r
+	return cmp.Or(
+		cmp.Compare(b.Priority, a.Priority),
+		a.RequestedAt.Compare(b.RequestedAt),
+		cmp.Compare(a.ID, b.ID),
+	)
 }

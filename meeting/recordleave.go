@@ -1,6 +1,7 @@
 package meeting
 
 import (
+	"cmp"
 	"slices"
 	"time"
 )
@@ -10,9 +11,9 @@ import (
 // recorder that does not leave by itself is kicked, and Jibri then ends as if it
 // had been told to.
 
-// labelGrace is how long a recorder that comes in after a recording may take to
+// labelTimeout is how long a recorder that comes in after a recording may take to
 // say what it records. Jibri says so as soon as it is in (CallPage.addToPresence).
-const labelGrace = 10 * time.Second
+const labelTimeout = 10 * time.Second
 
 // recorderKickReason is what a recorder is shown when it is kicked.
 const recorderKickReason = "recording is over"
@@ -58,18 +59,10 @@ func (m Meeting) recordedBy(c Occupant) int {
 // as usher knows.
 func (m Meeting) recorderIn(r Recording) bool {
 	at := m.recording(r.ID)
-	if at < 0 {
-		return false
-	}
-	for i := range m.People {
-		if m.People[i].Kind != KindRecorder {
-			continue
-		}
-		for _, c := range m.People[i].Connections {
-			past := slices.Contains(r.GivenUp, c.Recording) || r.State == RecordingProcessing && c.Recording == ""
-			if !past && m.recordedBy(c) == at {
-				return true
-			}
+	for p, c := range m.connections {
+		past := slices.Contains(r.GivenUp, c.Recording) || r.State == RecordingProcessing && c.Recording == ""
+		if at >= 0 && p.Kind == KindRecorder && !past && m.recordedBy(c) == at {
+			return true
 		}
 	}
 	return false
@@ -84,40 +77,25 @@ func (m Meeting) recorderSeen(r Recording) bool {
 // recorder, which is still in the room, is in the way of the next try.
 func (r Recording) failing() bool { return r.State == RecordingStarting && r.Failure != "" }
 
-// recorderKicks returns the recorders that are to be kicked out of the room now,
-// and the next time when another is, zero if none will be. Recorders are to be
-// kicked until they have left.
-func (m Meeting) recorderKicks(now time.Time) (who []Kick, next time.Time) {
+// recorderKicks yields the nicks of recorders in the room that are not to stay, and
+// from when on each is to be kicked. That goes on until it has left.
+func (m Meeting) recorderKicks(yield func(nick string, from time.Time) bool) {
 	if len(m.Recordings) == 0 || !m.StaleSince.IsZero() {
-		return nil, time.Time{}
+		return
 	}
-	for i := range m.People {
-		if m.People[i].Kind != KindRecorder {
+	for p, c := range m.connections {
+		if p.Kind != KindRecorder {
 			continue
 		}
-		for _, c := range m.People[i].Connections {
-			from, ok := m.kickFrom(m.People[i], c)
-			switch {
-			case !ok:
-			case !now.Before(from):
-				who = append(who, Kick{Nick: c.Nick, Reason: recorderKickReason})
-			case next.IsZero() || from.Before(next):
-				next = from
-			}
+		if from, ok := m.kickFrom(p, c); ok && !yield(c.Nick, from) {
+			return
 		}
 	}
-	return who, next
-}
-
-// kicksRecorders reports whether a recorder is to be kicked now or later.
-func (m Meeting) kicksRecorders(now time.Time) bool {
-	who, next := m.recorderKicks(now)
-	return len(who) > 0 || !next.IsZero()
 }
 
 // kickFrom returns from when on a recorder in the room is to be kicked; ok is
 // false for one that may stay.
-func (m Meeting) kickFrom(p Participant, c Occupant) (from time.Time, ok bool) {
+func (m Meeting) kickFrom(p *Participant, c Occupant) (from time.Time, ok bool) {
 	i := m.recordedBy(c)
 	if i < 0 {
 		return time.Time{}, false // nothing of usher's
@@ -131,9 +109,9 @@ func (m Meeting) kickFrom(p Participant, c Occupant) (from time.Time, ok bool) {
 	case r.State.Active():
 		return time.Time{}, false
 	case r.State == RecordingStopping && !r.Unknown:
-		return r.Since.Add(stopPatience), true
+		return r.Since.Add(stopTimeout), true
 	case r.State == RecordingProcessing && c.Recording == "":
-		return p.ArrivedAt.Add(labelGrace), true
+		return p.ArrivedAt.Add(labelTimeout), true
 	}
 	return time.Time{}, true
 }
@@ -141,67 +119,44 @@ func (m Meeting) kickFrom(p Participant, c Occupant) (from time.Time, ok bool) {
 // ended takes in that somebody says that a recording is over: it is once no
 // recorder of it is in the room.
 func (d *draft) ended(r *Recording) {
-	if !d.m.recorderSeen(*r) {
+	switch {
+	case !d.m.recorderSeen(*r):
 		d.over(r)
-		return
-	}
-	if r.State == RecordingStopping {
+	case r.State == RecordingStopping:
 		d.keep(r)
-		return
+	default:
+		r.Doubt = time.Time{}
+		r.nameStop()
+		d.move(r, RecordingStopping, RecordingIsStopping)
 	}
-	r.Doubt = time.Time{}
-	r.stopped()
-	d.move(r, RecordingStopping, RecordingIsStopping)
 }
 
 // recorderMoves has recordings react to their recorders: in the room, gone since
 // before, or not there. In other states than these they do not.
 func (d *draft) recorderMoves(before Meeting) {
 	for i := range len(d.m.Recordings) {
-		r := d.m.Recordings[i]
+		r := &d.m.Recordings[i]
 		kind := inputRecorderOut
 		switch {
 		case r.State != RecordingStarting && r.State != RecordingStopping && r.State != RecordingProcessing:
 			continue
-		case d.m.recorderSeen(r):
+		case d.m.recorderSeen(*r):
 			kind = inputRecorderIn
-		case d.m.State() != StateEnded && before.recorderIn(r) && !d.m.recorderIn(r):
+		case d.m.State() != StateEnded && before.recorderIn(*r) && !d.m.recorderIn(*r):
 			kind = inputRecorderLeft
 		}
-		_ = d.input(d.rec(i), recordingInput{kind: kind})
+		d.input(r, RecordingInput{Kind: kind})
 	}
 }
 
-// resume stops a recording that was taken for over while its recorder is in the
-// room.
-func resume(d *draft, r *Recording, _ recordingInput) error {
-	r.StoppedAt = time.Time{}
-	d.move(r, RecordingStopping, RecordingIsStopping)
-	return nil
-}
-
-// retryFailed goes on after a failed start once no recorder is in the way.
-func retryFailed(d *draft, r *Recording, _ recordingInput) error {
-	if r.failing() {
-		d.startFailed(r, r.Failure)
-	}
-	return nil
-}
-
-func finish(d *draft, r *Recording, _ recordingInput) error {
+// finish ends a recording whose recorder is not in the room any more.
+func finish(d *draft, r *Recording, in RecordingInput) {
+	r.Stop, r.Failure = cmp.Or(r.Stop, in.Reason), cmp.Or(in.Failure, r.Failure)
 	d.over(r)
-	return nil
-}
-
-func loseRoom(d *draft, r *Recording, _ recordingInput) error {
-	r.Stop = StopRoomGone
-	d.over(r)
-	return nil
 }
 
 // forgotten ends a recording of which the focus knows nothing any more.
-func forgotten(d *draft, r *Recording, _ recordingInput) error {
+func forgotten(d *draft, r *Recording, _ RecordingInput) {
 	r.Unknown = true
 	d.ended(r)
-	return nil
 }

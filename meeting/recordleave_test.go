@@ -87,10 +87,10 @@ func (g *gambler) event() meeting.Input {
 	on.Session, on.Status, off.Session, off.Status = session, "on", session, "off"
 	human := occupant(map[string]string{"nick": "aa"})
 	inputs := []meeting.Input{
-		meeting.RecordingWanted{}, meeting.RecordingTried{ID: r.ID}, meeting.RecordingTried{ID: r.ID},
-		meeting.RecordingAccepted{ID: r.ID, JibriSession: fresh}, meeting.RecordingAccepted{ID: r.ID, JibriSession: fresh},
-		meeting.RecordingRefused{ID: r.ID, Refusal: meeting.RefusedSilent},
-		meeting.RecordingStop{ID: r.ID, Reason: meeting.StopRequested}, meeting.RecordingUnknown{ID: r.ID},
+		meeting.RecordingWanted{}, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: r}, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: r},
+		meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: r, JibriSession: fresh}, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: r, JibriSession: fresh},
+		meeting.RecordingInput{Kind: meeting.RecordingRefused, Recording: r, Refusal: meeting.RefusedSilent},
+		meeting.RecordingInput{Kind: meeting.RecordingStop, Recording: r, Reason: meeting.StopRequested}, meeting.RecordingInput{Kind: meeting.RecordingUnknown, Recording: r},
 		meeting.FocusSaid{Focus: on}, meeting.FocusSaid{Focus: on}, meeting.FocusSaid{Focus: off},
 		meeting.FocusSaid{Focus: here}, meeting.FocusSaid{},
 		meeting.Seen{Occupant: recorder}, meeting.Seen{Occupant: recorder}, meeting.Seen{Occupant: recorder},
@@ -100,8 +100,8 @@ func (g *gambler) event() meeting.Input {
 	}
 	if r.ID != "" {
 		its := cmp.Or(r.JibriSession, fresh)
-		inputs = append(inputs, meeting.RecordingClosed{Recording: r, JibriSession: its, Recorder: "jibri"},
-			meeting.RecordingStored{Recording: r, JibriSession: its, Recorder: "jibri", Files: []meeting.RecordingFile{{Name: session, Dir: session}}})
+		inputs = append(inputs, meeting.RecordingInput{Kind: meeting.RecordingClosed, Recording: r, JibriSession: its, Recorder: "jibri"},
+			meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: r, JibriSession: its, Recorder: "jibri", Files: []meeting.RecordingFile{{Name: session, Dir: session}}})
 	}
 	if g.IntN(200) == 0 {
 		return meeting.Ended{Reason: meeting.EndRequested}

@@ -43,17 +43,18 @@ func (m Meeting) removal(user string) int {
 // themselves, see [Meeting.Deadline] for when there are more. A guest cannot be
 // recognised, so none is among them.
 func (m Meeting) ToKick(now time.Time) []Kick {
-	who, _ := m.recorderKicks(now)
+	var who []Kick
+	for nick, from := range m.recorderKicks {
+		if !now.Before(from) {
+			who = append(who, Kick{nick, recorderKickReason})
+		}
+	}
 	if len(m.Removals) == 0 {
 		return who
 	}
-	for i := range m.People {
-		r := m.removal(m.People[i].UserID)
-		if r < 0 {
-			continue
-		}
-		for _, c := range m.People[i].Connections {
-			who = append(who, Kick{Nick: c.Nick, Reason: m.Removals[r].Reason})
+	for p, c := range m.connections {
+		if r := m.removal(p.UserID); r >= 0 {
+			who = append(who, Kick{c.Nick, m.Removals[r].Reason})
 		}
 	}
 	return who

@@ -155,32 +155,32 @@ func (s *story) do(t *testing.T, line string) string {
 		_, noQueue := args["no_queue"]
 		f = meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp, Name: "key"}, NoQueue: noQueue}
 	case "waits":
-		f = meeting.RecordingWaits{ID: s.recording(), Reason: meeting.ReasonBusy}
+		f = meeting.RecordingInput{Kind: meeting.RecordingWaits, Recording: s.recording(), Reason: meeting.ReasonBusy}
 	case "tried":
-		f = meeting.RecordingTried{ID: s.recording()}
+		f = meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: s.recording()}
 	case "accepted":
-		f = meeting.RecordingAccepted{ID: s.recording(), JibriSession: args["session"]}
+		f = meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: s.recording(), JibriSession: args["session"]}
 	case "refused":
-		f = meeting.RecordingRefused{ID: s.recording(), Refusal: meeting.Refusal(args["as"]), Detail: args["detail"]}
+		f = meeting.RecordingInput{Kind: meeting.RecordingRefused, Recording: s.recording(), Refusal: meeting.Refusal(args["as"]), Detail: args["detail"]}
 	case "unknown":
-		f = meeting.RecordingUnknown{ID: s.recording()}
+		f = meeting.RecordingInput{Kind: meeting.RecordingUnknown, Recording: s.recording()}
 	case "stop": // the newest, or that of a session
-		id := s.recording()
+		r := s.recording()
 		if args["session"] != "" {
-			id = s.ofSession(args["session"]).ID
+			r = s.ofSession(args["session"])
 		}
-		f = meeting.RecordingStop{ID: id, Reason: meeting.StopRequested}
+		f = meeting.RecordingInput{Kind: meeting.RecordingStop, Recording: r, Reason: meeting.StopRequested}
 	case "closed":
-		f = meeting.RecordingClosed{Recording: s.ofSession(args["session"]), JibriSession: args["session"], Recorder: args["recorder"]}
+		f = meeting.RecordingInput{Kind: meeting.RecordingClosed, Recording: s.ofSession(args["session"]), JibriSession: args["session"], Recorder: args["recorder"]}
 	case "stored":
 		r := s.ofSession(args["session"])
-		f = meeting.RecordingStored{Recording: r, JibriSession: args["session"], Recorder: args["recorder"], Files: []meeting.RecordingFile{
+		f = meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: r, JibriSession: args["session"], Recorder: args["recorder"], Files: []meeting.RecordingFile{
 			{Name: args["file"], Dir: args["session"], Storage: meeting.StorageFile, Path: args["file"], Size: 3, Recorder: args["recorder"]},
 		}}
 	case "lost":
-		f = meeting.RecordingLost{Recording: s.ofSession(args["session"]), Detail: args["detail"]}
+		f = meeting.RecordingInput{Kind: meeting.RecordingLost, Recording: s.ofSession(args["session"]), Detail: args["detail"]}
 	case "delete":
-		f = meeting.RecordingDeleted{Recording: s.ofSession(args["session"])}
+		f = meeting.RecordingInput{Kind: meeting.RecordingDeleted, Recording: s.ofSession(args["session"])}
 	case "end":
 		_, forget := args["forget"]
 		f = meeting.Ended{Reason: meeting.EndRequested, Forget: forget}
@@ -210,12 +210,12 @@ func (s *story) do(t *testing.T, line string) string {
 	return b.String()
 }
 
-// recording returns the id of the newest recording at hand.
-func (s *story) recording() string {
+// recording returns the newest recording at hand.
+func (s *story) recording() meeting.Recording {
 	if len(s.m.Recordings) == 0 {
-		return ""
+		return meeting.Recording{}
 	}
-	return s.m.Recordings[len(s.m.Recordings)-1].ID
+	return s.m.Recordings[len(s.m.Recordings)-1]
 }
 
 // ofSession returns the recording that Jibri knows by the id, as last stored.

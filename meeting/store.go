@@ -22,27 +22,19 @@ type Commit struct {
 // AsWhole returns the commit as one that needs nothing of what was stored before.
 func (c Commit) AsWhole() Commit {
 	c.Whole = true
-	stored := map[string]bool{}
-	for _, p := range c.People {
-		stored[p.ID] = true
-	}
-	add := func(p Participant) {
-		if p.SessionID != "" && !stored[p.ID] {
-			c.People = append(c.People, p)
+	all := Effects{Recordings: c.Meeting.Recordings}
+	for _, p := range c.Meeting.People {
+		if p.SessionID != "" {
+			all.People = append(all.People, p)
 		}
 	}
-	for _, p := range c.Meeting.People {
-		add(p)
-	}
 	for _, p := range c.Meeting.Left {
-		add(*p)
+		all.People = append(all.People, *p)
 	}
-	if s := c.Meeting.Session; s.ID != "" && len(c.Sessions) == 0 {
-		c.Sessions = append(c.Sessions, s)
+	if c.Meeting.Session.ID != "" {
+		all.Sessions = []Session{c.Meeting.Session}
 	}
-	for _, r := range c.Meeting.Recordings {
-		c.Recordings = replace(c.Recordings, r, func(q Recording) bool { return q.ID == r.ID })
-	}
+	c.Effects.Add(all)
 	return c
 }
 

@@ -1,6 +1,9 @@
 package meeting
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Usage is what one session, or several, came to.
 type Usage struct {
@@ -59,10 +62,5 @@ func (m Meeting) KnownAt(now time.Time) time.Time {
 // Expected reports whether somebody who was handed a token or a link is on the
 // way at the given time.
 func (m Meeting) Expected(now time.Time) bool {
-	for _, p := range m.Pending {
-		if now.Before(p.Until) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(m.Pending, func(p Pending) bool { return now.Before(p.Until) })
 }

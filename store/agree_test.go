@@ -65,7 +65,7 @@ func TestStoresAgree(t *testing.T) {
 					meeting.Ended{Reason: meeting.EndRequested}, meeting.RoomGone{Reason: meeting.LeftDestroyed},
 					said(nick, "on"), said(nick, "off"), said("", ""), s.file("j-" + nick),
 				}).Draw(rt, "input")
-				if stored, is := f.(meeting.RecordingStored); is && stored.Recording.ID == "" {
+				if stored, is := f.(meeting.RecordingInput); is && stored.Recording.ID == "" {
 					rt.Skip()
 				}
 				switch f.(type) {

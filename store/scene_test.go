@@ -186,8 +186,8 @@ func said(session, status string) meeting.FocusSaid {
 }
 
 // file is that a file of the newest such recording was handed over.
-func (s *scene) file(session string) meeting.RecordingStored {
-	f := meeting.RecordingStored{JibriSession: session, Recorder: "jibri1", Files: []meeting.RecordingFile{
+func (s *scene) file(session string) meeting.RecordingInput {
+	f := meeting.RecordingInput{Kind: meeting.RecordingStored, JibriSession: session, Recorder: "jibri1", Files: []meeting.RecordingFile{
 		{Name: "a.mp4", Dir: session, Storage: meeting.StorageFile, Path: session + "/a.mp4", Size: 1},
 	}}
 	for _, r := range s.m.Recordings {

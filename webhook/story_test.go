@@ -68,9 +68,8 @@ func playStory(t testing.TB) (events []json.RawMessage) {
 	focus := func(session, status string) meeting.FocusSaid {
 		return meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: session, Status: status}}
 	}
-	recording := func() string { return s.m.Recordings[0].ID }
-	file := func(name string, size int64) meeting.RecordingStored {
-		return meeting.RecordingStored{Recording: s.m.Recordings[0], JibriSession: "jxq3", Recorder: "jibri1", Files: []meeting.RecordingFile{
+	file := func(name string, size int64) meeting.RecordingInput {
+		return meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: s.m.Recordings[0], JibriSession: "jxq3", Recorder: "jibri1", Files: []meeting.RecordingFile{
 			{Name: name, Dir: "xq3", Storage: meeting.StorageFile, Path: name, Size: size, SHA256: "ab", Recorder: "jibri1", StoredAt: s.now},
 		}}
 	}
@@ -79,14 +78,14 @@ func playStory(t testing.TB) (events []json.RawMessage) {
 	do(30*time.Second, meeting.Seen{Occupant: guest})
 	do(time.Second, meeting.Seen{Occupant: phone})
 	do(time.Second, meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp, Name: "key_1"}})
-	do(time.Second, meeting.RecordingTried{ID: recording()})
-	do(time.Second, meeting.RecordingAccepted{ID: recording(), JibriSession: "jxq3"})
+	do(time.Second, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: s.m.Recordings[0]})
+	do(time.Second, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: s.m.Recordings[0], JibriSession: "jxq3"})
 	do(time.Second, meeting.Seen{Occupant: jibri})
 	do(time.Second, focus("jxq3", "on"))
 	unmuted := jose
 	unmuted.Audio = meeting.MediaOn
 	do(time.Second, meeting.Seen{Occupant: unmuted})
-	do(10*time.Minute, meeting.RecordingStop{ID: recording(), Reason: meeting.StopRequested})
+	do(10*time.Minute, meeting.RecordingInput{Kind: meeting.RecordingStop, Recording: s.m.Recordings[0], Reason: meeting.StopRequested})
 	do(time.Second, focus("jxq3", "off"))
 	do(time.Second, meeting.Gone{Nick: jibri.Nick, Reason: meeting.LeftByChoice})
 	stored := file("standup-k3v7-2026-11-22T10:00:38Z.mp4", 7)

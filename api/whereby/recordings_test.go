@@ -32,7 +32,7 @@ func (s *wherebySite) record(id string, files ...meeting.RecordingFile) meeting.
 	m := do(meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp}})
 	rec, _ := m.ActiveRecording()
 	s.nextMillisecond()
-	m = do(meeting.RecordingStored{Recording: rec, JibriSession: "jibri-" + rec.ID, Recorder: "jibri1", Files: files})
+	m = do(meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: "jibri-" + rec.ID, Recorder: "jibri1", Files: files})
 	if rec, _ = m.AtHand(rec.ID); len(files) > 0 && rec.State != meeting.RecordingAvailable {
 		s.t.Fatalf("recording = %+v, want it available", rec)
 	}
@@ -333,7 +333,7 @@ func TestFilesOfAnEarlierUsher(t *testing.T) {
 	rec, _ := stored.ActiveRecording()
 	file := testFile
 	file.Storage, file.Bucket = meeting.StorageS3, "b"
-	if _, err := s.tracker.Do(t.Context(), m.ID, meeting.RecordingStored{Recording: rec, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); err != nil {
+	if _, err := s.tracker.Do(t.Context(), m.ID, meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); err != nil {
 		t.Fatal(err)
 	}
 	for _, secret := range []string{wherebySecret, "another-secret-later"} {

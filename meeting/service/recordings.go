@@ -75,7 +75,7 @@ func (s *Service) StopRecording(ctx context.Context, id string) (meeting.Recordi
 	if err != nil {
 		return r, err
 	}
-	m, err := s.Do(ctx, r.MeetingID, meeting.RecordingStop{ID: r.ID, Reason: meeting.StopRequested})
+	m, err := s.Do(ctx, r.MeetingID, meeting.RecordingInput{Kind: meeting.RecordingStop, Recording: r, Reason: meeting.StopRequested})
 	if now, ok := m.AtHand(r.ID); ok && err == nil {
 		return now, nil
 	}
@@ -89,7 +89,7 @@ func (s *Service) StopRecording(ctx context.Context, id string) (meeting.Recordi
 // repeated: what could not be deleted is tried again then, and until it is gone
 // there is an error. Errors: [meeting.ErrNotSettled], [ErrNoFiles], [ErrFileLeft].
 func (s *Service) RemoveRecording(ctx context.Context, rec meeting.Recording) error {
-	m, err := s.Do(ctx, rec.MeetingID, meeting.RecordingDeleted{Recording: rec})
+	m, err := s.Do(ctx, rec.MeetingID, meeting.RecordingInput{Kind: meeting.RecordingDeleted, Recording: rec})
 	if err != nil {
 		return err
 	}

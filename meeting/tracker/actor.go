@@ -1,20 +1,20 @@
 package tracker
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"runtime/debug"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"usher/meeting"
 )
 
-// request is an event on its way to a meeting.
+// request is an input on its way to a meeting.
 type request struct {
-	event  meeting.TimedInput
+	input  meeting.TimedInput
 	since  time.Time    // when it was handed over
 	done   chan outcome // nil: nobody waits; holds one answer
 	urgent bool         // a command of an app
@@ -38,13 +38,13 @@ func (r request) answer(o outcome) {
 type actor struct {
 	t       *Tracker
 	meeting atomic.Pointer[meeting.Meeting] // as last committed
+	timer   *time.Timer                     // of the meeting's next deadline
 
-	mu      sync.Mutex
+	// These are guarded by t.mu.
 	queue   []request
 	working bool
-	missed  time.Time // of the first input that was dropped since the last resync
-	timer   *time.Timer
-	urgent  chan struct{} // closed when a command joins the queue; nil: nobody waits for that
+	missed  time.Time     // of the first input that was dropped since the last resync
+	urgent  chan struct{} // to be closed once a command waits; nil: that is done, or nobody needs it
 
 	// Only the working goroutine touches these.
 	asked    meeting.DesiredState // what Rooms were last asked for
@@ -55,31 +55,30 @@ type actor struct {
 func newActor(t *Tracker, m meeting.Meeting) *actor {
 	a := &actor{t: t}
 	a.meeting.Store(&m)
+	a.timer = time.AfterFunc(time.Hour, func() { a.post(request{input: timed(time.Now(), meeting.Tick{})}) })
+	a.timer.Stop() // until there is a deadline
 	return a
 }
 
 // post queues a request and reports whether there was room for it.
 func (a *actor) post(r request) bool {
-	// Run clears t.run under t.mu before it waits for the goroutines, so none is
-	// started after that.
-	a.t.mu.RLock()
-	defer a.t.mu.RUnlock()
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	// Run clears t.run before it waits for the goroutines, so none is started after
+	// that.
 	if a.t.run == nil {
 		return false
 	}
-	a.mu.Lock()
-	defer a.mu.Unlock()
 	if len(a.queue) >= MaxQueue {
 		if r.done == nil {
-			a.miss(r.event.At)
+			a.missed = cmp.Or(a.missed, r.input.At)
 		}
 		return false
 	}
 	r.since = time.Now()
 	a.queue = append(a.queue, r)
-	if r.urgent && a.urgent != nil {
-		close(a.urgent)
-		a.urgent = nil
+	if r.urgent {
+		a.hurry()
 	}
 	if !a.working {
 		a.working = true
@@ -89,13 +88,22 @@ func (a *actor) post(r request) bool {
 	return true
 }
 
+// hurry has the commit under way go ahead of those that no command waits for.
+// t.mu is held.
+func (a *actor) hurry() {
+	if a.urgent != nil {
+		close(a.urgent)
+		a.urgent = nil
+	}
+}
+
 // do queues a command and waits for its outcome.
 func (a *actor) do(ctx context.Context, f meeting.Input) (meeting.Meeting, error) {
 	if a.t.StoreFailing() || !a.t.Running() {
 		return meeting.Meeting{}, meeting.ErrUnavailable
 	}
 	done := make(chan outcome, 1)
-	if !a.post(request{event: newEvent(time.Now(), f), done: done, urgent: true}) {
+	if !a.post(request{input: timed(time.Now(), f), done: done, urgent: true}) {
 		return meeting.Meeting{}, meeting.ErrBusy
 	}
 	select {
@@ -111,54 +119,44 @@ func (a *actor) do(ctx context.Context, f meeting.Input) (meeting.Meeting, error
 func (a *actor) work(ctx context.Context) {
 	resync := false
 	for {
-		a.mu.Lock()
-		batch := a.queue
-		a.queue = nil
-		if !a.missed.IsZero() {
-			batch = append(batch, request{event: newEvent(a.missed, meeting.SightLost{}), since: time.Now()})
-			a.missed, resync = time.Time{}, true
-		}
+		batch, urgent, missed := a.take()
+		resync = resync || missed
 		if len(batch) == 0 {
-			a.working = false
-			a.mu.Unlock()
 			if resync {
 				a.t.rooms.Resync(a.meeting.Load().Room)
 			}
 			return
 		}
-		a.mu.Unlock()
-		a.batch(ctx, batch)
+		a.batch(ctx, urgent, batch)
 	}
 }
 
-// urgency returns what is closed once a command waits, in the batch or behind it.
-func (a *actor) urgency(batch []request) <-chan struct{} {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.urgent = nil
-	urgent := make(chan struct{})
-	isUrgent := func(r request) bool { return r.urgent }
-	if slices.ContainsFunc(batch, isUrgent) || slices.ContainsFunc(a.queue, isUrgent) {
-		close(urgent)
-	} else {
-		a.urgent = urgent
+// take returns what waits, and whether something was dropped; with nothing to do
+// the goroutine must end. urgent is closed once a command waits, in the batch or
+// behind it.
+func (a *actor) take() (batch []request, urgent chan struct{}, missed bool) {
+	a.t.mu.Lock()
+	defer a.t.mu.Unlock()
+	batch, a.queue = a.queue, nil
+	if missed = !a.missed.IsZero(); missed {
+		batch = append(batch, request{input: timed(a.missed, meeting.SightLost{}), since: time.Now()})
+		a.missed = time.Time{}
 	}
-	return urgent
-}
-
-// miss notes that an input was dropped. a.mu is held.
-func (a *actor) miss(at time.Time) {
-	if a.missed.IsZero() {
-		a.missed = at
+	a.working = len(batch) > 0
+	urgent = make(chan struct{})
+	a.urgent = urgent
+	if slices.ContainsFunc(batch, func(r request) bool { return r.urgent }) {
+		a.hurry()
 	}
+	return batch, urgent, missed
 }
 
 // batch applies what waits, stores the change, and does what follows from it.
-func (a *actor) batch(ctx context.Context, batch []request) {
+func (a *actor) batch(ctx context.Context, urgent <-chan struct{}, batch []request) {
 	defer a.survivePanic(ctx, batch)
 	was := *a.meeting.Load()
 	next, fx, accepted := a.apply(was, batch)
-	if err := a.store(ctx, was, next, fx, batch); err != nil {
+	if err := a.store(ctx, urgent, was, next, fx, batch); err != nil {
 		a.commitFailed(ctx, batch, err)
 		return
 	}
@@ -188,12 +186,12 @@ func (a *actor) survivePanic(ctx context.Context, batch []request) {
 	a.startOver(ctx, batch)
 }
 
-// apply returns the meeting after all events of the batch, and the requests
+// apply returns the meeting after all inputs of the batch, and the requests
 // that were not refused; those that were have their answer.
 func (a *actor) apply(m meeting.Meeting, batch []request) (next meeting.Meeting, fx meeting.Effects, accepted []request) {
 	next = m
 	for _, r := range batch {
-		m, f, err := meeting.Apply(next, r.event)
+		m, f, err := meeting.Apply(next, r.input)
 		if err != nil {
 			a.refuse([]request{r}, err)
 			continue
@@ -212,19 +210,18 @@ func (a *actor) apply(m meeting.Meeting, batch []request) (next meeting.Meeting,
 
 // store commits the change, if there is one, and deletes a meeting that is to be
 // forgotten.
-func (a *actor) store(ctx context.Context, was, next meeting.Meeting, fx meeting.Effects, batch []request) error {
-	urgent := func() <-chan struct{} { return a.urgency(batch) }
+func (a *actor) store(ctx context.Context, urgent <-chan struct{}, was, next meeting.Meeting, fx meeting.Effects, batch []request) error {
 	if next.Version != was.Version {
-		first := batch[0].event
+		first := batch[0].input
 		c := meeting.Commit{Op: meeting.NewID("op_", first.At, first.Seed, 0), From: was.Version, Meeting: next, Effects: fx}
-		for _, n := range fx.Events {
+		for _, e := range fx.Events {
 			var endpoints []string
 			if a.t.opts.Route != nil {
-				endpoints = a.t.opts.Route(n)
+				endpoints = a.t.opts.Route(e)
 			}
 			c.Routes = append(c.Routes, endpoints)
 		}
-		if err := a.t.commit(ctx, urgent, c); err != nil {
+		if err := a.t.insist(ctx, urgent, func() error { return a.t.commit(ctx, &c) }); err != nil {
 			return err
 		}
 		if a.t.opts.Committed != nil {
@@ -232,7 +229,7 @@ func (a *actor) store(ctx context.Context, was, next meeting.Meeting, fx meeting
 		}
 	}
 	if next.Forgotten && next.Closed {
-		return a.t.forget(ctx, urgent, next.ID)
+		return a.t.insist(ctx, urgent, func() error { return a.t.store.Forget(ctx, next.ID) })
 	}
 	return nil
 }
@@ -240,15 +237,12 @@ func (a *actor) store(ctx context.Context, was, next meeting.Meeting, fx meeting
 // commitFailed takes back a change that the store refused for good.
 func (a *actor) commitFailed(ctx context.Context, batch []request, err error) {
 	a.refuse(batch, err)
-	var exists *meeting.ExistsError
-	var held *meeting.RoomHeldError
+	_, exists := errors.AsType[*meeting.ExistsError](err)
+	_, held := errors.AsType[*meeting.RoomHeldError](err)
 	switch {
-	case errors.As(err, &exists), errors.As(err, &held), ctx.Err() != nil:
+	case exists, held, ctx.Err() != nil:
 	case errors.Is(err, meeting.ErrFenced):
-		select {
-		case a.t.fatal <- err:
-		default:
-		}
+		a.t.stop(err)
 	default:
 		id := a.meeting.Load().ID
 		a.t.opts.Log.Error("commit refused, reading the meeting anew", "meeting_id", id, "err", err)
@@ -272,10 +266,10 @@ func (a *actor) startOver(ctx context.Context, failed []request) {
 	if !sleep(ctx, maxRetry) {
 		return
 	}
-	a.mu.Lock()
-	a.miss(failed[0].event.At)
-	a.mu.Unlock()
-	a.post(request{event: newEvent(time.Now(), meeting.Tick{})})
+	a.t.mu.Lock()
+	a.missed = cmp.Or(a.missed, failed[0].input.At)
+	a.t.mu.Unlock()
+	a.timer.Reset(0)
 }
 
 // settle does what follows from the meeting's state alone: what is wanted of
@@ -293,13 +287,9 @@ func (a *actor) settle() {
 		a.kicks = len(who) > 0
 		a.t.ask(a, m.Room, func() { a.t.rooms.PutOut(m.Room, who) })
 	}
-	a.stopTimer()
+	a.timer.Stop()
 	if next := m.Deadline(now); !next.IsZero() {
-		a.mu.Lock()
-		a.timer = time.AfterFunc(next.Sub(now), func() {
-			a.post(request{event: newEvent(time.Now(), meeting.Tick{})})
-		})
-		a.mu.Unlock()
+		a.timer.Reset(next.Sub(now))
 	}
 	if len(m.Recordings) > 0 || a.recorded {
 		a.recorded = len(m.Recordings) > 0
@@ -312,14 +302,6 @@ func (a *actor) settle() {
 	}
 }
 
-func (a *actor) stopTimer() {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	if a.timer != nil {
-		a.timer.Stop()
-	}
-}
-
 // register makes a new meeting one of those at hand.
 func (t *Tracker) register(a *actor, m meeting.Meeting) {
 	t.mu.Lock()
@@ -327,17 +309,14 @@ func (t *Tracker) register(a *actor, m meeting.Meeting) {
 	t.byID[m.ID], t.byRoom[m.Room] = a, a
 }
 
-// ask tells the rooms what a meeting wants. The store gives a room away with
+// ask has the rooms do what a meeting wants. The store gives a room away with
 // the commit that closes its meeting, so the next meeting of the room may have
-// said what it wants before the old one gets here: its word counts.
-func (t *Tracker) ask(a *actor, room string, tell func()) {
+// said what it wants before the old one gets here: its wishes count.
+func (t *Tracker) ask(a *actor, room string, do func()) {
 	t.wants.Lock()
 	defer t.wants.Unlock()
-	t.mu.RLock()
-	holder := t.byRoom[room]
-	t.mu.RUnlock()
-	if holder == a {
-		tell()
+	if t.ofRoom(room) == a {
+		do()
 	}
 }
 

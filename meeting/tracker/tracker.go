@@ -1,6 +1,6 @@
 // Package tracker works on the meetings that are not over: each has a queue of
-// events, worked off by one goroutine at a time, which is the only writer of its
-// meeting. It applies the events, commits what they change, and only then does
+// inputs, worked off by one goroutine at a time, which is the only writer of its
+// meeting. It applies the inputs, commits what they change, and only then does
 // what follows from the change.
 package tracker
 
@@ -19,7 +19,7 @@ import (
 
 // Limits of the tracker.
 const (
-	// MaxQueue is how many events may wait for one meeting. A room of a
+	// MaxQueue is how many inputs may wait for one meeting. A room of a
 	// thousand that changes all at once stays below it while the store is quick.
 	MaxQueue = 1024
 	// minRetry and maxRetry bound the wait between two tries of a commit: the
@@ -83,7 +83,7 @@ type Options struct {
 	// Route names the webhook endpoints that are to get an event; nil: none.
 	Route func(meeting.Event) []string
 	// Committed is called after each commit, on the meeting's goroutine, with
-	// the time since the oldest event in it was handed over. It must not block.
+	// the time since the oldest input in it was handed over. It must not block.
 	Committed func(meeting.Commit, time.Duration)
 	// Dropped is called for each presence dropped because MaxQueue was reached.
 	Dropped func()
@@ -99,21 +99,22 @@ type Tracker struct {
 	rooms Rooms
 	opts  Options
 
-	mu     sync.RWMutex
+	mu     sync.Mutex
 	byID   map[string]*actor
 	byRoom map[string]*actor
-	run    context.Context // of Run; nil before it and after it
-	work   sync.WaitGroup  // goroutines that work off queues
+	run    context.Context         // of Run; nil before it and after it
+	stop   context.CancelCauseFunc // ends run
+	work   sync.WaitGroup          // goroutines that work off queues
 
-	// wants keeps what two meetings of one room want in order. It is taken
-	// before mu and before whatever guards the rooms.
+	// wants keeps what two meetings of one room want in order. It is held while
+	// Rooms are called, which mu must not be: they call Observe under a lock of
+	// theirs.
 	wants sync.Mutex
 
 	// inputs and commands hold a value for each commit under way, see inputCommits.
 	inputs, commands chan struct{}
 
 	failing atomic.Bool // the store did not answer the last call, which is tried again
-	fatal   chan error
 }
 
 // New returns a tracker that does nothing until Run.
@@ -125,7 +126,6 @@ func New(store Store, rooms Rooms, opts Options) *Tracker {
 		store: store, rooms: rooms, opts: opts,
 		byID: map[string]*actor{}, byRoom: map[string]*actor{},
 		inputs: make(chan struct{}, inputCommits), commands: make(chan struct{}, commandCommits),
-		fatal: make(chan error, 1),
 	}
 }
 
@@ -133,98 +133,99 @@ func New(store Store, rooms Rooms, opts Options) *Tracker {
 // another process takes over ([meeting.ErrFenced]); it returns once no goroutine of
 // the tracker is left. ready is called when the meetings are loaded.
 func (t *Tracker) Run(ctx context.Context, ready func()) error {
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	meetings, err := t.load(ctx)
-	if errors.Is(err, context.Canceled) {
-		return nil
-	}
-	if err != nil {
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
+	var open []meeting.Meeting
+	err := t.insist(ctx, nil, func() (err error) {
+		open, err = t.store.Open(ctx)
 		return err
+	})
+	if err == nil {
+		t.start(ctx, stop, open)
+		ready()
+		<-ctx.Done()
+		t.finish()
 	}
-	var loaded []*actor
-	t.mu.Lock()
-	t.run = ctx
-	for _, m := range meetings {
-		a := newActor(t, m)
-		t.byID[m.ID] = a
-		if m.HoldsRoom() {
-			t.byRoom[m.Room] = a
-		}
-		loaded = append(loaded, a)
-	}
-	t.mu.Unlock()
-	for _, a := range loaded {
-		// What happened while usher was away is for the next roster to tell.
-		// Handling this also gives each meeting its deadline and its want.
-		a.post(request{event: newEvent(a.meeting.Load().LastSeen(), meeting.SightLost{})})
-	}
-	ready()
-
-	select {
-	case <-ctx.Done():
+	if ctx.Err() != nil {
 		err = context.Cause(ctx)
-	case err = <-t.fatal:
 	}
-	cancel()
-	t.mu.Lock()
-	t.run = nil
-	for _, a := range t.byID {
-		a.stopTimer()
-	}
-	t.mu.Unlock()
-	t.work.Wait()
-	t.mu.Lock()
-	clear(t.byID)
-	clear(t.byRoom)
-	t.mu.Unlock()
 	if errors.Is(err, context.Canceled) {
 		return nil
 	}
 	return err
 }
 
-// load reads the open meetings, waiting for the store if need be.
-func (t *Tracker) load(ctx context.Context) (meetings []meeting.Meeting, err error) {
-	never := func() <-chan struct{} { return nil }
-	err = t.insist(ctx, never, func() error {
-		meetings, err = t.store.Open(ctx)
-		return err
-	})
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+// start takes in the meetings that are not over.
+func (t *Tracker) start(ctx context.Context, stop context.CancelCauseFunc, open []meeting.Meeting) {
+	t.mu.Lock()
+	t.run, t.stop = ctx, stop
+	for _, m := range open {
+		a := newActor(t, m)
+		t.byID[m.ID] = a
+		if m.HoldsRoom() {
+			t.byRoom[m.Room] = a
+		}
 	}
-	return meetings, err
+	t.mu.Unlock()
+	for _, a := range t.all() {
+		// What happened while usher was away follows from the next roster.
+		// Handling this also gives each meeting its deadline and its desired state.
+		a.post(request{input: timed(a.meeting.Load().LastSeen(), meeting.SightLost{})})
+	}
+}
+
+// finish waits until no goroutine is left, and lets all meetings go.
+func (t *Tracker) finish() {
+	t.mu.Lock()
+	t.run = nil
+	for _, a := range t.byID {
+		a.timer.Stop()
+	}
+	t.mu.Unlock()
+	t.work.Wait()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	clear(t.byID)
+	clear(t.byRoom)
+}
+
+// all returns the meetings at hand, in no order.
+func (t *Tracker) all() []*actor {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Values(t.byID))
+}
+
+// ofRoom returns the meeting that has the room, or nil.
+func (t *Tracker) ofRoom(room string) *actor {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byRoom[room]
 }
 
 // Observe hands over what a room said at the given time. It never blocks: when
 // too much waits already, the input is dropped and the room listed anew later.
-// Facts about rooms without a meeting are dropped.
+// What is said of rooms without a meeting are dropped.
 func (t *Tracker) Observe(room string, at time.Time, f meeting.Input) {
-	t.mu.RLock()
-	a := t.byRoom[room]
-	t.mu.RUnlock()
-	if a != nil && !a.post(request{event: newEvent(at, f)}) {
-		if t.opts.Dropped != nil {
-			t.opts.Dropped()
-		}
+	a := t.ofRoom(room)
+	if a != nil && !a.post(request{input: timed(at, f)}) && t.opts.Dropped != nil {
+		t.opts.Dropped()
 	}
 }
 
 // Create makes a meeting and blocks until it is stored, or ctx ends. Errors:
 // [meeting.ExistsError], [meeting.RoomHeldError], [meeting.ErrUnavailable].
 func (t *Tracker) Create(ctx context.Context, c meeting.Created) (meeting.Meeting, error) {
-	a := newActor(t, meeting.Meeting{})
-	return a.do(ctx, c)
+	return newActor(t, meeting.Meeting{}).do(ctx, c)
 }
 
 // Do applies a command to a meeting and blocks until it is stored, or ctx
 // ends: then the outcome is open and ErrUnavailable is returned. Errors:
 // [meeting.ErrNotFound], [meeting.ErrEnded], [meeting.ErrBusy], [meeting.ErrUnavailable].
 func (t *Tracker) Do(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
-	t.mu.RLock()
+	t.mu.Lock()
 	a := t.byID[id]
-	t.mu.RUnlock()
+	t.mu.Unlock()
 	if a != nil {
 		return a.do(ctx, f)
 	}
@@ -258,24 +259,15 @@ func (t *Tracker) again(m meeting.Meeting) *actor {
 // Room returns the meeting of a room as last committed, without asking the
 // store.
 func (t *Tracker) Room(room string) (meeting.Meeting, bool) {
-	t.mu.RLock()
-	a := t.byRoom[room]
-	t.mu.RUnlock()
-	if a == nil {
-		return meeting.Meeting{}, false
+	if a := t.ofRoom(room); a != nil {
+		return *a.meeting.Load(), true
 	}
-	return *a.meeting.Load(), true
+	return meeting.Meeting{}, false
 }
 
 // Each calls f with every meeting at hand as last committed, in no order.
 func (t *Tracker) Each(f func(meeting.Meeting)) {
-	t.mu.RLock()
-	actors := make([]*actor, 0, len(t.byID))
-	for _, a := range t.byID {
-		actors = append(actors, a)
-	}
-	t.mu.RUnlock()
-	for _, a := range actors {
+	for _, a := range t.all() {
 		f(*a.meeting.Load())
 	}
 }
@@ -288,14 +280,12 @@ func (t *Tracker) Rewrite(ctx context.Context) error {
 	if !t.Running() {
 		return meeting.ErrUnavailable
 	}
-	t.mu.RLock()
-	left := slices.Collect(maps.Values(t.byID))
-	t.mu.RUnlock()
+	left := t.all()
 	all := len(left)
 	done := make(chan outcome, all)
 	for len(left) > 0 {
 		left = slices.DeleteFunc(left, func(a *actor) bool {
-			return a.post(request{event: newEvent(time.Now(), meeting.StoreReset{}), done: done})
+			return a.post(request{input: timed(time.Now(), meeting.StoreReset{}), done: done})
 		})
 		if len(left) > 0 && !sleep(ctx, maxRetry) { // their queues are full
 			return context.Cause(ctx)
@@ -313,8 +303,8 @@ func (t *Tracker) Rewrite(ctx context.Context) error {
 
 // Running reports whether Run has loaded the meetings and still works on them.
 func (t *Tracker) Running() bool {
-	t.mu.RLock()
-	defer t.mu.RUnlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	return t.run != nil
 }
 
@@ -322,34 +312,26 @@ func (t *Tracker) Running() bool {
 // being tried again.
 func (t *Tracker) StoreFailing() bool { return t.failing.Load() }
 
-// forget deletes a meeting, trying again like commit.
-func (t *Tracker) forget(ctx context.Context, urgent func() <-chan struct{}, id string) error {
-	return t.insist(ctx, urgent, func() error { return t.store.Forget(ctx, id) })
-}
-
-// commit stores the change, trying again for as long as the store may come
-// back and the tracker runs. What urgent returns is closed once a command waits
-// for that.
-func (t *Tracker) commit(ctx context.Context, urgent func() <-chan struct{}, c meeting.Commit) error {
-	return t.insist(ctx, urgent, func() error {
-		err := t.store.Commit(ctx, c)
-		var conflict *meeting.ConflictError
-		if errors.As(err, &conflict) && conflict.Stored < c.From {
-			if c.Meeting.Forgotten && c.Meeting.Closed {
-				return nil // was asked for twice, and is done
-			}
-			// The store has forgotten: what is at hand is the truth.
-			t.opts.Log.Warn("store lost a meeting, writing it anew",
-				"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
-			c = c.AsWhole()
-			err = t.store.Commit(ctx, c)
-		}
+// commit stores the change, whole when the store has lost the meeting.
+func (t *Tracker) commit(ctx context.Context, c *meeting.Commit) error {
+	err := t.store.Commit(ctx, *c)
+	conflict, is := errors.AsType[*meeting.ConflictError](err)
+	switch {
+	case !is || conflict.Stored >= c.From:
 		return err
-	})
+	case c.Meeting.Forgotten && c.Meeting.Closed:
+		return nil // was asked for twice, and is done
+	}
+	// The store has forgotten: what is at hand is the truth.
+	t.opts.Log.Warn("store lost a meeting, writing it anew",
+		"meeting_id", c.Meeting.ID, "version", c.Meeting.Version, "stored", conflict.Stored)
+	*c = c.AsWhole()
+	return t.store.Commit(ctx, *c)
 }
 
-// insist calls the store until it answers, or ctx ends.
-func (t *Tracker) insist(ctx context.Context, urgent func() <-chan struct{}, call func() error) error {
+// insist calls the store until it answers, or ctx ends. Calls for which urgent is
+// closed go ahead of others.
+func (t *Tracker) insist(ctx context.Context, urgent <-chan struct{}, call func() error) error {
 	for wait := minRetry; ; wait = min(2*wait, maxRetry) {
 		err := t.inTurn(ctx, urgent, call)
 		switch {
@@ -370,42 +352,28 @@ func (t *Tracker) insist(ctx context.Context, urgent func() <-chan struct{}, cal
 	}
 }
 
-// inTurn makes a call of the store when fewer than the most are under way; one
-// for which a command waits goes ahead of what rooms say.
-func (t *Tracker) inTurn(ctx context.Context, urgent func() <-chan struct{}, call func() error) error {
-	turns := t.inputs
-	select {
-	case turns <- struct{}{}:
-	default:
-		if turns = t.wait(ctx, urgent()); turns == nil {
+// inTurn makes a call of the store when fewer than the most are under way; once
+// urgent is closed it may also take the place of a command.
+func (t *Tracker) inTurn(ctx context.Context, urgent <-chan struct{}, call func() error) error {
+	var commands chan struct{} // nil: not yet
+	for {
+		select {
+		case t.inputs <- struct{}{}:
+			defer func() { <-t.inputs }()
+			return call()
+		case commands <- struct{}{}:
+			defer func() { <-t.commands }()
+			return call()
+		case <-urgent:
+			commands, urgent = t.commands, nil
+		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
-	defer func() { <-turns }()
-	return call()
 }
 
-// wait waits for a turn, and returns where it was taken; nil when ctx ends.
-func (t *Tracker) wait(ctx context.Context, urgent <-chan struct{}) chan struct{} {
-	select {
-	case t.inputs <- struct{}{}:
-		return t.inputs
-	case <-urgent:
-	case <-ctx.Done():
-		return nil
-	}
-	select {
-	case t.inputs <- struct{}{}:
-		return t.inputs
-	case t.commands <- struct{}{}:
-		return t.commands
-	case <-ctx.Done():
-		return nil
-	}
-}
-
-// newEvent stamps an input.
-func newEvent(at time.Time, f meeting.Input) meeting.TimedInput {
+// timed stamps an input.
+func timed(at time.Time, f meeting.Input) meeting.TimedInput {
 	return meeting.TimedInput{At: at.UTC().Truncate(time.Millisecond), Seed: meeting.NewSeed(), Input: f}
 }
 

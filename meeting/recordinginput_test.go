@@ -36,13 +36,13 @@ func TestRecordingTable(t *testing.T) {
 }
 
 // documentedTable returns the cells by input.
-func documentedTable(t *testing.T) map[inputKind][]string {
+func documentedTable(t *testing.T) map[RecordingInputKind][]string {
 	t.Helper()
 	text, err := os.ReadFile("../docs/recording.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	rows := map[inputKind][]string{}
+	rows := map[RecordingInputKind][]string{}
 	inTable := false
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(strings.Trim(strings.TrimSpace(line), "|"), "|")
@@ -60,7 +60,7 @@ func documentedTable(t *testing.T) map[inputKind][]string {
 		case !strings.HasPrefix(line, "|"):
 			inTable = false
 		case inTable && !strings.HasPrefix(cells[0], "---"):
-			rows[inputKind(cells[0])] = cells[1:]
+			rows[RecordingInputKind(cells[0])] = cells[1:]
 		}
 	}
 	return rows
@@ -68,7 +68,7 @@ func documentedTable(t *testing.T) map[inputKind][]string {
 
 // leadsTo returns the states other than its own that a recording in the state may
 // be in after the input, and whether the input may be refused.
-func leadsTo(kind inputKind, state RecordingState) string {
+func leadsTo(kind RecordingInputKind, state RecordingState) string {
 	reached := map[string]bool{}
 	for _, in := range variants(kind) {
 		for c := range circumstances {
@@ -77,10 +77,10 @@ func leadsTo(kind inputKind, state RecordingState) string {
 				continue
 			}
 			id := d.m.Recordings[0].ID
-			err := d.input(d.rec(0), in)
+			d.input(&d.m.Recordings[0], in)
 			r, _ := d.m.AtHand(id)
 			switch {
-			case err != nil:
+			case d.err != nil:
 				reached["refused"] = true
 			case r.State != state:
 				reached[string(r.State)] = true
@@ -99,30 +99,30 @@ func leadsTo(kind inputKind, state RecordingState) string {
 }
 
 // variants returns inputs of the kind with everything that actions tell apart.
-func variants(kind inputKind) []recordingInput {
-	in := recordingInput{kind: kind}
+func variants(kind RecordingInputKind) []RecordingInput {
+	in := RecordingInput{Kind: kind}
 	switch kind {
-	case inputStop:
-		in.reason = StopRequested
-	case inputWaits:
-		in.reason = ReasonBusy
-	case inputAccepted:
-		in.session = "s1"
-	case inputStored:
-		in.files = []RecordingFile{{Name: "new"}}
+	case RecordingStop:
+		in.Reason = StopRequested
+	case RecordingWaits:
+		in.Reason = ReasonBusy
+	case RecordingAccepted:
+		in.JibriSession = "s1"
+	case RecordingStored:
+		in.Files = []RecordingFile{{Name: "new"}}
 	case inputFocusOff:
 		failed, byPerson := in, in
-		failed.failure, byPerson.reason = FailRecorder, StopParticipant
-		return []recordingInput{in, failed, byPerson}
-	case inputRefused:
-		var all []recordingInput
+		failed.Failure, byPerson.Reason = FailRecorder, StopParticipant
+		return []RecordingInput{in, failed, byPerson}
+	case RecordingRefused:
+		var all []RecordingInput
 		for _, refusal := range []Refusal{RefusedBusy, RefusedNone, RefusedNotReady, RefusedExists, RefusedNotAllowed, RefusedBroken, RefusedSilent, RefusedInvalid} {
-			in.refusal = refusal
+			in.Refusal = refusal
 			all = append(all, in)
 		}
 		return all
 	}
-	return []recordingInput{in}
+	return []RecordingInput{in}
 }
 
 // circumstances is how many combinations of ten inputs circumstance makes.
