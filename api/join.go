@@ -69,7 +69,7 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 		h.log.Error("cannot open a join link", "request_id", requestID(ctx), "err", err)
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		return service.Ticket{}, &awayPage
-	case !l.Revoked.IsZero():
+	case l.RevokedAt != nil:
 		return service.Ticket{}, &revokedPage
 	case m.State() == meeting.StateEnded, isOver(m, now):
 		return service.Ticket{}, &endedPage
@@ -81,16 +81,12 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 		w.Header().Set("Retry-After", strconv.Itoa(int((m.StartAt.Sub(now)+time.Second-1)/time.Second)))
 		return service.Ticket{}, &early
 	}
-	ticket, err := h.svc.Ticket(m, l.User, l.Host, l.TTL)
+	ticket, err := h.svc.Ticket(m, l)
 	if err != nil {
 		// It was tried when the link was made: the configuration has changed.
 		h.log.Error("cannot make a token for a join link", "request_id", requestID(ctx),
 			"meeting_id", m.ID, "link_id", l.ID, "err", err)
 		return service.Ticket{}, &awayPage
-	}
-	if l.Query {
-		ticket.URL = strings.Replace(ticket.URL, "#jwt=", "?jwt=", 1)
-		ticket.URL = strings.Replace(ticket.URL, service.SuggestRecording, "#"+service.SuggestRecording[1:], 1)
 	}
 	if r.Method == http.MethodGet { // HEAD is a preview, not a person
 		h.svc.Invited(ctx, m.ID, l.User.ID, ticket.ExpiresAt.Time)

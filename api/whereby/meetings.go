@@ -12,6 +12,7 @@ import (
 
 	"usher/api"
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/token"
 )
 
@@ -215,7 +216,7 @@ func (f *facade) deleteMeeting(_ http.ResponseWriter, r *http.Request) (any, err
 
 // show returns the meeting with links to it, which it makes if need be.
 func (f *facade) show(ctx context.Context, m meeting.Meeting, asked fields) (meetingBody, error) {
-	code, err := f.OwnLink(ctx, m.ID, false)
+	code, err := f.OwnLink(ctx, m.ID, service.RoleGuest)
 	if err != nil {
 		return meetingBody{}, err
 	}
@@ -227,7 +228,7 @@ func (f *facade) show(ctx context.Context, m meeting.Meeting, asked fields) (mee
 		shown.ViewerRoomURL = shown.RoomURL // Jitsi's client has no way in without a microphone
 	}
 	if slices.Contains(asked, "hostRoomUrl") {
-		code, err = f.OwnLink(ctx, m.ID, true)
+		code, err = f.OwnLink(ctx, m.ID, service.RoleHost)
 		_, key, _ := strings.Cut(code, "-")
 		shown.HostRoomURL = shown.RoomURL + "?" + api.RoomKey + "=" + key
 	}
