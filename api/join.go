@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"html/template"
 	"log/slog"
@@ -133,26 +134,10 @@ var (
 	tooManyPage = joinPage{Status: http.StatusTooManyRequests, Code: "rate_limited", Title: "Too many people at once", Text: "Please try again in a minute."}
 )
 
-var joinTemplate = template.Must(template.New("join").Parse(`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Title}}</title>
-<style>
-body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 20vh auto 0; padding: 0 1.5rem; color: #222; background: #fff }
-@media (prefers-color-scheme: dark) { body { color: #ddd; background: #1a1a1a } }
-</style>
-</head>
-<body>
-<main>
-<h1>{{.Title}}</h1>
-{{if not .Opens.IsZero}}<p>It opens on <time datetime="{{.Opens.Format "2006-01-02T15:04:05Z"}}">{{.Opens.Format "2 January 2006 at 15:04 UTC"}}</time>.</p>
-{{end}}<p>{{.Text}}</p>
-</main>
-</body>
-</html>
-`))
+//go:embed join.html
+var joinHTML string
+
+var joinTemplate = template.Must(template.New("join").Parse(joinHTML))
 
 func (p *joinPage) show(w http.ResponseWriter) {
 	h := w.Header()
