@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net/http"
 	"slices"
 	"strings"
@@ -77,8 +76,8 @@ func TestReloadAfterAnHour(t *testing.T) {
 		id := s.create(`{"room":"standup"}`)["id"].(string)
 		held := map[string]string{s.tokenOf(s.link("/v1/meetings/"+id, `{}`).URL): "standup"}
 		visit := s.create(`{"room":"visit","end_at":"2000-01-01T09:00:00Z"}`)["id"].(string)
-		for _, host := range []bool{false, true} {
-			code, err := s.svc.OwnLink(t.Context(), visit, host)
+		for _, role := range []string{service.RoleGuest, service.RoleHost} {
+			code, err := s.svc.OwnLink(t.Context(), visit, role)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -90,26 +89,6 @@ func TestReloadAfterAnHour(t *testing.T) {
 				if _, err := verify(t, time.Now(), text, room); err != nil {
 					t.Errorf("%s later in %s: %v, want in", after, room, err)
 				}
-			}
-		}
-	})
-}
-
-// TestLinksOfBefore opens links as they were kept when each had a life for its
-// tokens: the usual ten minutes count as nothing asked for.
-func TestLinksOfBefore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		s := newSite(t)
-		id := s.create(`{"room":"standup"}`)["id"].(string)
-		for stored, want := range map[time.Duration]time.Duration{10 * time.Minute: 24 * time.Hour, time.Hour: time.Hour} {
-			code := service.CodeOf(id, token.Code())
-			kept := fmt.Sprintf(`{"id":"lnk_1","user":{},"host":true,"ttl":%d,"query":false,"created_at":"1999-12-31T00:00:00Z"}`, stored)
-			if _, err := s.store.PutLink(t.Context(), id, token.Hash(code), []byte(kept), service.MaxLinks); err != nil {
-				t.Fatal(err)
-			}
-			claims, err := verify(t, time.Now(), s.tokenOf("/j/"+code), "standup")
-			if life := claims.Expires.Sub(time.Now().Truncate(time.Second)); err != nil || life != want || !claims.Host {
-				t.Errorf("token of a link kept with %v lives %v (%v), want %v", stored, life, err, want)
 			}
 		}
 	})

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	_ "embed"
 	"errors"
 	"html/template"
 	"log/slog"
@@ -69,7 +70,7 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 		h.log.Error("cannot open a join link", "request_id", requestID(ctx), "err", err)
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		return service.Ticket{}, &awayPage
-	case !l.Revoked.IsZero():
+	case l.RevokedAt != nil:
 		return service.Ticket{}, &revokedPage
 	case m.State() == meeting.StateEnded, isOver(m, now):
 		return service.Ticket{}, &endedPage
@@ -81,16 +82,12 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 		w.Header().Set("Retry-After", strconv.Itoa(int((m.StartAt.Sub(now)+time.Second-1)/time.Second)))
 		return service.Ticket{}, &early
 	}
-	ticket, err := h.svc.Ticket(m, l.User, l.Host, l.TTL)
+	ticket, err := h.svc.Ticket(m, l)
 	if err != nil {
 		// It was tried when the link was made: the configuration has changed.
 		h.log.Error("cannot make a token for a join link", "request_id", requestID(ctx),
 			"meeting_id", m.ID, "link_id", l.ID, "err", err)
 		return service.Ticket{}, &awayPage
-	}
-	if l.Query {
-		ticket.URL = strings.Replace(ticket.URL, "#jwt=", "?jwt=", 1)
-		ticket.URL = strings.Replace(ticket.URL, service.SuggestRecording, "#"+service.SuggestRecording[1:], 1)
 	}
 	if r.Method == http.MethodGet { // HEAD is a preview, not a person
 		h.svc.Invited(ctx, m.ID, l.User.ID, ticket.ExpiresAt.Time)
@@ -137,26 +134,10 @@ var (
 	tooManyPage = joinPage{Status: http.StatusTooManyRequests, Code: "rate_limited", Title: "Too many people at once", Text: "Please try again in a minute."}
 )
 
-var joinTemplate = template.Must(template.New("join").Parse(`<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{.Title}}</title>
-<style>
-body { font: 1.1rem/1.5 system-ui, sans-serif; max-width: 32rem; margin: 20vh auto 0; padding: 0 1.5rem; color: #222; background: #fff }
-@media (prefers-color-scheme: dark) { body { color: #ddd; background: #1a1a1a } }
-</style>
-</head>
-<body>
-<main>
-<h1>{{.Title}}</h1>
-{{if not .Opens.IsZero}}<p>It opens on <time datetime="{{.Opens.Format "2006-01-02T15:04:05Z"}}">{{.Opens.Format "2 January 2006 at 15:04 UTC"}}</time>.</p>
-{{end}}<p>{{.Text}}</p>
-</main>
-</body>
-</html>
-`))
+//go:embed join.html
+var joinHTML string
+
+var joinTemplate = template.Must(template.New("join").Parse(joinHTML))
 
 func (p *joinPage) show(w http.ResponseWriter) {
 	h := w.Header()

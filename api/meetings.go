@@ -22,73 +22,77 @@ const (
 	MaxMetadata = 16 << 10
 )
 
+// Settings are what an app says about a meeting when it makes one, and may change
+// as long as it is not over.
+type Settings struct {
+	_       struct{}   `json:"-" additionalProperties:"false"`
+	StartAt *time.Time `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; null: at once"`
+	EndAt   *time.Time `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; null: never"`
+	// DepartureTimeoutS is the linger of the meeting's sessions.
+	DepartureTimeoutS int64             `json:"departure_timeout_s,omitempty" nullable:"true" minimum:"1" maximum:"86400" doc:"Seconds that a session stays open after the last human has left; long enough for a page reload. 60 unless an app says otherwise; null: that again"`
+	MaxDurationS      int64             `json:"max_duration_s,omitempty" nullable:"true" minimum:"0" maximum:"2678400" doc:"The meeting ends this many seconds after its first session began; 0 or null: no limit"`
+	EmptyTimeoutS     int64             `json:"empty_timeout_s,omitempty" nullable:"true" minimum:"0" maximum:"2678400" doc:"The meeting ends after this many seconds without a session; 0 or null: never"`
+	MaxParticipants   int               `json:"max_participants,omitempty" nullable:"true" minimum:"0" maximum:"10000" doc:"How many people the room takes, where the site lets usher say so; 0 or null: the site's own limit. People who are in stay in"`
+	Recording         newPolicy         `json:"recording,omitempty" doc:"What the meeting does about recording by itself. A change replaces all of it; null: nothing"`
+	Metadata          map[string]string `json:"metadata,omitempty" nullable:"true" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB. A change replaces all that was there; null: none"`
+}
+
 // newMeeting is the body that makes a meeting. Its limits in length leave room
 // in the room's address and in the store's keys.
 type newMeeting struct {
-	_          struct{}   `json:"-" additionalProperties:"false"`
-	Room       string     `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
-	ReuseRoom  bool       `json:"reuse_room,omitempty" doc:"Take the room although tokens of its last meeting may still open it: for a day after the end of one without an end of its own, for 15 minutes after the end of any other, and as long as a token lives that was made for longer"`
-	NamePrefix string     `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case, with hyphens for dots and underscores; not together with room"`
-	ExternalID string     `json:"external_id,omitempty" maxLength:"200" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
-	StartAt    *time.Time `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; missing or null: at once"`
-	EndAt      *time.Time `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; missing or null: never"`
-	// DepartureTimeoutS is the linger of the meeting's sessions.
-	DepartureTimeoutS int64             `json:"departure_timeout_s,omitempty" minimum:"1" maximum:"86400" default:"60" doc:"Seconds that a session stays open after the last human has left; long enough for a page reload"`
-	MaxDurationS      int64             `json:"max_duration_s,omitempty" minimum:"0" maximum:"2678400" doc:"The meeting ends this many seconds after its first session began; 0: no limit"`
-	EmptyTimeoutS     int64             `json:"empty_timeout_s,omitempty" minimum:"0" maximum:"2678400" doc:"The meeting ends after this many seconds without a session; 0: never"`
-	MaxParticipants   int               `json:"max_participants,omitempty" minimum:"0" maximum:"10000" doc:"How many people the room takes, where the site lets usher say so; 0: the site's own limit"`
-	Recording         newPolicy         `json:"recording,omitempty" doc:"What the meeting does about recording by itself"`
-	Metadata          map[string]string `json:"metadata,omitempty" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB"`
+	_          struct{} `json:"-" additionalProperties:"false"`
+	Room       string   `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
+	ReuseRoom  bool     `json:"reuse_room,omitempty" doc:"Take the room although tokens of its last meeting may still open it: for a day after the end of one without an end of its own, for 15 minutes after the end of any other, and as long as a token lives that was made for longer"`
+	NamePrefix string   `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case, with hyphens for dots and underscores; not together with room"`
+	ExternalID string   `json:"external_id,omitempty" maxLength:"200" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
+	Settings
 }
 
-var _ huma.ResolverWithPath = (*newMeeting)(nil)
+var _, _ huma.ResolverWithPath = (*Settings)(nil), (*newMeeting)(nil)
 
-// Resolve gives huma what is wrong beyond what the schema says.
-func (b *newMeeting) Resolve(_ huma.Context, body *huma.PathBuffer) []error {
-	check := checks{body: body, now: time.Now()}
-	if b.Room != "" && b.NamePrefix != "" {
-		check.wrong("name_prefix", "not together with room")
+// Resolve gives huma what is wrong beyond what the schema says. Whether times
+// that change fit those that stay, the core knows.
+func (s *Settings) Resolve(_ huma.Context, body *huma.PathBuffer) (wrong []error) {
+	start, end, now := instant(s.StartAt), instant(s.EndAt), time.Now()
+	if s.StartAt != nil && start.Before(now.Add(-MaxStartAge)) {
+		wrong = append(wrong, wrongField(body, "start_at", "more than a day in the past"))
 	}
-	check.startAt(b.StartAt)
-	check.endAt(b.EndAt, b.StartAt)
-	check.metadata(b.Metadata)
-	return check.errs
-}
-
-// checks collect what is wrong with a body beyond its schema.
-type checks struct {
-	body *huma.PathBuffer
-	now  time.Time
-	errs []error
-}
-
-func (c *checks) wrong(field, detail string) {
-	c.errs = append(c.errs, &huma.ErrorDetail{Location: c.body.With(field), Message: detail})
-}
-
-func (c *checks) startAt(start *time.Time) {
-	if start != nil && instant(start).Before(c.now.Add(-MaxStartAge)) {
-		c.wrong("start_at", "more than a day in the past")
+	if s.EndAt != nil && !end.After(now) {
+		wrong = append(wrong, wrongField(body, "end_at", "must be in the future"))
+	} else if s.EndAt != nil && !end.After(start) {
+		wrong = append(wrong, wrongField(body, "end_at", "must be after start_at"))
 	}
-}
-
-func (c *checks) endAt(end, start *time.Time) {
-	switch {
-	case end == nil:
-	case !instant(end).After(c.now):
-		c.wrong("end_at", "must be in the future")
-	case start != nil && !instant(end).After(instant(start)):
-		c.wrong("end_at", "must be after start_at")
-	}
-}
-
-func (c *checks) metadata(m map[string]string) {
 	size := 0
-	for k, v := range m {
+	for k, v := range s.Metadata {
 		size += len(k) + len(v)
 	}
 	if size > MaxMetadata {
-		c.wrong("metadata", "too large")
+		wrong = append(wrong, wrongField(body, "metadata", "too large"))
+	}
+	return wrong
+}
+
+// Resolve adds to what is wrong with the settings.
+func (b *newMeeting) Resolve(c huma.Context, body *huma.PathBuffer) []error {
+	wrong := b.Settings.Resolve(c, body)
+	if b.Room != "" && b.NamePrefix != "" {
+		wrong = append(wrong, wrongField(body, "name_prefix", "not together with room"))
+	}
+	return wrong
+}
+
+func wrongField(body *huma.PathBuffer, field, detail string) error {
+	return &huma.ErrorDetail{Location: body.With(field), Message: detail}
+}
+
+// limits returns what of the settings bounds the meeting.
+func (s *Settings) limits() meeting.Limits {
+	return meeting.Limits{
+		StartAt: instant(s.StartAt), EndAt: instant(s.EndAt),
+		MaxDuration:     duration(s.MaxDurationS),
+		EmptyTimeout:    duration(s.EmptyTimeoutS),
+		Linger:          duration(s.DepartureTimeoutS),
+		MaxParticipants: s.MaxParticipants,
 	}
 }
 
@@ -146,14 +150,7 @@ func (v *v1) registerMeetings() {
 func (v *v1) createMeeting(ctx context.Context, in *body[newMeeting]) (*createdMeeting, error) {
 	m, err := v.svc.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
-		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom,
-		Limits: meeting.Limits{
-			StartAt: instant(in.Body.StartAt), EndAt: instant(in.Body.EndAt),
-			MaxDuration:     duration(in.Body.MaxDurationS),
-			EmptyTimeout:    duration(in.Body.EmptyTimeoutS),
-			Linger:          duration(in.Body.DepartureTimeoutS),
-			MaxParticipants: in.Body.MaxParticipants,
-		},
+		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom, Limits: in.Body.limits(),
 	})
 	return &createdMeeting{Location: "/v1/meetings/" + m.ID, ETag: etag(m), Body: m.Info()}, err
 }

@@ -22,7 +22,7 @@ const (
 
 // newPolicy is what a meeting does about recording by itself, as it comes in.
 type newPolicy struct {
-	_             struct{} `json:"-" additionalProperties:"false"`
+	_             struct{} `json:"-" additionalProperties:"false" nullable:"true"`
 	Trigger       string   `json:"trigger,omitempty" enum:"none,prompt,automatic,automatic-2nd-participant" default:"none" doc:"When the meeting begins to record by itself; prompt asks people to, in the client"`
 	QueueTimeoutS int64    `json:"queue_timeout_s,omitempty" minimum:"1" maximum:"86400" default:"1800" doc:"Seconds that a recording waits for a recorder before it fails"`
 	MaxLengthS    int64    `json:"max_length_s,omitempty" minimum:"0" maximum:"2678400" doc:"A recording ends after this many seconds; 0: no limit"`

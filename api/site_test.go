@@ -343,7 +343,10 @@ func (r response) problemCode(status int, code string) {
 	}
 }
 
-type anyMap = map[string]any
+type (
+	anyMap = map[string]any
+	Link   = service.Link
+)
 
 func encode(t testing.TB, v any) []byte {
 	t.Helper()

@@ -62,10 +62,11 @@ type Claims struct {
 
 // User is who somebody is to others in the room. Fields may be empty.
 type User struct {
-	ID     string `json:"id,omitempty"`     // the app's; it tells people from connections
-	Name   string `json:"name,omitempty"`   // shown to others
-	Email  string `json:"email,omitempty"`  // for the picture, from Gravatar
-	Avatar string `json:"avatar,omitempty"` // address of the picture
+	_      struct{} `json:"-" additionalProperties:"false"`
+	ID     string   `json:"id,omitempty" maxLength:"200" doc:"The app's own; it makes several connections one person"`
+	Name   string   `json:"name,omitempty" maxLength:"200" doc:"Shown to others"`
+	Email  string   `json:"email,omitempty" maxLength:"254"` // for the picture, from Gravatar
+	Avatar string   `json:"avatar,omitempty" maxLength:"2000" pattern:"^https?://[^ ]+$" doc:"Address of a picture"`
 }
 
 // Until returns when a token made now for a meeting should expire: [EndGrace]

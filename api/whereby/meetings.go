@@ -2,8 +2,8 @@ package whereby
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
+	"fmt"
 	"maps"
 	"net/http"
 	"slices"
@@ -12,6 +12,7 @@ import (
 
 	"usher/api"
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/token"
 )
 
@@ -50,7 +51,7 @@ type createBody struct {
 	Recording         recordBody `json:"recording"`
 	LiveTranscription any        `json:"liveTranscription"`
 	Streaming         any        `json:"streaming"`
-	Fields            fields     `json:"fields"`
+	Fields            any        `json:"fields"` // names: a list, or a text with commas
 }
 
 // recordBody is what a meeting is to do about recording.
@@ -60,26 +61,11 @@ type recordBody struct {
 	Destination  *destination    `json:"destination"`
 }
 
-// fields are fields asked for besides the usual ones.
-type fields []string
-
-// UnmarshalJSON takes a list, or one name by itself.
-func (f *fields) UnmarshalJSON(data []byte) error {
-	var one string
-	if json.Unmarshal(data, &one) == nil {
-		*f = strings.Split(one, ",")
-		return nil
-	}
-	return json.Unmarshal(data, (*[]string)(f))
-}
-
-// fieldsOf returns the fields that a query asks for.
-func fieldsOf(r *http.Request) (f fields) {
+// fieldsOf returns the names of the fields that a query asks for besides the usual
+// ones.
+func fieldsOf(r *http.Request) string {
 	q := r.URL.Query()
-	for _, list := range slices.Concat(q["fields"], q["fields[]"]) {
-		f = append(f, strings.Split(list, ",")...)
-	}
-	return f
+	return fmt.Sprint(q["fields"], q["fields[]"])
 }
 
 func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -101,9 +87,10 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	ignored["isLocked"] = body.IsLocked == true
 	ignored["liveTranscription"] = body.LiveTranscription != nil
 	ignored["streaming"] = body.Streaming != nil
+	asked := fmt.Sprint(body.Fields)
 	if body.TemplateType == "viewerMode" {
 		ignored["templateType"] = true
-		body.Fields = append(body.Fields, "hostRoomUrl", "viewerRoomUrl")
+		asked += " hostRoomUrl viewerRoomUrl"
 	}
 	m, err := f.Create(r.Context(), meeting.Created{
 		// Whereby takes spaces out of a prefix; RoomName sees to the rest.
@@ -119,7 +106,7 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	if len(ignored) > 0 {
 		w.Header().Set(Ignored, strings.Join(slices.Sorted(maps.Keys(ignored)), ", "))
 	}
-	return f.show(r.Context(), m, body.Fields)
+	return f.show(r.Context(), m, asked)
 }
 
 // dateForms are what clients send as a date: RFC 3339 with any fraction, and
@@ -145,13 +132,13 @@ func readEndDate(text *string, now time.Time) (time.Time, error) {
 	return time.Time{}, refuse("endDate must be a date such as 2026-11-22T18:00:00.000Z")
 }
 
+var startTriggers = []meeting.Trigger{"", meeting.TriggerNone, meeting.TriggerPrompt, meeting.TriggerAutomatic, meeting.TriggerSecond}
+
 // policy returns what the meeting does about recording by itself, and what is
 // asked for that usher does not do.
 func (f *facade) policy(asked recordBody) (p meeting.RecordingPolicy, ignored map[string]bool, err error) {
 	ignored = map[string]bool{}
-	switch asked.StartTrigger {
-	case "", meeting.TriggerNone, meeting.TriggerPrompt, meeting.TriggerAutomatic, meeting.TriggerSecond:
-	default:
+	if !slices.Contains(startTriggers, asked.StartTrigger) {
 		return p, nil, refuse("recording.startTrigger must be none, prompt, automatic or automatic-2nd-participant")
 	}
 	switch asked.Type {
@@ -213,9 +200,10 @@ func (f *facade) deleteMeeting(_ http.ResponseWriter, r *http.Request) (any, err
 	return nil, err
 }
 
-// show returns the meeting with links to it, which it makes if need be.
-func (f *facade) show(ctx context.Context, m meeting.Meeting, asked fields) (meetingBody, error) {
-	code, err := f.OwnLink(ctx, m.ID, false)
+// show returns the meeting with links to it, which it makes if need be. asked has
+// the names of the fields that are wanted besides.
+func (f *facade) show(ctx context.Context, m meeting.Meeting, asked string) (meetingBody, error) {
+	code, err := f.OwnLink(ctx, m.ID, service.RoleGuest)
 	if err != nil {
 		return meetingBody{}, err
 	}
@@ -223,11 +211,11 @@ func (f *facade) show(ctx context.Context, m meeting.Meeting, asked fields) (mee
 		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: f.JoinURL(code),
 		StartDate: meeting.Time{Time: m.CreatedAt}, EndDate: meeting.TimeOrNull(endDate(m)),
 	}
-	if slices.Contains(asked, "viewerRoomUrl") {
+	if strings.Contains(asked, "viewerRoomUrl") {
 		shown.ViewerRoomURL = shown.RoomURL // Jitsi's client has no way in without a microphone
 	}
-	if slices.Contains(asked, "hostRoomUrl") {
-		code, err = f.OwnLink(ctx, m.ID, true)
+	if strings.Contains(asked, "hostRoomUrl") {
+		code, err = f.OwnLink(ctx, m.ID, service.RoleHost)
 		_, key, _ := strings.Cut(code, "-")
 		shown.HostRoomURL = shown.RoomURL + "?" + api.RoomKey + "=" + key
 	}

@@ -320,28 +320,6 @@ func TestSiteTakesOverForAnUnreadableDestination(t *testing.T) {
 	s.refused("DELETE", "/recordings/"+rec.ID, "", "", 503)
 }
 
-// TestFilesOfAnEarlierUsher were stored without a note of whose bucket they are in.
-func TestFilesOfAnEarlierUsher(t *testing.T) {
-	files := &fakeFiles{err: errors.New("asked for a file that is not usher's")}
-	s := newWherebySite(t, func(c *testConfig) { c.SealSecret, c.Destinations = wherebySecret, true })
-	m := s.createMeeting(ownBucket)
-	s.person(m, meeting.Seen{Occupant: human("ann")}) // starts a recording
-	stored, err := s.store.Load(t.Context(), m.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rec, _ := stored.ActiveRecording()
-	file := testFile
-	file.Storage, file.Bucket = meeting.StorageS3, "b"
-	if _, err := s.tracker.Do(t.Context(), m.ID, meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: "s1", Files: []meeting.RecordingFile{file}}); err != nil {
-		t.Fatal(err)
-	}
-	for _, secret := range []string{wherebySecret, "another-secret-later"} {
-		s.serve(func(c *testConfig) { c.SealSecret, c.Files = secret, files })
-		s.refused("GET", "/recordings/"+rec.ID+"/access-link", "", "", 501)
-	}
-}
-
 func TestDeleteIsTriedAgain(t *testing.T) {
 	files := &fakeFiles{content: map[string]string{testFile.Path: "0123456789"}, err: errors.New("the disk is away")}
 	s := newWherebySite(t, func(c *testConfig) { c.Files = files })

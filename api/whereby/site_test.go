@@ -37,7 +37,7 @@ const (
 
 type (
 	anyMap = map[string]any
-	Link   = api.Link
+	Link   = service.Link
 )
 
 // faultyStore is a store that fails as long as a test says so.

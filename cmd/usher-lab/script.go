@@ -11,7 +11,6 @@ import (
 	"sync"
 	"time"
 
-	"usher/api"
 	"usher/internal/localsite"
 	"usher/internal/sim"
 	"usher/meeting"
@@ -135,7 +134,7 @@ func (s *script) play(ctx context.Context) (string, error) {
 // and returns the tokens of both.
 func (s *script) invite(ctx context.Context) (host, guest string, err error) {
 	path := "/v1/meetings/" + s.id
-	var link api.Link
+	var link service.Link
 	err = s.site.Call(ctx, "POST", path+"/links", map[string]any{
 		"user": map[string]any{"id": "u-ada", "name": "Ada"}, "role": "host",
 	}, &link)

@@ -24,9 +24,17 @@ const (
 	InviteTimeout = 250 * time.Millisecond
 )
 
-// SuggestRecording makes the web client ask whoever may record whether to, at
+// suggestRecording makes the web client ask whoever may record whether to, at
 // the beginning of the meeting (react/features/base/config/configWhitelist.ts).
-const SuggestRecording = "&config.recordings.suggestRecording=true"
+const suggestRecording = "config.recordings.suggestRecording=true"
+
+// What a [Link] says.
+const (
+	RoleHost   = "host"
+	RoleGuest  = "guest"
+	InFragment = "fragment"
+	InQuery    = "query"
+)
 
 // Ticket is a token and where to go with it.
 type Ticket struct {
@@ -43,14 +51,17 @@ func (s *Service) MakesTokens() error {
 	return nil
 }
 
-// Ticket makes a token for the meeting that is good for ttl, zero for as long as
-// the meeting. Whatever it cannot be made of is an [meeting.InvalidError] without
-// a field.
-func (s *Service) Ticket(m meeting.Meeting, who token.User, host bool, ttl time.Duration) (Ticket, error) {
+// Ticket makes a token for the meeting as a link says. Whatever it cannot be made
+// of is an [meeting.InvalidError] without a field.
+func (s *Service) Ticket(m meeting.Meeting, l Link) (Ticket, error) {
 	now := time.Now()
 	end, _ := m.EndsAt()
+	var ttl time.Duration // zero: as long as the meeting
+	if l.TTLS != nil {
+		ttl = time.Duration(*l.TTLS) * time.Second
+	}
 	text, expires, err := s.cfg.Tokens.Issue(now, token.Claims{
-		Room: m.Room, User: who, Host: host, Expires: token.Until(now, ttl, end),
+		Room: m.Room, User: l.User, Host: l.Role == RoleHost, Expires: token.Until(now, ttl, end),
 	})
 	var url string
 	if err == nil {
@@ -59,8 +70,12 @@ func (s *Service) Ticket(m meeting.Meeting, who token.User, host bool, ttl time.
 	if err != nil {
 		return Ticket{}, &meeting.InvalidError{Detail: strings.TrimPrefix(err.Error(), "token: ")}
 	}
-	if host && m.Policy.Trigger == meeting.TriggerPrompt {
-		url += SuggestRecording
+	suggest := "&" + suggestRecording
+	if l.JWT == InQuery {
+		url, suggest = strings.Replace(url, "#jwt=", "?jwt=", 1), "#"+suggestRecording
+	}
+	if l.Role == RoleHost && m.Policy.Trigger == meeting.TriggerPrompt {
+		url += suggest
 	}
 	return Ticket{text, url, meeting.Time{Time: expires}}, nil
 }
@@ -76,34 +91,34 @@ func (s *Service) Invited(ctx context.Context, id, user string, expires time.Tim
 	}
 }
 
-// CreateToken makes a token for one person, and lets a user in again whom an app
-// had put out. Errors: those of [Service.Ticket], [ErrNoTokens].
-func (s *Service) CreateToken(ctx context.Context, meetingID string, who token.User, host bool, ttl time.Duration) (Ticket, error) {
-	m, err := s.enterable(ctx, meetingID)
+// CreateToken makes a token for one person, as a link of the meeting would, and
+// lets a user in again whom an app had put out. Errors: those of
+// [Service.Ticket], [ErrNoTokens].
+func (s *Service) CreateToken(ctx context.Context, l Link) (Ticket, error) {
+	m, t, err := s.admit(ctx, l)
+	if err == nil {
+		err = s.readmit(ctx, m, l.User.ID)
+	}
 	if err != nil {
 		return Ticket{}, err
 	}
-	t, err := s.Ticket(m, who, host, ttl)
-	if err != nil {
-		return Ticket{}, err
-	}
-	if err := s.readmit(ctx, m, who.ID); err != nil {
-		return Ticket{}, err
-	}
-	s.Invited(ctx, m.ID, who.ID, t.ExpiresAt.Time)
+	s.Invited(ctx, m.ID, l.User.ID, t.ExpiresAt.Time)
 	return t, nil
 }
 
-// enterable reads a meeting that people may be invited to.
-func (s *Service) enterable(ctx context.Context, id string) (meeting.Meeting, error) {
-	if err := s.MakesTokens(); err != nil {
-		return meeting.Meeting{}, err
+// admit makes a token for a meeting that people may be invited to.
+func (s *Service) admit(ctx context.Context, l Link) (m meeting.Meeting, t Ticket, err error) {
+	if err = s.MakesTokens(); err == nil {
+		m, err = s.Load(ctx, l.MeetingID)
 	}
-	m, err := s.Load(ctx, id)
-	if err == nil && m.State() == meeting.StateEnded {
+	switch {
+	case err != nil:
+	case m.State() == meeting.StateEnded:
 		err = meeting.ErrEnded
+	default:
+		t, err = s.Ticket(m, l)
 	}
-	return m, err
+	return m, t, err
 }
 
 // readmit lets a user in again whom an app had put out, because one has just made
@@ -116,32 +131,24 @@ func (s *Service) readmit(ctx context.Context, m meeting.Meeting, user string) e
 	return err
 }
 
-// Link is a join link as it is kept: without its code.
+// Link is a join link as it is kept, without its code, and as apps see it.
 type Link struct {
-	ID      string        `json:"id"` // lnk_ and a ULID
-	User    token.User    `json:"user"`
-	Host    bool          `json:"host"`
-	TTL     time.Duration `json:"token_ttl,omitempty"` // of the token that each click makes; 0: as long as the meeting
-	Query   bool          `json:"query"`               // the token goes into the query
-	Created time.Time     `json:"created_at"`
-	Revoked time.Time     `json:"revoked_at,omitzero"`
+	ID        string        `json:"id"` // lnk_ and a ULID
+	MeetingID string        `json:"meeting_id"`
+	User      token.User    `json:"user"`
+	Role      string        `json:"role" enum:"host,guest"`
+	TTLS      *int64        `json:"ttl_s" doc:"null: a token of it lives as long as the meeting"`
+	JWT       string        `json:"jwt_in" enum:"fragment,query"`
+	CreatedAt meeting.Time  `json:"created_at"`
+	RevokedAt *meeting.Time `json:"revoked_at" doc:"Set once it opens nothing any more"`
+	URL       string        `json:"url,omitempty" doc:"The link itself, shown this once"`
 }
 
-// readLink reads a link as it is kept.
-func readLink(data []byte, meetingID string) (Link, error) {
-	var stored struct {
-		Link
-		// Before is the TTL of links made when each had one: ten minutes unless an
-		// app said otherwise.
-		Before time.Duration `json:"ttl"`
+func readLink(data []byte) (l Link, err error) {
+	if err = json.Unmarshal(data, &l); err != nil {
+		err = fmt.Errorf("read a join link: %w", err)
 	}
-	if err := json.Unmarshal(data, &stored); err != nil {
-		return Link{}, fmt.Errorf("read a link of %s: %w", meetingID, err)
-	}
-	if stored.Before != 10*time.Minute {
-		stored.TTL += stored.Before
-	}
-	return stored.Link, nil
+	return l, err
 }
 
 // A code is the meeting's id, so that the link is found where its meeting is,
@@ -152,63 +159,46 @@ func CodeOf(meetingID, secret string) string {
 	return strings.TrimPrefix(meetingID, "mtg_") + "-" + secret
 }
 
-// meetingOf returns the meeting that a code belongs to, if it is one.
-func meetingOf(code string) (id string, ok bool) {
-	id, secret, _ := strings.Cut(code, "-")
-	return "mtg_" + id, len(id) == len("01JDB2W8Z3W5V6S0Q5M2T8K4AR") && secret != ""
-}
-
 // JoinURL returns the join link of a code.
 func (s *Service) JoinURL(code string) string { return s.cfg.PublicURL + JoinPath + code }
 
-// CreateLink makes a join link of what is given besides id and time, and returns
-// it with its URL. Errors: those of [Service.CreateToken], [ErrTooManyLinks].
-func (s *Service) CreateLink(ctx context.Context, meetingID string, l Link) (made Link, url string, err error) {
-	m, err := s.enterable(ctx, meetingID)
-	if err != nil {
-		return Link{}, "", err
+// CreateLink makes a join link of a meeting, of what is given besides id and
+// times. Errors: those of [Service.CreateToken], [ErrTooManyLinks].
+func (s *Service) CreateLink(ctx context.Context, l Link) (Link, error) {
+	m, _, err := s.admit(ctx, l) // what no token can be made of is refused now, not at the first click
+	if err == nil {
+		l, err = s.newLink(ctx, CodeOf(m.ID, token.Code()), l)
 	}
-	// What no token can be made of is refused now, not at the first click.
-	if _, err := s.Ticket(m, l.User, l.Host, l.TTL); err != nil {
-		return Link{}, "", err
-	}
-	code := CodeOf(m.ID, token.Code())
-	if l, err = s.newLink(ctx, m.ID, token.Hash(code), l); err != nil {
-		return Link{}, "", err
-	}
-	return l, s.JoinURL(code), s.readmit(ctx, m, l.User.ID)
-}
-
-func (s *Service) newLink(ctx context.Context, meetingID, hash string, l Link) (Link, error) {
-	l.Created = time.Now().UTC()
-	l.ID = meeting.NewID("lnk_", l.Created, meeting.NewSeed(), 0)
-	stored, err := s.putLink(ctx, meetingID, hash, l)
-	if err == nil && !stored {
-		err = ErrTooManyLinks
+	if err == nil {
+		err = s.readmit(ctx, m, l.User.ID)
 	}
 	return l, err
 }
 
-func (s *Service) putLink(ctx context.Context, meetingID, hash string, l Link) (stored bool, err error) {
-	data, err := json.Marshal(l)
-	if err != nil {
-		return false, fmt.Errorf("encode link %s: %w", l.ID, err)
+func (s *Service) newLink(ctx context.Context, code string, l Link) (Link, error) {
+	l.CreatedAt = meeting.Time{Time: time.Now()}
+	l.ID = meeting.NewID("lnk_", l.CreatedAt.Time, meeting.NewSeed(), 0)
+	err := s.putLink(ctx, token.Hash(code), l)
+	l.URL = s.JoinURL(code)
+	return l, err
+}
+
+func (s *Service) putLink(ctx context.Context, hash string, l Link) error {
+	data, _ := json.Marshal(l) // a struct of text always encodes
+	stored, err := s.PutLink(ctx, l.MeetingID, hash, data, MaxLinks)
+	if err == nil && !stored {
+		err = ErrTooManyLinks
 	}
-	return s.PutLink(ctx, meetingID, hash, data, MaxLinks)
+	return err
 }
 
 // OwnLink returns the code of the meeting's one link for hosts, or for guests,
 // which it makes if need be. It follows from the meeting and the seal secret, so
 // it can be shown again although only its hash is kept.
-func (s *Service) OwnLink(ctx context.Context, meetingID string, host bool) (code string, err error) {
-	purpose := "guest link of "
-	if host {
-		purpose = "host link of "
-	}
-	code = CodeOf(meetingID, token.CodeFor(s.cfg.SealSecret, purpose+meetingID))
-	hash := token.Hash(code)
-	if _, err = s.Link(ctx, meetingID, hash); errors.Is(err, meeting.ErrNotFound) {
-		_, err = s.newLink(ctx, meetingID, hash, Link{Host: host})
+func (s *Service) OwnLink(ctx context.Context, meetingID, role string) (code string, err error) {
+	code = CodeOf(meetingID, token.CodeFor(s.cfg.SealSecret, role+" link of "+meetingID))
+	if _, err = s.Link(ctx, meetingID, token.Hash(code)); errors.Is(err, meeting.ErrNotFound) {
+		_, err = s.newLink(ctx, code, Link{MeetingID: meetingID, Role: role, JWT: InFragment})
 	}
 	return code, err
 }
@@ -216,18 +206,17 @@ func (s *Service) OwnLink(ctx context.Context, meetingID string, host bool) (cod
 // OpenLink returns what a code opens. Errors: [meeting.ErrNotFound] when there is
 // no such link, or no such meeting any more.
 func (s *Service) OpenLink(ctx context.Context, code string) (l Link, m meeting.Meeting, err error) {
-	id, ok := meetingOf(code)
-	if !ok {
+	id, secret, _ := strings.Cut(code, "-") // as [CodeOf] makes it
+	if len(id) != len("01JDB2W8Z3W5V6S0Q5M2T8K4AR") || secret == "" {
 		return Link{}, meeting.Meeting{}, meeting.ErrNotFound
 	}
-	data, err := s.Link(ctx, id, token.Hash(code))
+	data, err := s.Link(ctx, "mtg_"+id, token.Hash(code))
 	if err == nil {
-		l, err = readLink(data, id)
+		l, err = readLink(data)
 	}
-	if err != nil {
-		return Link{}, meeting.Meeting{}, err
+	if err == nil {
+		m, err = s.Store.Load(ctx, l.MeetingID)
 	}
-	m, err = s.Store.Load(ctx, id)
 	return l, m, err
 }
 
@@ -242,7 +231,7 @@ func (s *Service) LinksOf(ctx context.Context, meetingID string) (map[string]Lin
 	}
 	links := make(map[string]Link, len(stored))
 	for hash, data := range stored {
-		l, err := readLink(data, meetingID)
+		l, err := readLink(data)
 		if err != nil {
 			// It must not keep the others from being seen and revoked.
 			s.log.ErrorContext(ctx, "leaving out a join link that cannot be read", "meeting_id", meetingID, "hash", hash, "err", err)
@@ -263,9 +252,9 @@ func (s *Service) RevokeLink(ctx context.Context, meetingID, id string) error {
 		if l.ID != id {
 			continue
 		}
-		if l.Revoked.IsZero() {
-			l.Revoked = time.Now().UTC()
-			_, err = s.putLink(ctx, meetingID, hash, l)
+		if l.RevokedAt == nil {
+			l.RevokedAt = &meeting.Time{Time: time.Now()}
+			err = s.putLink(ctx, hash, l)
 		}
 		return err
 	}

@@ -98,7 +98,7 @@ func (s *Service) RemoveRecording(ctx context.Context, rec meeting.Recording) er
 	}
 	var left error
 	for _, file := range rec.Files {
-		if s.inOwnBucket(rec, file) {
+		if file.Owner == meeting.OwnerApp {
 			continue // the app's to keep or delete
 		}
 		if s.cfg.Files == nil {
@@ -138,7 +138,7 @@ func (s *Service) FileLink(ctx context.Context, rec meeting.Recording, file meet
 	switch {
 	case s.cfg.Files == nil:
 		return "", time.Time{}, ErrNoFiles
-	case s.inOwnBucket(rec, file):
+	case file.Owner == meeting.OwnerApp: // usher has its keys for handing the file over alone
 		return "", time.Time{}, ErrOwnBucket
 	}
 	expires = time.Now().Add(valid).UTC().Truncate(time.Second)
@@ -154,21 +154,17 @@ func (s *Service) FileLink(ctx context.Context, rec meeting.Recording, file meet
 		return "", time.Time{}, s.storageError(ctx, err, "link to", rec, file)
 	}
 	_ = content.Close() // was only read
-	ticket, err := json.Marshal(fileTicket{rec.ID, slices.Index(rec.Files, file), expires})
-	if err != nil {
-		return "", time.Time{}, err
-	}
-	return s.cfg.PublicURL + FilePath + token.Seal(s.cfg.SealSecret, sealedFile, ticket), expires, nil
+	ticket := s.seal(sealedFile, fileTicket{rec.ID, slices.Index(rec.Files, file), expires})
+	return s.cfg.PublicURL + FilePath + ticket, expires, nil
 }
 
 // OpenFile returns the file that a ticket of [Service.FileLink] is for, and its
 // content, to be closed by the caller. Errors: [ErrBadLink], [ErrExpired],
 // [ErrFileGone], and those of FileLink.
 func (s *Service) OpenFile(ctx context.Context, text string) (file meeting.RecordingFile, content io.ReadSeekCloser, err error) {
-	plain, err := token.Unseal(s.cfg.SealSecret, sealedFile, text)
 	var ticket fileTicket
 	switch {
-	case err != nil || json.Unmarshal(plain, &ticket) != nil:
+	case s.unseal(sealedFile, text, &ticket) != nil:
 		return file, nil, ErrBadLink
 	case !time.Now().Before(ticket.Expires):
 		return file, nil, ErrExpired
@@ -202,24 +198,8 @@ func (s *Service) OwnerOf(rec meeting.Recording, file meeting.RecordingFile) mee
 	return meeting.OwnerSite
 }
 
-// inOwnBucket reports whether a file is in the bucket that the meeting's app
-// brought along: whose keys are for handing it over alone. Where that was not
-// noted and the seal secret has changed since, it may be, so it is left alone.
-func (s *Service) inOwnBucket(rec meeting.Recording, file meeting.RecordingFile) bool {
-	if file.Owner != "" {
-		return file.Owner == meeting.OwnerApp
-	}
-	if _, err := s.Destination(rec.Destination); err != nil {
-		return file.Storage == meeting.StorageS3
-	}
-	return s.OwnerOf(rec, file) == meeting.OwnerApp
-}
-
 // SealDestination returns a bucket that an app brought along as a meeting keeps it.
-func (s *Service) SealDestination(d meeting.Destination) string {
-	plain, _ := json.Marshal(d) //nolint:gosec // sealed at once; text always encodes
-	return token.Seal(s.cfg.SealSecret, sealedDestination, plain)
-}
+func (s *Service) SealDestination(d meeting.Destination) string { return s.seal(sealedDestination, d) }
 
 // Destination returns what [Service.SealDestination] sealed, nil for "". It fails
 // with [token.ErrSealed] when the secret has changed since.
@@ -227,15 +207,25 @@ func (s *Service) Destination(sealed string) (*meeting.Destination, error) {
 	if sealed == "" {
 		return nil, nil
 	}
-	plain, err := token.Unseal(s.cfg.SealSecret, sealedDestination, sealed)
-	var d meeting.Destination
-	if err == nil && json.Unmarshal(plain, &d) != nil {
-		err = token.ErrSealed
-	}
-	if err != nil {
+	d := new(meeting.Destination)
+	if err := s.unseal(sealedDestination, sealed, d); err != nil {
 		return nil, fmt.Errorf("open a recording's destination: %w", err)
 	}
-	return &d, nil
+	return d, nil
+}
+
+func (s *Service) seal(purpose string, v any) string {
+	plain, _ := json.Marshal(v) // structs of text and numbers always encode
+	return token.Seal(s.cfg.SealSecret, purpose, plain)
+}
+
+// unseal reads what seal has made. Errors: [token.ErrSealed].
+func (s *Service) unseal(purpose, text string, v any) error {
+	plain, err := token.Unseal(s.cfg.SealSecret, purpose, text)
+	if err == nil && json.Unmarshal(plain, v) != nil {
+		err = token.ErrSealed
+	}
+	return err
 }
 
 // ReachesFiles reports whether the files of recordings can be read here.

@@ -62,32 +62,22 @@ func (s *Service) sessionUsage(ctx context.Context, m meeting.Meeting, session m
 func (s *Service) SessionUsages(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]SessionUsage, string, error) {
 	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, limit int) ([]SessionUsage, string, error) {
 		sessions, left, err := s.Sessions(ctx, m.ID, cursor, limit)
-		if err != nil {
-			return nil, "", err
-		}
 		list := make([]SessionUsage, len(sessions))
-		for i := range sessions {
-			if list[i], err = s.sessionUsage(ctx, m, sessions[i]); err != nil {
-				return nil, "", err
-			}
+		for i := 0; i < len(list) && err == nil; i++ {
+			list[i], err = s.sessionUsage(ctx, m, sessions[i])
 		}
-		return list, left, nil
+		return list, left, err
 	})
 }
 
 // RoomUsages returns a page of meetings with what all their sessions came to.
 func (s *Service) RoomUsages(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]RoomUsage, string, error) {
 	meetings, next, err := s.List(ctx, f, cursor, limit)
-	if err != nil {
-		return nil, "", err
-	}
 	list := make([]RoomUsage, len(meetings))
-	for i := range meetings {
-		if list[i], err = s.roomUsage(ctx, meetings[i]); err != nil {
-			return nil, "", err
-		}
+	for i := 0; i < len(list) && err == nil; i++ {
+		list[i], err = s.roomUsage(ctx, meetings[i])
 	}
-	return list, next, nil
+	return list, next, err
 }
 
 func (s *Service) roomUsage(ctx context.Context, m meeting.Meeting) (RoomUsage, error) {
