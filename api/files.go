@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"net/http"
 	"net/url"
 	"path"
@@ -27,7 +28,7 @@ func (s *server) serveFile(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer func() { _ = content.Close() }() // was only read
-	head.Set("Content-Type", videoType(file.Path))
+	head.Set("Content-Type", cmp.Or(videoTypes[strings.ToLower(path.Ext(file.Path))], "application/octet-stream"))
 	head.Set("Content-Disposition", attachment(path.Base(file.Path)))
 	head.Set("Content-Security-Policy", "default-src 'none'; sandbox")
 	head.Set("ETag", `"`+file.SHA256+`"`)
@@ -47,18 +48,11 @@ func (w *downloadWriter) Write(b []byte) (int, error) {
 	return w.ResponseWriter.Write(b)
 }
 
-// videoType goes by the endings of recorders' files. The system's own table of
-// them is not there in small containers.
-func videoType(name string) string {
-	switch strings.ToLower(path.Ext(name)) {
-	case ".mp4":
-		return "video/mp4"
-	case ".webm":
-		return "video/webm"
-	case ".mkv":
-		return "video/matroska" // RFC 9559
-	}
-	return "application/octet-stream"
+// videoTypes are those of recorders' files, by their endings. The system's own table
+// of them is not there in small containers.
+var videoTypes = map[string]string{
+	".mp4": "video/mp4", ".webm": "video/webm",
+	".mkv": "video/matroska", // RFC 9559
 }
 
 // attachment has a browser save the file under its name (RFC 6266 §4.3), and
