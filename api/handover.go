@@ -23,7 +23,7 @@ import (
 	"usher/token"
 )
 
-// Limits of what a recorder's host says.
+// Limits of what a recorder's host reports.
 const (
 	maxHandOver     = 256 << 10 // bytes: some hundred files
 	maxFiles        = 100       // of one call
@@ -56,24 +56,24 @@ func newHandoverCount(reg prometheus.Registerer) *prometheus.CounterVec {
 	return count
 }
 
-// handOver takes what the finalize hook of a Jibri says of a finished recording:
+// handOver takes the report of the finalize hook of a Jibri on a finished recording:
 // POST /internal/jibri/recordings, signed with the recorder's own secret
 // ([token.SignCallback]). Calls may be repeated.
 func (s *server) handOver(w http.ResponseWriter, r *http.Request) error {
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
-	said, err := readReport(w, r, recorder, cmp.Or(s.RecorderKeys[recorder], rand.Text()))
+	report, err := readReport(w, r, recorder, cmp.Or(s.RecorderKeys[recorder], rand.Text()))
 	var rec meeting.Recording
-	if err == nil && said.Phase != storage.PhaseCheck {
-		rec, err = s.takeReport(r.Context(), recorder, said)
+	if err == nil && report.Phase != storage.PhaseCheck {
+		rec, err = s.takeReport(r.Context(), recorder, report)
 	}
-	s.handovers.WithLabelValues(cmp.Or(string(said.Phase), "none"), reportResult(said, rec, err)).Inc()
+	s.handovers.WithLabelValues(cmp.Or(string(report.Phase), "none"), reportResult(report, rec, err)).Inc()
 	switch {
 	case err != nil:
 		return err
-	case said.Phase == storage.PhaseCheck:
+	case report.Phase == storage.PhaseCheck:
 		writeJSON(w, http.StatusOK, storage.Answer{Usher: cmp.Or(s.Version, "unknown")})
-	case said.Phase == storage.PhaseClosed:
+	case report.Phase == storage.PhaseClosed:
 		writeJSON(w, http.StatusOK, s.namesOf(rec))
 	default:
 		w.WriteHeader(http.StatusNoContent)
@@ -89,12 +89,12 @@ var refusedReports = map[int]string{
 }
 
 // reportResult returns what came of a report, for the metric.
-func reportResult(said storage.Report, rec meeting.Recording, err error) string {
+func reportResult(report storage.Report, rec meeting.Recording, err error) string {
 	p, refused := errors.AsType[*Problem](err)
 	switch {
 	case refused:
 		return cmp.Or(refusedReports[p.Status], "invalid")
-	case said.Phase != storage.PhaseCheck && said.RecordingID != "" && said.RecordingID != rec.ID:
+	case report.Phase != storage.PhaseCheck && report.RecordingID != "" && report.RecordingID != rec.ID:
 		return "mismatch"
 	}
 	return "ok"
@@ -102,48 +102,48 @@ func reportResult(said storage.Report, rec meeting.Recording, err error) string 
 
 // readReport returns the report of a call that was signed with the secret. Its
 // error is a [Problem]; the report has no phase then unless that is a known one.
-func readReport(w http.ResponseWriter, r *http.Request, recorder, secret string) (said storage.Report, err error) {
+func readReport(w http.ResponseWriter, r *http.Request, recorder, secret string) (report storage.Report, err error) {
 	body, err := ReadBody(http.MaxBytesReader(w, r.Body, maxHandOver))
 	if err != nil {
-		return said, err
+		return report, err
 	}
 	err = token.VerifyCallback(secret, recorder, r.Header.Get(token.CallbackTimestamp), r.Header.Get(token.CallbackSignature), body, time.Now())
 	switch {
 	case errors.Is(err, token.ErrCallbackTime):
-		return said, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_clock")
+		return report, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_clock")
 	case err != nil:
-		return said, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_signature")
+		return report, NewProblem(http.StatusUnauthorized, err.Error()).coded("recorder_signature")
 	}
-	if json.Unmarshal(body, &said) != nil {
+	if json.Unmarshal(body, &report) != nil {
 		return storage.Report{}, NewProblem(http.StatusUnprocessableEntity, "the body is no JSON of a hand-over")
 	}
-	if said.Phase == storage.PhaseCheck {
-		return said, nil
+	if report.Phase == storage.PhaseCheck {
+		return report, nil
 	}
-	problem := wrongHandOver(said)
-	if !slices.Contains(phases, said.Phase) {
-		said.Phase, problem = "", "there is no such phase"
+	problem := wrongHandOver(report)
+	if !slices.Contains(phases, report.Phase) {
+		report.Phase, problem = "", "there is no such phase"
 	}
 	if problem != "" {
 		err = NewProblem(http.StatusUnprocessableEntity, problem)
 	}
-	return said, err
+	return report, err
 }
 
-// takeReport does what a report says of a recording, and returns that. Its error is
+// takeReport applies a report and returns the recording it is about. Its error is
 // a [Problem].
-func (s *server) takeReport(ctx context.Context, recorder string, said storage.Report) (rec meeting.Recording, err error) {
-	rec, err = s.recordingOf(ctx, said)
+func (s *server) takeReport(ctx context.Context, recorder string, report storage.Report) (rec meeting.Recording, err error) {
+	rec, err = s.recordingOf(ctx, report)
 	if err == nil && !rec.Deleted.IsZero() {
 		// Whatever the host has stored already stays there: the app learned that
 		// all is gone before there was this.
-		for _, f := range said.Files {
+		for _, f := range report.Files {
 			s.Log.Warn("a file came after its recording was deleted", "recording_id", rec.ID, "storage", f.Storage, "bucket", f.Bucket, "file", f.Path)
 		}
 		return rec, NewProblem(http.StatusGone, "an app deleted the recording").coded("deleted")
 	}
 	if err == nil {
-		err = s.applyReport(ctx, recorder, said, rec)
+		err = s.applyReport(ctx, recorder, report, rec)
 	}
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
@@ -152,11 +152,11 @@ func (s *server) takeReport(ctx context.Context, recorder string, said storage.R
 		s.Log.Warn("a recorder's call has to wait", "request_id", requestID(ctx), "err", err)
 		return rec, NewProblem(http.StatusServiceUnavailable, tryAgain)
 	}
-	s.Log.Info("recorder's call", "phase", said.Phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", said.JibriSession)
+	s.Log.Info("recorder's call", "phase", report.Phase, "recorder", recorder, "recording_id", rec.ID, "jibri_session_id", report.JibriSession)
 	return rec, nil
 }
 
-// namesOf says what the files are to be named after.
+// namesOf returns what the files are to be named after.
 func (s *server) namesOf(rec meeting.Recording) storage.Answer {
 	began := rec.StartedAt
 	if began.IsZero() {
@@ -170,61 +170,61 @@ func (s *server) namesOf(rec meeting.Recording) storage.Answer {
 	return a
 }
 
-// recordingOf returns the recording that is spoken of. What the focus said of Jibri's
-// session is sure; metadata.json is not, and counts only where nothing else is
-// known and nothing contradicts it.
-func (s *server) recordingOf(ctx context.Context, said storage.Report) (meeting.Recording, error) {
-	rec, err := s.Service.RecordingOf(ctx, said.JibriSession)
-	if said.RecordingID == "" || said.RecordingID == rec.ID || err != nil && !errors.Is(err, meeting.ErrNotFound) {
+// recordingOf returns the recording that a report is about. What the focus reported
+// of Jibri's session is certain; metadata.json is not, and counts only where nothing
+// else is known and nothing contradicts it.
+func (s *server) recordingOf(ctx context.Context, report storage.Report) (meeting.Recording, error) {
+	rec, err := s.Service.RecordingOf(ctx, report.JibriSession)
+	if report.RecordingID == "" || report.RecordingID == rec.ID || err != nil && !errors.Is(err, meeting.ErrNotFound) {
 		return rec, err
 	}
 	if err == nil {
 		s.Log.Warn("metadata.json names another recording than the focus did",
-			"recording_id", rec.ID, "claimed", said.RecordingID, "jibri_session_id", said.JibriSession)
+			"recording_id", rec.ID, "claimed", report.RecordingID, "jibri_session_id", report.JibriSession)
 		return rec, nil
 	}
-	rec, err = s.Service.Store.Recording(ctx, said.RecordingID)
-	if err == nil && (rec.MeetingID != said.MeetingID || rec.JibriSession != "") {
+	rec, err = s.Service.Store.Recording(ctx, report.RecordingID)
+	if err == nil && (rec.MeetingID != report.MeetingID || rec.JibriSession != "") {
 		err = meeting.ErrNotFound
 	}
 	return rec, err
 }
 
-func (s *server) applyReport(ctx context.Context, recorder string, said storage.Report, rec meeting.Recording) error {
+func (s *server) applyReport(ctx context.Context, recorder string, report storage.Report, rec meeting.Recording) error {
 	var input meeting.Input
-	switch said.Phase {
+	switch report.Phase {
 	case storage.PhaseClosed:
-		input = meeting.RecordingInput{Kind: meeting.RecordingClosed, Recording: rec, JibriSession: said.JibriSession, Recorder: recorder}
+		input = meeting.RecordingInput{Kind: meeting.RecordingClosed, Recording: rec, JibriSession: report.JibriSession, Recorder: recorder}
 	case storage.PhaseStored:
-		for i := range said.Files {
-			said.Files[i].Recorder = recorder
-			said.Files[i].Owner = s.Service.OwnerOf(rec, said.Files[i])
+		for i := range report.Files {
+			report.Files[i].Recorder = recorder
+			report.Files[i].Owner = s.Service.OwnerOf(rec, report.Files[i])
 		}
-		input = meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: said.JibriSession, Recorder: recorder, Files: said.Files}
+		input = meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: report.JibriSession, Recorder: recorder, Files: report.Files}
 	default:
 		// A recording that goes on with a second recorder does not fail by this.
-		s.Log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", said.Detail)
-		input = meeting.RecordingInput{Kind: meeting.RecordingLost, Recording: rec, Detail: said.Detail}
+		s.Log.Warn("a recorder has lost a file", "recording_id", rec.ID, "recorder", recorder, "detail", report.Detail)
+		input = meeting.RecordingInput{Kind: meeting.RecordingLost, Recording: rec, Detail: report.Detail}
 	}
 	_, err := s.Service.Do(ctx, rec.MeetingID, input)
 	return err
 }
 
-// wrongHandOver says what is wrong with a call, "" if nothing is.
-func wrongHandOver(said storage.Report) string {
+// wrongHandOver returns what is wrong with a report, "" if nothing is.
+func wrongHandOver(report storage.Report) string {
 	switch {
-	case !sessionForm.MatchString(said.JibriSession):
+	case !sessionForm.MatchString(report.JibriSession):
 		return "jibri_session_id is none"
-	case len(said.MeetingID) > 64 || len(said.RecordingID) > 64:
+	case len(report.MeetingID) > 64 || len(report.RecordingID) > 64:
 		return "an id is too long"
-	case len(said.Detail) > maxLostDetail:
+	case len(report.Detail) > maxLostDetail:
 		return "detail is too long"
-	case said.Phase == storage.PhaseStored && len(said.Files) == 0:
+	case report.Phase == storage.PhaseStored && len(report.Files) == 0:
 		return "there are no files"
-	case len(said.Files) > maxFiles:
+	case len(report.Files) > maxFiles:
 		return "there are too many files"
 	}
-	for _, f := range said.Files {
+	for _, f := range report.Files {
 		if problem := wrongFile(f); problem != "" {
 			return problem
 		}
@@ -232,7 +232,7 @@ func wrongHandOver(said storage.Report) string {
 	return ""
 }
 
-// wrongFile says what is wrong with a file of a call, "" if nothing is.
+// wrongFile returns what is wrong with a file of a report, "" if nothing is.
 func wrongFile(f meeting.RecordingFile) string {
 	switch {
 	case f.Storage != meeting.StorageFile && f.Storage != meeting.StorageS3:

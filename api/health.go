@@ -20,7 +20,7 @@ const CheckTimeout = 2 * time.Second
 // Check is one condition of being ready.
 type Check struct {
 	Name string // such as "redis"
-	// Run returns what there is to say, and an error when the condition does
+	// Run returns details for people, and an error when the condition does
 	// not hold. It must return when ctx ends.
 	Run func(ctx context.Context) (detail string, err error)
 }

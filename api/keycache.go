@@ -3,9 +3,7 @@ package api
 import (
 	"context"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
-	"encoding/hex"
 	"encoding/json"
 	"log/slog"
 	"slices"
@@ -103,9 +101,7 @@ func (k *keyCache) find(ctx context.Context, text string) (c caller, ok bool, er
 		return caller{}, false, err
 	}
 	stored, known := keys["key_"+id]
-	want, _ := hex.DecodeString(stored.SHA256)
-	got := sha256.Sum256([]byte(text))
-	if subtle.ConstantTimeCompare(got[:], want) != 1 || !known {
+	if subtle.ConstantTimeCompare([]byte(digest(text)), []byte(stored.SHA256)) != 1 || !known {
 		return caller{}, false, nil
 	}
 	return caller{id: stored.ID, scopes: stored.Scopes}, true, nil

@@ -25,7 +25,7 @@ const (
 	// maxFieldErrors keeps a body of a thousand wrong fields from being
 	// answered with more than it sent.
 	maxFieldErrors = 20
-	// maxFieldName, in bytes, is how much of a field's name is said back.
+	// maxFieldName, in bytes, is how much of a field's name is repeated in an answer.
 	maxFieldName = 200
 	// retryAfter is long enough for a restarted store, and short against the
 	// lease after which another process takes over.
@@ -44,14 +44,14 @@ type Problem struct {
 	Errors    []FieldError `json:"errors,omitempty" nullable:"false" doc:"What is wrong with which field"`
 }
 
-// FieldError says what is wrong with one field of a request.
+// FieldError is what is wrong with one field of a request.
 type FieldError struct {
 	Pointer   string `json:"pointer,omitempty" doc:"A field of the body (RFC 6901)" example:"/end_at"`
 	Parameter string `json:"parameter,omitempty" doc:"A parameter of the path or query" example:"limit"`
 	Detail    string `json:"detail"`
 }
 
-// codes are the words for statuses that say enough by themselves.
+// codes are the codes of problems that need none of their own, by status.
 var codes = map[int]string{
 	http.StatusBadRequest:            "bad_request",
 	http.StatusUnauthorized:          "unauthorized",

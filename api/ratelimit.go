@@ -47,7 +47,7 @@ func (l *limiters) of(asker string) *rate.Limiter {
 	return lim
 }
 
-// take counts a request, says in headers how much is left
+// take counts a request, sets headers with how much is left
 // (draft-ietf-httpapi-ratelimit-headers-07), and reports whether it may pass.
 func (l *limiters) take(w http.ResponseWriter, asker string) bool {
 	if l.limit.PerSecond <= 0 {

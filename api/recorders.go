@@ -8,7 +8,7 @@ import (
 	"usher/meeting"
 )
 
-// maxReport, in bytes, is far more than a Jibri has to say of itself.
+// maxReport, in bytes, is far more than a Jibri's status takes.
 const maxReport = 64 << 10
 
 // Recorders knows the site's Jibris and their queue.
@@ -18,7 +18,7 @@ type Recorders interface {
 	Watching() (ok bool, problem string)
 	// Queue returns the recordings that wait for one, the next one first.
 	Queue() []meeting.Recording
-	// Report takes what a Jibri says of itself.
+	// Report takes a Jibri's own status.
 	Report(name string, busy, healthy bool)
 }
 

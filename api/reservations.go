@@ -68,14 +68,15 @@ func (s *server) postReservation(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// getReservation is asked after a conflict, which postReservation never reports; it says the same.
+// getReservation answers the same question after a conflict, which postReservation
+// never reports.
 func (s *server) getReservation(w http.ResponseWriter, r *http.Request) error {
 	s.reserve(w, r.PathValue("id"), "")
 	return nil
 }
 
 // deleteReservation hears that a room is gone. usher sees that for itself, and better: a
-// restart of Prosody never says it.
+// restart of Prosody is not reported.
 func (s *server) deleteReservation(w http.ResponseWriter, _ *http.Request) error {
 	w.WriteHeader(http.StatusNoContent)
 	return nil

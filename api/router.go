@@ -76,8 +76,8 @@ func (s *server) handlePlatform(p Platform) {
 	}
 }
 
-// route is the mux, but answers in the form of the API where that would say in
-// plain text that there is no route, or none for the method.
+// route is the mux, with answers in the form of the API where the mux would answer
+// in plain text that there is no route, or none for the method.
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	h, pattern := s.mux.Handler(r)
 	if pattern != "" {

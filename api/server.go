@@ -23,8 +23,8 @@ const (
 )
 
 // NewServer returns a server with these limits for a handler of this package.
-// Its Addr is empty: use Serve with a listener. log gets what net/http has to
-// say about bad connections.
+// Its Addr is empty: use Serve with a listener. log gets what net/http
+// reports of bad connections.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	return &http.Server{
 		Handler:           h,

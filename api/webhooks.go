@@ -29,7 +29,7 @@ type Webhook struct {
 	Backlog     *WebhookBacklog  `json:"backlog,omitempty" doc:"What waits, where one endpoint is asked for"`
 }
 
-// WebhookDisabled says why nothing is sent to an endpoint, and since when.
+// WebhookDisabled is why nothing is sent to an endpoint, and since when.
 type WebhookDisabled struct {
 	Reason string       `json:"reason" enum:"requested,gone,failing" doc:"gone: it answered 410; failing: it did nothing else for days"`
 	Since  meeting.Time `json:"since"`
@@ -71,7 +71,7 @@ type replayRange struct {
 	Before *time.Time `json:"before,omitempty" doc:"Events until then; missing: until now"`
 }
 
-// Replayed says what a replay has come to.
+// Replayed is the outcome of a replay.
 type Replayed struct {
 	Events int `json:"events" doc:"That are on their way once more, behind what waits"`
 }
