@@ -12,5 +12,5 @@ type Jitsi struct {
 	JWTAudience string `name:"jwt-audience" default:"jitsi" help:"Audience of tokens, one of Prosody's asap_accepted_audiences (JWT_ACCEPTED_AUDIENCES)."`
 }
 
-// MakesTokens tells whether there is something to sign tokens with.
+// MakesTokens reports whether there is something to sign tokens with.
 func (j Jitsi) MakesTokens() bool { return j.JWTSecret != "" || j.JWTKeyFile != "" }

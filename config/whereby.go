@@ -5,7 +5,7 @@ import (
 	"fmt"
 )
 
-// Whereby is what the API that is compatible with Whereby's may be told besides;
+// Whereby are the settings of the API that is compatible with Whereby's;
 // it is always there, under /whereby/v1 of the API's listener.
 type Whereby struct {
 	WherebyAddr               string `placeholder:"HOST:PORT" help:"Second address on which that API is served under /v1, for apps that cannot have a path of their own in their base URL."`

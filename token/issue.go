@@ -122,7 +122,7 @@ func (i *Issuer) Issue(now time.Time, c Claims) (text string, expires time.Time,
 	return text, expires, nil
 }
 
-// xmlText tells whether the text can stand in XML (XML 1.0 §2.2). The server
+// xmlText reports whether the text can stand in XML (XML 1.0 §2.2). The server
 // writes what is in context.user into presence; Prosody raises an error there
 // on anything else, and the join fails.
 func xmlText(s string) bool {

@@ -16,7 +16,7 @@ import (
 )
 
 // checks are the conditions of /readyz. Each names one thing that an operator
-// can look at; none makes another fail.
+// can check; none makes another fail.
 func (l *leader) checks(st *store.Redis) []api.Check {
 	leading := func(f func(*term) (string, error)) func(context.Context) (string, error) {
 		return func(context.Context) (string, error) {
@@ -78,7 +78,7 @@ func (l *leader) checks(st *store.Redis) []api.Check {
 	}
 }
 
-// linkState tells what there is to say about a stream.
+// linkState describes the state of a stream.
 func linkState(link *component.Link, as string) (string, error) {
 	up, since, err := link.Status()
 	switch {

@@ -27,26 +27,24 @@ func JitsiSite(cfg config.Jitsi) token.Site {
 }
 
 // SigningKey returns the key that the site's tokens are signed with.
-func SigningKey(cfg config.Jitsi) (*token.Key, error) {
+func SigningKey(cfg config.Jitsi) (key *token.Key, err error) {
+	setting := "jwt-secret"
 	switch {
 	case cfg.JWTSecret != "" && cfg.JWTKeyFile != "":
 		return nil, errors.New("jwt-secret and jwt-key-file are both set: Prosody takes one algorithm")
 	case cfg.JWTSecret != "":
-		key, err := token.SecretKey(string(cfg.JWTSecret))
-		if err != nil {
-			return nil, fmt.Errorf("jwt-secret: %w", err)
-		}
-		return key, nil
+		key, err = token.SecretKey(string(cfg.JWTSecret))
 	case cfg.JWTKeyFile != "":
-		private, err := os.ReadFile(cfg.JWTKeyFile)
-		if err != nil {
-			return nil, fmt.Errorf("jwt-key-file: %w", err)
+		setting = "jwt-key-file"
+		var private []byte
+		if private, err = os.ReadFile(cfg.JWTKeyFile); err == nil {
+			key, err = token.RSAKey(private)
 		}
-		key, err := token.RSAKey(private)
-		if err != nil {
-			return nil, fmt.Errorf("jwt-key-file: %w", err)
-		}
-		return key, nil
+	default:
+		return nil, errors.New("jwt-secret or jwt-key-file is missing: there is nothing to sign tokens with")
 	}
-	return nil, errors.New("jwt-secret or jwt-key-file is missing: there is nothing to sign tokens with")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", setting, err)
+	}
+	return key, nil
 }

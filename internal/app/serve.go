@@ -27,9 +27,9 @@ import (
 	"usher/webhook"
 )
 
-// drainPatience is how long requests under way may take once usher is told to
+// drainTimeout is how long requests under way may take once usher is to
 // stop; clients wait for an answer about as long.
-const drainPatience = 10 * time.Second
+const drainTimeout = 10 * time.Second
 
 // Addresses are where a running usher can be reached.
 type Addresses struct{ API, Admin, Whereby, Redis string }
@@ -48,18 +48,18 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	}
 	var tokens *token.Issuer
 	if cfg.MakesTokens() {
-		// A wrong secret is told now, not when the first person wants to join.
+		// A wrong secret is refused now, not when the first person wants to join.
 		var err error
 		if tokens, err = NewIssuer(cfg.Jitsi); err != nil {
 			return err
 		}
 	}
 	reg := newProcessMetrics()
-	st, redisURL, own, stop, err := openStore(ctx, cfg, log, reg)
+	st, own, err := openStore(ctx, &cfg, log, reg)
+	defer closeStore(st, own, log)
 	if err != nil {
 		return err
 	}
-	defer stop()
 	registry, err := newRegistry(cfg, st, log, reg)
 	if err != nil {
 		return err
@@ -82,7 +82,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	if err != nil {
 		return err
 	}
-	at.Redis = redisURL
+	at.Redis = cfg.RedisURL
 	handlers := []http.Handler{public, admin, whereby.AtRoot(public)}
 
 	stopping, fail := context.WithCancelCause(ctx)
@@ -170,39 +170,38 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, a
 	return listeners, at, nil
 }
 
-// openStore opens the store that the settings name; own is the redis-server
-// that was started for it, if any; stop closes the store and ends the child.
-func openStore(ctx context.Context, cfg config.Config, log *slog.Logger, reg prometheus.Registerer) (st *store.Redis, redisURL string, own *child.Redis, stop func(), err error) {
-	stopChild := func() {}
-	if redisURL = cfg.RedisURL; redisURL == "" {
-		own, err = child.StartRedis(ctx, cfg.DataDir)
-		if err != nil {
-			return nil, "", nil, nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
+// openStore opens the store that the settings name. Where they name none, it
+// starts a redis-server, own, and has them name it. [closeStore] closes both,
+// after an error as well.
+func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (st *store.Redis, own *child.Redis, err error) {
+	if cfg.RedisURL == "" {
+		if own, err = child.StartRedis(ctx, cfg.DataDir); err != nil {
+			return nil, nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
 		}
 		log.Info("started a redis-server", "data_dir", cfg.DataDir, "pid", own.PID())
-		redisURL = own.URL
-		stopChild = func() {
-			if err := own.Stop(); err != nil {
-				log.Error("redis-server did not stop", "err", err)
-			}
-		}
+		cfg.RedisURL = own.URL
 	}
-	rdb, err := store.NewRedis(store.Config{URL: redisURL, Site: cfg.Site, Log: log, Registerer: reg})
-	if err != nil {
-		stopChild()
-		return nil, "", nil, nil, err
-	}
-	if own != nil {
-		if err := rdb.Begin(ctx); err != nil { // it then takes longer to lead
+	st, err = store.NewRedis(store.Config{URL: cfg.RedisURL, Site: cfg.Site, Log: log, Registerer: reg})
+	if err == nil && own != nil {
+		if err := st.Begin(ctx); err != nil { // it then takes longer to lead
 			log.Warn("cannot begin the store of our own redis-server", "err", err)
 		}
 	}
-	return rdb, redisURL, own, func() {
-		if err := rdb.Close(); err != nil {
+	return st, own, err
+}
+
+// closeStore closes what [openStore] opened; either may be nil.
+func closeStore(st *store.Redis, own *child.Redis, log *slog.Logger) {
+	if st != nil {
+		if err := st.Close(); err != nil {
 			log.Warn("closing redis", "err", err)
 		}
-		stopChild()
-	}, nil
+	}
+	if own != nil {
+		if err := own.Stop(); err != nil {
+			log.Error("redis-server did not stop", "err", err)
+		}
+	}
 }
 
 // keepRedis starts our redis-server again whenever it ends by itself, until ctx
@@ -222,16 +221,16 @@ func keepRedis(ctx context.Context, own *child.Redis, log *slog.Logger) error {
 }
 
 // ServeHTTP serves until ctx ends, and then answers the requests under way; after
-// drainPatience it cuts off those that are left.
+// drainTimeout it cuts off those that are left.
 func ServeHTTP(ctx context.Context, ln net.Listener, h http.Handler, log *slog.Logger) error {
 	srv := api.NewServer(h, log)
 	stopped := make(chan error, 1)
 	unhook := context.AfterFunc(ctx, func() {
-		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainPatience)
+		drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
 		defer cancel()
 		err := srv.Shutdown(drain)
 		if errors.Is(err, context.DeadlineExceeded) {
-			log.Warn("requests take too long, cutting them off", "listener", ln.Addr().String(), "wait", drainPatience)
+			log.Warn("requests take too long, cutting them off", "listener", ln.Addr().String(), "wait", drainTimeout)
 			err = srv.Close()
 		}
 		stopped <- err

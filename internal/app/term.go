@@ -47,7 +47,6 @@ func (l *leader) newTerm() (*term, error) {
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
 		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
 	}
-	hear := func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) }
 	_, breweryDomain, _ := strings.Cut(cfg.Brewery, "@")
 	control := component.Handler{
 		Presence: func(d *xml.Decoder, start xml.StartElement) {
@@ -76,7 +75,7 @@ func (l *leader) newTerm() (*term, error) {
 		asClient := occupantLogin(cfg)
 		asClient.Log, asClient.Metrics = l.log, reg
 		asClient.Handler = component.Handler{
-			Presence: hear,
+			Presence: func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) },
 			Up:       func(string) { t.rooms.OccupantUp() },
 			Down:     func(error) { t.rooms.OccupantDown() },
 		}
