@@ -33,18 +33,14 @@ type Dialect struct {
 // event's data is nil: what the event lacks is there as the zero value.
 type Renderer func(event meeting.Event) (path string, body any)
 
-// envelope is what delivering needs to know of an event.
-type envelope struct {
+// event is an event that is to be sent, and what delivering needs to know of it.
+type event struct {
 	ID        string            `json:"id"`
 	Type      meeting.EventType `json:"type"`
 	MeetingID string            `json:"meeting_id"`
 	Timestamp time.Time         `json:"timestamp"`
 	Seq       int64             `json:"seq"`
-}
 
-// event is an event that is to be sent.
-type event struct {
-	envelope
 	text json.RawMessage
 	bad  bool // the text cannot be read
 }
@@ -57,7 +53,7 @@ func readEvent(text json.RawMessage) *event {
 	if cut {
 		head = append(slices.Clip(head), '}')
 	}
-	err := json.Unmarshal(head, &ev.envelope)
+	err := json.Unmarshal(head, ev)
 	ev.bad = err != nil || ev.ID == ""
 	return ev
 }
@@ -90,15 +86,13 @@ func render(e Endpoint, d *delivery, now time.Time) (request, error) {
 		return request{}, errEvent
 	}
 	r := request{header: http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {d.event.ID}}}
-	keys, err := e.keys(now)
-	if err != nil {
-		return request{}, err
-	}
+	keys := e.keys(now)
 	if e.dialect == nil {
 		r.body = d.standard()
 		signStandard(r.header, keys, d.event.ID, now, r.body)
 		return r, nil
 	}
+	var err error
 	if r.path, r.body, err = e.dialect.body(d.event); err != nil {
 		return request{}, err
 	}

@@ -142,7 +142,7 @@ func newSiteOf(t *testing.T, memory *memorystore.Memory, st Store, e Endpoint, a
 		f(&s.d.timing)
 	}
 	start := time.Now()
-	s.d.sender.secure = roundTripper(func(r *http.Request) (*http.Response, error) {
+	s.d.sender.transports["https"] = roundTripper(func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
 		s.mu.Lock()
 		s.seen = append(s.seen, received{time.Since(start), r.URL.Path, r.Header.Get("webhook-id"), string(body), r.Header})
@@ -162,7 +162,7 @@ func lead(t testing.TB, d *Deliverer) (stop func()) {
 	done := make(chan error, 2)
 	go func() { done <- d.Run(ctx) }()
 	go func() { done <- d.Lead(ctx) }()
-	for d.leading() == nil {
+	for d.locked(func(*queue, time.Time) {}) != nil {
 		time.Sleep(time.Millisecond)
 	}
 	return sync.OnceFunc(func() {
@@ -182,12 +182,7 @@ func commit(t testing.TB, d *Deliverer, endpoint, mtg string, events ...json.Raw
 		if err := d.registry.store.Requeue(context.Background(), endpoint, map[string][]json.RawMessage{mtg: {text}}, false); err != nil {
 			t.Fatal(err)
 		}
-		if leading := d.leading(); leading != nil {
-			leading.mu.Lock()
-			leading.queue.add(endpoint, mtg, readEvent(text))
-			leading.start(time.Now())
-			leading.mu.Unlock()
-		}
+		_ = d.update(func(q *queue, _ time.Time) { q.add(endpoint, mtg, readEvent(text)) })
 	}
 }
 

@@ -87,23 +87,21 @@ func (e Endpoint) label() string {
 	return apiLabel
 }
 
-// tried counts one try.
-func (m *metrics) tried(label string, e envelope, r meeting.DeliveryResult, o outcome) {
-	result := meeting.Failed
-	if r == meeting.Delivered {
-		result = meeting.Delivered
-		m.endToEnd.Observe(time.Since(e.Timestamp).Seconds())
-	}
-	m.deliveries.WithLabelValues(label, string(result), classes[min(max(o.status/100, 0), len(classes)-1)]).Inc()
-	m.latency.WithLabelValues(label).Observe(o.took.Seconds())
+// tried counts what came of one try.
+func (m *metrics) tried(label string, ev *event, r meeting.DeliveryResult, o outcome) {
+	counted := r
 	if r == meeting.GivenUp {
+		counted = meeting.Failed
 		m.dead.WithLabelValues(label).Inc()
 	}
-}
-
-// skipped counts an event of which nothing was sent.
-func (m *metrics) skipped(label string) {
-	m.deliveries.WithLabelValues(label, string(meeting.Skipped), classes[0]).Inc()
+	m.deliveries.WithLabelValues(label, string(counted), classes[min(max(o.status/100, 0), len(classes)-1)]).Inc()
+	if r == meeting.Skipped {
+		return
+	}
+	m.latency.WithLabelValues(label).Observe(o.took.Seconds())
+	if r == meeting.Delivered {
+		m.endToEnd.Observe(time.Since(ev.Timestamp).Seconds())
+	}
 }
 
 // waits sets the gauges of one label.

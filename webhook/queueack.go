@@ -8,14 +8,6 @@ import (
 	"usher/meeting"
 )
 
-// unsaved is what the store is to be told of an endpoint.
-type unsaved struct {
-	acks    map[string]*meeting.Ack
-	retries map[string]bool // meetings whose retry state changed
-	health  bool            // the endpoint's own did
-	tried   []meeting.Tried
-}
-
 // result is what the queue makes of a try that has ended.
 type result struct {
 	result meeting.DeliveryResult // empty: the try does not count as one
@@ -32,35 +24,38 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 	if d.unproven {
 		q.unproven--
 	}
-	e := q.endpoints[d.endpoint]
-	if e == nil || e.meetings[d.meeting] == nil || e.meetings[d.meeting].state != inFlight {
+	l, e := d.list, d.list.endpoint
+	if q.endpoints[e.id] != e {
 		return result{} // the endpoint was deleted
 	}
-	l := e.meetings[d.meeting]
 	r := result{number: l.failures + l.refusals + 1}
 	was := e.failing
 	switch a {
 	case accepted:
 		r.result = meeting.Delivered
 		q.accept(e, d.variant, now)
-		q.ack(l, d, false)
+		q.ack(d, false)
 	case nothing:
 		r.result = meeting.Skipped
-		q.ack(l, d, l.gap)
+		q.ack(d, l.gap)
 	case unsendable:
 		r.result = meeting.GivenUp
-		q.ack(l, d, true)
+		q.ack(d, true)
 	case cancelled:
 		l.due = now.Add(q.timing.storeRetry)
 		q.wait(l)
 	default:
-		r.result = q.nack(l, d, a, ask, now)
-		r.disable = e.hopeless(a, now)
+		r.result = q.nack(d, a, ask, now)
+		if a == gone {
+			r.disable = DisabledGone
+		} else if !e.since.IsZero() && now.Sub(e.since) > DisableAfter {
+			r.disable = DisabledFailing
+		}
 	}
 	r.began, r.ended, r.since = e.failing && !was, was && !e.failing, e.since
-	q.sync(soon)
+	q.syncSoon(now)
 	if q.finished++; q.finished >= flushAfter {
-		q.sync(atOnce)
+		q.sync(now)
 	}
 	return r
 }
@@ -70,44 +65,39 @@ func (q *queue) accept(e *endpointQueue, variant int, now time.Time) {
 	e.proven, e.acceptedAt = true, now
 	switch {
 	case e.failing:
-		q.retryNow(e.id)
+		q.retryNow(e.id, now)
 	case e.failures+e.refusals > 0:
-		e.failures, e.refusals, e.since, e.health = 0, 0, time.Time{}, true
+		e.trouble, e.changed = trouble{paused: e.paused}, true
 	}
 	if e.variant != variant {
-		e.variant, e.health = variant, true
+		e.variant, e.changed = variant, true
 	}
 }
 
 // ack removes the first event of a list. gap says that the next one has to say
 // gap.
-func (q *queue) ack(l *meetingQueue, d *delivery, gap bool) {
-	e := l.endpoint
+func (q *queue) ack(d *delivery, gap bool) {
+	l, e := d.list, d.list.endpoint
 	if l.failures+l.refusals > 0 || l.gap || gap {
-		put(&e.retries, l.id, true)
+		e.retries[l.id] = true
 	}
 	if len(l.events) > 0 { // else they were forgotten meanwhile
 		l.events[0] = nil
 		l.events = l.events[1:]
 		e.inMemory--
 	}
-	l.settled(gap)
+	l.tries = tries{gap: gap}
 	if e.acks[l.id] == nil {
-		put(&e.acks, l.id, &meeting.Ack{MeetingID: l.id})
+		e.acks[l.id] = &meeting.Ack{MeetingID: l.id}
 	}
 	e.acks[l.id].Last = d.event.name()
 	e.acks[l.id].Count++
 	l.enqueue()
 }
 
-// settled forgets what was known of the first event; see ack.
-func (l *meetingQueue) settled(gap bool) {
-	l.refusedAt, l.failures, l.refusals, l.variant = time.Time{}, 0, 0, 0
-	l.countsFrom, l.due, l.gap = time.Time{}, time.Time{}, gap
-}
-
 // nack counts a failure and puts the list aside, or gives its first event up.
-func (q *queue) nack(l *meetingQueue, d *delivery, a answer, ask time.Duration, now time.Time) meeting.DeliveryResult {
+func (q *queue) nack(d *delivery, a answer, ask time.Duration, now time.Time) meeting.DeliveryResult {
+	l := d.list
 	if a == refused && l.refusedAt.IsZero() {
 		l.refusedAt = now
 	}
@@ -134,10 +124,10 @@ func (q *queue) nack(l *meetingQueue, d *delivery, a answer, ask time.Duration, 
 		q.blame(l, a, ask, now)
 	}
 	if last {
-		q.ack(l, d, true)
+		q.ack(d, true)
 		return meeting.GivenUp
 	}
-	put(&l.endpoint.retries, l.id, true)
+	l.endpoint.retries[l.id] = true
 	q.wait(l)
 	return meeting.Failed
 }
@@ -149,7 +139,7 @@ func (q *queue) blame(l *meetingQueue, a answer, ask time.Duration, now time.Tim
 	if e.since.IsZero() {
 		e.since = now
 	}
-	e.health = true
+	e.changed = true
 	row := &e.failures
 	if a == refused {
 		row = &e.refusals
@@ -174,33 +164,11 @@ func (q *queue) blame(l *meetingQueue, a answer, ask time.Duration, now time.Tim
 	}
 }
 
-// hopeless returns why the endpoint is to be disabled, if it is.
-func (e *endpointQueue) hopeless(a answer, now time.Time) string {
-	switch {
-	case a == gone:
-		return DisabledGone
-	case !e.since.IsZero() && now.Sub(e.since) > DisableAfter:
-		return DisabledFailing
-	}
-	return ""
-}
-
-// sync asks for takeAcks and fetches.
-func (q *queue) sync(due syncDue) { q.syncDue = max(q.syncDue, due) }
-
-// log notes an entry of the delivery log, to be stored with the next acks.
-func (q *queue) log(endpoint string, t meeting.Tried) {
-	if e := q.endpoints[endpoint]; e != nil {
-		e.tried = append(e.tried, t)
-		q.sync(soon)
-	}
-}
-
 // takeAcks returns what is to be stored since the last time.
 func (q *queue) takeAcks(now time.Time) (all []meeting.Acks) {
-	q.finished, q.syncDue = 0, never
-	for _, e := range q.endpoints {
-		if len(e.acks)+len(e.retries)+len(e.tried) == 0 && !e.health {
+	q.finished, q.syncAt = 0, time.Time{}
+	for _, e := range q.turns {
+		if len(e.acks)+len(e.retries)+len(e.tried) == 0 && !e.changed {
 			continue
 		}
 		acks := meeting.Acks{Endpoint: e.id, Tried: e.tried, Retries: map[string]meeting.Retry{}}
@@ -210,7 +178,7 @@ func (q *queue) takeAcks(now time.Time) (all []meeting.Acks) {
 		for id := range e.retries {
 			acks.Retries[id] = e.meetings[id].retry(now)
 		}
-		if e.health {
+		if e.changed {
 			acks.Health = &meeting.Health{
 				Since: since(e.since, now), Failures: e.failures, Refusals: e.refusals,
 				Failing: e.failing, Stalled: e.stalled, Variant: e.variant,
@@ -219,31 +187,12 @@ func (q *queue) takeAcks(now time.Time) (all []meeting.Acks) {
 				acks.Health.Accepted = since(e.acceptedAt, now)
 			}
 		}
-		e.unsaved = unsaved{}
+		clear(e.acks)
+		clear(e.retries)
+		e.changed, e.tried = false, nil
 		all = append(all, acks)
 	}
 	return all
-}
-
-// putBack takes acks that could not be stored, for the next takeAcks.
-func (q *queue) putBack(acks meeting.Acks) {
-	e := q.endpoints[acks.Endpoint]
-	if e == nil {
-		return
-	}
-	for _, ack := range acks.Done {
-		if later := e.acks[ack.MeetingID]; later != nil {
-			later.Count += ack.Count
-		} else {
-			put(&e.acks, ack.MeetingID, &ack)
-		}
-	}
-	for id := range acks.Retries {
-		put(&e.retries, id, true)
-	}
-	e.health = e.health || acks.Health != nil
-	e.tried = append(acks.Tried, e.tried...)
-	q.sync(soon)
 }
 
 // remember has takeAcks return how long waits still are: a leader after this one
@@ -251,9 +200,9 @@ func (q *queue) putBack(acks meeting.Acks) {
 func (q *queue) remember() {
 	for _, e := range q.endpoints {
 		for l := e.in[waiting].Front(); l != nil; l = l.Next() {
-			put(&e.retries, l.Value.(*meetingQueue).id, true)
+			e.retries[l.Value.(*meetingQueue).id] = true
 		}
-		e.health = e.health || e.failing
+		e.changed = e.changed || e.failing
 	}
 }
 
@@ -304,11 +253,11 @@ func (q *queue) rest(endpoint string) (gaps []string, done bool) {
 	return gaps, e.loaded && len(e.acks) == 0 && len(gaps) == len(e.meetings)
 }
 
-func (q *queue) forgetGap(endpoint, meetingID string) {
+func (q *queue) forgetGap(endpoint, meetingID string, now time.Time) {
 	e := q.of(endpoint)
 	if l := e.meetings[meetingID]; l != nil && l.state == idle {
 		delete(e.meetings, meetingID)
-		put(&e.retries, meetingID, true)
-		q.sync(soon)
+		e.retries[meetingID] = true
+		q.syncSoon(now)
 	}
 }

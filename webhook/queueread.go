@@ -79,31 +79,34 @@ func (q *queue) fetches(now time.Time) (wishes []fetch) {
 	return wishes
 }
 
-// fetched takes the first events of a list; more says that there may be others.
-// After a failure of the store it takes none, and more.
-func (q *queue) fetched(endpoint, meetingID string, events []*event, more bool) {
-	e := q.endpoints[endpoint]
-	if e == nil || e.meetings[meetingID] == nil || e.meetings[meetingID].state != reading {
-		return // removed meanwhile
-	}
-	l := e.meetings[meetingID]
-	l.more = l.more || more
-	l.events = events
-	e.inMemory += len(events)
-	for _, ev := range events {
-		l.lastSeq = max(l.lastSeq, ev.Seq)
-	}
-	switch {
-	case len(events) > 0:
-		l.move(ready) // of a stalled endpoint too: it is the probe
-	default:
-		l.enqueue()
+// fetched takes what fetches asked for: the first events of each list, or nil
+// after a failure of the store.
+func (q *queue) fetched(f fetch, lists [][]*event) {
+	e := q.endpoints[f.endpoint]
+	for i, id := range f.meetings {
+		if e == nil || e.meetings[id] == nil || e.meetings[id].state != reading {
+			continue // removed meanwhile
+		}
+		l := e.meetings[id]
+		if lists != nil {
+			l.events = lists[i]
+		}
+		l.more = l.more || lists == nil || len(l.events) == f.limit
+		e.inMemory += len(l.events)
+		for _, ev := range l.events {
+			l.lastSeq = max(l.lastSeq, ev.Seq)
+		}
+		if len(l.events) > 0 {
+			l.move(ready) // of a stalled endpoint too: it is the probe
+		} else {
+			l.enqueue()
+		}
 	}
 }
 
 // storeEmptied says that the store has lost all lists, and returns the events in
 // memory by endpoint and meeting. What waited in the store waits no more.
-func (q *queue) storeEmptied() map[string]map[string][]json.RawMessage {
+func (q *queue) storeEmptied(now time.Time) map[string]map[string][]json.RawMessage {
 	all := map[string]map[string][]json.RawMessage{}
 	for _, e := range q.endpoints {
 		lists := map[string][]json.RawMessage{}
@@ -112,14 +115,14 @@ func (q *queue) storeEmptied() map[string]map[string][]json.RawMessage {
 				lists[l.id] = append(lists[l.id], ev.text)
 			}
 			if l.state == waiting {
-				l.settled(true)
+				l.tries = tries{gap: true}
 				l.enqueue()
 			}
-			put(&e.retries, l.id, true)
+			e.retries[l.id] = true
 		}
-		e.health = true
+		e.changed = true
 		all[e.id] = lists
 	}
-	q.sync(soon)
+	q.syncSoon(now)
 	return all
 }

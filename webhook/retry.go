@@ -1,6 +1,7 @@
 package webhook
 
 import (
+	"errors"
 	"net/http"
 	"time"
 )
@@ -69,13 +70,11 @@ const (
 // answerOf says what follows from the outcome of a try in a dialect; nil:
 // [Standard].
 func answerOf(o outcome, dialect *Dialect) answer {
-	switch o.reason {
-	case reasonEvent:
-		return unsendable
-	case reasonNothing:
-		return nothing
-	}
 	switch s := o.status; {
+	case errors.Is(o.err, errNothing):
+		return nothing
+	case o.reason == reasonEvent:
+		return unsendable
 	case o.ok():
 		return accepted
 	case s == http.StatusGone && (dialect == nil || !dialect.GoneIsOfEvent):
