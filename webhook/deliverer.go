@@ -190,13 +190,15 @@ func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
 	return a, nil
 }
 
-// try renders and posts an event once.
+// try renders and posts an event once and blocks for [Timeout] at most.
 func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome {
-	r, err := render(e, one, time.Now())
+	ctx, cancel := context.WithTimeout(ctx, d.sender.timeout)
+	defer cancel()
+	r, err := render(ctx, e, one, time.Now())
 	if err != nil {
 		return outcome{reason: reasonEvent, err: err}
 	}
-	return d.sender.post(ctx, e, r)
+	return d.sender.post(r)
 }
 
 // measure keeps the gauges of what waits up to date until ctx ends.

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -68,40 +69,48 @@ func (e *event) name() string {
 
 var errEvent = errors.New("webhook: event is unreadable")
 
-// request is what one try posts.
-type request struct {
-	path   string // below the endpoint's URL
-	body   []byte
-	header http.Header
-}
-
 // errNothing means that a dialect does not send an event.
 var errNothing = errors.New("webhook: nothing to send")
 
-// render makes the request of one try, signed as of now. It is pure, and the
+// render makes the request of one try, signed as of now. It does no I/O, and the
 // body is the same at every try. Errors: errNothing; after others no try can
 // succeed.
-func render(e Endpoint, d *delivery, now time.Time) (request, error) {
+func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.Request, error) {
 	if d.event.bad {
-		return request{}, errEvent
+		return nil, errEvent
 	}
-	r := request{header: http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {d.event.ID}}}
+	header, target, body := http.Header{}, e.target, d.standard()
 	keys := e.keys(now)
 	if e.dialect == nil {
-		r.body = d.standard()
-		signStandard(r.header, keys, d.event.ID, now, r.body)
-		return r, nil
+		signStandard(header, keys, d.event.ID, now, body)
+	} else {
+		path, text, err := e.dialect.body(d.event)
+		if err != nil {
+			return nil, err
+		}
+		if body = text; path != "" {
+			target = target.JoinPath(path)
+		}
+		if e.dialect.Sign != nil {
+			// Such a request carries one signature: the newest key's. While the
+			// secret changes, the one before it where that was accepted last, or the
+			// other was refused.
+			e.dialect.Sign(header, keys[d.variant%len(keys)], now, body)
+		}
 	}
-	var err error
-	if r.path, r.body, err = e.dialect.body(d.event); err != nil {
-		return request{}, err
+	for name, value := range e.Headers {
+		header[name] = []string{string(value)}
 	}
-	if e.dialect.Sign != nil {
-		// Such a request carries one signature: the newest key's. While the
-		// secret changes, the one before it where that was accepted last, or the
-		// other was refused.
-		e.dialect.Sign(r.header, keys[d.variant%len(keys)], now, r.body)
+	header["Content-Type"], header["User-Agent"], header["Webhook-Id"] = []string{"application/json"}, []string{UserAgent}, []string{d.event.ID}
+	// This marks the request as one that may be sent again on a new connection
+	// when the server closes the old one just then; it is not itself sent
+	// (net/http.Transport).
+	header["X-Idempotency-Key"] = []string{}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
+	r.URL, r.Host, r.Header = target, target.Host, header
 	return r, nil
 }
 

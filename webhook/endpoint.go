@@ -95,13 +95,6 @@ func (e Endpoint) Wants(t meeting.EventType, meetingID string) bool {
 		})
 }
 
-// live returns the secrets that sign at the given time, newest first.
-func (e Endpoint) live(now time.Time) []Secret {
-	return slices.DeleteFunc(slices.Clone(e.Secrets), func(s Secret) bool {
-		return !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now)
-	})
-}
-
 // InvalidError says which field of an endpoint cannot be taken, and why.
 type InvalidError struct {
 	Field   string // url, name, events, secret, dialect, headers

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,11 +14,16 @@ type guard struct {
 	allowed []netip.Prefix // private receivers
 }
 
+// blockedError says why the guard refuses an address.
+type blockedError string
+
+func (e blockedError) Error() string { return string(e) }
+
 // Why an address is refused.
-var (
-	errPrivate = errors.New("address that is not on the public internet")
-	errPlain   = errors.New("address that takes https only")
-	errPort    = errors.New("address with a port below 1024 other than 80 and 443")
+const (
+	errPrivate = blockedError("address that is not on the public internet")
+	errPlain   = blockedError("address that takes https only")
+	errPort    = blockedError("address with a port below 1024 other than 80 and 443")
 )
 
 // private are the addresses that are not on the public internet, or that stand
@@ -104,14 +108,6 @@ func contains(list []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// blockedError says that the guard refused an address.
-type blockedError struct {
-	address string
-	cause   error
-}
-
-func (e *blockedError) Error() string { return fmt.Sprintf("%s is an %v", e.address, e.cause) }
-
 // control is for net.Dialer: it runs after the name was resolved and before
 // the connection is made.
 func (g *guard) control(plain bool) func(network, address string, _ syscall.RawConn) error {
@@ -121,7 +117,7 @@ func (g *guard) control(plain bool) func(network, address string, _ syscall.RawC
 			err = g.check(at, plain)
 		}
 		if err != nil {
-			return &blockedError{address, err}
+			return fmt.Errorf("%s is an %w", address, err)
 		}
 		return nil
 	}

@@ -3,6 +3,7 @@ package webhook
 import (
 	"maps"
 	"net/textproto"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,9 +30,12 @@ var (
 	ourPrefixes = []string{"Proxy-", "Webhook-", "Whereby-", "X-Jitsi-"}
 )
 
-// nameSigns are the signs besides letters and digits that a header's name may
-// have (RFC 9110 §5.6.2).
-const nameSigns = "!#$%&'*+-.^_`|~"
+// Names of headers (RFC 9110 §5.6.2), and values that need no care: printable
+// ASCII without a space at either end.
+var (
+	headerName  = regexp.MustCompile("^[0-9A-Za-z!#$%&'*+.^_`|~-]+$")
+	headerValue = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
+)
 
 // prepareHeaders makes the names canonical and checks everything, or returns
 // [InvalidError], which quotes no value.
@@ -39,10 +43,10 @@ func (e *Endpoint) prepareHeaders() error {
 	if len(e.Headers) > maxHeaders {
 		return &InvalidError{"headers", "are more than " + strconv.Itoa(maxHeaders)}
 	}
-	var headers map[string]config.Secret
+	headers := map[string]config.Secret{}
 	for name, value := range e.Headers {
 		canonical := textproto.CanonicalMIMEHeaderKey(name)
-		if name == "" || strings.ContainsFunc(name, notToken) {
+		if !headerName.MatchString(name) {
 			return &InvalidError{"headers", "hold " + strconv.Quote(name) + ", which is no name of a header"}
 		}
 		refuse := func(problem string) error {
@@ -53,32 +57,18 @@ func (e *Endpoint) prepareHeaders() error {
 			return refuse("which is usher's own to set")
 		case headers[canonical] != "":
 			return refuse("twice")
-		case value == "" || strings.TrimSpace(string(value)) != string(value) || strings.ContainsFunc(string(value), notText):
+		case !headerValue.MatchString(string(value)):
 			return refuse("whose value is empty, begins or ends with a space, or is not printable ASCII")
 		case len(name)+len(value) > maxHeaderText:
 			return refuse("which is longer than " + strconv.Itoa(maxHeaderText) + " bytes")
 		}
-		put(&headers, canonical, value)
+		headers[canonical] = value
 	}
 	e.Headers = headers
 	return nil
 }
 
-func notToken(c rune) bool {
-	return (c < '0' || c > '9') && (c < 'A' || c > 'Z') && (c < 'a' || c > 'z') && !strings.ContainsRune(nameSigns, c)
-}
-
-func notText(c rune) bool { return c < ' ' || c > '~' }
-
 // HeaderNames returns the names of the headers that are added, in order.
 func (e Endpoint) HeaderNames() []string {
 	return append([]string{}, slices.Sorted(maps.Keys(e.Headers))...)
-}
-
-// put adds to a map that may be nil.
-func put[V any](m *map[string]V, key string, value V) {
-	if *m == nil {
-		*m = map[string]V{}
-	}
-	(*m)[key] = value
 }

@@ -33,7 +33,7 @@ type delivery struct {
 	list     *meetingQueue
 	event    *event
 	gap      bool
-	variant  int // of the request; see [endpointQueue.variant]
+	variant  int // of the request; see [endpointQueue.Variant]
 	unproven bool
 }
 
@@ -94,28 +94,21 @@ type endpointQueue struct {
 	in       [states]list.List // those by state, the longest there first; not the idle ones
 	inMemory int               // events
 
-	trouble
+	// Health is what the store keeps; its durations are those times, as they were
+	// when this was loaded. Variant is that of the request that was accepted last:
+	// variants are the ways in which a dialect can say and sign the same event.
+	meeting.Health
+	since      time.Time // the first failure in a row
 	acceptedAt time.Time
 	proven     bool      // it accepted what it was sent last
-	probeAt    time.Time // the next probe
-	// variant is that of the request that was accepted last. Variants are the
-	// ways in which a dialect can say and sign the same event.
-	variant int
+	probeAt    time.Time // while it fails: when one that waits is tried earlier
+	paused     time.Time // nothing is sent before
 
 	// What the store does not know yet.
 	acks    map[string]*meeting.Ack // by meeting
 	retries map[string]bool         // meetings whose tries changed
 	changed bool                    // what is known of the endpoint itself did
 	tried   []meeting.Tried
-}
-
-// trouble is what is known of an endpoint that fails or refuses events.
-type trouble struct {
-	failures, refusals int       // in a row; see blame
-	since              time.Time // first of them
-	failing            bool      // every probeAt one that waits is tried earlier
-	stalled            bool      // likewise, and nothing else is sent
-	paused             time.Time // nothing is sent before
 }
 
 // meetingQueue is the list of one meeting's events for one endpoint.
@@ -130,14 +123,14 @@ type meetingQueue struct {
 	tries
 }
 
-// tries is what is known of the first event of a list.
+// tries is what is known of the first event of a list. Retry is what the store
+// keeps; its durations are as they were when this was loaded.
 type tries struct {
-	refusedAt          time.Time // first time
-	failures, refusals int
-	countsFrom         time.Time // a try before then uses up none
-	due                time.Time
-	variant            int  // tries since the endpoint's variant was refused
-	gap                bool // the event before it was given up
+	meeting.Retry
+	refusedAt  time.Time // first time
+	countsFrom time.Time // a try before then uses up none
+	due        time.Time
+	variant    int // tries since the endpoint's variant was refused
 }
 
 // of returns the queue of an endpoint, made if need be.
@@ -172,14 +165,14 @@ func (l *meetingQueue) move(to state) {
 	}
 	if l.state = to; to != idle {
 		l.place = l.endpoint.in[to].PushBack(l)
-	} else if !l.gap {
+	} else if !l.Gap {
 		delete(l.endpoint.meetings, l.id)
 	}
 }
 
 // enqueue makes a list due.
 func (l *meetingQueue) enqueue() {
-	if l.endpoint.stalled || l.endpoint.disabled {
+	if l.endpoint.Stalled || l.endpoint.disabled {
 		l.forget()
 	}
 	switch {
@@ -225,7 +218,7 @@ func (q *queue) add(endpoint, meetingID string, ev *event) {
 	l := e.of(meetingID)
 	if ev.Seq > l.lastSeq { // else it was read from the store already
 		l.lastSeq = ev.Seq
-		l.more = l.more || !e.loaded || e.disabled || e.stalled || l.state == reading || e.inMemory >= maxInMemory
+		l.more = l.more || !e.loaded || e.disabled || e.Stalled || l.state == reading || e.inMemory >= maxInMemory
 		if !l.more {
 			l.events = append(l.events, ev)
 			e.inMemory++
@@ -260,11 +253,17 @@ func (q *queue) disable(endpoint string, disabled bool, now time.Time) {
 // retryNow makes all that waits for an endpoint due, as if it had never failed.
 func (q *queue) retryNow(endpoint string, now time.Time) {
 	e := q.of(endpoint)
-	e.trouble, e.changed = trouble{}, true
+	e.recover()
+	e.paused = time.Time{}
 	for e.in[waiting].Len() > 0 {
 		e.first(waiting).enqueue()
 	}
 	q.syncSoon(now)
+}
+
+// recover forgets the failures of an endpoint.
+func (e *endpointQueue) recover() {
+	e.Health, e.since, e.changed = meeting.Health{Variant: e.Variant}, time.Time{}, true
 }
 
 // next returns what is to be tried now; finish ends each.
@@ -286,7 +285,7 @@ func (q *queue) mayStart(e *endpointQueue, now time.Time) bool {
 	switch {
 	case !e.loaded, e.disabled, now.Before(e.paused):
 		return false
-	case e.stalled && (running > 0 || now.Before(e.probeAt)):
+	case e.Stalled && (running > 0 || now.Before(e.probeAt)):
 		return false
 	case !e.proven && q.unproven >= maxUnproven:
 		return false
@@ -300,7 +299,7 @@ func (q *queue) pick(e *endpointQueue, now time.Time) *meetingQueue {
 	if e.in[ready].Len()+e.in[unread].Len()+e.in[waiting].Len() == 0 || !q.mayStart(e, now) {
 		return nil
 	}
-	if e.failing && e.in[waiting].Len() > 0 && e.in[unread].Len()+e.in[reading].Len()+e.in[ready].Len() == 0 && !now.Before(e.probeAt) {
+	if e.Failing && e.in[waiting].Len() > 0 && e.in[unread].Len()+e.in[reading].Len()+e.in[ready].Len() == 0 && !now.Before(e.probeAt) {
 		e.first(waiting).enqueue()
 	}
 	switch {
@@ -318,10 +317,10 @@ func (q *queue) pick(e *endpointQueue, now time.Time) *meetingQueue {
 func (q *queue) start(l *meetingQueue, now time.Time) *delivery {
 	e := l.endpoint
 	l.move(inFlight)
-	if e.failing && !now.Before(e.probeAt) {
+	if e.Failing && !now.Before(e.probeAt) {
 		q.probe(e, now)
 	}
-	d := &delivery{list: l, event: l.events[0], gap: l.gap, variant: e.variant + l.variant, unproven: !e.proven}
+	d := &delivery{list: l, event: l.events[0], gap: l.Gap, variant: e.Variant + l.variant, unproven: !e.proven}
 	q.inFlight++
 	if d.unproven {
 		q.unproven++

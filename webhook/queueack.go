@@ -28,8 +28,8 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 	if q.endpoints[e.id] != e {
 		return result{} // the endpoint was deleted
 	}
-	r := result{number: l.failures + l.refusals + 1}
-	was := e.failing
+	r := result{number: l.Failures + l.Refusals + 1}
+	was := e.Failing
 	switch a {
 	case accepted:
 		r.result = meeting.Delivered
@@ -37,7 +37,7 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 		q.ack(d, false)
 	case nothing:
 		r.result = meeting.Skipped
-		q.ack(d, l.gap)
+		q.ack(d, l.Gap)
 	case unsendable:
 		r.result = meeting.GivenUp
 		q.ack(d, true)
@@ -52,7 +52,7 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 			r.disable = DisabledFailing
 		}
 	}
-	r.began, r.ended, r.since = e.failing && !was, was && !e.failing, e.since
+	r.began, r.ended, r.since = e.Failing && !was, was && !e.Failing, e.since
 	q.syncSoon(now)
 	if q.finished++; q.finished >= flushAfter {
 		q.sync(now)
@@ -64,13 +64,13 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 func (q *queue) accept(e *endpointQueue, variant int, now time.Time) {
 	e.proven, e.acceptedAt = true, now
 	switch {
-	case e.failing:
+	case e.Failing:
 		q.retryNow(e.id, now)
-	case e.failures+e.refusals > 0:
-		e.trouble, e.changed = trouble{paused: e.paused}, true
+	case e.Failures+e.Refusals > 0:
+		e.recover()
 	}
-	if e.variant != variant {
-		e.variant, e.changed = variant, true
+	if e.Variant != variant {
+		e.Variant, e.changed = variant, true
 	}
 }
 
@@ -78,7 +78,7 @@ func (q *queue) accept(e *endpointQueue, variant int, now time.Time) {
 // gap.
 func (q *queue) ack(d *delivery, gap bool) {
 	l, e := d.list, d.list.endpoint
-	if l.failures+l.refusals > 0 || l.gap || gap {
+	if l.Failures+l.Refusals > 0 || l.Gap || gap {
 		e.retries[l.id] = true
 	}
 	if len(l.events) > 0 { // else they were forgotten meanwhile
@@ -86,7 +86,7 @@ func (q *queue) ack(d *delivery, gap bool) {
 		l.events = l.events[1:]
 		e.inMemory--
 	}
-	l.tries = tries{gap: gap}
+	l.tries = tries{Retry: meeting.Retry{Gap: gap}}
 	if e.acks[l.id] == nil {
 		e.acks[l.id] = &meeting.Ack{MeetingID: l.id}
 	}
@@ -103,9 +103,9 @@ func (q *queue) nack(d *delivery, a answer, ask time.Duration, now time.Time) me
 	}
 	// Only an endpoint that accepts others can mean this event.
 	ofEvent := a == refused && l.endpoint.acceptedAt.After(l.refusedAt)
-	waits, tries := q.timing.schedule, &l.failures
+	waits, tries := q.timing.schedule, &l.Failures
 	if ofEvent {
-		waits, tries = q.timing.refusals, &l.refusals
+		waits, tries = q.timing.refusals, &l.Refusals
 	}
 	last := false
 	if !now.Before(l.countsFrom) {
@@ -140,9 +140,9 @@ func (q *queue) blame(l *meetingQueue, a answer, ask time.Duration, now time.Tim
 		e.since = now
 	}
 	e.changed = true
-	row := &e.failures
+	row := &e.Failures
 	if a == refused {
-		row = &e.refusals
+		row = &e.Refusals
 	} else {
 		e.proven = false
 		if a == gone {
@@ -151,15 +151,15 @@ func (q *queue) blame(l *meetingQueue, a answer, ask time.Duration, now time.Tim
 		q.pause(e, ask, now)
 	}
 	*row++
-	if *row < failingAfter && (*row < 2 || l.failures < 2) {
+	if *row < failingAfter && (*row < 2 || l.Failures < 2) {
 		return
 	}
-	if !e.failing {
-		e.failing = true
+	if !e.Failing {
+		e.Failing = true
 		q.probe(e, now)
 	}
-	if a != refused && !e.stalled {
-		e.stalled = true
+	if a != refused && !e.Stalled {
+		e.Stalled = true
 		e.forgetReady()
 	}
 }
@@ -179,13 +179,12 @@ func (q *queue) takeAcks(now time.Time) (all []meeting.Acks) {
 			acks.Retries[id] = e.meetings[id].retry(now)
 		}
 		if e.changed {
-			acks.Health = &meeting.Health{
-				Since: since(e.since, now), Failures: e.failures, Refusals: e.refusals,
-				Failing: e.failing, Stalled: e.stalled, Variant: e.variant,
+			h := e.Health
+			h.Since, h.Accepted = since(e.since, now), 0
+			if e.Failures+e.Refusals > 0 {
+				h.Accepted = since(e.acceptedAt, now)
 			}
-			if e.failures+e.refusals > 0 {
-				acks.Health.Accepted = since(e.acceptedAt, now)
-			}
+			acks.Health = &h
 		}
 		clear(e.acks)
 		clear(e.retries)
@@ -202,7 +201,7 @@ func (q *queue) remember() {
 		for l := e.in[waiting].Front(); l != nil; l = l.Next() {
 			e.retries[l.Value.(*meetingQueue).id] = true
 		}
-		e.changed = e.changed || e.failing
+		e.changed = e.changed || e.Failing
 	}
 }
 
@@ -212,10 +211,8 @@ func (l *meetingQueue) retry(now time.Time) (r meeting.Retry) {
 	if l == nil {
 		return r
 	}
-	r = meeting.Retry{Refused: since(l.refusedAt, now), Failures: l.failures, Refusals: l.refusals, Gap: l.gap}
-	if l.countsFrom.After(now) {
-		r.Due = l.countsFrom.Sub(now)
-	}
+	r = l.Retry
+	r.Refused, r.Due = since(l.refusedAt, now), max(l.countsFrom.Sub(now), 0)
 	return r
 }
 
@@ -230,7 +227,7 @@ func since(at, now time.Time) time.Duration {
 // fails returns the ids of the endpoints that are failing, in order.
 func (q *queue) fails() (ids []string) {
 	for _, id := range slices.Sorted(maps.Keys(q.endpoints)) {
-		if q.endpoints[id].failing {
+		if q.endpoints[id].Failing {
 			ids = append(ids, id)
 		}
 	}

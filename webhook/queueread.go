@@ -15,13 +15,10 @@ import (
 func (q *queue) load(endpoint string, meetings []string, retries map[string]meeting.Retry, h meeting.Health, now time.Time) {
 	e := q.of(endpoint)
 	e.loaded = true
-	e.failures, e.refusals, e.failing, e.stalled, e.variant = h.Failures, h.Refusals, h.Failing, h.Stalled, h.Variant
-	e.since, e.acceptedAt = ago(now, h.Since), ago(now, h.Accepted)
+	e.Health, e.since, e.acceptedAt = h, ago(now, h.Since), ago(now, h.Accepted)
 	for id, r := range retries {
-		l := e.of(id)
-		l.gap, l.failures, l.refusals, l.refusedAt = r.Gap, r.Failures, r.Refusals, ago(now, r.Refused)
-		l.countsFrom = now.Add(r.Due)
-		l.due = l.countsFrom
+		counts := now.Add(r.Due)
+		e.of(id).tries = tries{Retry: r, refusedAt: ago(now, r.Refused), countsFrom: counts, due: counts}
 	}
 	for _, id := range meetings {
 		e.of(id).more = true
@@ -61,11 +58,11 @@ func (q *queue) fetches(now time.Time) (wishes []fetch) {
 	for _, e := range q.endpoints {
 		room := maxInMemory - e.inMemory
 		n := min(e.in[unread].Len(), fetchMeetings, max(room, MaxPerEndpoint))
-		if n == 0 || !q.mayStart(e, now) || e.stalled && e.in[reading].Len()+e.in[ready].Len() > 0 {
+		if n == 0 || !q.mayStart(e, now) || e.Stalled && e.in[reading].Len()+e.in[ready].Len() > 0 {
 			continue
 		}
 		f := fetch{endpoint: e.id, limit: min(max(room/n, 1), fetchEach)}
-		if e.stalled {
+		if e.Stalled {
 			n, f.limit = 1, 1
 		}
 		for range n {
@@ -115,7 +112,7 @@ func (q *queue) storeEmptied(now time.Time) map[string]map[string][]json.RawMess
 				lists[l.id] = append(lists[l.id], ev.text)
 			}
 			if l.state == waiting {
-				l.tries = tries{gap: true}
+				l.tries = tries{Retry: meeting.Retry{Gap: true}}
 				l.enqueue()
 			}
 			e.retries[l.id] = true

@@ -292,12 +292,10 @@ func (r *Registry) Rotate(ctx context.Context, id string) (Endpoint, error) {
 	fresh := NewSecret()
 	return r.Update(ctx, id, func(e *Endpoint) error {
 		now := time.Now().UTC().Truncate(time.Millisecond)
-		old := e.live(now)
-		old = old[:min(len(old), 1)]
-		for i := range old {
-			old[i].ExpiresAt = now.Add(RotationOverlap)
+		e.Secrets = append([]Secret{fresh}, e.Secrets[:min(len(e.Secrets), 1)]...)
+		for i := range e.Secrets[1:] {
+			e.Secrets[1+i].ExpiresAt = now.Add(RotationOverlap)
 		}
-		e.Secrets = append([]Secret{fresh}, old...)
 		return nil
 	})
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -92,26 +91,11 @@ func (s *sender) close() {
 	}
 }
 
-// post makes one try and blocks for Timeout at most.
-func (s *sender) post(ctx context.Context, e Endpoint, r request) outcome {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	request, _ := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(r.body)) // fails on a bad method or URL only
-	request.URL, request.Host, request.Header = e.target, e.target.Host, r.header
-	if r.path != "" {
-		request.URL = e.target.JoinPath(r.path)
-	}
-	for name, value := range e.Headers {
-		r.header[name] = []string{string(value)}
-	}
-	r.header["User-Agent"] = []string{UserAgent}
-	// This marks the request as one that may be sent again on a new connection
-	// when the server closes the old one just then; it is not itself sent
-	// (net/http.Transport).
-	r.header["X-Idempotency-Key"] = []string{}
+// post makes one try and blocks until it is answered or its context ends.
+func (s *sender) post(r *http.Request) outcome {
 	start := time.Now()
 	// Not by http.Client, whose errors quote the URL.
-	answer, err := s.transports[e.target.Scheme].RoundTrip(request)
+	answer, err := s.transports[r.URL.Scheme].RoundTrip(r)
 	if err != nil {
 		return outcome{reason: reasonOf(err), err: err, took: time.Since(start)}
 	}
@@ -127,7 +111,7 @@ func reasonOf(err error) string {
 	network, _ := errors.AsType[net.Error](err)
 	operation, _ := errors.AsType[*net.OpError](err)
 	switch {
-	case is[*blockedError](err):
+	case is[blockedError](err):
 		return reasonBlocked
 	case is[*net.DNSError](err):
 		return reasonDNS

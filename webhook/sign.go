@@ -66,9 +66,11 @@ func (e Endpoint) checkSecrets() error {
 // keys returns what signs at the given time, newest first and at least one;
 // none that can be used where nothing is signed. checkSecrets has found them good.
 func (e Endpoint) keys(now time.Time) (keys [][]byte) {
-	for _, s := range e.live(now) {
-		key, _ := e.key(s)
-		keys = append(keys, key)
+	for _, s := range e.Secrets {
+		if s.ExpiresAt.IsZero() || s.ExpiresAt.After(now) {
+			key, _ := e.key(s)
+			keys = append(keys, key)
+		}
 	}
 	return keys
 }
