@@ -206,27 +206,28 @@ func (d *Deliverer) measure(ctx context.Context) {
 	tick := time.NewTicker(backlogInterval)
 	defer tick.Stop()
 	for {
-		type waiting struct {
-			events int
-			oldest time.Duration
-			down   bool
-		}
+		type waiting struct{ events, oldest, down float64 }
 		all := map[string]waiting{apiLabel: {}}
-		for id, e := range d.registry.snapshot.Load().byID {
-			b, err := d.registry.store.Backlog(ctx, id)
+		for _, e := range d.registry.List() {
+			b, err := d.registry.store.Backlog(ctx, e.ID)
 			if err != nil {
 				break // the store is measured elsewhere
 			}
 			w := all[e.label()]
-			w.events += b.Events
+			w.events += float64(b.Events)
 			if !b.Oldest.IsZero() {
-				w.oldest = max(w.oldest, time.Since(b.Oldest))
+				w.oldest = max(w.oldest, time.Since(b.Oldest).Seconds())
 			}
-			w.down = w.down || e.Disabled != nil || !b.FailingSince.IsZero()
+			if e.Disabled != nil || !b.FailingSince.IsZero() {
+				w.down = 1
+			}
 			all[e.label()] = w
 		}
+		m := d.registry.metrics
 		for label, w := range all {
-			d.registry.metrics.waits(label, w.events, w.oldest, !w.down)
+			m.backlog.WithLabelValues(label).Set(w.events)
+			m.oldest.WithLabelValues(label).Set(w.oldest)
+			m.up.WithLabelValues(label).Set(1 - w.down)
 		}
 		select {
 		case <-tick.C:

@@ -91,7 +91,7 @@ func (w *world) commit(endpoint, mtg string, first, n int) {
 		w.endpoint(endpoint)
 	}
 	for seq := first; seq < first+n; seq++ {
-		ev := &event{ID: fmt.Sprintf("%s-%03d", mtg, seq), MeetingID: mtg, Seq: int64(seq), text: json.RawMessage("{}")}
+		ev := readEvent(fmt.Appendf(nil, `{"id":"%s-%03d","meeting_id":%q,"seq":%d}`, mtg, seq, mtg, seq))
 		w.lists[endpoint][mtg] = append(w.lists[endpoint][mtg], ev)
 		w.q.add(endpoint, mtg, ev)
 	}
@@ -135,12 +135,14 @@ func (w *world) sync() {
 		}
 	}
 	for _, f := range fetches {
-		var lists [][]*event
-		for _, id := range f.meetings {
+		lists := make([][]json.RawMessage, len(f.meetings))
+		for i, id := range f.meetings {
 			list := w.lists[f.endpoint][id]
-			lists = append(lists, slices.Clone(list[:min(f.limit, len(list))]))
+			for _, ev := range list[:min(f.limit, len(list))] {
+				lists[i] = append(lists[i], ev.text)
+			}
 		}
-		w.q.fetched(f, lists)
+		w.q.fetched(f, lists, nil)
 	}
 	w.start()
 }

@@ -8,6 +8,53 @@ import (
 	"usher/meeting"
 )
 
+// Times of delivery that others should know of.
+const (
+	// ProbeInterval is the time between tries while an endpoint fails: most of
+	// its outages are restarts, and it should not wait long once it is back.
+	ProbeInterval = 15 * time.Second
+	// DisableAfter is how long an endpoint may fail without one success until it
+	// is disabled: well past the schedule and a long weekend, and an end to
+	// what Redis has to hold for it.
+	DisableAfter = 5 * 24 * time.Hour
+	// jitter spreads what failed at the same time: waits are longer or shorter
+	// by up to this part.
+	jitter = 0.1
+	// failingAfter is how many failures in a row make an endpoint a failing one:
+	// more than chance brings together where a few of a hundred fail. The second
+	// failure of one event does it too, if nothing succeeded in between, because
+	// a quiet endpoint would otherwise need minutes to show that it is down.
+	failingAfter = 5
+	// storeRetry is the wait after the store has failed.
+	storeRetry = 250 * time.Millisecond
+)
+
+// schedule has the wait before each try of an event (Standard Webhooks 1.0.0,
+// "Deliverability and reliability"), 75 h in all.
+var schedule = []time.Duration{
+	0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour,
+	5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
+// refusals has the waits where the endpoint accepts other events but not this
+// one, 15 minutes in all: it may not know the meeting yet. Longer would only
+// hold up the meeting's other events.
+var refusals = []time.Duration{0, 5 * time.Second, 55 * time.Second, 4 * time.Minute, 10 * time.Minute}
+
+// timing are the times above; tests change them.
+type timing struct {
+	schedule, refusals []time.Duration
+	probe              time.Duration
+	refresh            time.Duration // of the endpoints, from the store
+	flush              time.Duration // most that an acknowledgement waits
+	storeRetry         time.Duration
+}
+
+var defaultTiming = timing{
+	schedule: schedule, refusals: refusals, probe: ProbeInterval,
+	refresh: refreshInterval, flush: flushInterval, storeRetry: storeRetry,
+}
+
 // result is what the queue makes of a try that has ended.
 type result struct {
 	result meeting.DeliveryResult // empty: the try does not count as one
@@ -257,4 +304,9 @@ func (q *queue) forgetGap(endpoint, meetingID string, now time.Time) {
 		e.retries[meetingID] = true
 		q.syncSoon(now)
 	}
+}
+
+// jittered spreads a wait; random is from 0 up to 1.
+func jittered(d time.Duration, random float64) time.Duration {
+	return time.Duration(float64(d) * (1 + jitter*(2*random-1)))
 }

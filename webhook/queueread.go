@@ -76,23 +76,26 @@ func (q *queue) fetches(now time.Time) (wishes []fetch) {
 	return wishes
 }
 
-// fetched takes what fetches asked for: the first events of each list, or nil
-// after a failure of the store.
-func (q *queue) fetched(f fetch, lists [][]*event) {
+// fetched takes what fetches asked for: the first events of each list, or why
+// the store did not say.
+func (q *queue) fetched(f fetch, lists [][]json.RawMessage, failed error) {
 	e := q.endpoints[f.endpoint]
 	for i, id := range f.meetings {
 		if e == nil || e.meetings[id] == nil || e.meetings[id].state != reading {
 			continue // removed meanwhile
 		}
 		l := e.meetings[id]
-		if lists != nil {
-			l.events = lists[i]
+		if failed != nil {
+			l.more = true
+			l.enqueue()
+			continue
 		}
-		l.more = l.more || lists == nil || len(l.events) == f.limit
+		for _, text := range lists[i] {
+			ev := readEvent(text)
+			l.events, l.lastSeq = append(l.events, ev), max(l.lastSeq, ev.Seq)
+		}
 		e.inMemory += len(l.events)
-		for _, ev := range l.events {
-			l.lastSeq = max(l.lastSeq, ev.Seq)
-		}
+		l.more = l.more || len(l.events) == f.limit
 		if len(l.events) > 0 {
 			l.move(ready) // of a stalled endpoint too: it is the probe
 		} else {

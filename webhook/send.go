@@ -146,3 +146,39 @@ func retryAfter(value string, now time.Time) time.Duration {
 	}
 	return min(max(wait, 0), maxAsk)
 }
+
+// answer is what the outcome of a try says.
+type answer int
+
+const (
+	accepted   answer = iota
+	failed            // it speaks of the endpoint
+	denied            // likewise, and the request may be said or signed another way
+	refused           // it speaks of the event, if the endpoint accepts others
+	gone              // the endpoint asks never to be called again
+	unsendable        // the event can never be sent
+	nothing           // the dialect has nothing to say of the event
+	cancelled         // this process stops leading
+)
+
+// answerOf says what follows from the outcome of a try in a dialect; nil:
+// [Standard].
+func answerOf(o outcome, dialect *Dialect) answer {
+	switch s := o.status; {
+	case errors.Is(o.err, errNothing):
+		return nothing
+	case o.reason == reasonEvent:
+		return unsendable
+	case o.ok():
+		return accepted
+	case s == http.StatusGone && (dialect == nil || !dialect.GoneIsOfEvent):
+		return gone
+	case s == http.StatusUnauthorized:
+		return denied
+	case s == http.StatusRequestTimeout, s == http.StatusTooManyRequests:
+		return failed
+	case s >= 400 && s <= 499:
+		return refused
+	}
+	return failed
+}

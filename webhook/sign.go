@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -92,16 +94,17 @@ func NewSecret() Secret {
 	return Secret{Key: config.Secret(secretPrefix + base64.StdEncoding.EncodeToString(key))}
 }
 
-// signature returns the value of webhook-signature: one v1 signature for each
-// key, newest first, separated by spaces (Standard Webhooks 1.0.0,
-// "Signature scheme").
-func signature(keys [][]byte, id string, at time.Time, body []byte) string {
+// signStandard adds the time and a v1 signature for each key, newest first,
+// separated by spaces (Standard Webhooks 1.0.0, "Signature scheme").
+func signStandard(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
+	seconds := strconv.FormatInt(at.Unix(), 10)
 	var all []string
 	for _, key := range keys {
 		mac := hmac.New(sha256.New, key)
-		fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
+		mac.Write([]byte(id + "." + seconds + "."))
 		mac.Write(body)
 		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}
-	return strings.Join(all, " ")
+	h["Webhook-Timestamp"] = []string{seconds}
+	h["Webhook-Signature"] = []string{strings.Join(all, " ")}
 }

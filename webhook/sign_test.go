@@ -122,7 +122,9 @@ func TestVerified(t *testing.T) {
 // its libraries share.
 func TestSignature(t *testing.T) {
 	key, err := Secret{Key: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}.bytes()
-	got := signature([][]byte{key}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+	h := http.Header{}
+	signStandard(h, [][]byte{key}, "msg_p5jXN8AQM9LWM0D4loKWxJek", time.Unix(1614265330, 0), []byte(`{"test": 2432232314}`))
+	got := h.Get("Webhook-Signature")
 	if want := "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="; err != nil || got != want {
 		t.Errorf("signature = %s, %v; want %s", got, err, want)
 	}

@@ -41,45 +41,42 @@ func (d *Deliverer) syncLocked(ctx context.Context) error {
 		return !refused[a.Endpoint]
 	})
 	for _, f := range fetches {
-		var lists [][]*event
+		var lists [][]json.RawMessage
 		if failed == nil { // else lists may not be as the queue thinks
-			lists, failed = d.read(ctx, f)
+			lists, failed = d.registry.store.ReadQueues(ctx, f.endpoint, f.meetings, f.limit)
 		}
-		_ = d.update(func(q *queue, _ time.Time) { q.fetched(f, lists) })
+		_ = d.update(func(q *queue, _ time.Time) { q.fetched(f, lists, failed) })
 	}
 	return failed
 }
 
-// read reads the first events of lists, or returns nil and an error.
-func (d *Deliverer) read(ctx context.Context, f fetch) ([][]*event, error) {
-	texts, err := d.registry.store.ReadQueues(ctx, f.endpoint, f.meetings, f.limit)
-	if err != nil {
-		return nil, err
-	}
-	lists := make([][]*event, len(texts))
-	for i, list := range texts {
-		for _, text := range list {
-			lists[i] = append(lists[i], readEvent(text))
-		}
-	}
-	return lists, nil
-}
-
-// arrange has the queue know the endpoints that the registry knows, and removes what
-// is kept for others: they were deleted, or have left the configuration.
+// arrange has the queue know the endpoints that the registry knows, and removes
+// what is kept for others: they were deleted, or have left the configuration.
 func (d *Deliverer) arrange(ctx context.Context, s *snapshot) error {
 	kept, failed := d.registry.store.QueuedEndpoints(ctx)
-	// Until a moment ago events may have been committed for those in memory.
-	failed = errors.Join(failed, d.locked(func(q *queue, _ time.Time) { kept = slices.AppendSeq(kept, maps.Keys(q.endpoints)) }))
-	for _, e := range s.all {
-		failed = errors.Join(failed, d.admit(ctx, e))
+	var unloaded []string
+	_ = d.update(func(q *queue, now time.Time) {
+		// Until a moment ago events may have been committed for those in memory.
+		kept = slices.AppendSeq(kept, maps.Keys(q.endpoints))
+		for _, e := range s.all {
+			q.disable(e.ID, e.Disabled != nil, now)
+			if !q.of(e.ID).loaded {
+				unloaded = append(unloaded, e.ID)
+			}
+		}
+	})
+	for _, id := range unloaded {
+		meetings, retries, health, err := d.registry.store.LoadQueue(ctx, id)
+		if err == nil {
+			err = d.update(func(q *queue, now time.Time) { q.load(id, meetings, retries, health, now) })
+		}
+		failed = errors.Join(failed, err)
 	}
 	for _, id := range kept {
-		if _, known := s.byID[id]; known || slices.Contains(s.unreadable, id) {
-			continue
+		if _, known := s.byID[id]; !known && !slices.Contains(s.unreadable, id) {
+			d.registry.log.Info("removing what waits for a webhook endpoint that is no more", "endpoint", id)
+			failed = errors.Join(failed, d.forget(ctx, id))
 		}
-		d.registry.log.Info("removing what waits for a webhook endpoint that is no more", "endpoint", id)
-		failed = errors.Join(failed, d.forget(ctx, id))
 	}
 	return failed
 }
@@ -93,36 +90,13 @@ func (d *Deliverer) forget(ctx context.Context, id string) error {
 	return d.registry.store.DeleteEndpoint(ctx, id)
 }
 
-// admit loads what waits for an endpoint, and has it delivered if the endpoint
-// is enabled.
-func (d *Deliverer) admit(ctx context.Context, e Endpoint) error {
-	load := func(*queue, time.Time) {}
-	loaded := false
-	_ = d.locked(func(q *queue, _ time.Time) { loaded = q.of(e.ID).loaded })
-	if !loaded {
-		meetings, retries, health, err := d.registry.store.LoadQueue(ctx, e.ID)
-		if err != nil {
-			return err
-		}
-		load = func(q *queue, now time.Time) { q.load(e.ID, meetings, retries, health, now) }
-	}
-	return d.update(func(q *queue, now time.Time) {
-		load(q, now)
-		q.disable(e.ID, e.Disabled != nil, now)
-	})
-}
-
 // tidy removes the endpoints of one meeting once it is over and they are done,
 // and forgets that an event should say gap when its meeting can have none.
 func (d *Deliverer) tidy(ctx context.Context) error {
 	for _, e := range d.registry.snapshot.Load().all {
 		var gaps []string
-		done := e.Disabled != nil && (e.Disabled.Reason == DisabledGone || e.Disabled.Reason == DisabledFailing)
-		_ = d.locked(func(q *queue, _ time.Time) {
-			var rested bool
-			gaps, rested = q.rest(e.ID)
-			done = done || rested
-		})
+		var done bool
+		_ = d.locked(func(q *queue, _ time.Time) { gaps, done = q.rest(e.ID) })
 		for _, mtg := range gaps {
 			over, err := d.isOver(ctx, mtg)
 			if err != nil {
@@ -132,7 +106,8 @@ func (d *Deliverer) tidy(ctx context.Context) error {
 				_ = d.update(func(q *queue, now time.Time) { q.forgetGap(e.ID, mtg, now) })
 			}
 		}
-		if e.MeetingID == "" || !done {
+		dead := e.Disabled != nil && (e.Disabled.Reason == DisabledGone || e.Disabled.Reason == DisabledFailing)
+		if e.MeetingID == "" || !done && !dead {
 			continue
 		}
 		over, err := d.isOver(ctx, e.MeetingID)
