@@ -3,7 +3,6 @@ package webhook
 import (
 	"cmp"
 	"encoding/json"
-	"errors"
 	"log/slog"
 	"maps"
 	"net/netip"
@@ -109,9 +108,13 @@ var eventPattern = regexp.MustCompile(`^(\*|[a-z_]+(\.[a-z_]+)*(\.\*)?)$`)
 
 // prepare fills in defaults and checks everything, or returns [InvalidError].
 func (e *Endpoint) prepare(g *guard, dialects map[string]Dialect) error {
-	if err := e.findDialect(dialects); err != nil {
-		return err
-	}
+	var badURL error
+	e.target, badURL = parseTarget(e.URL, g)
+	// In this order: what is checked of secrets depends on the dialect.
+	return cmp.Or(e.findDialect(dialects), e.checkTexts(), e.checkSecrets(), e.prepareHeaders(), badURL)
+}
+
+func (e *Endpoint) checkTexts() error {
 	if len(e.Events) == 0 {
 		e.Events = []string{"*"}
 	}
@@ -126,15 +129,7 @@ func (e *Endpoint) prepare(g *guard, dialects map[string]Dialect) error {
 	if len(e.Name) > maxName {
 		return &InvalidError{"name", "is longer than " + strconv.Itoa(maxName) + " bytes"}
 	}
-	if err := e.checkSecrets(); err != nil {
-		return err
-	}
-	if err := e.prepareHeaders(); err != nil {
-		return err
-	}
-	var err error
-	e.target, err = parseTarget(e.URL, g)
-	return err
+	return nil
 }
 
 // findDialect sets how the endpoint's events are rendered.
@@ -202,16 +197,13 @@ func (e Endpoint) encode() json.RawMessage {
 // that is done whenever it is dialled.
 func decode(stored meeting.StoredEndpoint, dialects map[string]Dialect) (e Endpoint, err error) {
 	if err := json.Unmarshal(stored.Document, &e); err != nil {
-		return Endpoint{}, err
+		return e, err
 	}
 	e.ID, e.document = stored.ID, stored.Document
-	if err := errors.Join(e.findDialect(dialects), e.checkSecrets()); err != nil {
-		return Endpoint{}, err
-	}
 	if e.target, err = url.Parse(e.URL); err != nil {
-		return Endpoint{}, &InvalidError{"url", "is not a URL"}
+		err = &InvalidError{"url", "is not a URL"} // without quoting it
 	}
-	return e, nil
+	return e, cmp.Or(e.findDialect(dialects), e.checkSecrets(), err)
 }
 
 const (

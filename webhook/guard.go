@@ -27,22 +27,17 @@ const (
 )
 
 // private are the addresses that are not on the public internet, or that stand
-// for others which may not be (IANA special-purpose address registries).
+// for others which may not be (IANA special-purpose address registries), besides
+// those that package netip knows.
 var private = prefixes(
 	"0.0.0.0/8",       // this network; Linux takes it for this machine
-	"10.0.0.0/8",      // private
 	"100.64.0.0/10",   // carrier-grade NAT, and some clouds' metadata
-	"127.0.0.0/8",     // this machine
-	"169.254.0.0/16",  // link-local, where clouds' metadata is
-	"172.16.0.0/12",   // private
 	"192.0.0.0/24",    // protocol assignments
 	"192.0.2.0/24",    // documentation
 	"192.88.99.0/24",  // 6to4 relays
-	"192.168.0.0/16",  // private
 	"198.18.0.0/15",   // benchmarks
 	"198.51.100.0/24", // documentation
 	"203.0.113.0/24",  // documentation
-	"224.0.0.0/4",     // multicast
 	"240.0.0.0/4",     // reserved, and broadcast
 	"::/96",           // unspecified, this machine, IPv4-compatible
 	"64:ff9b:1::/48",  // NAT64 of the local network (RFC 8215)
@@ -51,10 +46,7 @@ var private = prefixes(
 	"2001:db8::/32",   // documentation
 	"3fff::/20",       // documentation
 	"5f00::/16",       // segment routing
-	"fc00::/7",        // unique local
-	"fe80::/10",       // link-local
 	"fec0::/10",       // site-local
-	"ff00::/8",        // multicast
 )
 
 // Prefixes whose addresses carry an IPv4 address, which is judged in their
@@ -79,8 +71,12 @@ func (g *guard) check(at netip.AddrPort, plain bool) error {
 	if contains(g.allowed, addr) {
 		return nil
 	}
-	if contains(private, addr) || contains(private, embedded(addr)) {
-		return errPrivate
+	for _, a := range []netip.Addr{addr, embedded(addr)} {
+		// Not global are this machine, link-local, where clouds' metadata is, and
+		// multicast.
+		if !a.IsGlobalUnicast() || a.IsPrivate() || contains(private, a) {
+			return errPrivate
+		}
 	}
 	if plain {
 		return errPlain

@@ -296,7 +296,7 @@ func (q *queue) mayStart(e *endpointQueue, now time.Time) bool {
 
 // pick returns the list of the endpoint whose first event is to be sent now.
 func (q *queue) pick(e *endpointQueue, now time.Time) *meetingQueue {
-	if e.in[ready].Len()+e.in[unread].Len()+e.in[waiting].Len() == 0 || !q.mayStart(e, now) {
+	if !q.mayStart(e, now) {
 		return nil
 	}
 	if e.Failing && e.in[waiting].Len() > 0 && e.in[unread].Len()+e.in[reading].Len()+e.in[ready].Len() == 0 && !now.Before(e.probeAt) {

@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"usher/meeting"
@@ -208,101 +206,6 @@ func (q *queue) blame(l *meetingQueue, a answer, ask time.Duration, now time.Tim
 	if a != refused && !e.Stalled {
 		e.Stalled = true
 		e.forgetReady()
-	}
-}
-
-// takeAcks returns what is to be stored since the last time.
-func (q *queue) takeAcks(now time.Time) (all []meeting.Acks) {
-	q.finished, q.syncAt = 0, time.Time{}
-	for _, e := range q.turns {
-		if len(e.acks)+len(e.retries)+len(e.tried) == 0 && !e.changed {
-			continue
-		}
-		acks := meeting.Acks{Endpoint: e.id, Tried: e.tried, Retries: map[string]meeting.Retry{}}
-		for _, ack := range e.acks {
-			acks.Done = append(acks.Done, *ack)
-		}
-		for id := range e.retries {
-			acks.Retries[id] = e.meetings[id].retry(now)
-		}
-		if e.changed {
-			h := e.Health
-			h.Since, h.Accepted = since(e.since, now), 0
-			if e.Failures+e.Refusals > 0 {
-				h.Accepted = since(e.acceptedAt, now)
-			}
-			acks.Health = &h
-		}
-		clear(e.acks)
-		clear(e.retries)
-		e.changed, e.tried = false, nil
-		all = append(all, acks)
-	}
-	return all
-}
-
-// remember has takeAcks return how long waits still are: a leader after this one
-// counts them from what was stored last.
-func (q *queue) remember() {
-	for _, e := range q.endpoints {
-		for l := e.in[waiting].Front(); l != nil; l = l.Next() {
-			e.retries[l.Value.(*meetingQueue).id] = true
-		}
-		e.changed = e.changed || e.Failing
-	}
-}
-
-// retry returns what a leader after this one needs to know of a list's first
-// event. l may be nil: nothing.
-func (l *meetingQueue) retry(now time.Time) (r meeting.Retry) {
-	if l == nil {
-		return r
-	}
-	r = l.Retry
-	r.Refused, r.Due = since(l.refusedAt, now), max(l.countsFrom.Sub(now), 0)
-	return r
-}
-
-// since returns how long something is ago, at least a moment; 0: it never was.
-func since(at, now time.Time) time.Duration {
-	if at.IsZero() {
-		return 0
-	}
-	return max(now.Sub(at), 1)
-}
-
-// fails returns the ids of the endpoints that are failing, in order.
-func (q *queue) fails() (ids []string) {
-	for _, id := range slices.Sorted(maps.Keys(q.endpoints)) {
-		if q.endpoints[id].Failing {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// rest returns the meetings of an endpoint of which nothing waits but that their
-// next event has to say gap, and reports whether nothing else is left to do for
-// it. forgetGap ends that for a meeting that has no next event.
-func (q *queue) rest(endpoint string) (gaps []string, done bool) {
-	e := q.endpoints[endpoint]
-	if e == nil {
-		return nil, false
-	}
-	for id, l := range e.meetings {
-		if l.state == idle {
-			gaps = append(gaps, id)
-		}
-	}
-	return gaps, e.loaded && len(e.acks) == 0 && len(gaps) == len(e.meetings)
-}
-
-func (q *queue) forgetGap(endpoint, meetingID string, now time.Time) {
-	e := q.of(endpoint)
-	if l := e.meetings[meetingID]; l != nil && l.state == idle {
-		delete(e.meetings, meetingID)
-		e.retries[meetingID] = true
-		q.syncSoon(now)
 	}
 }
 

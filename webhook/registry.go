@@ -149,9 +149,6 @@ func (r *Registry) publish(version string, all []meeting.StoredEndpoint) {
 		s.byID[e.ID] = e
 	}
 	for _, stored := range all {
-		unreadable := func(err error) {
-			r.log.Error("stored webhook endpoint is unreadable", "endpoint", stored.ID, "err", err)
-		}
 		e, known := s.byID[stored.ID]
 		if !known {
 			if stored.Document == nil {
@@ -159,16 +156,14 @@ func (r *Registry) publish(version string, all []meeting.StoredEndpoint) {
 			}
 			var err error
 			if e, err = decode(stored, r.dialects); err != nil {
-				unreadable(err)
+				r.log.Error("stored webhook endpoint is unreadable", "endpoint", stored.ID, "err", err)
 				s.unreadable = append(s.unreadable, stored.ID)
 				continue
 			}
 		}
 		if stored.Disabled != nil {
 			e.Disabled = new(Disabled)
-			if err := json.Unmarshal(stored.Disabled, e.Disabled); err != nil {
-				unreadable(err)
-			}
+			_ = json.Unmarshal(stored.Disabled, e.Disabled) // it is disabled, whatever the reason
 		}
 		s.byID[stored.ID] = e
 	}
