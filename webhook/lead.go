@@ -21,6 +21,9 @@ func (d *Deliverer) Lead(ctx context.Context) error {
 	defer cut()
 	// At once, though a call of the store may take a while to end.
 	context.AfterFunc(leading, func() { time.AfterFunc(drainTime, cut) })
+	d.storing.Lock()
+	d.unstored = nil
+	d.storing.Unlock()
 	d.mu.Lock()
 	d.queue, d.leading, d.flight = newQueue(d.timing, rand.Float64), leading, flight
 	d.timer = time.AfterFunc(0, func() { _ = d.update(func(*queue, time.Time) {}) })
@@ -38,14 +41,12 @@ func (d *Deliverer) Lead(ctx context.Context) error {
 	if err == nil {
 		last, end := context.WithTimeout(context.WithoutCancel(ctx), lastFlush)
 		defer end()
-		_ = d.locked(func(q *queue, now time.Time) { q.remember() })
+		_ = d.locked(func(q *queue, _ time.Time) { q.remember() })
 		_ = d.sync(last) // what is not acknowledged comes again
 	}
-	d.storing.Lock()
-	defer d.storing.Unlock()
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.queue, d.unstored = nil, nil
+	d.queue = nil
+	d.mu.Unlock()
 	return err
 }
 

@@ -33,7 +33,7 @@ type delivery struct {
 	list     *meetingQueue
 	event    *event
 	gap      bool
-	variant  int // of the request; see [endpointQueue.Variant]
+	variant  int // of the request; see [endpointQueue]
 	unproven bool
 }
 
@@ -94,9 +94,10 @@ type endpointQueue struct {
 	in       [states]list.List // those by state, the longest there first; not the idle ones
 	inMemory int               // events
 
-	// Health is what the store keeps; its durations are those times, as they were
-	// when this was loaded. Variant is that of the request that was accepted last:
-	// variants are the ways in which a dialect can say and sign the same event.
+	// Health is kept in the store; in place of its durations, which were right
+	// when it was loaded, are since and acceptedAt. Its Variant is that of the
+	// request that was accepted last: variants are the ways in which a dialect can
+	// say and sign the same event.
 	meeting.Health
 	since      time.Time // the first failure in a row
 	acceptedAt time.Time
@@ -123,8 +124,8 @@ type meetingQueue struct {
 	tries
 }
 
-// tries is what is known of the first event of a list. Retry is what the store
-// keeps; its durations are as they were when this was loaded.
+// tries is what is known of the first event of a list. Retry is kept in the
+// store; in place of its durations are refusedAt and countsFrom.
 type tries struct {
 	meeting.Retry
 	refusedAt  time.Time // first time
@@ -253,7 +254,7 @@ func (q *queue) disable(endpoint string, disabled bool, now time.Time) {
 // retryNow makes all that waits for an endpoint due, as if it had never failed.
 func (q *queue) retryNow(endpoint string, now time.Time) {
 	e := q.of(endpoint)
-	e.recover()
+	e.recovered()
 	e.paused = time.Time{}
 	for e.in[waiting].Len() > 0 {
 		e.first(waiting).enqueue()
@@ -261,8 +262,8 @@ func (q *queue) retryNow(endpoint string, now time.Time) {
 	q.syncSoon(now)
 }
 
-// recover forgets the failures of an endpoint.
-func (e *endpointQueue) recover() {
+// recovered forgets the failures of an endpoint.
+func (e *endpointQueue) recovered() {
 	e.Health, e.since, e.changed = meeting.Health{Variant: e.Variant}, time.Time{}, true
 }
 

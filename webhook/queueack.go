@@ -112,7 +112,7 @@ func (q *queue) accept(e *endpointQueue, variant int, now time.Time) {
 	case e.Failing:
 		q.retryNow(e.id, now)
 	case e.Failures+e.Refusals > 0:
-		e.recover()
+		e.recovered()
 	}
 	if e.Variant != variant {
 		e.Variant, e.changed = variant, true

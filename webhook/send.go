@@ -54,8 +54,6 @@ type outcome struct {
 	took   time.Duration
 }
 
-func (o outcome) ok() bool { return o.status >= 200 && o.status <= 299 }
-
 // sender makes requests. Redirects are not followed, proxies not used and
 // cookies not kept.
 type sender struct {
@@ -138,13 +136,14 @@ func retryAfter(value string, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	wait := time.Duration(0)
 	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64); err == nil {
-		wait = time.Duration(min(seconds, uint64(maxAsk/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		wait = at.Sub(now)
+		return time.Duration(min(seconds, uint64(maxAsk/time.Second))) * time.Second
 	}
-	return min(max(wait, 0), maxAsk)
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), maxAsk)
 }
 
 // answer is what the outcome of a try says.
@@ -169,7 +168,7 @@ func answerOf(o outcome, dialect *Dialect) answer {
 		return nothing
 	case o.reason == reasonEvent:
 		return unsendable
-	case o.ok():
+	case s/100 == 2:
 		return accepted
 	case s == http.StatusGone && (dialect == nil || !dialect.GoneIsOfEvent):
 		return gone
@@ -177,7 +176,7 @@ func answerOf(o outcome, dialect *Dialect) answer {
 		return denied
 	case s == http.StatusRequestTimeout, s == http.StatusTooManyRequests:
 		return failed
-	case s >= 400 && s <= 499:
+	case s/100 == 4:
 		return refused
 	}
 	return failed

@@ -156,6 +156,7 @@ func (d *Deliverer) requeue(ctx context.Context, endpoint string, lists map[stri
 	defer d.storing.Unlock()
 	// An acknowledgement of the same event from before must not be stored later.
 	if err := d.syncLocked(ctx); err != nil {
+		d.poke()
 		return err
 	}
 	err := d.update(func(q *queue, _ time.Time) {
