@@ -45,13 +45,16 @@ func joinedEvent(mtg string, seq int) json.RawMessage {
 // fill puts n events into the lists of the given number of meetings, in turn.
 func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
 	t.Helper()
-	lists := map[string][]json.RawMessage{}
-	for i := range n {
-		mtg := fmt.Sprintf("mtg_%04d", i%meetings)
-		lists[mtg] = append(lists[mtg], joinedEvent(mtg, i/meetings+1))
-	}
-	if err := st.Requeue(context.Background(), endpoint, lists, false); err != nil {
-		t.Fatal(err)
+	for i := range min(meetings, n) {
+		mtg := fmt.Sprintf("mtg_%04d", i)
+		var events []json.RawMessage
+		for seq := 1; i+(seq-1)*meetings < n; seq++ {
+			events = append(events, joinedEvent(mtg, seq))
+		}
+		// One list at a time: a call of the store may not take long.
+		if err := st.Requeue(context.Background(), endpoint, map[string][]json.RawMessage{mtg: events}, false); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
