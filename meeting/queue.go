@@ -60,11 +60,12 @@ type Health struct {
 	Variant  int           `json:"variant,omitempty"`  // of the request that it accepted last
 }
 
-// Tried is an entry of the delivery log, and with Dead of the dead letters.
+// Tried is an entry of an endpoint's delivery log, or of its dead letters.
 type Tried struct {
-	Record json.RawMessage
-	Event  json.RawMessage
-	Dead   bool
+	Place  string          // in the log, once stored; later ones are greater
+	Record json.RawMessage // of the try
+	Event  json.RawMessage // that was tried
+	Dead   bool            // it is to be in both; not set when it is read
 }
 
 // Backlog is what waits for one endpoint.
@@ -77,13 +78,6 @@ type Backlog struct {
 	Oldest time.Time
 	// FailingSince is set while the endpoint fails.
 	FailingSince time.Time
-}
-
-// Attempted is an entry of an endpoint's delivery log, or of its dead letters.
-type Attempted struct {
-	Place  string          // in the log; later ones are greater
-	Record json.RawMessage // as in [Tried]
-	Event  json.RawMessage // the event that was tried
 }
 
 // StoredEndpoint is a webhook endpoint as the store has it.

@@ -227,7 +227,7 @@ func (r *Redis) Between(ctx context.Context, from, to time.Time, f func(events [
 
 // Attempts returns a page of an endpoint's delivery log, or of its dead
 // letters, newest first; cursor is the Place of the last entry already seen.
-func (r *Redis) Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error) {
+func (r *Redis) Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Tried, error) {
 	key, newest := r.keys.attempts(endpoint), "+"
 	if dead {
 		key = r.keys.dead(endpoint)
@@ -246,11 +246,11 @@ func (r *Redis) Attempts(ctx context.Context, endpoint string, dead bool, cursor
 	if err != nil {
 		return nil, err
 	}
-	var page []meeting.Attempted
+	var page []meeting.Tried
 	for _, x := range entries {
 		record, _ := x.Values["record"].(string)
 		event, _ := x.Values["notice"].(string)
-		page = append(page, meeting.Attempted{Place: x.ID, Record: json.RawMessage(record), Event: json.RawMessage(event)})
+		page = append(page, meeting.Tried{Place: x.ID, Record: json.RawMessage(record), Event: json.RawMessage(event)})
 	}
 	return page, nil
 }

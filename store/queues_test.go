@@ -23,7 +23,7 @@ type queuesContract interface {
 	Ack(ctx context.Context, a meeting.Acks) error
 	Requeue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage, inFront bool) error
 	Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error
-	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error)
+	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Tried, error)
 	Backlog(ctx context.Context, endpoint string) (meeting.Backlog, error)
 	Endpoints(ctx context.Context, known string) (all []meeting.StoredEndpoint, version string, err error)
 	PutEndpoint(ctx context.Context, id string, was, document json.RawMessage) (bool, error)

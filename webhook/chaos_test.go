@@ -150,7 +150,7 @@ func TestChaos(t *testing.T) {
 	}
 	dead, err := st.Attempts(t.Context(), "whk_crm", true, "", 1)
 	if err != nil || len(dead) > 0 {
-		t.Errorf("dead letters = %s, %v; want none", dead, err)
+		t.Errorf("dead letters = %+v, %v; want none", dead, err)
 	}
 	// Of each process what it had in flight or not acknowledged, and of each event
 	// that failed or timed out one more.

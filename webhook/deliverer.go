@@ -3,8 +3,6 @@ package webhook
 import (
 	"context"
 	"encoding/json"
-	"errors"
-	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -33,14 +31,24 @@ type Deliverer struct {
 	registry *Registry
 	sender   *sender
 	timing   timing
+	work     chan struct{} // has room for one: there is something for the store
 
-	mu   sync.Mutex
-	term *term // nil while another process leads
+	// storing is held while lists are changed or read in the store, so that the
+	// queue sees both in order.
+	storing  sync.Mutex
+	unstored []meeting.Acks // that the store could not take yet
+
+	mu      sync.Mutex
+	queue   *queue          // nil while another process leads
+	leading context.Context // nothing is started once it has ended
+	flight  context.Context // of tries
+	flying  sync.WaitGroup
+	timer   *time.Timer // calls start
 }
 
 // NewDeliverer returns a deliverer that does nothing until Run and Lead.
-func NewDeliverer(b *Registry) *Deliverer {
-	return &Deliverer{registry: b, sender: newSender(b.guard), timing: defaultTiming}
+func NewDeliverer(r *Registry) *Deliverer {
+	return &Deliverer{registry: r, sender: newSender(r.guard), timing: defaultTiming, work: make(chan struct{}, 1)}
 }
 
 // Run keeps the registry and the metrics up to date until ctx ends. It returns nil.
@@ -63,97 +71,61 @@ func (d *Deliverer) Run(ctx context.Context) error {
 		failing = err != nil
 		select {
 		case <-refresh.C:
-		case <-d.registry.changed:
-			if t := d.leading(); t != nil {
-				t.endpointsChanged()
-			}
 		case <-ctx.Done():
 			return nil
 		}
 	}
 }
 
-// Lead delivers until ctx ends; then it starts nothing more, lets tries under
-// way end for [drainTime], cuts off the others and returns nil within
-// [drainTime] and [lastFlush]. It returns [meeting.ErrFenced] when another
-// process leads.
-func (d *Deliverer) Lead(ctx context.Context) error {
-	t := newTerm(d)
-	d.mu.Lock()
-	d.term = t
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		d.term = nil
-		d.mu.Unlock()
-	}()
-	return t.run(ctx)
-}
-
-func (d *Deliverer) leading() *term {
+// locked calls f with the queue, or returns [meeting.ErrUnavailable] while
+// another process leads.
+func (d *Deliverer) locked(f func(q *queue, now time.Time)) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.term
+	if d.queue == nil {
+		return meeting.ErrUnavailable
+	}
+	f(d.queue, time.Now())
+	return nil
+}
+
+// update does the same and then starts what is due.
+func (d *Deliverer) update(f func(q *queue, now time.Time)) error {
+	return d.locked(func(q *queue, now time.Time) {
+		f(q, now)
+		d.start(now)
+	})
 }
 
 // Committed takes the events of a change that has just been committed. It
 // returns at once.
 func (d *Deliverer) Committed(c meeting.Commit) {
-	t := d.leading()
-	if t == nil {
-		return
-	}
-	events := make([]*event, len(c.Events))
-	for i, n := range c.Events {
-		if i < len(c.Routes) && len(c.Routes[i]) > 0 {
+	_ = d.update(func(q *queue, _ time.Time) {
+		for i, endpoints := range c.Routes {
+			if len(endpoints) == 0 {
+				continue
+			}
+			n := c.Events[i]
 			text, _ := json.Marshal(n) // always encodes: it just was
-			events[i] = &event{envelope: envelope{n.ID, n.Type, n.MeetingID, n.Timestamp.Time, n.Seq}, text: text}
+			ev := &event{ID: n.ID, Type: n.Type, MeetingID: n.MeetingID, Timestamp: n.Timestamp.Time, Seq: n.Seq, text: text}
+			for _, endpoint := range endpoints {
+				q.add(endpoint, c.Meeting.ID, ev)
+			}
 		}
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for i, endpoints := range c.Routes {
-		for _, endpoint := range endpoints {
-			t.queue.add(endpoint, c.Meeting.ID, events[i])
-		}
-	}
-	t.start(time.Now())
+	})
 }
 
 // RetryNow makes all that waits for an endpoint due now, as if it had never
 // failed. It does nothing while another process leads.
 func (d *Deliverer) RetryNow(id string) {
-	if t := d.leading(); t != nil {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		t.queue.retryNow(id)
-		t.start(time.Now())
-	}
-}
-
-// Rewrite puts the undelivered events that are in memory back into a store that
-// was emptied, in front of what has been committed since. Events that were only
-// in the store are lost: what an endpoint had no room for in memory, and all of
-// a list whose first event was to be tried again later. It may be repeated.
-// Errors: [meeting.ErrUnavailable], also while another process leads, and
-// [meeting.ErrFenced].
-func (d *Deliverer) Rewrite(ctx context.Context) error {
-	if t := d.leading(); t != nil {
-		return t.rewrite(ctx)
-	}
-	return meeting.ErrUnavailable
+	_ = d.update(func(q *queue, now time.Time) { q.retryNow(id, now) })
 }
 
 // Failing returns the ids of the endpoints that fail at the moment, in order;
 // none while another process leads. It does no I/O.
-func (d *Deliverer) Failing() []string {
-	t := d.leading()
-	if t == nil {
-		return nil
-	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.queue.fails()
+func (d *Deliverer) Failing() (ids []string) {
+	_ = d.locked(func(q *queue, _ time.Time) { ids = q.fails() })
+	return ids
 }
 
 // Retry delivers once more what a try of the log or of the dead letters was
@@ -162,15 +134,11 @@ func (d *Deliverer) Failing() []string {
 // waits. Errors: [ErrNotFound], [meeting.ErrUnavailable], also while another
 // process leads.
 func (d *Deliverer) Retry(ctx context.Context, id, attempt string) error {
-	a, ev, err := d.registry.attempt(ctx, id, attempt)
+	a, err := d.registry.attempt(ctx, id, attempt)
 	if err != nil {
 		return err
 	}
-	t := d.leading()
-	if t == nil {
-		return meeting.ErrUnavailable
-	}
-	return t.requeue(ctx, id, map[string][]json.RawMessage{a.MeetingID: {ev}})
+	return d.requeue(ctx, id, map[string][]json.RawMessage{a.MeetingID: {a.event}})
 }
 
 // Replay delivers once more what was committed in the given time and what the
@@ -182,9 +150,8 @@ func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (
 	if err != nil {
 		return 0, err
 	}
-	t := d.leading()
-	if t == nil {
-		return 0, meeting.ErrUnavailable
+	if err := d.locked(func(*queue, time.Time) {}); err != nil {
+		return 0, err
 	}
 	err = d.registry.store.Between(ctx, from, to, func(events []json.RawMessage) error {
 		lists, n := map[string][]json.RawMessage{}, 0
@@ -198,7 +165,7 @@ func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (
 		if n == 0 {
 			return nil
 		}
-		err := t.requeue(ctx, id, lists)
+		err := d.requeue(ctx, id, lists)
 		if err == nil {
 			replayed += n
 		}
@@ -216,24 +183,22 @@ func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
 		return Attempt{}, err
 	}
 	ev := readEvent(testEvent(time.Now()))
-	o := d.try(ctx, e, &delivery{event: ev})
-	result := meeting.Failed
-	if o.ok() {
-		result = meeting.Delivered
+	a := newAttempt(ev, d.try(ctx, e, &delivery{event: ev}))
+	if a.Status/100 == 2 {
+		a.Result = meeting.Delivered
 	}
-	return newAttempt(ev.envelope, 1, result, o), nil
+	return a, nil
 }
 
-// try renders and posts an event once.
+// try renders and posts an event once and blocks for [Timeout] at most.
 func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome {
-	r, err := render(e, one, time.Now())
-	switch {
-	case errors.Is(err, errNothing):
-		return outcome{reason: reasonNothing}
-	case err != nil:
+	ctx, cancel := context.WithTimeout(ctx, d.sender.timeout)
+	defer cancel()
+	r, err := render(ctx, e, one, time.Now())
+	if err != nil {
 		return outcome{reason: reasonEvent, err: err}
 	}
-	return d.sender.post(ctx, e, r)
+	return d.sender.post(r)
 }
 
 // measure keeps the gauges of what waits up to date until ctx ends.
@@ -241,27 +206,28 @@ func (d *Deliverer) measure(ctx context.Context) {
 	tick := time.NewTicker(backlogInterval)
 	defer tick.Stop()
 	for {
-		type waiting struct {
-			events int
-			oldest time.Duration
-			down   bool
-		}
+		type waiting struct{ events, oldest, down float64 }
 		all := map[string]waiting{apiLabel: {}}
-		for id, e := range d.registry.page.Load().byID {
-			b, err := d.registry.store.Backlog(ctx, id)
+		for _, e := range d.registry.List() {
+			b, err := d.registry.store.Backlog(ctx, e.ID)
 			if err != nil {
 				break // the store is measured elsewhere
 			}
 			w := all[e.label()]
-			w.events += b.Events
+			w.events += float64(b.Events)
 			if !b.Oldest.IsZero() {
-				w.oldest = max(w.oldest, time.Since(b.Oldest))
+				w.oldest = max(w.oldest, time.Since(b.Oldest).Seconds())
 			}
-			w.down = w.down || e.Disabled != nil || !b.FailingSince.IsZero()
+			if e.Disabled != nil || !b.FailingSince.IsZero() {
+				w.down = 1
+			}
 			all[e.label()] = w
 		}
+		m := d.registry.metrics
 		for label, w := range all {
-			d.registry.metrics.waits(label, w.events, w.oldest, !w.down)
+			m.backlog.WithLabelValues(label).Set(w.events)
+			m.oldest.WithLabelValues(label).Set(w.oldest)
+			m.up.WithLabelValues(label).Set(1 - w.down)
 		}
 		select {
 		case <-tick.C:
@@ -270,6 +236,3 @@ func (d *Deliverer) measure(ctx context.Context) {
 		}
 	}
 }
-
-// random is the queue's.
-func random() float64 { return rand.Float64() }

@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
@@ -33,18 +34,14 @@ type Dialect struct {
 // event's data is nil: what the event lacks is there as the zero value.
 type Renderer func(event meeting.Event) (path string, body any)
 
-// envelope is what delivering needs to know of an event.
-type envelope struct {
+// event is an event that is to be sent, and what delivering needs to know of it.
+type event struct {
 	ID        string            `json:"id"`
 	Type      meeting.EventType `json:"type"`
 	MeetingID string            `json:"meeting_id"`
 	Timestamp time.Time         `json:"timestamp"`
 	Seq       int64             `json:"seq"`
-}
 
-// event is an event that is to be sent.
-type event struct {
-	envelope
 	text json.RawMessage
 	bad  bool // the text cannot be read
 }
@@ -57,7 +54,7 @@ func readEvent(text json.RawMessage) *event {
 	if cut {
 		head = append(slices.Clip(head), '}')
 	}
-	err := json.Unmarshal(head, &ev.envelope)
+	err := json.Unmarshal(head, ev)
 	ev.bad = err != nil || ev.ID == ""
 	return ev
 }
@@ -72,42 +69,48 @@ func (e *event) name() string {
 
 var errEvent = errors.New("webhook: event is unreadable")
 
-// request is what one try posts.
-type request struct {
-	path   string // below the endpoint's URL
-	body   []byte
-	header http.Header
-}
-
 // errNothing means that a dialect does not send an event.
 var errNothing = errors.New("webhook: nothing to send")
 
-// render makes the request of one try, signed as of now. It is pure, and the
+// render makes the request of one try, signed as of now. It does no I/O, and the
 // body is the same at every try. Errors: errNothing; after others no try can
 // succeed.
-func render(e Endpoint, d *delivery, now time.Time) (request, error) {
+func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.Request, error) {
 	if d.event.bad {
-		return request{}, errEvent
+		return nil, errEvent
 	}
-	r := request{header: http.Header{"Content-Type": {"application/json"}, "Webhook-Id": {d.event.ID}}}
-	keys, err := e.keys(now)
-	if err != nil {
-		return request{}, err
-	}
+	header, target, body := http.Header{}, e.target, d.standard()
+	keys := e.keys(now)
 	if e.dialect == nil {
-		r.body = d.standard()
-		signStandard(r.header, keys, d.event.ID, now, r.body)
-		return r, nil
+		signStandard(header, keys, d.event.ID, now, body)
+	} else {
+		path, text, err := e.dialect.body(d.event)
+		if err != nil {
+			return nil, err
+		}
+		if body = text; path != "" {
+			target = target.JoinPath(path)
+		}
+		if e.dialect.Sign != nil {
+			// Such a request carries one signature: the newest key's. While the
+			// secret changes, the one before it where that was accepted last, or the
+			// other was refused.
+			e.dialect.Sign(header, keys[d.variant%len(keys)], now, body)
+		}
 	}
-	if r.path, r.body, err = e.dialect.body(d.event); err != nil {
-		return request{}, err
+	for name, value := range e.Headers {
+		header[name] = []string{string(value)}
 	}
-	if e.dialect.Sign != nil {
-		// Such a request carries one signature: the newest key's. While the
-		// secret changes, the one before it where that was accepted last, or the
-		// other was refused.
-		e.dialect.Sign(r.header, keys[d.variant%len(keys)], now, r.body)
+	header["Content-Type"], header["User-Agent"], header["Webhook-Id"] = []string{"application/json"}, []string{UserAgent}, []string{d.event.ID}
+	// This marks the request as one that may be sent again on a new connection
+	// when the server closes the old one just then; it is not itself sent
+	// (net/http.Transport).
+	header["X-Idempotency-Key"] = []string{}
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
 	}
+	r.URL, r.Host, r.Header = target, target.Host, header
 	return r, nil
 }
 
@@ -139,4 +142,34 @@ func orZero[T any](p **T) {
 	if *p == nil {
 		*p = new(T)
 	}
+}
+
+// Standard is the dialect of Standard Webhooks 1.0.0: the event itself, byte
+// for byte as it was committed, at every try. An event that follows one that
+// was given up has "gap":true as its last field.
+const Standard = "standard"
+
+// standard returns the body.
+func (d *delivery) standard() []byte {
+	text := d.event.text
+	if !d.gap {
+		return text
+	}
+	end := bytes.LastIndexByte(text, '}')
+	return slices.Concat(text[:end], []byte(`,"gap":true}`))
+}
+
+// TypeTest is the type of the event that [Deliverer.Test] sends.
+const TypeTest meeting.EventType = "webhook.test"
+
+// testEvent returns an event that is about nothing.
+func testEvent(now time.Time) json.RawMessage {
+	event, _ := json.Marshal(struct { // always encodes
+		ID         string            `json:"id"`
+		Type       meeting.EventType `json:"type"`
+		Timestamp  meeting.Time      `json:"timestamp"`
+		APIVersion string            `json:"api_version"`
+		Data       struct{}          `json:"data"`
+	}{ID: meeting.NewID("evt_", now, meeting.NewSeed(), 0), Type: TypeTest, Timestamp: meeting.Time{Time: now}, APIVersion: meeting.APIVersion})
+	return event
 }

@@ -6,7 +6,10 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -44,12 +47,28 @@ func speaking(t testing.TB, dialect string) Endpoint {
 	return e
 }
 
+// request is what one try posts, without the headers that are the same in all.
+type request struct {
+	path   string // below the endpoint's URL
+	body   []byte
+	header http.Header
+}
+
 // rendered makes the request of an event, at a time after the story.
 func rendered(t testing.TB, e Endpoint, event json.RawMessage) (*event, request, error) {
 	t.Helper()
 	d := &delivery{event: readEvent(event)}
-	r, err := render(e, d, time.Unix(1795341603, 0))
-	return d.event, r, err
+	if e.target == nil {
+		e.target = new(url.URL)
+	}
+	r, err := render(t.Context(), e, d, time.Unix(1795341603, 0))
+	if err != nil {
+		return d.event, request{}, err
+	}
+	body, err := io.ReadAll(r.Body)
+	delete(r.Header, "User-Agent")
+	delete(r.Header, "X-Idempotency-Key")
+	return d.event, request{strings.TrimPrefix(r.URL.Path, "/hooks"), body, r.Header}, err
 }
 
 // TestDialects compares what each dialect makes of a whole meeting with

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"net/netip"
+	"net/textproto"
 	"net/url"
 	"regexp"
 	"slices"
@@ -32,26 +33,27 @@ const (
 )
 
 // Endpoint is where events are posted to. Treat it as a value; in logs it
-// shows neither its secrets nor the path of its URL.
+// shows neither its secrets nor the path of its URL. Its JSON is how it is stored;
+// see encode.
 type Endpoint struct {
-	ID   string // whk_ and a ULID, or whk_ and the name for one from the configuration
-	Name string // for people
-	URL  string // https, or http to an address that the site allows
+	ID   string `json:"-"`    // whk_ and a ULID, or whk_ and the name for one from the configuration
+	Name string `json:"name"` // for people
+	URL  string `json:"url"`  // https, or http to an address that the site allows
 	// Secrets sign each delivery, newest first; at most two are live.
-	Secrets []Secret
+	Secrets []Secret `json:"secrets"`
 	// Events are types such as "session.started", prefixes such as
 	// "participant.*", or "*".
-	Events    []string
-	MeetingID string // only events of this meeting; empty: of all
-	Dialect   string // shape of what is sent; "standard" when empty
+	Events    []string `json:"events"`
+	MeetingID string   `json:"meeting_id,omitempty"` // only events of this meeting; empty: of all
+	Dialect   string   `json:"dialect"`              // shape of what is sent; "standard" when empty
 	// Headers are added to each request, by their name in canonical form. They
 	// may be credentials, so nobody is shown their values.
-	Headers   map[string]config.Secret
-	CreatedAt time.Time
+	Headers   map[string]config.Secret `json:"headers,omitempty"`
+	CreatedAt time.Time                `json:"created_at"`
 	// Configured says that it comes from the configuration: it can be disabled
 	// and enabled but not changed.
-	Configured bool
-	Disabled   *Disabled // nil while enabled
+	Configured bool      `json:"-"`
+	Disabled   *Disabled `json:"-"` // nil while enabled
 
 	target   *url.URL        // URL, parsed
 	dialect  *Dialect        // nil for the standard one
@@ -60,8 +62,8 @@ type Endpoint struct {
 
 // Secret is a signing key as receivers have it, whsec_ and base64.
 type Secret struct {
-	Key       config.Secret
-	ExpiresAt time.Time // zero: never
+	Key       config.Secret `json:"key"`
+	ExpiresAt time.Time     `json:"expires_at,omitzero"` // zero: never
 }
 
 // Disabled says why nothing is sent to an endpoint, and since when.
@@ -93,13 +95,6 @@ func (e Endpoint) Wants(t meeting.EventType, meetingID string) bool {
 		})
 }
 
-// live returns the secrets that sign at the given time, newest first.
-func (e Endpoint) live(now time.Time) []Secret {
-	return slices.DeleteFunc(slices.Clone(e.Secrets), func(s Secret) bool {
-		return !s.ExpiresAt.IsZero() && !s.ExpiresAt.After(now)
-	})
-}
-
 // InvalidError says which field of an endpoint cannot be taken, and why.
 type InvalidError struct {
 	Field   string // url, name, events, secret, dialect, headers
@@ -113,9 +108,13 @@ var eventPattern = regexp.MustCompile(`^(\*|[a-z_]+(\.[a-z_]+)*(\.\*)?)$`)
 
 // prepare fills in defaults and checks everything, or returns [InvalidError].
 func (e *Endpoint) prepare(g *guard, dialects map[string]Dialect) error {
-	if err := e.findDialect(dialects); err != nil {
-		return err
-	}
+	var badURL error
+	e.target, badURL = parseTarget(e.URL, g)
+	// In this order: what is checked of secrets depends on the dialect.
+	return cmp.Or(e.findDialect(dialects), e.checkTexts(), e.checkSecrets(), e.prepareHeaders(), badURL)
+}
+
+func (e *Endpoint) checkTexts() error {
 	if len(e.Events) == 0 {
 		e.Events = []string{"*"}
 	}
@@ -130,31 +129,19 @@ func (e *Endpoint) prepare(g *guard, dialects map[string]Dialect) error {
 	if len(e.Name) > maxName {
 		return &InvalidError{"name", "is longer than " + strconv.Itoa(maxName) + " bytes"}
 	}
-	if err := e.checkSecrets(); err != nil {
-		return err
-	}
-	if err := e.prepareHeaders(); err != nil {
-		return err
-	}
-	u, err := parseTarget(e.URL, g)
-	e.target = u
-	return err
+	return nil
 }
 
 // findDialect sets how the endpoint's events are rendered.
 func (e *Endpoint) findDialect(dialects map[string]Dialect) error {
-	e.Dialect = cmp.Or(e.Dialect, Standard)
-	if e.Dialect == Standard {
-		e.dialect = nil
-		return nil
-	}
-	d, ok := dialects[e.Dialect]
-	if !ok {
+	e.Dialect, e.dialect = cmp.Or(e.Dialect, Standard), nil
+	if d, ok := dialects[e.Dialect]; ok {
+		e.dialect = &d
+	} else if e.Dialect != Standard {
 		names := append(slices.Collect(maps.Keys(dialects)), Standard)
 		slices.Sort(names)
 		return &InvalidError{"dialect", "is none of " + strings.Join(names, ", ")}
 	}
-	e.dialect = &d
 	return nil
 }
 
@@ -177,7 +164,7 @@ func parseTarget(raw string, g *guard) (*url.URL, error) {
 		return refuse("is not https; http is for addresses that this site allows, and it allows none")
 	}
 	if addr, err := netip.ParseAddr(u.Hostname()); err == nil {
-		port, _ := strconv.ParseUint(portOf(u), 10, 16)
+		port, _ := strconv.ParseUint(cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]), 10, 16)
 		if err := g.check(netip.AddrPortFrom(addr, uint16(port)), u.Scheme == "http"); err != nil {
 			return refuse("leads to an " + err.Error())
 		}
@@ -185,75 +172,98 @@ func parseTarget(raw string, g *guard) (*url.URL, error) {
 	return u, nil
 }
 
-func portOf(u *url.URL) string {
-	switch {
-	case u.Port() != "":
-		return u.Port()
-	case u.Scheme == "http":
-		return "80"
-	}
-	return "443"
-}
-
-// stored is the document of an endpoint that was made over the API.
-type stored struct {
-	Name      string            `json:"name"`
-	URL       string            `json:"url"`
-	Secrets   []storedSecret    `json:"secrets"`
-	Events    []string          `json:"events"`
-	MeetingID string            `json:"meeting_id,omitempty"`
-	Dialect   string            `json:"dialect"`
-	Headers   map[string]string `json:"headers,omitempty"`
-	CreatedAt time.Time         `json:"created_at"`
-}
-
-type storedSecret struct {
-	Key       string    `json:"key"`
-	ExpiresAt time.Time `json:"expires_at,omitzero"`
-}
-
 // encode returns the document of an endpoint, secrets and headers in the clear.
 func (e Endpoint) encode() json.RawMessage {
-	d := stored{
-		Name: e.Name, URL: e.URL, Events: e.Events, MeetingID: e.MeetingID,
-		Dialect: e.Dialect, CreatedAt: e.CreatedAt,
+	type secret struct {
+		Key       string    `json:"key"`
+		ExpiresAt time.Time `json:"expires_at,omitzero"`
 	}
+	document := struct {
+		Endpoint
+		Secrets []secret          `json:"secrets"`
+		Headers map[string]string `json:"headers,omitempty"`
+	}{Endpoint: e, Headers: map[string]string{}}
 	for _, s := range e.Secrets {
-		d.Secrets = append(d.Secrets, storedSecret{string(s.Key), s.ExpiresAt})
+		document.Secrets = append(document.Secrets, secret{string(s.Key), s.ExpiresAt})
 	}
 	for name, value := range e.Headers {
-		put(&d.Headers, name, string(value))
+		document.Headers[name] = string(value)
 	}
-	document, _ := json.Marshal(d) // strings and times always encode
-	return document
+	text, _ := json.Marshal(document) // strings and times always encode
+	return text
 }
 
 // decode reads what encode wrote. The address of its URL is not judged again:
 // that is done whenever it is dialled.
-func decode(from meeting.StoredEndpoint, dialects map[string]Dialect) (Endpoint, error) {
-	var d stored
-	if err := json.Unmarshal(from.Document, &d); err != nil {
-		return Endpoint{}, err
+func decode(stored meeting.StoredEndpoint, dialects map[string]Dialect) (e Endpoint, err error) {
+	if err := json.Unmarshal(stored.Document, &e); err != nil {
+		return e, err
 	}
-	e := Endpoint{
-		ID: from.ID, Name: d.Name, URL: d.URL, Events: d.Events, MeetingID: d.MeetingID,
-		Dialect: d.Dialect, CreatedAt: d.CreatedAt, document: from.Document,
+	e.ID, e.document = stored.ID, stored.Document
+	if e.target, err = url.Parse(e.URL); err != nil {
+		err = &InvalidError{"url", "is not a URL"} // without quoting it
 	}
-	for _, s := range d.Secrets {
-		e.Secrets = append(e.Secrets, Secret{config.Secret(s.Key), s.ExpiresAt})
+	return e, cmp.Or(e.findDialect(dialects), e.checkSecrets(), err)
+}
+
+const (
+	// maxHeaders is how many headers an endpoint may add: a credential, and what
+	// a gateway in front of a receiver wants besides.
+	maxHeaders = 16
+	// maxHeaderText bounds name and value of one together, in bytes: less than
+	// the 8 KiB that common servers take for one line.
+	maxHeaderText = 4096
+)
+
+// ourHeaders are those that usher or the way to the receiver sets, and what
+// begins with one of ourPrefixes. Signatures must not be written over.
+var (
+	ourHeaders = []string{
+		"Accept-Encoding", "Connection", "Content-Encoding", "Content-Length", "Content-Type", "Expect", "Host", "Idempotency-Key",
+		"Keep-Alive", "Te", "Trailer", "Transfer-Encoding", "Upgrade", "User-Agent", "X-Idempotency-Key",
 	}
-	for name, value := range d.Headers {
-		put(&e.Headers, name, config.Secret(value))
+	ourPrefixes = []string{"Proxy-", "Webhook-", "Whereby-", "X-Jitsi-"}
+)
+
+// Names of headers (RFC 9110 §5.6.2), and values that need no care: printable
+// ASCII without a space at either end.
+var (
+	headerName  = regexp.MustCompile("^[0-9A-Za-z!#$%&'*+.^_`|~-]+$")
+	headerValue = regexp.MustCompile(`^[!-~]([ -~]*[!-~])?$`)
+)
+
+// prepareHeaders makes the names canonical and checks everything, or returns
+// [InvalidError], which quotes no value.
+func (e *Endpoint) prepareHeaders() error {
+	if len(e.Headers) > maxHeaders {
+		return &InvalidError{"headers", "are more than " + strconv.Itoa(maxHeaders)}
 	}
-	if err := e.findDialect(dialects); err != nil {
-		return Endpoint{}, err
+	headers := map[string]config.Secret{}
+	for name, value := range e.Headers {
+		canonical := textproto.CanonicalMIMEHeaderKey(name)
+		if !headerName.MatchString(name) {
+			return &InvalidError{"headers", "hold " + strconv.Quote(name) + ", which is no name of a header"}
+		}
+		refuse := func(problem string) error {
+			return &InvalidError{"headers", "hold " + canonical + ", " + problem}
+		}
+		switch {
+		case slices.Contains(ourHeaders, canonical), slices.ContainsFunc(ourPrefixes, func(p string) bool { return strings.HasPrefix(canonical, p) }):
+			return refuse("which is usher's own to set")
+		case headers[canonical] != "":
+			return refuse("twice")
+		case !headerValue.MatchString(string(value)):
+			return refuse("whose value is empty, begins or ends with a space, or is not printable ASCII")
+		case len(name)+len(value) > maxHeaderText:
+			return refuse("which is longer than " + strconv.Itoa(maxHeaderText) + " bytes")
+		}
+		headers[canonical] = value
 	}
-	if err := e.checkSecrets(); err != nil {
-		return Endpoint{}, err
-	}
-	var err error
-	if e.target, err = url.Parse(d.URL); err != nil {
-		return Endpoint{}, &InvalidError{"url", "is not a URL"}
-	}
-	return e, nil
+	e.Headers = headers
+	return nil
+}
+
+// HeaderNames returns the names of the headers that are added, in order.
+func (e Endpoint) HeaderNames() []string {
+	return append([]string{}, slices.Sorted(maps.Keys(e.Headers))...)
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -15,30 +14,30 @@ type guard struct {
 	allowed []netip.Prefix // private receivers
 }
 
+// blockedError says why the guard refuses an address.
+type blockedError string
+
+func (e blockedError) Error() string { return string(e) }
+
 // Why an address is refused.
-var (
-	errPrivate = errors.New("address that is not on the public internet")
-	errPlain   = errors.New("address that takes https only")
-	errPort    = errors.New("address with a port below 1024 other than 80 and 443")
+const (
+	errPrivate = blockedError("address that is not on the public internet")
+	errPlain   = blockedError("address that takes https only")
+	errPort    = blockedError("address with a port below 1024 other than 80 and 443")
 )
 
 // private are the addresses that are not on the public internet, or that stand
-// for others which may not be (IANA special-purpose address registries).
+// for others which may not be (IANA special-purpose address registries), besides
+// those that package netip knows.
 var private = prefixes(
 	"0.0.0.0/8",       // this network; Linux takes it for this machine
-	"10.0.0.0/8",      // private
 	"100.64.0.0/10",   // carrier-grade NAT, and some clouds' metadata
-	"127.0.0.0/8",     // this machine
-	"169.254.0.0/16",  // link-local, where clouds' metadata is
-	"172.16.0.0/12",   // private
 	"192.0.0.0/24",    // protocol assignments
 	"192.0.2.0/24",    // documentation
 	"192.88.99.0/24",  // 6to4 relays
-	"192.168.0.0/16",  // private
 	"198.18.0.0/15",   // benchmarks
 	"198.51.100.0/24", // documentation
 	"203.0.113.0/24",  // documentation
-	"224.0.0.0/4",     // multicast
 	"240.0.0.0/4",     // reserved, and broadcast
 	"::/96",           // unspecified, this machine, IPv4-compatible
 	"64:ff9b:1::/48",  // NAT64 of the local network (RFC 8215)
@@ -47,10 +46,7 @@ var private = prefixes(
 	"2001:db8::/32",   // documentation
 	"3fff::/20",       // documentation
 	"5f00::/16",       // segment routing
-	"fc00::/7",        // unique local
-	"fe80::/10",       // link-local
 	"fec0::/10",       // site-local
-	"ff00::/8",        // multicast
 )
 
 // Prefixes whose addresses carry an IPv4 address, which is judged in their
@@ -75,8 +71,12 @@ func (g *guard) check(at netip.AddrPort, plain bool) error {
 	if contains(g.allowed, addr) {
 		return nil
 	}
-	if contains(private, addr) || contains(private, embedded(addr)) {
-		return errPrivate
+	for _, a := range []netip.Addr{addr, embedded(addr)} {
+		// Not global are this machine, link-local, where clouds' metadata is, and
+		// multicast.
+		if !a.IsGlobalUnicast() || a.IsPrivate() || contains(private, a) {
+			return errPrivate
+		}
 	}
 	if plain {
 		return errPlain
@@ -104,14 +104,6 @@ func contains(list []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(list, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
-// blockedError says that the guard refused an address.
-type blockedError struct {
-	address string
-	cause   error
-}
-
-func (e *blockedError) Error() string { return fmt.Sprintf("%s is an %v", e.address, e.cause) }
-
 // control is for net.Dialer: it runs after the name was resolved and before
 // the connection is made.
 func (g *guard) control(plain bool) func(network, address string, _ syscall.RawConn) error {
@@ -121,7 +113,7 @@ func (g *guard) control(plain bool) func(network, address string, _ syscall.RawC
 			err = g.check(at, plain)
 		}
 		if err != nil {
-			return &blockedError{address, err}
+			return fmt.Errorf("%s is an %w", address, err)
 		}
 		return nil
 	}

@@ -110,8 +110,7 @@ func TestGuardDials(t *testing.T) {
 	d := net.Dialer{Control: (&guard{}).control(false)}
 	for _, host := range []string{"127.0.0.1", "localhost", "::ffff:127.0.0.1", "0.0.0.0"} {
 		conn, err := d.DialContext(context.Background(), "tcp", net.JoinHostPort(host, port))
-		var blocked *blockedError
-		if !errors.As(err, &blocked) {
+		if !is[blockedError](err) {
 			t.Errorf("dial %s = %v, want it blocked", host, err)
 		}
 		if err == nil {

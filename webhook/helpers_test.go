@@ -45,13 +45,16 @@ func joinedEvent(mtg string, seq int) json.RawMessage {
 // fill puts n events into the lists of the given number of meetings, in turn.
 func fill(t testing.TB, st Store, endpoint string, meetings, n int) {
 	t.Helper()
-	lists := map[string][]json.RawMessage{}
-	for i := range n {
-		mtg := fmt.Sprintf("mtg_%04d", i%meetings)
-		lists[mtg] = append(lists[mtg], joinedEvent(mtg, i/meetings+1))
-	}
-	if err := st.Requeue(context.Background(), endpoint, lists, false); err != nil {
-		t.Fatal(err)
+	for i := range min(meetings, n) {
+		mtg := fmt.Sprintf("mtg_%04d", i)
+		var events []json.RawMessage
+		for seq := 1; i+(seq-1)*meetings < n; seq++ {
+			events = append(events, joinedEvent(mtg, seq))
+		}
+		// One list at a time: a call of the store may not take long.
+		if err := st.Requeue(context.Background(), endpoint, map[string][]json.RawMessage{mtg: events}, false); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
@@ -142,7 +145,7 @@ func newSiteOf(t *testing.T, memory *memorystore.Memory, st Store, e Endpoint, a
 		f(&s.d.timing)
 	}
 	start := time.Now()
-	s.d.sender.secure = roundTripper(func(r *http.Request) (*http.Response, error) {
+	s.d.sender.transports["https"] = roundTripper(func(r *http.Request) (*http.Response, error) {
 		body, _ := io.ReadAll(r.Body)
 		s.mu.Lock()
 		s.seen = append(s.seen, received{time.Since(start), r.URL.Path, r.Header.Get("webhook-id"), string(body), r.Header})
@@ -162,7 +165,7 @@ func lead(t testing.TB, d *Deliverer) (stop func()) {
 	done := make(chan error, 2)
 	go func() { done <- d.Run(ctx) }()
 	go func() { done <- d.Lead(ctx) }()
-	for d.leading() == nil {
+	for d.locked(func(*queue, time.Time) {}) != nil {
 		time.Sleep(time.Millisecond)
 	}
 	return sync.OnceFunc(func() {
@@ -182,12 +185,7 @@ func commit(t testing.TB, d *Deliverer, endpoint, mtg string, events ...json.Raw
 		if err := d.registry.store.Requeue(context.Background(), endpoint, map[string][]json.RawMessage{mtg: {text}}, false); err != nil {
 			t.Fatal(err)
 		}
-		if leading := d.leading(); leading != nil {
-			leading.mu.Lock()
-			leading.queue.add(endpoint, mtg, readEvent(text))
-			leading.start(time.Now())
-			leading.mu.Unlock()
-		}
+		_ = d.update(func(q *queue, _ time.Time) { q.add(endpoint, mtg, readEvent(text)) })
 	}
 }
 

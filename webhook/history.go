@@ -2,7 +2,6 @@ package webhook
 
 import (
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"strconv"
 	"time"
@@ -25,16 +24,16 @@ type Attempt struct {
 	Error      string                 `json:"error,omitempty" enum:"dns,blocked,connect,tls,timeout,broken,notice" doc:"Why there was no answer"`
 	At         meeting.Time           `json:"at"`
 	DurationMS int64                  `json:"duration_ms"`
+
+	event json.RawMessage // that was tried
 }
 
-// newAttempt records a try that has just ended.
-func newAttempt(e envelope, number int, result meeting.DeliveryResult, o outcome) Attempt {
-	var seed meeting.Seed
-	_, _ = rand.Read(seed[:]) // never fails (crypto/rand)
+// newAttempt records a first try that has just ended, as one that failed.
+func newAttempt(ev *event, o outcome) Attempt {
 	at := time.Now().Add(-o.took)
 	return Attempt{
-		ID: meeting.NewID("dlv_", at, seed, 0), EventID: e.ID, EventType: e.Type, MeetingID: e.MeetingID,
-		Number: number, Result: result, Status: o.status, Error: o.reason,
+		ID: meeting.NewID("dlv_", at, meeting.NewSeed(), 0), EventID: ev.ID, EventType: ev.Type, MeetingID: ev.MeetingID,
+		Number: 1, Result: meeting.Failed, Status: o.status, Error: o.reason,
 		At: meeting.Time{Time: at.UTC()}, DurationMS: o.took.Milliseconds(),
 	}
 }
@@ -44,21 +43,22 @@ func newAttempt(e envelope, number int, result meeting.DeliveryResult, o outcome
 // end. The log holds about the last thousand, the dead letters those of thirty
 // days. limit is taken as 1 to 100. Errors: [ErrNotFound],
 // [meeting.ErrUnavailable], and one for a cursor that is none.
-func (b *Registry) Attempts(ctx context.Context, id string, dead bool, cursor string, limit int) (page []Attempt, next string, err error) {
-	if _, err := b.Get(id); err != nil {
+func (r *Registry) Attempts(ctx context.Context, id string, dead bool, cursor string, limit int) (page []Attempt, next string, err error) {
+	if _, err := r.Get(id); err != nil {
 		return nil, "", err
 	}
 	limit = min(max(limit, 1), attemptsPage)
-	entries, err := b.store.Attempts(ctx, id, dead, cursor, limit)
+	entries, err := r.store.Attempts(ctx, id, dead, cursor, limit)
 	if err != nil {
 		return nil, "", err
 	}
 	for _, entry := range entries {
 		var a Attempt
 		if err := json.Unmarshal(entry.Record, &a); err != nil {
-			b.log.Error("entry in the delivery log is unreadable", "endpoint", id, "err", err)
+			r.log.Error("entry in the delivery log is unreadable", "endpoint", id, "err", err)
 			continue
 		}
+		a.event = entry.Event
 		page = append(page, a)
 	}
 	if len(entries) == limit {
@@ -74,42 +74,39 @@ const attemptsPage = 100
 // for: the store's clock and this one may differ, and it may have been away.
 const attemptSlack = time.Hour
 
-// attempt returns an entry of the delivery log or of the dead letters, and its
-// event. The entry's id says when it was, so only that part is read.
-func (b *Registry) attempt(ctx context.Context, id, attempt string) (Attempt, json.RawMessage, error) {
-	if _, err := b.Get(id); err != nil {
-		return Attempt{}, nil, err
-	}
+// attempt returns an entry of the delivery log or of the dead letters. The
+// entry's id says when it was, so only that part is read.
+func (r *Registry) attempt(ctx context.Context, id, attempt string) (Attempt, error) {
 	at, ok := meeting.IDTime("dlv_", attempt)
 	if !ok {
-		return Attempt{}, nil, ErrNotFound
+		return Attempt{}, ErrNotFound
 	}
 	for _, dead := range []bool{false, true} {
 		cursor := strconv.FormatInt(at.Add(attemptSlack).UnixMilli(), 10)
-		for more := true; more; {
-			entries, err := b.store.Attempts(ctx, id, dead, cursor, attemptsPage)
+		for cursor != "" {
+			page, next, err := r.Attempts(ctx, id, dead, cursor, attemptsPage)
 			if err != nil {
-				return Attempt{}, nil, err
+				return Attempt{}, err
 			}
-			more = len(entries) == attemptsPage
-			for _, entry := range entries {
-				var a Attempt
-				if json.Unmarshal(entry.Record, &a) == nil && a.ID == attempt {
-					return a, entry.Event, nil
+			cursor = next
+			for _, a := range page {
+				if a.ID == attempt {
+					return a, nil
 				}
-				cursor = entry.Place
-				more = more && (a.At.IsZero() || a.At.After(at.Add(-attemptSlack)))
+				if a.At.Before(at.Add(-attemptSlack)) {
+					cursor = ""
+				}
 			}
 		}
 	}
-	return Attempt{}, nil, ErrNotFound
+	return Attempt{}, ErrNotFound
 }
 
 // Backlog says what waits for an endpoint, and whether it fails. Errors:
 // [ErrNotFound], [meeting.ErrUnavailable].
-func (b *Registry) Backlog(ctx context.Context, id string) (meeting.Backlog, error) {
-	if _, err := b.Get(id); err != nil {
+func (r *Registry) Backlog(ctx context.Context, id string) (meeting.Backlog, error) {
+	if _, err := r.Get(id); err != nil {
 		return meeting.Backlog{}, err
 	}
-	return b.store.Backlog(ctx, id)
+	return r.store.Backlog(ctx, id)
 }

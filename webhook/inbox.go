@@ -13,36 +13,27 @@ import (
 // than usher sends.
 const maxInboxBody = 1 << 20
 
-// Inbox is a webhook receiver: it verifies deliveries (Standard Webhooks 1.0.0)
-// and hands them over. Its functions are called from many goroutines.
-type Inbox struct {
-	hook    *standard.Webhook
-	got     func(body []byte, at time.Time)
-	refused func(reason error)
-}
-
-// NewInbox returns an inbox for the endpoint with this secret.
-func NewInbox(secret string, got func(body []byte, at time.Time), refused func(reason error)) (*Inbox, error) {
+// NewInbox returns a webhook receiver for the endpoint with this secret: it
+// verifies deliveries (Standard Webhooks 1.0.0) and hands them over. It answers
+// 204 once a delivery is handed over, and 401 to what does not verify. Its
+// functions are called from many goroutines.
+func NewInbox(secret string, got func(body []byte, at time.Time), refused func(reason error)) (http.Handler, error) {
 	hook, err := standard.NewWebhook(secret)
 	if err != nil {
 		return nil, errors.New("the secret is not whsec_ followed by base64") // without quoting it
 	}
-	return &Inbox{hook, got, refused}, nil
-}
-
-// ServeHTTP answers 204 once a delivery is handed over, and 401 to what does
-// not verify.
-func (b *Inbox) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	at := time.Now()
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInboxBody))
-	if err == nil {
-		err = b.hook.Verify(body, r.Header)
-	}
-	if err != nil {
-		b.refused(err)
-		w.WriteHeader(http.StatusUnauthorized)
-		return
-	}
-	b.got(body, at)
-	w.WriteHeader(http.StatusNoContent)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		at := time.Now()
+		body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxInboxBody))
+		if err == nil {
+			err = hook.Verify(body, r.Header)
+		}
+		if err != nil {
+			refused(err)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		got(body, at)
+		w.WriteHeader(http.StatusNoContent)
+	}), nil
 }

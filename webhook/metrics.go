@@ -29,6 +29,10 @@ type metrics struct {
 // newMetrics registers the metrics with a series for each label; reg may be nil.
 func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
 	f := promauto.With(reg)
+	endpoint := []string{"endpoint"}
+	gauge := func(name, help string) *prometheus.GaugeVec {
+		return f.NewGaugeVec(prometheus.GaugeOpts{Name: name, Help: help}, endpoint)
+	}
 	m := &metrics{
 		deliveries: f.NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_webhook_deliveries_total",
@@ -38,28 +42,16 @@ func newMetrics(reg prometheus.Registerer, labels []string) *metrics {
 			Name:    "usher_webhook_latency_seconds",
 			Help:    "Time that a try took, failed ones included.",
 			Buckets: []float64{.01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 15},
-		}, []string{"endpoint"}),
+		}, endpoint),
 		endToEnd: f.NewHistogram(prometheus.HistogramOpts{
 			Name:    "usher_webhook_end_to_end_seconds",
 			Help:    "Time from an event to the answer that accepted it.",
 			Buckets: []float64{.05, .1, .25, .5, 1, 5, 15, 60, 300, 900, 3600},
 		}),
-		backlog: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "usher_webhook_backlog",
-			Help: "Events that wait for an endpoint; estimated when they are of more than a thousand meetings.",
-		}, []string{"endpoint"}),
-		oldest: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "usher_webhook_oldest_seconds",
-			Help: "Age of the oldest event that waits for an endpoint.",
-		}, []string{"endpoint"}),
-		dead: f.NewCounterVec(prometheus.CounterOpts{
-			Name: "usher_webhook_dead_total",
-			Help: "Events that were given up.",
-		}, []string{"endpoint"}),
-		up: f.NewGaugeVec(prometheus.GaugeOpts{
-			Name: "usher_webhook_endpoint_up",
-			Help: "0 while an endpoint fails or is disabled, else 1; for those of the API, 0 when one of them is.",
-		}, []string{"endpoint"}),
+		dead:    f.NewCounterVec(prometheus.CounterOpts{Name: "usher_webhook_dead_total", Help: "Events that were given up."}, endpoint),
+		backlog: gauge("usher_webhook_backlog", "Events that wait for an endpoint; estimated when they are of more than a thousand meetings."),
+		oldest:  gauge("usher_webhook_oldest_seconds", "Age of the oldest event that waits for an endpoint."),
+		up:      gauge("usher_webhook_endpoint_up", "0 while an endpoint fails or is disabled, else 1; for those of the API, 0 when one of them is."),
 	}
 	for _, label := range labels {
 		for _, class := range classes {
@@ -87,32 +79,19 @@ func (e Endpoint) label() string {
 	return apiLabel
 }
 
-// tried counts one try.
-func (m *metrics) tried(label string, e envelope, r meeting.DeliveryResult, o outcome) {
-	result := meeting.Failed
-	if r == meeting.Delivered {
-		result = meeting.Delivered
-		m.endToEnd.Observe(time.Since(e.Timestamp).Seconds())
-	}
-	m.deliveries.WithLabelValues(label, string(result), classes[min(max(o.status/100, 0), len(classes)-1)]).Inc()
-	m.latency.WithLabelValues(label).Observe(o.took.Seconds())
+// tried counts what came of one try.
+func (m *metrics) tried(label string, ev *event, r meeting.DeliveryResult, o outcome) {
+	counted := r
 	if r == meeting.GivenUp {
+		counted = meeting.Failed
 		m.dead.WithLabelValues(label).Inc()
 	}
-}
-
-// skipped counts an event of which nothing was sent.
-func (m *metrics) skipped(label string) {
-	m.deliveries.WithLabelValues(label, string(meeting.Skipped), classes[0]).Inc()
-}
-
-// waits sets the gauges of one label.
-func (m *metrics) waits(label string, events int, oldest time.Duration, up bool) {
-	m.backlog.WithLabelValues(label).Set(float64(events))
-	m.oldest.WithLabelValues(label).Set(oldest.Seconds())
-	value := 0.0
-	if up {
-		value = 1
+	m.deliveries.WithLabelValues(label, string(counted), classes[min(max(o.status/100, 0), len(classes)-1)]).Inc()
+	if r == meeting.Skipped {
+		return
 	}
-	m.up.WithLabelValues(label).Set(value)
+	m.latency.WithLabelValues(label).Observe(o.took.Seconds())
+	if r == meeting.Delivered {
+		m.endToEnd.Observe(time.Since(ev.Timestamp).Seconds())
+	}
 }

@@ -1,9 +1,11 @@
 package webhook
 
 import (
-	"container/heap"
 	"container/list"
+	"slices"
 	"time"
+
+	"usher/meeting"
 )
 
 // Bounds of the queue.
@@ -28,11 +30,11 @@ const (
 
 // delivery is one try that is to be made now.
 type delivery struct {
-	endpoint, meeting string
-	event             *event
-	gap               bool
-	variant           int // of the request; see [endpointQueue.variant]
-	unproven          bool
+	list     *meetingQueue
+	event    *event
+	gap      bool
+	variant  int // of the request; see [endpointQueue]
+	unproven bool
 }
 
 // fetch is a wish to read the first events of some lists.
@@ -49,22 +51,22 @@ type queue struct {
 	timing    timing
 	random    func() float64 // from 0 up to 1, for the jitter
 	endpoints map[string]*endpointQueue
-	turns     list.List // all of them; the first has its turn
-	timers    timers
+	turns     []*endpointQueue // all of them
+	turn      int              // whose turn it is
+	timers    []timer          // the earliest first
 
 	inFlight, unproven int
-	finished           int     // tries since the last sync
-	syncDue            syncDue // when sync is to be called
+	finished           int // tries since the last takeAcks
+	// syncAt is when something has to be stored or read; zero: nothing has, or
+	// that is under way.
+	syncAt time.Time
 }
 
-// syncDue says how soon something has to be stored or read.
-type syncDue int
-
-const (
-	never syncDue = iota
-	soon          // within the time that an acknowledgement may wait
-	atOnce
-)
+// timer says when to look again. It may be out of date.
+type timer struct {
+	at   time.Time
+	list *meetingQueue // that is due then; nil: an endpoint is
+}
 
 func newQueue(t timing, random func() float64) *queue {
 	return &queue{timing: t, random: random, endpoints: map[string]*endpointQueue{}}
@@ -86,26 +88,28 @@ const (
 // endpointQueue is what waits for one endpoint.
 type endpointQueue struct {
 	id       string
-	turn     *list.Element
 	loaded   bool // what the store holds is known
 	disabled bool
 	meetings map[string]*meetingQueue
 	in       [states]list.List // those by state, the longest there first; not the idle ones
 	inMemory int               // events
 
-	failures, refusals int       // in a row; see blame
-	since              time.Time // first of them
-	acceptedAt         time.Time
-	proven             bool      // it accepted what it was sent last
-	failing            bool      // every probeAt one that waits is tried earlier
-	stalled            bool      // likewise, and nothing else is sent
-	probeAt            time.Time // the next probe
-	paused             time.Time // nothing is sent before
-	// variant is that of the request that was accepted last. Variants are the
-	// ways in which a dialect can say and sign the same event.
-	variant int
+	// Health is kept in the store; in place of its durations, which were right
+	// when it was loaded, are since and acceptedAt. Its Variant is that of the
+	// request that was accepted last: variants are the ways in which a dialect can
+	// say and sign the same event.
+	meeting.Health
+	since      time.Time // the first failure in a row
+	acceptedAt time.Time
+	proven     bool      // it accepted what it was sent last
+	probeAt    time.Time // while it fails: when one that waits is tried earlier
+	paused     time.Time // nothing is sent before
 
-	unsaved
+	// What the store does not know yet.
+	acks    map[string]*meeting.Ack // by meeting
+	retries map[string]bool         // meetings whose tries changed
+	changed bool                    // what is known of the endpoint itself did
+	tried   []meeting.Tried
 }
 
 // meetingQueue is the list of one meeting's events for one endpoint.
@@ -117,23 +121,29 @@ type meetingQueue struct {
 	events   []*event // the first of the list, as far as they are in memory
 	more     bool     // others follow in the store
 	lastSeq  int64    // highest seq that was in memory
+	tries
+}
 
-	// Of the first event.
-	refusedAt          time.Time // first time
-	failures, refusals int
-	countsFrom         time.Time // a try before then uses up none
-	due                time.Time
-	variant            int // tries since the endpoint's variant was refused
-	gap                bool
+// tries is what is known of the first event of a list. Retry is kept in the
+// store; in place of its durations are refusedAt and countsFrom.
+type tries struct {
+	meeting.Retry
+	refusedAt  time.Time // first time
+	countsFrom time.Time // a try before then uses up none
+	due        time.Time
+	variant    int // tries since the endpoint's variant was refused
 }
 
 // of returns the queue of an endpoint, made if need be.
 func (q *queue) of(endpoint string) *endpointQueue {
 	e := q.endpoints[endpoint]
 	if e == nil {
-		e = &endpointQueue{id: endpoint, meetings: map[string]*meetingQueue{}}
-		e.turn = q.turns.PushBack(e)
+		e = &endpointQueue{
+			id: endpoint, meetings: map[string]*meetingQueue{},
+			acks: map[string]*meeting.Ack{}, retries: map[string]bool{},
+		}
 		q.endpoints[endpoint] = e
+		q.turns = append(q.turns, e)
 	}
 	return e
 }
@@ -156,14 +166,14 @@ func (l *meetingQueue) move(to state) {
 	}
 	if l.state = to; to != idle {
 		l.place = l.endpoint.in[to].PushBack(l)
-	} else if !l.gap {
+	} else if !l.Gap {
 		delete(l.endpoint.meetings, l.id)
 	}
 }
 
 // enqueue makes a list due.
 func (l *meetingQueue) enqueue() {
-	if l.endpoint.stalled || l.endpoint.disabled {
+	if l.endpoint.Stalled || l.endpoint.disabled {
 		l.forget()
 	}
 	switch {
@@ -200,7 +210,7 @@ func (q *queue) wait(l *meetingQueue) {
 	l.forget()
 	l.more = true
 	l.move(waiting)
-	q.timers.set(l.due, l)
+	q.lookAgain(l.due, l)
 }
 
 // add takes an event of a meeting that was just committed.
@@ -209,7 +219,7 @@ func (q *queue) add(endpoint, meetingID string, ev *event) {
 	l := e.of(meetingID)
 	if ev.Seq > l.lastSeq { // else it was read from the store already
 		l.lastSeq = ev.Seq
-		l.more = l.more || !e.loaded || e.disabled || e.stalled || l.state == reading || e.inMemory >= maxInMemory
+		l.more = l.more || !e.loaded || e.disabled || e.Stalled || l.state == reading || e.inMemory >= maxInMemory
 		if !l.more {
 			l.events = append(l.events, ev)
 			e.inMemory++
@@ -222,15 +232,13 @@ func (q *queue) add(endpoint, meetingID string, ev *event) {
 
 // remove forgets an endpoint. What is in flight for it ends without effect.
 func (q *queue) remove(endpoint string) {
-	if e := q.endpoints[endpoint]; e != nil {
-		q.turns.Remove(e.turn)
-		delete(q.endpoints, endpoint)
-	}
+	delete(q.endpoints, endpoint)
+	q.turns = slices.DeleteFunc(q.turns, func(e *endpointQueue) bool { return e.id == endpoint })
 }
 
 // disable stops what is sent to an endpoint, or lets it go on, as if it had
 // never failed.
-func (q *queue) disable(endpoint string, disabled bool) {
+func (q *queue) disable(endpoint string, disabled bool, now time.Time) {
 	e := q.of(endpoint)
 	if e.disabled == disabled {
 		return
@@ -239,32 +247,34 @@ func (q *queue) disable(endpoint string, disabled bool) {
 	if disabled {
 		e.forgetReady()
 	} else {
-		q.retryNow(endpoint)
+		q.retryNow(endpoint, now)
 	}
 }
 
 // retryNow makes all that waits for an endpoint due, as if it had never failed.
-func (q *queue) retryNow(endpoint string) {
+func (q *queue) retryNow(endpoint string, now time.Time) {
 	e := q.of(endpoint)
-	e.failures, e.refusals, e.since, e.failing, e.stalled, e.paused = 0, 0, time.Time{}, false, false, time.Time{}
+	e.recovered()
+	e.paused = time.Time{}
 	for e.in[waiting].Len() > 0 {
 		e.first(waiting).enqueue()
 	}
-	e.health = true
-	q.sync(soon)
+	q.syncSoon(now)
+}
+
+// recovered forgets the failures of an endpoint.
+func (e *endpointQueue) recovered() {
+	e.Health, e.since, e.changed = meeting.Health{Variant: e.Variant}, time.Time{}, true
 }
 
 // next returns what is to be tried now; finish ends each.
 func (q *queue) next(now time.Time) (starts []*delivery) {
 	q.expire(now)
-	for passed := 0; passed < q.turns.Len() && q.inFlight < MaxInFlight; {
-		e := q.turns.Front().Value.(*endpointQueue)
-		q.turns.MoveToBack(e.turn)
-		if l := q.pick(e, now); l != nil {
+	for passed := 0; passed < len(q.turns) && q.inFlight < MaxInFlight; passed++ {
+		q.turn = (q.turn + 1) % len(q.turns)
+		if l := q.pick(q.turns[q.turn], now); l != nil {
 			starts = append(starts, q.start(l, now))
-			passed = 0
-		} else {
-			passed++
+			passed = -1
 		}
 	}
 	return starts
@@ -276,7 +286,7 @@ func (q *queue) mayStart(e *endpointQueue, now time.Time) bool {
 	switch {
 	case !e.loaded, e.disabled, now.Before(e.paused):
 		return false
-	case e.stalled && (running > 0 || now.Before(e.probeAt)):
+	case e.Stalled && (running > 0 || now.Before(e.probeAt)):
 		return false
 	case !e.proven && q.unproven >= maxUnproven:
 		return false
@@ -287,20 +297,20 @@ func (q *queue) mayStart(e *endpointQueue, now time.Time) bool {
 
 // pick returns the list of the endpoint whose first event is to be sent now.
 func (q *queue) pick(e *endpointQueue, now time.Time) *meetingQueue {
-	if e.in[ready].Len()+e.in[unread].Len()+e.in[waiting].Len() == 0 || !q.mayStart(e, now) {
+	if !q.mayStart(e, now) {
 		return nil
 	}
-	if e.failing && e.in[waiting].Len() > 0 && e.in[unread].Len()+e.in[reading].Len()+e.in[ready].Len() == 0 && !now.Before(e.probeAt) {
+	if e.Failing && e.in[waiting].Len() > 0 && e.in[unread].Len()+e.in[reading].Len()+e.in[ready].Len() == 0 && !now.Before(e.probeAt) {
 		e.first(waiting).enqueue()
 	}
 	switch {
 	case e.in[ready].Len() > 0:
 		if e.in[unread].Len() > 0 {
-			q.sync(soon)
+			q.syncSoon(now)
 		}
 		return e.first(ready)
 	case e.in[unread].Len() > 0:
-		q.sync(atOnce)
+		q.sync(now)
 	}
 	return nil
 }
@@ -308,12 +318,10 @@ func (q *queue) pick(e *endpointQueue, now time.Time) *meetingQueue {
 func (q *queue) start(l *meetingQueue, now time.Time) *delivery {
 	e := l.endpoint
 	l.move(inFlight)
-	if e.failing && !now.Before(e.probeAt) {
+	if e.Failing && !now.Before(e.probeAt) {
 		q.probe(e, now)
 	}
-	d := &delivery{
-		endpoint: e.id, meeting: l.id, event: l.events[0], gap: l.gap, variant: e.variant + l.variant, unproven: !e.proven,
-	}
+	d := &delivery{list: l, event: l.events[0], gap: l.Gap, variant: e.Variant + l.variant, unproven: !e.proven}
 	q.inFlight++
 	if d.unproven {
 		q.unproven++
@@ -324,55 +332,51 @@ func (q *queue) start(l *meetingQueue, now time.Time) *delivery {
 // probe sets the time of the next probe.
 func (q *queue) probe(e *endpointQueue, now time.Time) {
 	e.probeAt = now.Add(q.timing.probe)
-	q.timers.set(e.probeAt, nil)
+	q.lookAgain(e.probeAt, nil)
 }
 
 // pause has nothing sent to the endpoint for a while.
 func (q *queue) pause(e *endpointQueue, d time.Duration, now time.Time) {
 	if until := now.Add(d); d > 0 && until.After(e.paused) {
 		e.paused = until
-		q.timers.set(until, nil)
+		q.lookAgain(until, nil)
 	}
 }
 
-// wake returns when next has to be asked again even if nothing happens; false:
-// not at all.
-func (q *queue) wake() (time.Time, bool) {
-	if len(q.timers) == 0 {
-		return time.Time{}, false
+// lookAgain has next called at a time, for a list that is due then, if not nil.
+func (q *queue) lookAgain(at time.Time, l *meetingQueue) {
+	i, _ := slices.BinarySearchFunc(q.timers, at, func(t timer, at time.Time) int { return t.at.Compare(at) })
+	q.timers = slices.Insert(q.timers, i, timer{at, l})
+}
+
+// wake returns when next has to be called, or something stored or read, even if
+// nothing happens; zero: never.
+func (q *queue) wake() time.Time {
+	if len(q.timers) > 0 && (q.syncAt.IsZero() || q.timers[0].at.Before(q.syncAt)) {
+		return q.timers[0].at
 	}
-	return q.timers[0].at, true
+	return q.syncAt
 }
 
 // expire makes the lists due whose wait is over.
 func (q *queue) expire(now time.Time) {
-	for len(q.timers) > 0 && !q.timers[0].at.After(now) {
-		l := heap.Pop(&q.timers).(timer).list
+	past := 0
+	for past < len(q.timers) && !q.timers[past].at.After(now) {
+		l := q.timers[past].list
 		if l != nil && l.state == waiting && !l.due.After(now) { // else it was tried meanwhile
 			l.enqueue()
 		}
+		past++
+	}
+	q.timers = slices.Delete(q.timers, 0, past)
+}
+
+// sync asks for takeAcks and fetches at a time, or earlier.
+func (q *queue) sync(at time.Time) {
+	if q.syncAt.IsZero() || at.Before(q.syncAt) {
+		q.syncAt = at
 	}
 }
 
-// timer says when to look again. It may be out of date.
-type timer struct {
-	at   time.Time
-	list *meetingQueue // that is due then; nil: an endpoint is
-}
-
-type timers []timer
-
-func (t *timers) set(at time.Time, l *meetingQueue) { heap.Push(t, timer{at, l}) }
-
-func (t timers) Len() int           { return len(t) }
-func (t timers) Less(i, j int) bool { return t[i].at.Before(t[j].at) }
-func (t timers) Swap(i, j int)      { t[i], t[j] = t[j], t[i] }
-func (t *timers) Push(v any)        { *t = append(*t, v.(timer)) }
-
-// Pop is for package heap.
-func (t *timers) Pop() any {
-	last := (*t)[len(*t)-1]
-	(*t)[len(*t)-1] = timer{}
-	*t = (*t)[:len(*t)-1]
-	return last
-}
+// syncSoon asks for them within the time that an acknowledgement may wait.
+func (q *queue) syncSoon(now time.Time) { q.sync(now.Add(q.timing.flush)) }

@@ -31,7 +31,6 @@ type world struct {
 	health  map[string]meeting.Health
 	dead    []string // ids
 	flights []flight
-	flushAt time.Time
 
 	arrived []arrival
 	most    int // in flight at the same time
@@ -68,7 +67,7 @@ func newWorld(t *testing.T, answer func(d *delivery) (answer, time.Duration, tim
 // takeOver has a new queue go on from what the store holds; what was in flight
 // is lost.
 func (w *world) takeOver() {
-	w.q, w.flights, w.flushAt = newQueue(defaultTiming, func() float64 { return 0.5 }), nil, time.Time{}
+	w.q, w.flights = newQueue(defaultTiming, func() float64 { return 0.5 }), nil
 	for id, lists := range w.lists {
 		// As JSON, which is how the store has it.
 		var retries map[string]meeting.Retry
@@ -92,7 +91,7 @@ func (w *world) commit(endpoint, mtg string, first, n int) {
 		w.endpoint(endpoint)
 	}
 	for seq := first; seq < first+n; seq++ {
-		ev := &event{envelope: envelope{ID: fmt.Sprintf("%s-%03d", mtg, seq), MeetingID: mtg, Seq: int64(seq)}, text: json.RawMessage("{}")}
+		ev := readEvent(fmt.Appendf(nil, `{"id":"%s-%03d","meeting_id":%q,"seq":%d}`, mtg, seq, mtg, seq))
 		w.lists[endpoint][mtg] = append(w.lists[endpoint][mtg], ev)
 		w.q.add(endpoint, mtg, ev)
 	}
@@ -103,21 +102,17 @@ func (w *world) start() {
 	w.t.Helper()
 	for _, d := range w.q.next(w.now) {
 		a, ask, took := w.answer(d)
-		w.arrived = append(w.arrived, arrival{w.now.Sub(dawn), d.endpoint, d.meeting, d.event.ID, d.event.Seq, a, d.gap})
+		w.arrived = append(w.arrived, arrival{w.now.Sub(dawn), d.list.endpoint.id, d.list.id, d.event.ID, d.event.Seq, a, d.gap})
 		w.flights = append(w.flights, flight{d, w.now.Add(took), a, ask, w.q})
 	}
 	w.most = max(w.most, len(w.flights))
-	if w.flushAt.IsZero() && w.q.syncDue == soon {
-		w.flushAt = w.now.Add(flushInterval)
-	}
-	if w.q.syncDue == atOnce {
+	if at := w.q.syncAt; !at.IsZero() && !at.After(w.now) {
 		w.sync()
 	}
 }
 
 // sync does what the store is asked for.
 func (w *world) sync() {
-	w.flushAt = time.Time{}
 	acks, fetches := w.q.takeAcks(w.now), w.q.fetches(w.now)
 	for _, a := range acks {
 		lists := w.lists[a.Endpoint]
@@ -140,11 +135,14 @@ func (w *world) sync() {
 		}
 	}
 	for _, f := range fetches {
-		for _, id := range f.meetings {
+		lists := make([][]json.RawMessage, len(f.meetings))
+		for i, id := range f.meetings {
 			list := w.lists[f.endpoint][id]
-			list = slices.Clone(list[:min(f.limit, len(list))])
-			w.q.fetched(f.endpoint, id, list, len(list) == f.limit)
+			for _, ev := range list[:min(f.limit, len(list))] {
+				lists[i] = append(lists[i], ev.text)
+			}
 		}
+		w.q.fetched(f, lists, nil)
 	}
 	w.start()
 }
@@ -154,11 +152,8 @@ func (w *world) run(d time.Duration) {
 	w.t.Helper()
 	for until := w.now.Add(d); ; {
 		next := until
-		if at, ok := w.q.wake(); ok && at.Before(next) {
+		if at := w.q.wake(); !at.IsZero() && at.Before(next) {
 			next = at
-		}
-		if !w.flushAt.IsZero() && w.flushAt.Before(next) {
-			next = w.flushAt
 		}
 		i := -1
 		for j, f := range w.flights {
@@ -177,9 +172,6 @@ func (w *world) run(d time.Duration) {
 			if r.result == meeting.GivenUp {
 				w.dead = append(w.dead, f.d.event.ID)
 			}
-		case !w.flushAt.IsZero() && !w.flushAt.After(w.now):
-			w.sync()
-			continue
 		case !next.Before(until):
 			return
 		}
@@ -218,7 +210,7 @@ const quick = 10 * time.Millisecond
 // tried five times more within 15 minutes and given up.
 func TestRefusedEvent(t *testing.T) {
 	w := newWorld(t, func(d *delivery) (answer, time.Duration, time.Duration) {
-		if strings.HasPrefix(d.meeting, "other") && d.event.Seq == 1 {
+		if strings.HasPrefix(d.list.id, "other") && d.event.Seq == 1 {
 			return refused, 0, quick
 		}
 		return accepted, 0, quick
@@ -286,7 +278,7 @@ func TestRefusedByAll(t *testing.T) {
 // go on from there, and so does what is known of the endpoint.
 func TestScheduleOverTakeover(t *testing.T) {
 	w := newWorld(t, func(d *delivery) (answer, time.Duration, time.Duration) {
-		if d.meeting == "bad" && d.event.Seq == 1 {
+		if d.list.id == "bad" && d.event.Seq == 1 {
 			return failed, 0, quick
 		}
 		return accepted, 0, quick
@@ -362,7 +354,7 @@ func TestFailingOverTakeover(t *testing.T) {
 // answers is served at once, and none of the others is forgotten.
 func TestFairQueue(t *testing.T) {
 	w := newWorld(t, func(d *delivery) (answer, time.Duration, time.Duration) {
-		if d.endpoint == "good" {
+		if d.list.endpoint.id == "good" {
 			return accepted, 0, quick
 		}
 		return failed, 0, Timeout
@@ -403,7 +395,7 @@ func TestFairQueue(t *testing.T) {
 func TestQueueMemory(t *testing.T) {
 	up := false
 	w := newWorld(t, func(d *delivery) (answer, time.Duration, time.Duration) {
-		if d.endpoint == "down" && !up {
+		if d.list.endpoint.id == "down" && !up {
 			return failed, 0, quick
 		}
 		return accepted, 0, 10 * quick
@@ -474,13 +466,13 @@ func TestQueueModel(t *testing.T) {
 			"take over": func(*rapid.T) { w.takeOver(); w.start() },
 			"disable": func(rt *rapid.T) {
 				e := rapid.SampledFrom(endpoints).Draw(rt, "endpoint")
-				w.q.disable(e, true)
+				w.q.disable(e, true, w.now)
 				w.run(time.Second)
-				w.q.disable(e, false)
+				w.q.disable(e, false, w.now)
 				w.start()
 			},
 			"retry now": func(rt *rapid.T) {
-				w.q.retryNow(rapid.SampledFrom(endpoints).Draw(rt, "endpoint"))
+				w.q.retryNow(rapid.SampledFrom(endpoints).Draw(rt, "endpoint"), w.now)
 				w.start()
 			},
 			"reread": func(rt *rapid.T) {
@@ -529,7 +521,7 @@ func TestQueueModel(t *testing.T) {
 // wait behind it, and one is to be tried again later.
 func TestStoreEmptied(t *testing.T) {
 	w := newWorld(t, func(d *delivery) (answer, time.Duration, time.Duration) {
-		if d.meeting == "mtg_later" && d.event.Seq == 1 {
+		if d.list.id == "mtg_later" && d.event.Seq == 1 {
 			return failed, 0, time.Millisecond
 		}
 		return accepted, 0, time.Second
@@ -537,7 +529,7 @@ func TestStoreEmptied(t *testing.T) {
 	w.commit("a", "mtg_later", 1, 1)
 	w.run(10 * time.Millisecond)
 	w.commit("a", "mtg_now", 1, 3)
-	held := w.q.storeEmptied()
+	held := w.q.storeEmptied(w.now)
 	if got := len(held["a"]["mtg_now"]); got != 3 || len(held["a"]) != 1 {
 		t.Errorf("%v are in memory, want the three events of mtg_now", held)
 	}

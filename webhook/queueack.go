@@ -1,19 +1,56 @@
 package webhook
 
 import (
-	"maps"
-	"slices"
 	"time"
 
 	"usher/meeting"
 )
 
-// unsaved is what the store is to be told of an endpoint.
-type unsaved struct {
-	acks    map[string]*meeting.Ack
-	retries map[string]bool // meetings whose retry state changed
-	health  bool            // the endpoint's own did
-	tried   []meeting.Tried
+// Times of delivery that others should know of.
+const (
+	// ProbeInterval is the time between tries while an endpoint fails: most of
+	// its outages are restarts, and it should not wait long once it is back.
+	ProbeInterval = 15 * time.Second
+	// DisableAfter is how long an endpoint may fail without one success until it
+	// is disabled: well past the schedule and a long weekend, and an end to
+	// what Redis has to hold for it.
+	DisableAfter = 5 * 24 * time.Hour
+	// jitter spreads what failed at the same time: waits are longer or shorter
+	// by up to this part.
+	jitter = 0.1
+	// failingAfter is how many failures in a row make an endpoint a failing one:
+	// more than chance brings together where a few of a hundred fail. The second
+	// failure of one event does it too, if nothing succeeded in between, because
+	// a quiet endpoint would otherwise need minutes to show that it is down.
+	failingAfter = 5
+	// storeRetry is the wait after the store has failed.
+	storeRetry = 250 * time.Millisecond
+)
+
+// schedule has the wait before each try of an event (Standard Webhooks 1.0.0,
+// "Deliverability and reliability"), 75 h in all.
+var schedule = []time.Duration{
+	0, 5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour,
+	5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
+// refusals has the waits where the endpoint accepts other events but not this
+// one, 15 minutes in all: it may not know the meeting yet. Longer would only
+// hold up the meeting's other events.
+var refusals = []time.Duration{0, 5 * time.Second, 55 * time.Second, 4 * time.Minute, 10 * time.Minute}
+
+// timing are the times above; tests change them.
+type timing struct {
+	schedule, refusals []time.Duration
+	probe              time.Duration
+	refresh            time.Duration // of the endpoints, from the store
+	flush              time.Duration // most that an acknowledgement waits
+	storeRetry         time.Duration
+}
+
+var defaultTiming = timing{
+	schedule: schedule, refusals: refusals, probe: ProbeInterval,
+	refresh: refreshInterval, flush: flushInterval, storeRetry: storeRetry,
 }
 
 // result is what the queue makes of a try that has ended.
@@ -32,35 +69,38 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 	if d.unproven {
 		q.unproven--
 	}
-	e := q.endpoints[d.endpoint]
-	if e == nil || e.meetings[d.meeting] == nil || e.meetings[d.meeting].state != inFlight {
+	l, e := d.list, d.list.endpoint
+	if q.endpoints[e.id] != e {
 		return result{} // the endpoint was deleted
 	}
-	l := e.meetings[d.meeting]
-	r := result{number: l.failures + l.refusals + 1}
-	was := e.failing
+	r := result{number: l.Failures + l.Refusals + 1}
+	was := e.Failing
 	switch a {
 	case accepted:
 		r.result = meeting.Delivered
 		q.accept(e, d.variant, now)
-		q.ack(l, d, false)
+		q.ack(d, false)
 	case nothing:
 		r.result = meeting.Skipped
-		q.ack(l, d, l.gap)
+		q.ack(d, l.Gap)
 	case unsendable:
 		r.result = meeting.GivenUp
-		q.ack(l, d, true)
+		q.ack(d, true)
 	case cancelled:
 		l.due = now.Add(q.timing.storeRetry)
 		q.wait(l)
 	default:
-		r.result = q.nack(l, d, a, ask, now)
-		r.disable = e.hopeless(a, now)
+		r.result = q.nack(d, a, ask, now)
+		if a == gone {
+			r.disable = DisabledGone
+		} else if !e.since.IsZero() && now.Sub(e.since) > DisableAfter {
+			r.disable = DisabledFailing
+		}
 	}
-	r.began, r.ended, r.since = e.failing && !was, was && !e.failing, e.since
-	q.sync(soon)
+	r.began, r.ended, r.since = e.Failing && !was, was && !e.Failing, e.since
+	q.syncSoon(now)
 	if q.finished++; q.finished >= flushAfter {
-		q.sync(atOnce)
+		q.sync(now)
 	}
 	return r
 }
@@ -69,53 +109,48 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 func (q *queue) accept(e *endpointQueue, variant int, now time.Time) {
 	e.proven, e.acceptedAt = true, now
 	switch {
-	case e.failing:
-		q.retryNow(e.id)
-	case e.failures+e.refusals > 0:
-		e.failures, e.refusals, e.since, e.health = 0, 0, time.Time{}, true
+	case e.Failing:
+		q.retryNow(e.id, now)
+	case e.Failures+e.Refusals > 0:
+		e.recovered()
 	}
-	if e.variant != variant {
-		e.variant, e.health = variant, true
+	if e.Variant != variant {
+		e.Variant, e.changed = variant, true
 	}
 }
 
 // ack removes the first event of a list. gap says that the next one has to say
 // gap.
-func (q *queue) ack(l *meetingQueue, d *delivery, gap bool) {
-	e := l.endpoint
-	if l.failures+l.refusals > 0 || l.gap || gap {
-		put(&e.retries, l.id, true)
+func (q *queue) ack(d *delivery, gap bool) {
+	l, e := d.list, d.list.endpoint
+	if l.Failures+l.Refusals > 0 || l.Gap || gap {
+		e.retries[l.id] = true
 	}
 	if len(l.events) > 0 { // else they were forgotten meanwhile
 		l.events[0] = nil
 		l.events = l.events[1:]
 		e.inMemory--
 	}
-	l.settled(gap)
+	l.tries = tries{Retry: meeting.Retry{Gap: gap}}
 	if e.acks[l.id] == nil {
-		put(&e.acks, l.id, &meeting.Ack{MeetingID: l.id})
+		e.acks[l.id] = &meeting.Ack{MeetingID: l.id}
 	}
 	e.acks[l.id].Last = d.event.name()
 	e.acks[l.id].Count++
 	l.enqueue()
 }
 
-// settled forgets what was known of the first event; see ack.
-func (l *meetingQueue) settled(gap bool) {
-	l.refusedAt, l.failures, l.refusals, l.variant = time.Time{}, 0, 0, 0
-	l.countsFrom, l.due, l.gap = time.Time{}, time.Time{}, gap
-}
-
 // nack counts a failure and puts the list aside, or gives its first event up.
-func (q *queue) nack(l *meetingQueue, d *delivery, a answer, ask time.Duration, now time.Time) meeting.DeliveryResult {
+func (q *queue) nack(d *delivery, a answer, ask time.Duration, now time.Time) meeting.DeliveryResult {
+	l := d.list
 	if a == refused && l.refusedAt.IsZero() {
 		l.refusedAt = now
 	}
 	// Only an endpoint that accepts others can mean this event.
 	ofEvent := a == refused && l.endpoint.acceptedAt.After(l.refusedAt)
-	waits, tries := q.timing.schedule, &l.failures
+	waits, tries := q.timing.schedule, &l.Failures
 	if ofEvent {
-		waits, tries = q.timing.refusals, &l.refusals
+		waits, tries = q.timing.refusals, &l.Refusals
 	}
 	last := false
 	if !now.Before(l.countsFrom) {
@@ -134,10 +169,10 @@ func (q *queue) nack(l *meetingQueue, d *delivery, a answer, ask time.Duration, 
 		q.blame(l, a, ask, now)
 	}
 	if last {
-		q.ack(l, d, true)
+		q.ack(d, true)
 		return meeting.GivenUp
 	}
-	put(&l.endpoint.retries, l.id, true)
+	l.endpoint.retries[l.id] = true
 	q.wait(l)
 	return meeting.Failed
 }
@@ -149,10 +184,10 @@ func (q *queue) blame(l *meetingQueue, a answer, ask time.Duration, now time.Tim
 	if e.since.IsZero() {
 		e.since = now
 	}
-	e.health = true
-	row := &e.failures
+	e.changed = true
+	row := &e.Failures
 	if a == refused {
-		row = &e.refusals
+		row = &e.Refusals
 	} else {
 		e.proven = false
 		if a == gone {
@@ -161,154 +196,20 @@ func (q *queue) blame(l *meetingQueue, a answer, ask time.Duration, now time.Tim
 		q.pause(e, ask, now)
 	}
 	*row++
-	if *row < failingAfter && (*row < 2 || l.failures < 2) {
+	if *row < failingAfter && (*row < 2 || l.Failures < 2) {
 		return
 	}
-	if !e.failing {
-		e.failing = true
+	if !e.Failing {
+		e.Failing = true
 		q.probe(e, now)
 	}
-	if a != refused && !e.stalled {
-		e.stalled = true
+	if a != refused && !e.Stalled {
+		e.Stalled = true
 		e.forgetReady()
 	}
 }
 
-// hopeless returns why the endpoint is to be disabled, if it is.
-func (e *endpointQueue) hopeless(a answer, now time.Time) string {
-	switch {
-	case a == gone:
-		return DisabledGone
-	case !e.since.IsZero() && now.Sub(e.since) > DisableAfter:
-		return DisabledFailing
-	}
-	return ""
-}
-
-// sync asks for takeAcks and fetches.
-func (q *queue) sync(due syncDue) { q.syncDue = max(q.syncDue, due) }
-
-// log notes an entry of the delivery log, to be stored with the next acks.
-func (q *queue) log(endpoint string, t meeting.Tried) {
-	if e := q.endpoints[endpoint]; e != nil {
-		e.tried = append(e.tried, t)
-		q.sync(soon)
-	}
-}
-
-// takeAcks returns what is to be stored since the last time.
-func (q *queue) takeAcks(now time.Time) (all []meeting.Acks) {
-	q.finished, q.syncDue = 0, never
-	for _, e := range q.endpoints {
-		if len(e.acks)+len(e.retries)+len(e.tried) == 0 && !e.health {
-			continue
-		}
-		acks := meeting.Acks{Endpoint: e.id, Tried: e.tried, Retries: map[string]meeting.Retry{}}
-		for _, ack := range e.acks {
-			acks.Done = append(acks.Done, *ack)
-		}
-		for id := range e.retries {
-			acks.Retries[id] = e.meetings[id].retry(now)
-		}
-		if e.health {
-			acks.Health = &meeting.Health{
-				Since: since(e.since, now), Failures: e.failures, Refusals: e.refusals,
-				Failing: e.failing, Stalled: e.stalled, Variant: e.variant,
-			}
-			if e.failures+e.refusals > 0 {
-				acks.Health.Accepted = since(e.acceptedAt, now)
-			}
-		}
-		e.unsaved = unsaved{}
-		all = append(all, acks)
-	}
-	return all
-}
-
-// putBack takes acks that could not be stored, for the next takeAcks.
-func (q *queue) putBack(acks meeting.Acks) {
-	e := q.endpoints[acks.Endpoint]
-	if e == nil {
-		return
-	}
-	for _, ack := range acks.Done {
-		if later := e.acks[ack.MeetingID]; later != nil {
-			later.Count += ack.Count
-		} else {
-			put(&e.acks, ack.MeetingID, &ack)
-		}
-	}
-	for id := range acks.Retries {
-		put(&e.retries, id, true)
-	}
-	e.health = e.health || acks.Health != nil
-	e.tried = append(acks.Tried, e.tried...)
-	q.sync(soon)
-}
-
-// remember has takeAcks return how long waits still are: a leader after this one
-// counts them from what was stored last.
-func (q *queue) remember() {
-	for _, e := range q.endpoints {
-		for l := e.in[waiting].Front(); l != nil; l = l.Next() {
-			put(&e.retries, l.Value.(*meetingQueue).id, true)
-		}
-		e.health = e.health || e.failing
-	}
-}
-
-// retry returns what a leader after this one needs to know of a list's first
-// event. l may be nil: nothing.
-func (l *meetingQueue) retry(now time.Time) (r meeting.Retry) {
-	if l == nil {
-		return r
-	}
-	r = meeting.Retry{Refused: since(l.refusedAt, now), Failures: l.failures, Refusals: l.refusals, Gap: l.gap}
-	if l.countsFrom.After(now) {
-		r.Due = l.countsFrom.Sub(now)
-	}
-	return r
-}
-
-// since returns how long something is ago, at least a moment; 0: it never was.
-func since(at, now time.Time) time.Duration {
-	if at.IsZero() {
-		return 0
-	}
-	return max(now.Sub(at), 1)
-}
-
-// fails returns the ids of the endpoints that are failing, in order.
-func (q *queue) fails() (ids []string) {
-	for _, id := range slices.Sorted(maps.Keys(q.endpoints)) {
-		if q.endpoints[id].failing {
-			ids = append(ids, id)
-		}
-	}
-	return ids
-}
-
-// rest returns the meetings of an endpoint of which nothing waits but that their
-// next event has to say gap, and reports whether nothing else is left to do for
-// it. forgetGap ends that for a meeting that has no next event.
-func (q *queue) rest(endpoint string) (gaps []string, done bool) {
-	e := q.endpoints[endpoint]
-	if e == nil {
-		return nil, false
-	}
-	for id, l := range e.meetings {
-		if l.state == idle {
-			gaps = append(gaps, id)
-		}
-	}
-	return gaps, e.loaded && len(e.acks) == 0 && len(gaps) == len(e.meetings)
-}
-
-func (q *queue) forgetGap(endpoint, meetingID string) {
-	e := q.of(endpoint)
-	if l := e.meetings[meetingID]; l != nil && l.state == idle {
-		delete(e.meetings, meetingID)
-		put(&e.retries, meetingID, true)
-		q.sync(soon)
-	}
+// jittered spreads a wait; random is from 0 up to 1.
+func jittered(d time.Duration, random float64) time.Duration {
+	return time.Duration(float64(d) * (1 + jitter*(2*random-1)))
 }

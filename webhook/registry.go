@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/netip"
 	"regexp"
 	"slices"
@@ -66,17 +67,16 @@ type Registry struct {
 	fixed    []Endpoint // from the configuration
 
 	refreshing sync.Mutex // held while reading the store
-	page       atomic.Pointer[page]
-	changed    chan struct{} // has room for one: the page was turned
+	snapshot   atomic.Pointer[snapshot]
+	changed    chan struct{} // has room for one: there is another snapshot
 }
 
-// page is what the registry says at one time.
-type page struct {
-	version   string
-	byID      map[string]Endpoint
-	always    []Endpoint            // enabled, for all meetings
-	ofMeeting map[string][]Endpoint // enabled, by their one meeting
-	// unreadable are the ids of stored ones that were left out.
+// snapshot is what the registry knows at one time. It does not change.
+type snapshot struct {
+	version string
+	byID    map[string]Endpoint
+	all     []Endpoint // as [Registry.List] has them
+	// unreadable are the ids of stored ones that were left out, in order.
 	unreadable []string
 }
 
@@ -88,7 +88,7 @@ func NewRegistry(c Config) (*Registry, error) {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	b := &Registry{
+	r := &Registry{
 		store: c.Store, guard: &guard{allowed: c.AllowCIDRs}, log: c.Log,
 		dialects: c.Dialects,
 		changed:  make(chan struct{}, 1),
@@ -99,28 +99,28 @@ func NewRegistry(c Config) (*Registry, error) {
 		if !configuredName.MatchString(e.Name) || slices.Contains(labels, e.Name) {
 			return nil, &InvalidError{"name", fmt.Sprintf("%q is taken, or not made of lower case letters, digits, dash and underscore", e.Name)}
 		}
-		if err := e.prepare(b.guard, b.dialects); err != nil {
+		if err := e.prepare(r.guard, r.dialects); err != nil {
 			return nil, fmt.Errorf("endpoint %s: %w", e.Name, err)
 		}
 		labels = append(labels, e.Name)
-		b.fixed = append(b.fixed, e)
+		r.fixed = append(r.fixed, e)
 	}
-	b.metrics = newMetrics(c.Registerer, labels)
-	b.turn("", nil)
-	return b, nil
+	r.metrics = newMetrics(c.Registerer, labels)
+	r.publish("", nil)
+	return r, nil
 }
 
 const idPrefix = "whk_"
 
 // Load reads the endpoints from the store, waiting for it if need be, until ctx
 // ends. Commit nothing before: events would miss endpoints.
-func (b *Registry) Load(ctx context.Context) error {
+func (r *Registry) Load(ctx context.Context) error {
 	for {
-		err := b.refresh(ctx)
+		err := r.refresh(ctx)
 		if err == nil || !errors.Is(err, meeting.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
-		b.log.Warn("cannot read webhook endpoints yet", "err", err)
+		r.log.Warn("cannot read webhook endpoints yet", "err", err)
 		select {
 		case <-time.After(loadRetry):
 		case <-ctx.Done():
@@ -130,85 +130,45 @@ func (b *Registry) Load(ctx context.Context) error {
 }
 
 // refresh reads what has changed.
-func (b *Registry) refresh(ctx context.Context) error {
-	b.refreshing.Lock()
-	defer b.refreshing.Unlock()
-	known := b.page.Load().version
-	all, version, err := b.store.Endpoints(ctx, known)
+func (r *Registry) refresh(ctx context.Context) error {
+	r.refreshing.Lock()
+	defer r.refreshing.Unlock()
+	known := r.snapshot.Load().version
+	all, version, err := r.store.Endpoints(ctx, known)
 	if err != nil || version == known {
 		return err
 	}
-	b.turn(version, all)
+	r.publish(version, all)
 	return nil
 }
 
-// turn makes the page of what is stored.
-func (b *Registry) turn(version string, all []meeting.StoredEndpoint) {
-	p := &page{version: version, byID: map[string]Endpoint{}, ofMeeting: map[string][]Endpoint{}}
-	for _, e := range b.fixed {
-		p.byID[e.ID] = e
+// publish makes the snapshot of what is stored.
+func (r *Registry) publish(version string, all []meeting.StoredEndpoint) {
+	s := &snapshot{version: version, byID: map[string]Endpoint{}}
+	for _, e := range r.fixed {
+		s.byID[e.ID] = e
 	}
-	for _, from := range all {
-		e, known := p.byID[from.ID]
+	for _, stored := range all {
+		e, known := s.byID[stored.ID]
 		if !known {
-			if from.Document == nil {
+			if stored.Document == nil {
 				continue
 			}
 			var err error
-			if e, err = decode(from, b.dialects); err != nil {
-				b.log.Error("stored webhook endpoint is unreadable", "endpoint", from.ID, "err", err)
-				p.unreadable = append(p.unreadable, from.ID)
+			if e, err = decode(stored, r.dialects); err != nil {
+				r.log.Error("stored webhook endpoint is unreadable", "endpoint", stored.ID, "err", err)
+				s.unreadable = append(s.unreadable, stored.ID)
 				continue
 			}
 		}
-		e.Disabled = nil
-		if from.Disabled != nil {
+		if stored.Disabled != nil {
 			e.Disabled = new(Disabled)
-			if err := json.Unmarshal(from.Disabled, e.Disabled); err != nil {
-				b.log.Error("stored webhook endpoint is unreadable", "endpoint", from.ID, "err", err)
-			}
+			_ = json.Unmarshal(stored.Disabled, e.Disabled) // it is disabled, whatever the reason
 		}
-		p.byID[from.ID] = e
+		s.byID[stored.ID] = e
 	}
-	for _, e := range p.byID {
-		switch {
-		case e.Disabled != nil:
-		case e.MeetingID != "":
-			p.ofMeeting[e.MeetingID] = append(p.ofMeeting[e.MeetingID], e)
-		default:
-			p.always = append(p.always, e)
-		}
-	}
-	b.page.Store(p)
-	select {
-	case b.changed <- struct{}{}:
-	default:
-	}
-}
-
-// Route returns the ids of the enabled endpoints that are to get an event, in
-// no order. It does no I/O and is cheap enough for every commit.
-func (b *Registry) Route(n meeting.Event) []string {
-	p := b.page.Load()
-	var ids []string
-	for _, list := range [][]Endpoint{p.always, p.ofMeeting[n.MeetingID]} {
-		for i := range list {
-			if list[i].Wants(n.Type, n.MeetingID) {
-				ids = append(ids, list[i].ID)
-			}
-		}
-	}
-	return ids
-}
-
-// List returns all endpoints, those of the configuration first, then the oldest
-// first.
-func (b *Registry) List() []Endpoint {
-	var all []Endpoint
-	for _, e := range b.page.Load().byID {
-		all = append(all, e)
-	}
-	slices.SortFunc(all, func(x, y Endpoint) int {
+	slices.Sort(s.unreadable)
+	s.all = slices.SortedFunc(maps.Values(s.byID), func(x, y Endpoint) int {
 		if x.Configured != y.Configured {
 			if x.Configured {
 				return -1
@@ -217,18 +177,36 @@ func (b *Registry) List() []Endpoint {
 		}
 		return strings.Compare(x.ID, y.ID)
 	})
-	return all
+	r.snapshot.Store(s)
+	select {
+	case r.changed <- struct{}{}:
+	default:
+	}
 }
+
+// Route returns the ids of the enabled endpoints that are to get an event, in
+// no order. It does no I/O and is cheap enough for every commit.
+func (r *Registry) Route(n meeting.Event) (ids []string) {
+	all := r.snapshot.Load().all
+	for i := range all {
+		if e := &all[i]; e.Disabled == nil && e.Wants(n.Type, n.MeetingID) {
+			ids = append(ids, e.ID)
+		}
+	}
+	return ids
+}
+
+// List returns all endpoints, those of the configuration first, then the oldest
+// first.
+func (r *Registry) List() []Endpoint { return slices.Clone(r.snapshot.Load().all) }
 
 // Unreadable returns the ids of stored endpoints that get nothing because what
 // is stored of them cannot be read, in order.
-func (b *Registry) Unreadable() []string {
-	return slices.Sorted(slices.Values(b.page.Load().unreadable))
-}
+func (r *Registry) Unreadable() []string { return slices.Clone(r.snapshot.Load().unreadable) }
 
 // Get returns one endpoint, or [ErrNotFound].
-func (b *Registry) Get(id string) (Endpoint, error) {
-	e, ok := b.page.Load().byID[id]
+func (r *Registry) Get(id string) (Endpoint, error) {
+	e, ok := r.snapshot.Load().byID[id]
 	if !ok {
 		return Endpoint{}, ErrNotFound
 	}
@@ -238,8 +216,8 @@ func (b *Registry) Get(id string) (Endpoint, error) {
 // Create stores a new endpoint and returns it with its id, and with a secret if
 // it brought none. Errors: [InvalidError], [ErrFull], and
 // [meeting.ErrUnavailable], after which it may exist all the same.
-func (b *Registry) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
-	if len(b.page.Load().byID) >= MaxEndpoints {
+func (r *Registry) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
+	if len(r.snapshot.Load().byID) >= MaxEndpoints {
 		return Endpoint{}, ErrFull
 	}
 	e.CreatedAt = time.Now().UTC().Truncate(time.Millisecond)
@@ -247,14 +225,14 @@ func (b *Registry) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
 	if len(e.Secrets) == 0 {
 		e.Secrets = []Secret{NewSecret()}
 	}
-	if err := e.prepare(b.guard, b.dialects); err != nil {
+	if err := e.prepare(r.guard, r.dialects); err != nil {
 		return Endpoint{}, err
 	}
 	e.document = e.encode()
-	if _, err := b.store.PutEndpoint(ctx, e.ID, nil, e.document); err != nil {
+	if _, err := r.store.PutEndpoint(ctx, e.ID, nil, e.document); err != nil {
 		return Endpoint{}, err
 	}
-	return e, b.refresh(ctx)
+	return e, r.refresh(ctx)
 }
 
 // Update changes an endpoint by applying f to it, more than once when somebody
@@ -262,12 +240,12 @@ func (b *Registry) Create(ctx context.Context, e Endpoint) (Endpoint, error) {
 // the headers: when it sets none, not even an empty map, they stay. Errors:
 // [ErrNotFound], [ErrConfigured], [InvalidError], [meeting.ErrUnavailable], and
 // what f returns.
-func (b *Registry) Update(ctx context.Context, id string, f func(*Endpoint) error) (Endpoint, error) {
+func (r *Registry) Update(ctx context.Context, id string, f func(*Endpoint) error) (Endpoint, error) {
 	for range putTries {
-		if err := b.refresh(ctx); err != nil {
+		if err := r.refresh(ctx); err != nil {
 			return Endpoint{}, err
 		}
-		was, err := b.Get(id)
+		was, err := r.Get(id)
 		if err != nil {
 			return Endpoint{}, err
 		}
@@ -284,7 +262,7 @@ func (b *Registry) Update(ctx context.Context, id string, f func(*Endpoint) erro
 			e.Headers = was.Headers
 		}
 		e.ID, e.CreatedAt, e.Configured, e.Disabled = was.ID, was.CreatedAt, false, was.Disabled
-		if err := e.prepare(b.guard, b.dialects); err != nil {
+		if err := e.prepare(r.guard, r.dialects); err != nil {
 			return Endpoint{}, err
 		}
 		if kept && len(e.Headers) > 0 && e.Origin() != was.Origin() {
@@ -292,12 +270,12 @@ func (b *Registry) Update(ctx context.Context, id string, f func(*Endpoint) erro
 			return Endpoint{}, &InvalidError{"headers", "must be given again, or taken away, together with another host"}
 		}
 		e.document = e.encode()
-		done, err := b.store.PutEndpoint(ctx, id, was.document, e.document)
+		done, err := r.store.PutEndpoint(ctx, id, was.document, e.document)
 		if err != nil {
 			return Endpoint{}, err
 		}
 		if done {
-			return e, b.refresh(ctx)
+			return e, r.refresh(ctx)
 		}
 	}
 	return Endpoint{}, fmt.Errorf("webhook: endpoint changes too fast: %w", meeting.ErrUnavailable)
@@ -305,16 +283,14 @@ func (b *Registry) Update(ctx context.Context, id string, f func(*Endpoint) erro
 
 // Rotate gives an endpoint a new secret. The one before it signs as well for
 // [RotationOverlap]; older ones no longer do. Errors: those of Update.
-func (b *Registry) Rotate(ctx context.Context, id string) (Endpoint, error) {
+func (r *Registry) Rotate(ctx context.Context, id string) (Endpoint, error) {
 	fresh := NewSecret()
-	return b.Update(ctx, id, func(e *Endpoint) error {
+	return r.Update(ctx, id, func(e *Endpoint) error {
 		now := time.Now().UTC().Truncate(time.Millisecond)
-		old := e.live(now)
-		old = old[:min(len(old), 1)]
-		for i := range old {
-			old[i].ExpiresAt = now.Add(RotationOverlap)
+		e.Secrets = append([]Secret{fresh}, e.Secrets[:min(len(e.Secrets), 1)]...)
+		for i := range e.Secrets[1:] {
+			e.Secrets[1+i].ExpiresAt = now.Add(RotationOverlap)
 		}
-		e.Secrets = append([]Secret{fresh}, old...)
 		return nil
 	})
 }
@@ -322,37 +298,37 @@ func (b *Registry) Rotate(ctx context.Context, id string) (Endpoint, error) {
 // Disable stops deliveries to an endpoint, of the configuration too: it gets no
 // further events, and those that wait stay where they are. Errors:
 // [ErrNotFound], [meeting.ErrUnavailable].
-func (b *Registry) Disable(ctx context.Context, id, reason string) error {
+func (r *Registry) Disable(ctx context.Context, id, reason string) error {
 	why, _ := json.Marshal(Disabled{reason, time.Now().UTC().Truncate(time.Millisecond)}) // always encodes
-	return b.setDisabled(ctx, id, why)
+	return r.setDisabled(ctx, id, why)
 }
 
 // Enable takes Disable back; what waits is tried at once by the process that
 // leads. What happened in between can be replayed. Errors: those of Disable.
-func (b *Registry) Enable(ctx context.Context, id string) error { return b.setDisabled(ctx, id, nil) }
+func (r *Registry) Enable(ctx context.Context, id string) error { return r.setDisabled(ctx, id, nil) }
 
-func (b *Registry) setDisabled(ctx context.Context, id string, why json.RawMessage) error {
-	if _, err := b.Get(id); err != nil {
+func (r *Registry) setDisabled(ctx context.Context, id string, why json.RawMessage) error {
+	if _, err := r.Get(id); err != nil {
 		return err
 	}
-	if err := b.store.DisableEndpoint(ctx, id, why); err != nil {
+	if err := r.store.DisableEndpoint(ctx, id, why); err != nil {
 		return err
 	}
-	return b.refresh(ctx)
+	return r.refresh(ctx)
 }
 
 // Delete forgets an endpoint and what waits for it. Errors: [ErrNotFound],
 // [ErrConfigured], [meeting.ErrUnavailable].
-func (b *Registry) Delete(ctx context.Context, id string) error {
-	e, err := b.Get(id)
+func (r *Registry) Delete(ctx context.Context, id string) error {
+	e, err := r.Get(id)
 	switch {
 	case err != nil:
 		return err
 	case e.Configured:
 		return ErrConfigured
 	}
-	if err := b.store.DeleteEndpoint(ctx, id); err != nil {
+	if err := r.store.DeleteEndpoint(ctx, id); err != nil {
 		return err
 	}
-	return b.refresh(ctx)
+	return r.refresh(ctx)
 }

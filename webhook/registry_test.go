@@ -277,10 +277,7 @@ func TestUnreadableNotice(t *testing.T) {
 		if err := s.st.Requeue(context.Background(), "whk_crm", map[string][]json.RawMessage{"mtg_a": raw("garbage")}, false); err != nil {
 			t.Fatal(err)
 		}
-		term := s.d.leading()
-		term.mu.Lock()
-		term.queue.of("whk_crm").of("mtg_a").more = true // as after a takeover
-		term.mu.Unlock()
+		_ = s.d.locked(func(q *queue, _ time.Time) { q.of("whk_crm").of("mtg_a").more = true }) // as after a takeover
 		s.put("mtg_a", 1, 1)
 		time.Sleep(2 * time.Second)
 		if seen := s.requests(); len(seen) != 1 || !strings.Contains(seen[0].body, `"gap":true`) {

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -46,10 +45,6 @@ const (
 	reasonEvent   = "notice"  // nothing to send: the event or the secret is unreadable
 )
 
-// reasonNothing is why a try was not made at all, which is in no log: the
-// dialect does not send such events.
-const reasonNothing = "nothing"
-
 // outcome is what came of a try.
 type outcome struct {
 	status int           // of the answer, 0 without one
@@ -59,19 +54,17 @@ type outcome struct {
 	took   time.Duration
 }
 
-func (o outcome) ok() bool { return o.status >= 200 && o.status <= 299 }
-
 // sender makes requests. Redirects are not followed, proxies not used and
 // cookies not kept.
 type sender struct {
-	secure, plain http.RoundTripper // for https and http
-	timeout       time.Duration
+	transports map[string]http.RoundTripper // by scheme
+	timeout    time.Duration
 }
 
 func newSender(g *guard) *sender {
-	transport := func(plain bool) *http.Transport {
+	transport := func(plain bool) http.RoundTripper {
 		dialer := &net.Dialer{Timeout: Timeout, Control: g.control(plain)}
-		return &http.Transport{
+		t := &http.Transport{
 			DialContext:            dialer.DialContext,
 			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
 			TLSHandshakeTimeout:    Timeout,
@@ -83,54 +76,24 @@ func newSender(g *guard) *sender {
 			// endpoint's meetings at once.
 			Protocols: new(http.Protocols),
 		}
+		t.Protocols.SetHTTP1(true)
+		return t
 	}
-	s := &sender{timeout: Timeout}
-	secure, plain := transport(false), transport(true)
-	secure.Protocols.SetHTTP1(true)
-	plain.Protocols.SetHTTP1(true)
-	s.secure, s.plain = secure, plain
-	return s
+	return &sender{transports: map[string]http.RoundTripper{"https": transport(false), "http": transport(true)}, timeout: Timeout}
 }
 
 // close lets go of the connections that wait for more.
 func (s *sender) close() {
-	for _, rt := range []http.RoundTripper{s.secure, s.plain} {
-		if t, ok := rt.(*http.Transport); ok {
-			t.CloseIdleConnections()
-		}
+	for _, rt := range s.transports {
+		(&http.Client{Transport: rt}).CloseIdleConnections()
 	}
 }
 
-// post makes one try and blocks for Timeout at most.
-func (s *sender) post(ctx context.Context, e Endpoint, r request) outcome {
-	ctx, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	target, body, header := e.target, r.body, r.header
-	if r.path != "" {
-		target = target.JoinPath(r.path)
-	}
-	for name, value := range e.Headers {
-		header[name] = []string{string(value)}
-	}
-	header["User-Agent"] = []string{UserAgent}
-	// This marks the request as one that may be sent again on a new connection
-	// when the server closes the old one just then; it is not itself sent
-	// (net/http.Transport).
-	header["X-Idempotency-Key"] = []string{}
-	open := func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
-	reader, _ := open()
-	request := (&http.Request{
-		Method: http.MethodPost, URL: target, Host: target.Host, Header: header,
-		Body: reader, GetBody: open, ContentLength: int64(len(body)),
-		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-	}).WithContext(ctx)
-	rt := s.secure
-	if target.Scheme == "http" {
-		rt = s.plain
-	}
+// post makes one try and blocks until it is answered or its context ends.
+func (s *sender) post(r *http.Request) outcome {
 	start := time.Now()
 	// Not by http.Client, whose errors quote the URL.
-	answer, err := rt.RoundTrip(request)
+	answer, err := s.transports[r.URL.Scheme].RoundTrip(r)
 	if err != nil {
 		return outcome{reason: reasonOf(err), err: err, took: time.Since(start)}
 	}
@@ -143,31 +106,28 @@ func (s *sender) post(ctx context.Context, e Endpoint, r request) outcome {
 }
 
 func reasonOf(err error) string {
-	var (
-		blocked     *blockedError
-		lookup      *net.DNSError
-		certificate *tls.CertificateVerificationError
-		alert       tls.AlertError
-		record      tls.RecordHeaderError
-		hostname    x509.HostnameError
-		network     net.Error
-		operation   *net.OpError
-	)
+	network, _ := errors.AsType[net.Error](err)
+	operation, _ := errors.AsType[*net.OpError](err)
 	switch {
-	case errors.As(err, &blocked):
+	case is[blockedError](err):
 		return reasonBlocked
-	case errors.As(err, &lookup):
+	case is[*net.DNSError](err):
 		return reasonDNS
-	case errors.As(err, &certificate), errors.As(err, &alert), errors.As(err, &record), errors.As(err, &hostname):
+	case is[*tls.CertificateVerificationError](err), is[tls.AlertError](err), is[tls.RecordHeaderError](err), is[x509.HostnameError](err):
 		return reasonTLS
-	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &network) && network.Timeout():
+	case errors.Is(err, context.DeadlineExceeded), network != nil && network.Timeout():
 		return reasonTimeout
-	case errors.As(err, &operation) && operation.Op == "dial":
+	case operation != nil && operation.Op == "dial":
 		return reasonConnect
-	case errors.As(err, &operation) && operation.Op == "remote error": // how crypto/tls passes on an alert
+	case operation != nil && operation.Op == "remote error": // how crypto/tls passes on an alert
 		return reasonTLS
 	}
 	return reasonBroken
+}
+
+func is[E error](err error) bool {
+	_, ok := errors.AsType[E](err)
+	return ok
 }
 
 // retryAfter reads the header (RFC 9110 §10.2.3), seconds or a date; 0 when it
@@ -176,11 +136,48 @@ func retryAfter(value string, now time.Time) time.Duration {
 	if value == "" {
 		return 0
 	}
-	wait := time.Duration(0)
 	if seconds, err := strconv.ParseUint(strings.TrimSpace(value), 10, 64); err == nil {
-		wait = time.Duration(min(seconds, uint64(maxAsk/time.Second))) * time.Second
-	} else if at, err := http.ParseTime(value); err == nil {
-		wait = at.Sub(now)
+		return time.Duration(min(seconds, uint64(maxAsk/time.Second))) * time.Second
 	}
-	return min(max(wait, 0), maxAsk)
+	at, err := http.ParseTime(value)
+	if err != nil {
+		return 0
+	}
+	return min(max(at.Sub(now), 0), maxAsk)
+}
+
+// answer is what the outcome of a try says.
+type answer int
+
+const (
+	accepted   answer = iota
+	failed            // it speaks of the endpoint
+	denied            // likewise, and the request may be said or signed another way
+	refused           // it speaks of the event, if the endpoint accepts others
+	gone              // the endpoint asks never to be called again
+	unsendable        // the event can never be sent
+	nothing           // the dialect has nothing to say of the event
+	cancelled         // this process stops leading
+)
+
+// answerOf says what follows from the outcome of a try in a dialect; nil:
+// [Standard].
+func answerOf(o outcome, dialect *Dialect) answer {
+	switch s := o.status; {
+	case errors.Is(o.err, errNothing):
+		return nothing
+	case o.reason == reasonEvent:
+		return unsendable
+	case s/100 == 2:
+		return accepted
+	case s == http.StatusGone && (dialect == nil || !dialect.GoneIsOfEvent):
+		return gone
+	case s == http.StatusUnauthorized:
+		return denied
+	case s == http.StatusRequestTimeout, s == http.StatusTooManyRequests:
+		return failed
+	case s/100 == 4:
+		return refused
+	}
+	return failed
 }

@@ -3,6 +3,7 @@ package webhook
 import (
 	"bufio"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -29,7 +30,13 @@ func postWith(t *testing.T, s *sender, url string) outcome {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return s.post(context.Background(), Endpoint{URL: url, target: target}, request{body: []byte("{}"), header: http.Header{}})
+	ctx, cancel := context.WithTimeout(t.Context(), s.timeout)
+	defer cancel()
+	r, err := render(ctx, Endpoint{target: target}, &delivery{event: readEvent(json.RawMessage(`{"id":"evt_1"}`))}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.post(r)
 }
 
 // listen runs raw on each connection.

@@ -7,6 +7,8 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
+	"net/http"
+	"strconv"
 	"strings"
 	"time"
 
@@ -64,22 +66,15 @@ func (e Endpoint) checkSecrets() error {
 }
 
 // keys returns what signs at the given time, newest first and at least one;
-// none where nothing is signed.
-func (e Endpoint) keys(now time.Time) (keys [][]byte, err error) {
-	if !e.signs() {
-		return nil, nil
-	}
-	for _, s := range e.live(now) {
-		key, err := e.key(s)
-		if err != nil {
-			return nil, err
+// none that can be used where nothing is signed. checkSecrets has found them good.
+func (e Endpoint) keys(now time.Time) (keys [][]byte) {
+	for _, s := range e.Secrets {
+		if s.ExpiresAt.IsZero() || s.ExpiresAt.After(now) {
+			key, _ := e.key(s)
+			keys = append(keys, key)
 		}
-		keys = append(keys, key)
 	}
-	if len(keys) == 0 {
-		return nil, errSecret
-	}
-	return keys, nil
+	return keys
 }
 
 // bytes returns the key of Standard Webhooks. Its error quotes nothing.
@@ -99,16 +94,17 @@ func NewSecret() Secret {
 	return Secret{Key: config.Secret(secretPrefix + base64.StdEncoding.EncodeToString(key))}
 }
 
-// signature returns the value of webhook-signature: one v1 signature for each
-// key, newest first, separated by spaces (Standard Webhooks 1.0.0,
-// "Signature scheme").
-func signature(keys [][]byte, id string, at time.Time, body []byte) string {
+// signStandard adds the time and a v1 signature for each key, newest first,
+// separated by spaces (Standard Webhooks 1.0.0, "Signature scheme").
+func signStandard(h http.Header, keys [][]byte, id string, at time.Time, body []byte) {
+	seconds := strconv.FormatInt(at.Unix(), 10)
 	var all []string
 	for _, key := range keys {
 		mac := hmac.New(sha256.New, key)
-		fmt.Fprintf(mac, "%s.%d.", id, at.Unix())
+		mac.Write([]byte(id + "." + seconds + "."))
 		mac.Write(body)
 		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
 	}
-	return strings.Join(all, " ")
+	h["Webhook-Timestamp"] = []string{seconds}
+	h["Webhook-Signature"] = []string{strings.Join(all, " ")}
 }

@@ -57,7 +57,7 @@ type Store interface {
 	Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error
 	// Attempts returns a page of the delivery log or of the dead letters, newest
 	// first, that follows the Place given.
-	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error)
+	Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Tried, error)
 	// Backlog says what waits for an endpoint.
 	Backlog(ctx context.Context, endpoint string) (meeting.Backlog, error)
 

@@ -34,8 +34,8 @@ type Memory struct {
 	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
 	queues   map[string]map[string][]json.RawMessage // by endpoint, by meeting
 	health   map[string]meeting.Health               // by endpoint
-	attempts map[string][]meeting.Attempted          // by endpoint
-	dead     map[string][]meeting.Attempted          // likewise
+	attempts map[string][]meeting.Tried              // by endpoint
+	dead     map[string][]meeting.Tried              // likewise
 
 	documents        map[string]json.RawMessage // of endpoints
 	disabled         map[string]json.RawMessage // why and since when

@@ -65,7 +65,7 @@ func (s *Memory) Ack(_ context.Context, a meeting.Acks) error {
 	}
 	for _, t := range a.Tried {
 		s.places++
-		entry := meeting.Attempted{Place: fmt.Sprintf("%d-%d", time.Now().UnixMilli(), s.places), Record: t.Record, Event: t.Event}
+		entry := meeting.Tried{Place: fmt.Sprintf("%d-%d", time.Now().UnixMilli(), s.places), Record: t.Record, Event: t.Event}
 		put(&s.attempts, a.Endpoint, append(s.attempts[a.Endpoint], entry))
 		if t.Dead {
 			put(&s.dead, a.Endpoint, append(s.dead[a.Endpoint], entry))
@@ -114,7 +114,7 @@ func timestampOf(event json.RawMessage) time.Time {
 
 // Attempts returns a page of the delivery log or of the dead letters, like
 // store.Redis.Attempts.
-func (s *Memory) Attempts(_ context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Attempted, error) {
+func (s *Memory) Attempts(_ context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Tried, error) {
 	if cursor != "" && !place.MatchString(cursor) {
 		return nil, fmt.Errorf("%w: %q", ErrCursor, cursor)
 	}
@@ -124,7 +124,7 @@ func (s *Memory) Attempts(_ context.Context, endpoint string, dead bool, cursor 
 	if dead {
 		log = s.dead[endpoint]
 	}
-	var page []meeting.Attempted
+	var page []meeting.Tried
 	for _, entry := range slices.Backward(log) {
 		if cursor != "" && !earlier(entry.Place, cursor) {
 			continue
