@@ -38,6 +38,9 @@ type scene struct {
 	log   *logText
 	id    string // of the meeting
 	room  string
+
+	reader    *store.Redis // of what usher writes, at readerURL
+	readerURL string
 }
 
 // newSite starts everything but usher.
@@ -124,9 +127,7 @@ func (s *scene) story() []string {
 // events returns the meeting's events.
 func (s *scene) events() []logged {
 	s.t.Helper()
-	rdb, err := store.NewRedis(store.Config{URL: s.at.redis, Site: s.cfg.Site})
-	must(s.t, err)
-	defer rdb.Close()
+	rdb := s.store()
 	var list []logged
 	for after := ""; ; {
 		entries, err := rdb.Events(s.t.Context(), after, store.MaxPage)
@@ -146,6 +147,18 @@ func (s *scene) events() []logged {
 			}
 		}
 	}
+}
+
+// store returns the store that usher writes to, for reading it.
+func (s *scene) store() *store.Redis {
+	s.t.Helper()
+	if s.reader == nil || s.readerURL != s.at.redis {
+		rdb, err := store.NewRedis(store.Config{URL: s.at.redis, Site: s.cfg.Site})
+		must(s.t, err)
+		s.t.Cleanup(func() { _ = rdb.Close() })
+		s.reader, s.readerURL = rdb, s.at.redis
+	}
+	return s.reader
 }
 
 // tells waits until the story is as wanted, after its first event, the
