@@ -1,6 +1,7 @@
 package jibri
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -65,14 +66,14 @@ type focus struct {
 func (f focus) address(room string) string { return room + "@" + f.muc + "/focus" }
 
 // start asks for a recorder and blocks for at most startTimeout. It returns
-// Jibri's id of the recording, or why there is none. An error means that ctx
-// ended, which leaves open what the focus does.
-func (f focus) start(ctx context.Context, r meeting.Recording) (session string, refusal meeting.Refusal, detail string, err error) {
+// [meeting.RecordingAccepted] or [meeting.RecordingRefused]. An error means that
+// ctx ended, which leaves open what the focus does.
+func (f focus) start(ctx context.Context, r meeting.Recording) (meeting.Input, error) {
 	var data appData
 	data.Metadata.Usher.MeetingID, data.Metadata.Usher.RecordingID = r.MeetingID, r.ID
 	text, err := json.Marshal(data)
 	if err != nil {
-		return "", "", "", err
+		return nil, err
 	}
 	var reply struct {
 		Session string `xml:"session_id,attr"`
@@ -80,14 +81,14 @@ func (f focus) start(ctx context.Context, r meeting.Recording) (session string, 
 	err = f.ask(ctx, startTimeout, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
 	switch {
 	case ctx.Err() != nil:
-		return "", "", "", context.Cause(ctx)
+		return nil, context.Cause(ctx)
 	case err == nil && reply.Session == "":
-		return "", meeting.RefusedSilent, "the focus named no session", nil
+		return meeting.RecordingRefused{ID: r.ID, Refusal: meeting.RefusedSilent, Detail: "the focus named no session"}, nil
 	case err == nil:
-		return reply.Session, "", "", nil
+		return meeting.RecordingAccepted{ID: r.ID, JibriSession: reply.Session}, nil
 	}
-	refusal, detail = refused(err)
-	return "", refusal, detail, nil
+	refusal, detail := refused(err)
+	return meeting.RecordingRefused{ID: r.ID, Refusal: refusal, Detail: detail}, nil
 }
 
 // stop asks for the end of the room's recording and blocks for at most
@@ -111,43 +112,36 @@ func (f focus) ask(ctx context.Context, timeout time.Duration, r meeting.Recordi
 	return f.occupant.IQ(ctx, f.address(r.Room), "set", c, reply)
 }
 
-// refused says what an error answer to a start means (Jicofo's BaseJibri and
-// JibriRecorder; Prosody's MUC when the focus or usher is not in the room).
-func refused(err error) (meeting.Refusal, string) {
-	var e stanza.Error
-	if !errors.As(err, &e) {
-		if errors.Is(err, errNoAnswer) {
-			return meeting.RefusedSilent, err.Error()
-		}
-		return meeting.RefusedNotReady, err.Error() // the stream has ended; the focus may have heard
-	}
-	refusal := meeting.RefusedBroken
-	switch e.Condition {
-	case stanza.ResourceConstraint:
-		refusal = meeting.RefusedBusy
-	case stanza.ServiceUnavailable:
-		refusal = meeting.RefusedNone
-	case stanza.ItemNotFound, stanza.NotAcceptable:
-		// No conference yet, or none any more; or the site has no brewery.
-		refusal = meeting.RefusedNotReady
-	case stanza.UnexpectedRequest:
-		refusal = meeting.RefusedExists
-	case stanza.Forbidden, stanza.NotAllowed:
-		refusal = meeting.RefusedNotAllowed
-	case stanza.BadRequest, stanza.FeatureNotImplemented, stanza.JIDMalformed:
-		refusal = meeting.RefusedInvalid
-	}
-	detail := fmt.Sprintf("the focus answered %s", e.Condition)
-	if t := text(e); t != "" {
-		detail += ": " + t
-	}
-	return refusal, detail
+// refusals are the conditions of error answers to a start (Jicofo's BaseJibri and
+// JibriRecorder; Prosody's MUC when the focus or usher is not in the room). Any
+// other is [meeting.RefusedBroken].
+var refusals = map[stanza.Condition]meeting.Refusal{
+	stanza.ResourceConstraint: meeting.RefusedBusy,
+	stanza.ServiceUnavailable: meeting.RefusedNone,
+	// No conference yet, or none any more; or the site has no brewery.
+	stanza.ItemNotFound:          meeting.RefusedNotReady,
+	stanza.NotAcceptable:         meeting.RefusedNotReady,
+	stanza.UnexpectedRequest:     meeting.RefusedExists,
+	stanza.Forbidden:             meeting.RefusedNotAllowed,
+	stanza.NotAllowed:            meeting.RefusedNotAllowed,
+	stanza.BadRequest:            meeting.RefusedInvalid,
+	stanza.FeatureNotImplemented: meeting.RefusedInvalid,
+	stanza.JIDMalformed:          meeting.RefusedInvalid,
 }
 
-// text returns the words of a stanza error, if it has some.
-func text(e stanza.Error) string {
-	for _, t := range e.Text {
-		return t
+// refused says what an error of a start means.
+func refused(err error) (meeting.Refusal, string) {
+	var e stanza.Error
+	switch {
+	case errors.As(err, &e):
+		detail := fmt.Sprintf("the focus answered %s", e.Condition)
+		for _, text := range e.Text { // one language will do
+			detail += ": " + text
+			break
+		}
+		return cmp.Or(refusals[e.Condition], meeting.RefusedBroken), detail
+	case errors.Is(err, errNoAnswer):
+		return meeting.RefusedSilent, err.Error()
 	}
-	return ""
+	return meeting.RefusedNotReady, err.Error() // the stream has ended; the focus may have heard
 }
