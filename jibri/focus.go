@@ -56,19 +56,10 @@ type appData struct {
 	} `json:"file_recording_metadata"`
 }
 
-// focus asks Jicofo, which is the occupant named focus of each room. It answers
-// occupants only.
-type focus struct {
-	occupant Stream
-	muc      string // domain of the main MUC
-}
-
-func (f focus) address(room string) string { return room + "@" + f.muc + "/focus" }
-
-// start asks for a recorder and blocks for at most startTimeout. It returns
+// askStart asks for a recorder and blocks for at most startTimeout. It returns
 // [meeting.RecordingAccepted] or [meeting.RecordingRefused]. An error means that
 // ctx ended, which leaves open what the focus does.
-func (f focus) start(ctx context.Context, r meeting.Recording) (meeting.Input, error) {
+func (s *Scheduler) askStart(ctx context.Context, r meeting.Recording) (meeting.Input, error) {
 	var data appData
 	data.Metadata.Usher.MeetingID, data.Metadata.Usher.RecordingID = r.MeetingID, r.ID
 	text, err := json.Marshal(data)
@@ -78,7 +69,7 @@ func (f focus) start(ctx context.Context, r meeting.Recording) (meeting.Input, e
 	var reply struct {
 		Session string `xml:"session_id,attr"`
 	}
-	err = f.ask(ctx, startTimeout, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
+	err = s.ask(ctx, startTimeout, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
 	switch {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
@@ -91,13 +82,13 @@ func (f focus) start(ctx context.Context, r meeting.Recording) (meeting.Input, e
 	return meeting.RecordingRefused{ID: r.ID, Refusal: refusal, Detail: detail}, nil
 }
 
-// stop asks for the end of the room's recording and blocks for at most
+// askStop asks for the end of the room's recording and blocks for at most
 // stopTimeout. unknown means that the focus knows of none: it hands the request
 // back with item-not-found, which Prosody, answering for a focus that is not in
 // the room, does not. Its words do not count. Otherwise the focus's
 // presence is what tells of the end; an error is a reason to ask again.
-func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
-	err = f.ask(ctx, stopTimeout, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
+func (s *Scheduler) askStop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
+	err = s.ask(ctx, stopTimeout, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
 	var e stanza.Error
 	var answer interface{ HandsBack(payload xml.Name) bool }
 	if errors.As(err, &e) && e.Condition == stanza.ItemNotFound && errors.As(err, &answer) && answer.HandsBack(commandName) {
@@ -106,10 +97,12 @@ func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err
 	return false, err
 }
 
-func (f focus) ask(ctx context.Context, timeout time.Duration, r meeting.Recording, c command, reply any) error {
+// ask sends a command to Jicofo, which is the occupant named focus of each room
+// and answers occupants only.
+func (s *Scheduler) ask(ctx context.Context, timeout time.Duration, r meeting.Recording, c command, reply any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
-	return f.occupant.IQ(ctx, f.address(r.Room), "set", c, reply)
+	return s.cfg.Occupant.IQ(ctx, r.Room+"@"+s.cfg.MUC+"/focus", "set", c, reply)
 }
 
 // refusals are the conditions of error answers to a start (Jicofo's BaseJibri and

@@ -43,7 +43,6 @@ type Config struct {
 // are safe for concurrent use. What is done when is decided by situation.plan.
 type Scheduler struct {
 	cfg      Config
-	focus    focus
 	log      *slog.Logger
 	requests *prometheus.CounterVec
 	wake     chan struct{} // of length 1
@@ -57,7 +56,7 @@ type Scheduler struct {
 // NewScheduler returns a Scheduler that does nothing until Run.
 func NewScheduler(cfg Config) *Scheduler {
 	s := &Scheduler{
-		cfg: cfg, focus: focus{cfg.Occupant, cfg.MUC}, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
+		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
 		wake: make(chan struct{}, 1), situation: situation{tasks: map[string]*task{}},
 		requests: promauto.With(cfg.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_jibri_requests_total", Help: "Requests to the focus, by what came of them.",
@@ -199,9 +198,9 @@ func (s *Scheduler) start(ctx context.Context, t *task, r meeting.Recording) {
 	if !s.report(ctx, t, meeting.RecordingTried{ID: r.ID}) {
 		return
 	}
-	answer, err := s.focus.start(ctx, r)
+	answer, err := s.askStart(ctx, r)
 	if no, ok := answer.(meeting.RecordingRefused); ok && no.Refusal == meeting.RefusedNotAllowed && s.cfg.Own(ctx, r.Room) == nil {
-		answer, err = s.focus.start(ctx, r) // somebody took our ownership away since the last check
+		answer, err = s.askStart(ctx, r) // somebody took our ownership away since the last check
 	}
 	if err != nil {
 		return // this process stops leading; the next one asks again
@@ -244,7 +243,7 @@ func (s *Scheduler) learn(refusal meeting.Refusal) {
 
 // stop has one recording stopped. That it is over comes from the room.
 func (s *Scheduler) stop(ctx context.Context, t *task, r meeting.Recording) {
-	unknown, err := s.focus.stop(ctx, r)
+	unknown, err := s.askStop(ctx, r)
 	log, result := s.log.With("room", r.Room, "meeting_id", r.MeetingID, "recording_id", r.ID), "ok"
 	switch {
 	case ctx.Err() != nil:
