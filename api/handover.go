@@ -28,17 +28,12 @@ import (
 // Limits of what a recorder's host says.
 const (
 	maxHandOver     = 256 << 10 // bytes: some hundred files
-	maxFiles        = 100       // of one call
 	maxRecorderName = 100       // bytes
 	maxName         = 255       // bytes, that of file systems
 	maxFilePath     = 1024      // bytes, S3's limit for a key
-	maxLostDetail   = 2000      // bytes
 )
 
-var (
-	sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
-	sha256Form  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-)
+var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // handovers takes what the finalize hook of a Jibri says of a finished
 // recording: POST /internal/jibri/recordings, signed with the recorder's own
@@ -212,15 +207,15 @@ func (h *handovers) apply(ctx context.Context, recorder string, said storage.Rep
 // wrongHandOver says what is wrong with a call, "" if nothing is.
 func wrongHandOver(said storage.Report) string {
 	switch {
-	case !sessionForm.MatchString(said.JibriSession):
+	case !storage.SessionName.MatchString(said.JibriSession):
 		return "jibri_session_id is none"
 	case len(said.MeetingID) > 64 || len(said.RecordingID) > 64:
 		return "an id is too long"
-	case len(said.Detail) > maxLostDetail:
+	case len(said.Detail) > storage.MaxDetail:
 		return "detail is too long"
 	case said.Phase == storage.PhaseStored && len(said.Files) == 0:
 		return "there are no files"
-	case len(said.Files) > maxFiles:
+	case len(said.Files) > storage.MaxFiles:
 		return "there are too many files"
 	}
 	for _, f := range said.Files {

@@ -21,9 +21,6 @@ const (
 	// maxMetadata is the most of metadata.json that is read, in bytes. Jibri
 	// lists the participants that have a token there, some 300 bytes each.
 	maxMetadata = 1 << 20
-	// maxFiles is the most files that one directory may have: Jibri writes one,
-	// and one more for each time it is started again for the session.
-	maxFiles = 100
 	// growInterval is the time between two looks that tell whether a file still
 	// grows: ffmpeg writes several times a second.
 	growInterval = time.Second
@@ -109,8 +106,8 @@ func media(ctx context.Context, root *os.Root, interval time.Duration) ([]string
 	if err != nil {
 		return nil, err
 	}
-	if len(after) > maxFiles {
-		return nil, fmt.Errorf("the session directory has %d files, more than %d", len(after), maxFiles)
+	if len(after) > storage.MaxFiles {
+		return nil, fmt.Errorf("the session directory has %d files, more than %d", len(after), storage.MaxFiles)
 	}
 	var names []string
 	for _, now := range after {

@@ -10,13 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"usher/meeting"
+	"usher/storage"
 )
 
 const (
@@ -36,10 +36,6 @@ const (
 	workerFile = "newest-worker" // replaced by every worker that starts
 	logFile    = "finalize.log"
 )
-
-// sessionName is what session directories are called: Jibri makes a name of the
-// focus's session id, which is letters and digits.
-var sessionName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
 // state is how a job stands.
 type state string
@@ -101,7 +97,7 @@ func checkName(dir string) error {
 	if slices.Contains(strings.Split(dir, "/"), "..") {
 		return fmt.Errorf("%q is no session directory: it has .. in it", dir)
 	}
-	if strings.ContainsRune(dir, 0) || !sessionName.MatchString(filepath.Base(dir)) {
+	if strings.ContainsRune(dir, 0) || !storage.SessionName.MatchString(filepath.Base(dir)) {
 		return fmt.Errorf("%q is no session directory: its name may have A-Z a-z 0-9 . _ - only", dir)
 	}
 	return nil
