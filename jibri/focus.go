@@ -29,7 +29,7 @@ type Stream interface {
 	// Send queues a presence or message.
 	Send(ctx context.Context, kind, to, typ string, payload ...any) error
 	// IQ blocks for the answer; an error answer wraps a mellium stanza.Error and
-	// has a method HandsBack that tells whether it hands the request back.
+	// has a method HandsBack that reports whether it hands the request back.
 	IQ(ctx context.Context, to, typ string, payload, reply any) error
 }
 
@@ -86,7 +86,7 @@ func (s *Scheduler) askStart(ctx context.Context, r meeting.Recording) (meeting.
 // stopTimeout. unknown means that the focus knows of none: it hands the request
 // back with item-not-found, which Prosody, answering for a focus that is not in
 // the room, does not. Its words do not count. Otherwise the focus's
-// presence is what tells of the end; an error is a reason to ask again.
+// presence is what reports the end; an error is a reason to ask again.
 func (s *Scheduler) askStop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
 	err = s.ask(ctx, stopTimeout, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
 	var e stanza.Error

@@ -20,7 +20,7 @@ import (
 
 const (
 	// callTimeout bounds one call to usher, which answers once it has stored
-	// what it was told: milliseconds, or seconds while it takes over from
+	// the report: milliseconds, or seconds while it takes over from
 	// another.
 	callTimeout = 10 * time.Second
 	// maxAnswer is the most of an answer that is read, in bytes; usher's has a

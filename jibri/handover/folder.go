@@ -26,11 +26,12 @@ const (
 	growInterval = time.Second
 )
 
-// errNoFile says so of a session directory; a later look may find one.
+// errNoFile says that a session directory has no recording; a later look may
+// find one.
 var errNoFile = errors.New("there is no recording in the session directory")
 
 // extensions are those of the files that are handed over. Jibri writes mp4
-// unless it was told otherwise.
+// unless it is configured otherwise.
 var extensions = []string{".mp4", ".mkv", ".webm"}
 
 // ourID is the form of usher's ids: a prefix and a ULID.
