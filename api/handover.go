@@ -26,17 +26,12 @@ import (
 // Limits of what a recorder's host reports.
 const (
 	maxHandOver     = 256 << 10 // bytes: some hundred files
-	maxFiles        = 100       // of one call
 	maxRecorderName = 100       // bytes
 	maxName         = 255       // bytes, that of file systems
 	maxFilePath     = 1024      // bytes, S3's limit for a key
-	maxLostDetail   = 2000      // bytes
 )
 
-var (
-	sessionForm = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
-	sha256Form  = regexp.MustCompile(`^[0-9a-f]{64}$`)
-)
+var sha256Form = regexp.MustCompile(`^[0-9a-f]{64}$`)
 
 // phases are those of a recording; [storage.PhaseCheck] is about none.
 var phases = []storage.Phase{storage.PhaseClosed, storage.PhaseStored, storage.PhaseLost}
@@ -213,15 +208,15 @@ func (s *server) applyReport(ctx context.Context, recorder string, report storag
 // wrongHandOver returns what is wrong with a report, "" if nothing is.
 func wrongHandOver(report storage.Report) string {
 	switch {
-	case !sessionForm.MatchString(report.JibriSession):
+	case !storage.SessionName.MatchString(report.JibriSession):
 		return "jibri_session_id is none"
 	case len(report.MeetingID) > 64 || len(report.RecordingID) > 64:
 		return "an id is too long"
-	case len(report.Detail) > maxLostDetail:
+	case len(report.Detail) > storage.MaxDetail:
 		return "detail is too long"
 	case report.Phase == storage.PhaseStored && len(report.Files) == 0:
 		return "there are no files"
-	case len(report.Files) > maxFiles:
+	case len(report.Files) > storage.MaxFiles:
 		return "there are too many files"
 	}
 	for _, f := range report.Files {

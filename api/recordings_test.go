@@ -383,7 +383,7 @@ func TestHostileHandOvers(t *testing.T) {
 		"no such phase":           {storage.Report{Phase: "begun", JibriSession: "session-1"}, 422},
 		"no JSON":                 {"x", 422},
 		"no files":                {storage.Report{Phase: storage.PhaseStored, JibriSession: "session-1"}, 422},
-		"too many files":          {storage.Report{Phase: storage.PhaseStored, JibriSession: "session-1", Files: make([]meeting.RecordingFile, maxFiles+1)}, 422},
+		"too many files":          {storage.Report{Phase: storage.PhaseStored, JibriSession: "session-1", Files: make([]meeting.RecordingFile, storage.MaxFiles+1)}, 422},
 		"path climbs":             {stored(func(f *meeting.RecordingFile) { f.Path = "../../etc/shadow" }), 422},
 		"absolute path":           {stored(func(f *meeting.RecordingFile) { f.Path = "/etc/shadow" }), 422},
 		"empty file":              {stored(func(f *meeting.RecordingFile) { f.Size = 0 }), 422},
@@ -397,7 +397,7 @@ func TestHostileHandOvers(t *testing.T) {
 		"no hash":                 {stored(func(f *meeting.RecordingFile) { f.SHA256 = "" }), 422},
 		"unknown storage":         {stored(func(f *meeting.RecordingFile) { f.Storage = "ftp" }), 422},
 		"huge":                    {storage.Report{Phase: storage.PhaseLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxHandOver)}, 413},
-		"detail that is too long": {storage.Report{Phase: storage.PhaseLost, JibriSession: "session-1", Detail: strings.Repeat("x", maxLostDetail+1)}, 422},
+		"detail that is too long": {storage.Report{Phase: storage.PhaseLost, JibriSession: "session-1", Detail: strings.Repeat("x", storage.MaxDetail+1)}, 422},
 	} {
 		if res := s.call(c.body); res.Code != c.want {
 			t.Errorf("%s: %d %s, want %d", name, res.Code, res.Body, c.want)

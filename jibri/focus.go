@@ -1,6 +1,7 @@
 package jibri
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -28,7 +29,7 @@ type Stream interface {
 	// Send queues a presence or message.
 	Send(ctx context.Context, kind, to, typ string, payload ...any) error
 	// IQ blocks for the answer; an error answer wraps a mellium stanza.Error and
-	// has a method HandsBack that tells whether it hands the request back.
+	// has a method HandsBack that reports whether it hands the request back.
 	IQ(ctx context.Context, to, typ string, payload, reply any) error
 }
 
@@ -55,48 +56,42 @@ type appData struct {
 	} `json:"file_recording_metadata"`
 }
 
-// focus asks Jicofo, which is the occupant named focus of each room. It answers
-// occupants only.
-type focus struct {
-	occupant Stream
-	muc      string // domain of the main MUC
-}
-
-func (f focus) address(room string) string { return room + "@" + f.muc + "/focus" }
-
-// start asks for a recorder and blocks for at most startTimeout. It returns
-// Jibri's id of the recording, or why there is none. An error means that ctx
-// ended, which leaves open what the focus does.
-func (f focus) start(ctx context.Context, r meeting.Recording) (session string, refusal meeting.Refusal, detail string, err error) {
+// askStart asks for a recorder and blocks for at most startTimeout. It returns
+// what the meeting is to know: [meeting.RecordingAccepted] with Jibri's session,
+// or [meeting.RecordingRefused]. An error means that ctx ended, which leaves open
+// what the focus does.
+func (s *Scheduler) askStart(ctx context.Context, r meeting.Recording) (meeting.RecordingInput, error) {
+	answer := meeting.RecordingInput{Kind: meeting.RecordingRefused, Recording: r}
 	var data appData
 	data.Metadata.Usher.MeetingID, data.Metadata.Usher.RecordingID = r.MeetingID, r.ID
 	text, err := json.Marshal(data)
 	if err != nil {
-		return "", "", "", err
+		return answer, err
 	}
 	var reply struct {
 		Session string `xml:"session_id,attr"`
 	}
-	err = f.ask(ctx, startTimeout, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
+	err = s.ask(ctx, startTimeout, r, command{Action: "start", Mode: string(r.Mode), AppData: string(text)}, &reply)
 	switch {
 	case ctx.Err() != nil:
-		return "", "", "", context.Cause(ctx)
-	case err == nil && reply.Session == "":
-		return "", meeting.RefusedSilent, "the focus named no session", nil
-	case err == nil:
-		return reply.Session, "", "", nil
+		return answer, context.Cause(ctx)
+	case err != nil:
+		answer.Refusal, answer.Detail = refused(err)
+	case reply.Session == "":
+		answer.Refusal, answer.Detail = meeting.RefusedSilent, "the focus named no session"
+	default:
+		answer.Kind, answer.JibriSession = meeting.RecordingAccepted, reply.Session
 	}
-	refusal, detail = refused(err)
-	return "", refusal, detail, nil
+	return answer, nil
 }
 
-// stop asks for the end of the room's recording and blocks for at most
+// askStop asks for the end of the room's recording and blocks for at most
 // stopTimeout. unknown means that the focus knows of none: it hands the request
 // back with item-not-found, which Prosody, answering for a focus that is not in
 // the room, does not. Its words do not count. Otherwise the focus's
-// presence is what tells of the end; an error is a reason to ask again.
-func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
-	err = f.ask(ctx, stopTimeout, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
+// presence is what reports the end; an error is a reason to ask again.
+func (s *Scheduler) askStop(ctx context.Context, r meeting.Recording) (unknown bool, err error) {
+	err = s.ask(ctx, stopTimeout, r, command{Action: "stop", Mode: string(r.Mode)}, nil)
 	var e stanza.Error
 	var answer interface{ HandsBack(payload xml.Name) bool }
 	if errors.As(err, &e) && e.Condition == stanza.ItemNotFound && errors.As(err, &answer) && answer.HandsBack(commandName) {
@@ -105,49 +100,44 @@ func (f focus) stop(ctx context.Context, r meeting.Recording) (unknown bool, err
 	return false, err
 }
 
-func (f focus) ask(ctx context.Context, timeout time.Duration, r meeting.Recording, c command, reply any) error {
+// ask sends a command to Jicofo, which is the occupant named focus of each room
+// and answers occupants only.
+func (s *Scheduler) ask(ctx context.Context, timeout time.Duration, r meeting.Recording, c command, reply any) error {
 	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
 	defer cancel()
-	return f.occupant.IQ(ctx, f.address(r.Room), "set", c, reply)
+	return s.cfg.Occupant.IQ(ctx, r.Room+"@"+s.cfg.MUC+"/focus", "set", c, reply)
 }
 
-// refused says what an error answer to a start means (Jicofo's BaseJibri and
-// JibriRecorder; Prosody's MUC when the focus or usher is not in the room).
+// refusals are the conditions of error answers to a start (Jicofo's BaseJibri and
+// JibriRecorder; Prosody's MUC when the focus or usher is not in the room). Any
+// other is [meeting.RefusedBroken].
+var refusals = map[stanza.Condition]meeting.Refusal{
+	stanza.ResourceConstraint: meeting.RefusedBusy,
+	stanza.ServiceUnavailable: meeting.RefusedNone,
+	// No conference yet, or none any more; or the site has no brewery.
+	stanza.ItemNotFound:          meeting.RefusedNotReady,
+	stanza.NotAcceptable:         meeting.RefusedNotReady,
+	stanza.UnexpectedRequest:     meeting.RefusedExists,
+	stanza.Forbidden:             meeting.RefusedNotAllowed,
+	stanza.NotAllowed:            meeting.RefusedNotAllowed,
+	stanza.BadRequest:            meeting.RefusedInvalid,
+	stanza.FeatureNotImplemented: meeting.RefusedInvalid,
+	stanza.JIDMalformed:          meeting.RefusedInvalid,
+}
+
+// refused says what an error of a start means.
 func refused(err error) (meeting.Refusal, string) {
 	var e stanza.Error
-	if !errors.As(err, &e) {
-		if errors.Is(err, errNoAnswer) {
-			return meeting.RefusedSilent, err.Error()
+	switch {
+	case errors.As(err, &e):
+		detail := fmt.Sprintf("the focus answered %s", e.Condition)
+		for _, text := range e.Text { // one language will do
+			detail += ": " + text
+			break
 		}
-		return meeting.RefusedNotReady, err.Error() // the stream has ended; the focus may have heard
+		return cmp.Or(refusals[e.Condition], meeting.RefusedBroken), detail
+	case errors.Is(err, errNoAnswer):
+		return meeting.RefusedSilent, err.Error()
 	}
-	refusal := meeting.RefusedBroken
-	switch e.Condition {
-	case stanza.ResourceConstraint:
-		refusal = meeting.RefusedBusy
-	case stanza.ServiceUnavailable:
-		refusal = meeting.RefusedNone
-	case stanza.ItemNotFound, stanza.NotAcceptable:
-		// No conference yet, or none any more; or the site has no brewery.
-		refusal = meeting.RefusedNotReady
-	case stanza.UnexpectedRequest:
-		refusal = meeting.RefusedExists
-	case stanza.Forbidden, stanza.NotAllowed:
-		refusal = meeting.RefusedNotAllowed
-	case stanza.BadRequest, stanza.FeatureNotImplemented, stanza.JIDMalformed:
-		refusal = meeting.RefusedInvalid
-	}
-	detail := fmt.Sprintf("the focus answered %s", e.Condition)
-	if t := text(e); t != "" {
-		detail += ": " + t
-	}
-	return refusal, detail
-}
-
-// text returns the words of a stanza error, if it has some.
-func text(e stanza.Error) string {
-	for _, t := range e.Text {
-		return t
-	}
-	return ""
+	return meeting.RefusedNotReady, err.Error() // the stream has ended; the focus may have heard
 }

@@ -56,9 +56,11 @@ type situation struct {
 	now       time.Time
 	tasks     map[string]*task // by meeting
 	recorders recorderCount
-	taken     []time.Time             // see Scheduler; the first to end first
-	retryAt   time.Time               // no start before that
-	shortage  meeting.RecordingReason // why the focus found no recorder
+	// taken says of each recorder that the focus has found until when it counts
+	// as taken, whatever the pool says: settleTime from then on.
+	taken    []time.Time
+	retryAt  time.Time               // no start before that: all were busy
+	shortage meeting.RecordingReason // why the focus found no recorder; empty once it did
 }
 
 // plan is what is to be done now.

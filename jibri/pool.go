@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"usher/component/brewery"
 	"usher/meeting"
@@ -44,25 +45,38 @@ type Pool struct {
 	*brewery.Watcher[announcement]
 	wake func() // a recorder may have become free; never nil
 
-	mu       sync.Mutex
-	inside   map[string]meeting.Recorder // who is in the brewery, or was a moment ago
-	turned   []time.Time                 // when idle ones became busy, for settleTime
-	reported map[string]meeting.Recorder // over HTTP
-	heard    map[string]time.Time        // when that was
+	mu     sync.Mutex
+	seen   map[sighting]recorder
+	turned []time.Time // when idle ones of the brewery became busy, for settleTime
+}
+
+// sighting is one recorder as one source knows it.
+type sighting struct{ source, name string }
+
+type recorder struct {
+	meeting.Recorder
+	heard time.Time // when the source spoke of it last
 }
 
 // NewPool returns a Pool that does nothing until Run.
 func NewPool(cfg PoolConfig) *Pool {
-	p := &Pool{
-		wake:   func() {},
-		inside: map[string]meeting.Recorder{}, reported: map[string]meeting.Recorder{}, heard: map[string]time.Time{},
-	}
+	p := &Pool{wake: func() {}, seen: map[sighting]recorder{}}
 	p.Watcher = brewery.New(brewery.Config[announcement]{
 		Stream: cfg.Stream, Room: cfg.Brewery, Log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
 		Occupant: p.occupant, Unseen: p.unseen,
 	})
-	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(p)
+	for _, state := range []meeting.RecorderStatus{meeting.RecorderIdle, meeting.RecorderBusy, meeting.RecorderUnhealthy, meeting.RecorderGone} {
+		promauto.With(cfg.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "usher_jibri_instances", Help: "Recorders that usher knows of, by state.",
+			ConstLabels: prometheus.Labels{"state": string(state)},
+		}, func() (n float64) {
+			for _, r := range p.Recorders() {
+				if r.Status == state {
+					n++
+				}
+			}
+			return n
+		})
 	}
 	return p
 }
@@ -82,28 +96,17 @@ type announcement struct {
 // occupant takes what the brewery says of somebody. Whoever announces nothing
 // is no recorder.
 func (p *Pool) occupant(nick string, here bool, a *announcement) {
-	p.mu.Lock()
-	was, known := p.inside[nick]
-	is := meeting.Recorder{Name: nick, Since: time.Now(), Source: fromBrewery, Status: meeting.RecorderGone}
-	if a != nil {
-		is.Status = status(a.Busy.Status == "idle", a.Health.Status == "healthy")
-	}
-	if (a != nil || known && !here) && was.Status != is.Status {
-		p.inside[nick] = is
-	}
-	if was.Status == meeting.RecorderIdle && is.Status == meeting.RecorderBusy {
-		p.turned = append(p.turned, is.Since)
-	}
-	p.mu.Unlock()
-	if is.Status == meeting.RecorderIdle && was.Status != is.Status {
-		p.wake()
+	switch {
+	case a != nil:
+		p.note(sighting{fromBrewery, nick}, status(a.Busy.Status == "idle", a.Health.Status == "healthy"))
+	case !here:
+		p.note(sighting{fromBrewery, nick}, meeting.RecorderGone)
 	}
 }
 
-func (p *Pool) unseen() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	clear(p.inside)
+// Report takes what a Jibri says of itself over HTTP.
+func (p *Pool) Report(name string, busy, healthy bool) {
+	p.note(sighting{fromWebhook, name}, status(!busy, healthy))
 }
 
 func status(idle, healthy bool) meeting.RecorderStatus {
@@ -116,30 +119,41 @@ func status(idle, healthy bool) meeting.RecorderStatus {
 	return meeting.RecorderBusy
 }
 
-// Report takes what a Jibri says of itself over HTTP.
-func (p *Pool) Report(name string, busy, healthy bool) {
+// note takes the status of a recorder. Somebody who left and was none stays none.
+func (p *Pool) note(which sighting, is meeting.RecorderStatus) {
 	p.mu.Lock()
-	was := p.reported[name]
-	is := meeting.Recorder{Name: name, Status: status(!busy, healthy), Since: time.Now(), Source: fromWebhook}
-	p.heard[name] = is.Since
-	if was.Status != is.Status {
-		p.reported[name] = is
+	now, r := time.Now(), p.seen[which]
+	was := r.Status
+	if was != is {
+		r.Recorder = meeting.Recorder{Name: which.name, Status: is, Since: now, Source: which.source}
 	}
-	p.forget(is.Since)
-	freed := is.Status == meeting.RecorderIdle && was.Status != is.Status
+	if r.heard = now; was != "" || is != meeting.RecorderGone {
+		p.seen[which] = r
+	}
+	if which.source == fromBrewery && was == meeting.RecorderIdle && is == meeting.RecorderBusy {
+		p.turned = append(p.turned, now)
+	}
+	p.forget(now)
 	p.mu.Unlock()
-	if freed {
+	if is == meeting.RecorderIdle && was != is {
 		p.wake()
 	}
 }
 
 // forget drops what is too old to count. p.mu is held.
 func (p *Pool) forget(now time.Time) {
-	maps.DeleteFunc(p.heard, func(_ string, at time.Time) bool { return now.Sub(at) > reportRetention })
-	maps.DeleteFunc(p.reported, func(name string, _ meeting.Recorder) bool { return p.heard[name].IsZero() })
-	maps.DeleteFunc(p.inside, func(_ string, r meeting.Recorder) bool {
+	maps.DeleteFunc(p.seen, func(which sighting, r recorder) bool {
+		if which.source == fromWebhook {
+			return now.Sub(r.heard) > reportRetention
+		}
 		return r.Status == meeting.RecorderGone && now.Sub(r.Since) > goneRetention
 	})
+}
+
+func (p *Pool) unseen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	maps.DeleteFunc(p.seen, func(which sighting, _ recorder) bool { return which.source == fromBrewery })
 }
 
 // Recorders returns every recorder that is known, by name. What the brewery
@@ -148,8 +162,12 @@ func (p *Pool) Recorders() []meeting.Recorder {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.forget(time.Now())
-	all := maps.Clone(p.reported)
-	maps.Copy(all, p.inside)
+	all := map[string]meeting.Recorder{}
+	for which, r := range p.seen {
+		if _, twice := all[which.name]; !twice || which.source == fromBrewery {
+			all[which.name] = r.Recorder
+		}
+	}
 	return slices.SortedFunc(maps.Values(all), func(a, b meeting.Recorder) int { return cmp.Compare(a.Name, b.Name) })
 }
 
@@ -162,31 +180,15 @@ func (p *Pool) count(now time.Time) (c recorderCount) {
 	if !in {
 		return c
 	}
-	for _, r := range p.inside {
-		switch r.Status {
-		case meeting.RecorderIdle:
+	for which, r := range p.seen {
+		if which.source != fromBrewery || r.Status == meeting.RecorderGone {
+			continue
+		}
+		c.visible = true
+		if r.Status == meeting.RecorderIdle {
 			c.idle++
-			c.visible = true
-		case meeting.RecorderBusy, meeting.RecorderUnhealthy:
-			c.visible = true
 		}
 	}
 	c.turnedBusy = len(p.turned)
 	return c
-}
-
-var instancesDesc = prometheus.NewDesc("usher_jibri_instances", "Recorders that usher knows of, by state.", []string{"state"}, nil)
-
-// Describe implements prometheus.Collector.
-func (p *Pool) Describe(ch chan<- *prometheus.Desc) { ch <- instancesDesc }
-
-// Collect implements prometheus.Collector.
-func (p *Pool) Collect(ch chan<- prometheus.Metric) {
-	count := map[meeting.RecorderStatus]int{}
-	for _, r := range p.Recorders() {
-		count[r.Status]++
-	}
-	for _, s := range []meeting.RecorderStatus{meeting.RecorderIdle, meeting.RecorderBusy, meeting.RecorderUnhealthy, meeting.RecorderGone} {
-		ch <- prometheus.MustNewConstMetric(instancesDesc, prometheus.GaugeValue, float64(count[s]), string(s))
-	}
 }

@@ -18,7 +18,8 @@ import (
 // door is a brewery that answers whoever enters as it is told.
 type door struct {
 	site
-	answer string // presences, each on a line; none: silence
+	answer  string // presences, each on a line; none: silence
+	metrics *prometheus.Registry
 }
 
 func (d *door) Send(_ context.Context, _, _, typ string, _ ...any) error {
@@ -37,8 +38,8 @@ const selfIn = `<presence from='` + brewery + `/usher'><x xmlns='http://jabber.o
 
 // newDoor runs a pool in the bubble of a test until it ends.
 func newDoor(t *testing.T, answer string) *door {
-	d := &door{answer: answer}
-	d.pool = jibri.NewPool(jibri.PoolConfig{Stream: d, Brewery: brewery})
+	d := &door{answer: answer, metrics: prometheus.NewRegistry()}
+	d.pool = jibri.NewPool(jibri.PoolConfig{Stream: d, Brewery: brewery, Metrics: d.metrics})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); _ = d.pool.Run(ctx) }()
@@ -97,8 +98,6 @@ func TestReports(t *testing.T) {
 		if got, want := d.statuses(), "a idle webhook, b busy webhook, c unhealthy webhook"; got != want {
 			t.Errorf("recorders %s, want %s", got, want)
 		}
-		reg := prometheus.NewRegistry()
-		reg.MustRegister(d.pool)
 		want := `# HELP usher_jibri_instances Recorders that usher knows of, by state.
 # TYPE usher_jibri_instances gauge
 usher_jibri_instances{state="busy"} 1
@@ -106,7 +105,7 @@ usher_jibri_instances{state="gone"} 0
 usher_jibri_instances{state="idle"} 1
 usher_jibri_instances{state="unhealthy"} 1
 `
-		if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
+		if err := testutil.GatherAndCompare(d.metrics, strings.NewReader(want)); err != nil {
 			t.Error(err)
 		}
 		time.Sleep(2 * time.Minute)

@@ -6,6 +6,7 @@
 package jibri
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -14,6 +15,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"usher/meeting"
 )
@@ -41,33 +43,24 @@ type Config struct {
 // are safe for concurrent use. What is done when is decided by situation.plan.
 type Scheduler struct {
 	cfg      Config
-	focus    focus
 	log      *slog.Logger
 	requests *prometheus.CounterVec
 	wake     chan struct{} // of length 1
 	calls    sync.WaitGroup
 
-	mu    sync.Mutex
-	tasks map[string]*task // by meeting
-	// taken says of each recorder that the focus has found until when it counts
-	// as taken, whatever the pool says: settleTime from then on.
-	taken    []time.Time
-	retryAt  time.Time               // no start before that: all were busy
-	wait     time.Duration           // the last one that led to retryAt
-	shortage meeting.RecordingReason // why the focus found no recorder; empty once it did
+	mu sync.Mutex
+	situation
+	wait time.Duration // the last one that led to retryAt
 }
 
 // NewScheduler returns a Scheduler that does nothing until Run.
 func NewScheduler(cfg Config) *Scheduler {
 	s := &Scheduler{
-		cfg: cfg, focus: focus{cfg.Occupant, cfg.MUC}, log: cfg.Log,
-		wake: make(chan struct{}, 1), tasks: map[string]*task{},
-		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
+		cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)),
+		wake: make(chan struct{}, 1), situation: situation{tasks: map[string]*task{}},
+		requests: promauto.With(cfg.Metrics).NewCounterVec(prometheus.CounterOpts{
 			Name: "usher_jibri_requests_total", Help: "Requests to the focus, by what came of them.",
 		}, []string{"verb", "result"}),
-	}
-	if s.log == nil {
-		s.log = slog.New(slog.DiscardHandler)
 	}
 	for _, result := range []string{
 		"ok", "busy", "no_recorders", "not_ready", "exists", "not_allowed", "broken", "silent", "invalid",
@@ -76,9 +69,6 @@ func NewScheduler(cfg Config) *Scheduler {
 	}
 	for _, result := range []string{"ok", "unknown", "failed"} {
 		s.requests.WithLabelValues("stop", result)
-	}
-	if cfg.Metrics != nil {
-		cfg.Metrics.MustRegister(s.requests)
 	}
 	cfg.Pool.wake = s.freed
 	return s
@@ -104,16 +94,15 @@ func (s *Scheduler) Work(m meeting.Meeting) {
 	}
 }
 
-// hasWork reports whether a recording of the meeting is on its way to its start
-// or its end. Most are not: they go on, or are over.
+// underWay are the states of recordings on their way to their start or their end.
+var underWay = []meeting.RecordingState{
+	meeting.RecordingRequested, meeting.RecordingQueued, meeting.RecordingStarting, meeting.RecordingStopping,
+}
+
+// hasWork reports whether a recording of the meeting is under way. Most are not:
+// they go on, or are over.
 func hasWork(m meeting.Meeting) bool {
-	return slices.ContainsFunc(m.Recordings, func(r meeting.Recording) bool {
-		switch r.State {
-		case meeting.RecordingRequested, meeting.RecordingQueued, meeting.RecordingStarting, meeting.RecordingStopping:
-			return true
-		}
-		return false
-	})
+	return slices.ContainsFunc(m.Recordings, func(r meeting.Recording) bool { return slices.Contains(underWay, r.State) })
 }
 
 // Queue returns the recordings that wait for a recorder, the next one first.
@@ -170,10 +159,8 @@ func (s *Scheduler) schedule(ctx context.Context, now time.Time) (next time.Time
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.taken = slices.DeleteFunc(s.taken, func(until time.Time) bool { return !now.Before(until) })
-	p := situation{
-		now: now, tasks: s.tasks, recorders: s.cfg.Pool.count(now), taken: s.taken,
-		retryAt: s.retryAt, shortage: s.shortage,
-	}.plan()
+	s.now, s.recorders = now, s.cfg.Pool.count(now)
+	p := s.plan()
 	for _, t := range p.stop {
 		r, _ := t.m.ToStop()
 		t.stopAt = now.Add(stopInterval)
@@ -213,43 +200,37 @@ func (s *Scheduler) start(ctx context.Context, t *task, r meeting.Recording) {
 	if !s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: r}) {
 		return
 	}
-	session, refusal, detail, err := s.focus.start(ctx, r)
-	if err == nil && refusal == meeting.RefusedNotAllowed {
-		// Somebody took our ownership away since the last check.
-		if s.cfg.Own(ctx, r.Room) == nil {
-			session, refusal, detail, err = s.focus.start(ctx, r)
-		}
+	answer, err := s.askStart(ctx, r)
+	if err == nil && answer.Refusal == meeting.RefusedNotAllowed && s.cfg.Own(ctx, r.Room) == nil {
+		answer, err = s.askStart(ctx, r) // somebody took our ownership away since the last check
 	}
 	if err != nil {
 		return // this process stops leading; the next one asks again
 	}
 	log := s.log.With("room", r.Room, "meeting_id", r.MeetingID, "recording_id", r.ID)
-	if refusal != "" {
-		s.requests.WithLabelValues("start", string(refusal)).Inc()
-		log.Info("recording not started", "reason", refusal, "detail", detail)
-		s.refused(refusal)
-		s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingRefused, Recording: r, Refusal: refusal, Detail: detail})
-		return
+	result := "ok"
+	if answer.Kind == meeting.RecordingAccepted {
+		log.Info("recorder found", "jibri_session_id", answer.JibriSession)
+	} else {
+		result = string(answer.Refusal)
+		log.Info("recording not started", "reason", answer.Refusal, "detail", answer.Detail)
 	}
-	s.requests.WithLabelValues("start", "ok").Inc()
-	log.Info("recorder found", "jibri_session_id", session)
-	s.found()
-	s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: r, JibriSession: session})
+	s.learn(answer.Refusal)
+	s.requests.WithLabelValues("start", result).Inc()
+	s.report(ctx, t, answer)
 }
 
-// found notes that the focus has found a recorder.
-func (s *Scheduler) found() {
+// learn notes what an answer of the focus says of the recorders in general, and
+// when to ask for one again. An empty refusal: it has found one.
+func (s *Scheduler) learn(refusal meeting.Refusal) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.taken = append(s.taken, time.Now().Add(settleTime))
-	s.retryAt, s.wait, s.shortage = time.Time{}, 0, ""
-}
-
-// refused notes when to ask for a recorder again.
-func (s *Scheduler) refused(refusal meeting.Refusal) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	now := time.Now()
 	switch refusal {
+	case "":
+		s.taken = append(s.taken, now.Add(settleTime))
+		s.retryAt, s.wait, s.shortage = time.Time{}, 0, ""
+		return
 	case meeting.RefusedBusy:
 		s.shortage = meeting.ReasonBusy
 	case meeting.RefusedNone:
@@ -257,27 +238,28 @@ func (s *Scheduler) refused(refusal meeting.Refusal) {
 	default:
 		return // about this meeting alone
 	}
-	now := time.Now()
 	s.wait = retryWait(s.wait, s.cfg.Pool.count(now).visible)
 	s.retryAt = now.Add(s.wait)
 }
 
 // stop has one recording stopped. That it is over comes from the room.
 func (s *Scheduler) stop(ctx context.Context, t *task, r meeting.Recording) {
-	unknown, err := s.focus.stop(ctx, r)
-	log := s.log.With("room", r.Room, "meeting_id", r.MeetingID, "recording_id", r.ID)
+	unknown, err := s.askStop(ctx, r)
+	log, result := s.log.With("room", r.Room, "meeting_id", r.MeetingID, "recording_id", r.ID), "ok"
 	switch {
 	case ctx.Err() != nil:
+		return
 	case err != nil:
-		s.requests.WithLabelValues("stop", "failed").Inc()
+		result = "failed"
 		log.Warn("cannot stop a recording, trying again", "err", err)
 	case unknown:
-		s.requests.WithLabelValues("stop", "unknown").Inc()
+		result = "unknown"
 		// A focus that has restarted knows nothing of a recorder that goes on.
 		log.Info("the focus knows nothing of a recording that is to end")
+	}
+	s.requests.WithLabelValues("stop", result).Inc()
+	if unknown {
 		s.report(ctx, t, meeting.RecordingInput{Kind: meeting.RecordingUnknown, Recording: r})
-	default:
-		s.requests.WithLabelValues("stop", "ok").Inc()
 	}
 }
 
@@ -292,11 +274,9 @@ func (s *Scheduler) report(ctx context.Context, t *task, f meeting.Input) bool {
 		if !errors.Is(err, meeting.ErrUnavailable) && !errors.Is(err, meeting.ErrBusy) {
 			return false
 		}
-		timer := time.NewTimer(reportInterval)
 		select {
-		case <-timer.C:
+		case <-time.After(reportInterval):
 		case <-ctx.Done():
-			timer.Stop()
 			return false
 		}
 	}

@@ -1,10 +1,24 @@
 package storage
 
 import (
+	"regexp"
 	"time"
 
 	"usher/meeting"
 )
+
+// Limits of a report.
+const (
+	// MaxFiles is the most files of one directory: Jibri writes one, and one more
+	// for each time it is started again for the session.
+	MaxFiles = 100
+	// MaxDetail is the most of an error, in bytes.
+	MaxDetail = 2000
+)
+
+// SessionName is what session directories are called: Jibri makes a name of the
+// focus's session id, which is letters and digits.
+var SessionName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
 // Report is what a recorder's host tells usher about a session directory, as JSON
 // in a call that is signed ([token.SignCallback]). Everything in it but

@@ -40,7 +40,7 @@ type Storage interface {
 	Remove(ctx context.Context, f meeting.RecordingFile) error
 }
 
-// ErrElsewhere says that usher was not told how to reach a file, or that it has no
+// ErrElsewhere says that usher has no settings for reaching a file, or that it has no
 // link of its own. It is an [errors.ErrUnsupported].
 var ErrElsewhere = fmt.Errorf("storage: usher has no access to this storage: see recordings-dir and s3-endpoint: %w", errors.ErrUnsupported)
 

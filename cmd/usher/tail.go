@@ -2,6 +2,8 @@ package main
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -36,7 +38,7 @@ type eventsCommand struct {
 type eventsTailCommand struct {
 	API     string        `name:"api" default:"http://127.0.0.1:8480" help:"URL of the API."`
 	Key     config.Secret `required:"" help:"API key with the scope events:read."`
-	After   string        `env:"-" help:"Place in the log to go on after, as told at the end of an earlier run; default: what happens from now on."`
+	After   string        `env:"-" help:"Place in the log to go on after, as an earlier run printed it at its end; default: what happens from now on."`
 	Meeting string        `env:"-" help:"Only events of the meeting with this id."`
 }
 
@@ -54,8 +56,7 @@ func (c *eventsTailCommand) follow(ctx context.Context, out, stderr io.Writer) e
 	}()
 	for {
 		err := c.stream(ctx, out)
-		var final *refusedError
-		if errors.As(err, &final) {
+		if errors.Is(err, errFinal) {
 			return err
 		}
 		if ctx.Err() != nil {
@@ -70,11 +71,8 @@ func (c *eventsTailCommand) follow(ctx context.Context, out, stderr io.Writer) e
 	}
 }
 
-// refusedError is an answer, or a broken output, that trying again does not
-// change.
-type refusedError struct{ reason string }
-
-func (e *refusedError) Error() string { return e.reason }
+// errFinal is an answer, or a broken output, that trying again does not change.
+var errFinal = errors.New("cannot follow the events")
 
 // stream prints the events of one connection until it ends; After follows them.
 func (c *eventsTailCommand) stream(ctx context.Context, out io.Writer) error {
@@ -82,14 +80,10 @@ func (c *eventsTailCommand) stream(ctx context.Context, out io.Writer) error {
 	defer cancel(nil)
 	silence := time.AfterFunc(tailSilence, func() { cancel(fmt.Errorf("nothing came for %v", tailSilence)) })
 	defer silence.Stop()
-	query := url.Values{}
-	if c.Meeting != "" {
-		query.Set("meeting_id", c.Meeting)
-	}
-	target := strings.TrimRight(c.API, "/") + "/v1/events/stream?" + query.Encode()
+	target := strings.TrimRight(c.API, "/") + "/v1/events/stream?meeting_id=" + url.QueryEscape(c.Meeting)
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
-		return &refusedError{"the API's URL makes no request"}
+		return fmt.Errorf("%w: the API's URL makes no request", errFinal)
 	}
 	req.Header.Set("Authorization", "Bearer "+string(c.Key))
 	if c.After != "" {
@@ -102,11 +96,11 @@ func (c *eventsTailCommand) stream(ctx context.Context, out io.Writer) error {
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
 		text, _ := io.ReadAll(io.LimitReader(resp.Body, maxEventLine))
-		reason := fmt.Sprintf("usher answers %s: %s", resp.Status, strings.TrimSpace(string(text)))
+		err := fmt.Errorf("usher answers %s: %s", resp.Status, bytes.TrimSpace(text))
 		if resp.StatusCode/100 == 4 && resp.StatusCode != http.StatusTooManyRequests {
-			return &refusedError{reason}
+			err = fmt.Errorf("%w: %w", errFinal, err)
 		}
-		return errors.New(reason)
+		return err
 	}
 	return c.print(ctx, resp.Body, out, silence)
 }
@@ -129,7 +123,7 @@ func (c *eventsTailCommand) print(ctx context.Context, body io.Reader, out io.Wr
 		case lines.Text() == "":
 			if data != "" {
 				if _, err := fmt.Fprintln(out, data); err != nil {
-					return &refusedError{"cannot write: " + err.Error()}
+					return fmt.Errorf("%w: cannot write: %w", errFinal, err)
 				}
 			}
 			if place != "" {
@@ -138,11 +132,5 @@ func (c *eventsTailCommand) print(ctx context.Context, body io.Reader, out io.Wr
 			place, data = "", ""
 		}
 	}
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	if err := lines.Err(); err != nil {
-		return err
-	}
-	return io.ErrUnexpectedEOF
+	return cmp.Or(context.Cause(ctx), lines.Err(), io.ErrUnexpectedEOF)
 }

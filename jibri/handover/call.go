@@ -20,7 +20,7 @@ import (
 
 const (
 	// callTimeout bounds one call to usher, which answers once it has stored
-	// what it was told: milliseconds, or seconds while it takes over from
+	// the report: milliseconds, or seconds while it takes over from
 	// another.
 	callTimeout = 10 * time.Second
 	// maxAnswer is the most of an answer that is read, in bytes; usher's has a
@@ -30,8 +30,6 @@ const (
 	maxShown = 200
 	// callbackPath is where usher listens, below its URL.
 	callbackPath = "/internal/jibri/recordings"
-	// maxDetail is the most of an error that usher takes, in bytes.
-	maxDetail = 2000
 )
 
 // errRefused is usher's answer that it does not want the files, now or ever.
@@ -41,7 +39,7 @@ var errRefused = errors.New("usher does not want it")
 // wrong; it is errRefused when another try would not help. transport is nil
 // outside tests.
 func call(ctx context.Context, s Settings, transport http.RoundTripper, what storage.Report) (a storage.Answer, err error) {
-	what.Detail = strings.ToValidUTF8(what.Detail[:min(len(what.Detail), maxDetail)], "")
+	what.Detail = strings.ToValidUTF8(what.Detail[:min(len(what.Detail), storage.MaxDetail)], "")
 	body, err := json.Marshal(what)
 	if err != nil {
 		return a, err

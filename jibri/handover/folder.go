@@ -21,19 +21,17 @@ const (
 	// maxMetadata is the most of metadata.json that is read, in bytes. Jibri
 	// lists the participants that have a token there, some 300 bytes each.
 	maxMetadata = 1 << 20
-	// maxFiles is the most files that one directory may have: Jibri writes one,
-	// and one more for each time it is started again for the session.
-	maxFiles = 100
 	// growInterval is the time between two looks that tell whether a file still
 	// grows: ffmpeg writes several times a second.
 	growInterval = time.Second
 )
 
-// errNoFile says so of a session directory; a later look may find one.
+// errNoFile says that a session directory has no recording; a later look may
+// find one.
 var errNoFile = errors.New("there is no recording in the session directory")
 
 // extensions are those of the files that are handed over. Jibri writes mp4
-// unless it was told otherwise.
+// unless it is configured otherwise.
 var extensions = []string{".mp4", ".mkv", ".webm"}
 
 // ourID is the form of usher's ids: a prefix and a ULID.
@@ -109,8 +107,8 @@ func media(ctx context.Context, root *os.Root, interval time.Duration) ([]string
 	if err != nil {
 		return nil, err
 	}
-	if len(after) > maxFiles {
-		return nil, fmt.Errorf("the session directory has %d files, more than %d", len(after), maxFiles)
+	if len(after) > storage.MaxFiles {
+		return nil, fmt.Errorf("the session directory has %d files, more than %d", len(after), storage.MaxFiles)
 	}
 	var names []string
 	for _, now := range after {

@@ -39,7 +39,7 @@ var recorderName = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 type Settings struct {
 	URL            string        `name:"url" help:"Where usher's API is, such as http://usher.internal:8480."`
 	Recorder       string        `placeholder:"HOSTNAME" help:"Name of this recorder; usher has its secret under it."`
-	RecorderSecret config.Secret `help:"Signs what is told to usher."`
+	RecorderSecret config.Secret `help:"Signs the reports to usher."`
 	SpoolDir       string        `default:"/var/lib/usher/spool" help:"Directory for what is still to be done, and the log of it. It must survive a restart."`
 	RecordingsDir  string        `help:"Directory that Jibri records into; session directories elsewhere are then refused."`
 	HandOver       string        `name:"handover" default:"shared" help:"shared: the files stay, usher sees recordings-dir too; move: they go into target-dir; s3: into a bucket."`

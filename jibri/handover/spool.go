@@ -10,13 +10,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
 
 	"usher/meeting"
+	"usher/storage"
 )
 
 const (
@@ -36,10 +36,6 @@ const (
 	workerFile = "newest-worker" // replaced by every worker that starts
 	logFile    = "finalize.log"
 )
-
-// sessionName is what session directories are called: Jibri makes a name of the
-// focus's session id, which is letters and digits.
-var sessionName = regexp.MustCompile(`^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$`)
 
 // state is how a job stands.
 type state string
@@ -87,11 +83,12 @@ func (s *Spool) Add(dir string) error {
 	if err != nil {
 		return err
 	}
-	return s.change(dir, func(j *job) {
+	return s.change(dir, func(j *job) bool {
 		*j = job{
 			Dir: dir, State: pending, AddedAt: time.Now().UTC(),
 			MeetingID: j.MeetingID, RecordingID: j.RecordingID, Files: j.Files,
 		}
+		return true
 	})
 }
 
@@ -100,7 +97,7 @@ func checkName(dir string) error {
 	if slices.Contains(strings.Split(dir, "/"), "..") {
 		return fmt.Errorf("%q is no session directory: it has .. in it", dir)
 	}
-	if strings.ContainsRune(dir, 0) || !sessionName.MatchString(filepath.Base(dir)) {
+	if strings.ContainsRune(dir, 0) || !storage.SessionName.MatchString(filepath.Base(dir)) {
 		return fmt.Errorf("%q is no session directory: its name may have A-Z a-z 0-9 . _ - only", dir)
 	}
 	return nil
@@ -114,10 +111,10 @@ func key(dir string) string {
 }
 
 // change has the job of a directory changed and stores it, whole or not at all,
-// so that it stays. Processes do so one after the other. A job that cannot be
-// read is set aside for a person to see.
-func (s *Spool) change(dir string, change func(*job)) error {
-	lock, err := s.lockJobs()
+// so that it stays; or forgets it, if change returns false. Processes do so one
+// after the other. A job that cannot be read is set aside for a person to see.
+func (s *Spool) change(dir string, change func(*job) (keep bool)) error {
+	lock, err := lock(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR, syscall.LOCK_EX)
 	if err != nil {
 		return fmt.Errorf("lock the spool: %w", err)
 	}
@@ -131,7 +128,9 @@ func (s *Spool) change(dir string, change func(*job)) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	change(&j)
+	if !change(&j) {
+		return os.RemoveAll(folder)
+	}
 	text, err := json.Marshal(j)
 	if err == nil {
 		err = os.MkdirAll(folder, 0o700)
@@ -215,19 +214,6 @@ func (s *Spool) jobs() (jobs []job, err error) {
 	return jobs, errors.Join(problems...)
 }
 
-// forget drops a job that was done long ago, unless the hook has been called
-// since it was read.
-func (s *Spool) forget(name string) {
-	lock, err := s.lockJobs()
-	if err != nil {
-		return // the next worker does
-	}
-	defer lock.Close()
-	if now, err := s.read(name); err == nil && now.State == done {
-		_ = os.RemoveAll(filepath.Join(s.dir, name))
-	}
-}
-
 // takeOver makes whoever calls it the newest worker, for as long as the file is
 // the one that has the name workerFile.
 func (s *Spool) takeOver() (*os.File, error) {
@@ -246,11 +232,6 @@ func (s *Spool) isNewest(worker *os.File) bool {
 	newest, err := os.Stat(filepath.Join(s.dir, workerFile))
 	own, err2 := worker.Stat()
 	return err != nil || err2 != nil || os.SameFile(newest, own)
-}
-
-// lockJobs waits until no other process changes a job.
-func (s *Spool) lockJobs() (*os.File, error) {
-	return lock(filepath.Join(s.dir, lockFile), os.O_CREATE|os.O_RDWR, syscall.LOCK_EX)
 }
 
 // lock takes a job for whoever calls it; [syscall.EWOULDBLOCK] when somebody has

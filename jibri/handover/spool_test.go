@@ -7,6 +7,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -87,7 +88,11 @@ func TestDoneIsForgottenInTime(t *testing.T) {
 		s.work()
 		s.jobs(done, 1)
 		time.Sleep(2 * time.Hour)
-		s.work()
+		var workers sync.WaitGroup // which come at the same time
+		for range 10 {
+			workers.Go(s.work)
+		}
+		workers.Wait()
 		s.jobs(done, 0)
 		s.jobs(lost, 1)
 		s.hook(dir) // the job is new

@@ -128,12 +128,12 @@ func (t *task) retry(final func(error) bool, try func(Settings) error) error {
 // save stores what this worker knows of the job. When the hook was called again
 // since the work began, the job stays to be done.
 func (t *task) save() error {
-	return t.spool.change(t.Dir, func(stored *job) {
+	return t.spool.change(t.Dir, func(stored *job) bool {
 		if stored.Dir == "" || stored.AddedAt.Equal(t.AddedAt) {
 			*stored = t.job
-			return
 		}
 		stored.MeetingID, stored.RecordingID, stored.Files = t.MeetingID, t.RecordingID, t.Files
+		return true
 	})
 }
 

@@ -87,7 +87,9 @@ func (w *Worker) begin(ctx context.Context, tasks *sync.WaitGroup, look *time.Ti
 	for _, j := range jobs {
 		name := key(j.Dir)
 		if j.State == done && time.Since(j.SettledAt) > doneRetention {
-			w.spool.forget(name)
+			// Unless the hook has been called since it was listed. Another worker may
+			// have dropped it.
+			problems = append(problems, w.spool.change(j.Dir, func(now *job) bool { return now.Dir != "" && now.State != done }))
 		}
 		if j.State != pending {
 			continue
