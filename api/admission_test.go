@@ -94,6 +94,26 @@ func TestReloadAfterAnHour(t *testing.T) {
 	})
 }
 
+// TestLinksOfBefore opens a link as an earlier build kept it: it lets guests in,
+// and can be revoked.
+func TestLinksOfBefore(t *testing.T) {
+	s := newSite(t)
+	id := s.create(`{"room":"standup"}`)["id"].(string)
+	code := service.CodeOf(id, token.Code())
+	kept := `{"id":"lnk_1","user":{},"host":true,"query":false,"created_at":"1999-12-31T00:00:00Z"}`
+	if _, err := s.store.PutLink(t.Context(), id, token.Hash(code), []byte(kept), service.MaxLinks); err != nil {
+		t.Fatal(err)
+	}
+	claims, err := newIssuer(t).Verify(time.Now(), s.tokenOf("/j/"+code), "standup")
+	if err != nil || claims.Host {
+		t.Errorf("claims = %+v, %v, want a guest's", claims, err)
+	}
+	if res := s.do("DELETE", "/v1/meetings/"+id+"/links/lnk_1", ""); res.Code != http.StatusNoContent {
+		t.Errorf("revoke = %d %s, want 204", res.Code, res.Body)
+	}
+	s.click("/j/"+code).page(http.StatusGone, "withdrawn")
+}
+
 // awayLeader is that of a process that does not lead.
 type awayLeader struct{ service.Leader }
 

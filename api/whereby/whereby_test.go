@@ -358,7 +358,7 @@ func TestWherebyRefusals(t *testing.T) {
 	s.refused("POST", "/meetings", "application/json", `{`+soon+`}`, 501)
 	s.serve(func(c *testConfig) { c.Store = panicky{s.store} })
 	if message := s.refused("GET", "/meetings/m", "", "", 500); strings.Contains(message, "bug") {
-		t.Errorf("the answer tells of the panic: %s", message)
+		t.Errorf("the answer shows the panic: %s", message)
 	}
 }
 
@@ -508,6 +508,10 @@ func TestWherebyMeetings(t *testing.T) {
 
 	for range 3 {
 		s.createMeeting("")
+	}
+	var oldest struct{ Results []anyMap }
+	if s.get("/meetings?sortBy=startDate:asc", &oldest); len(oldest.Results) != 4 || oldest.Results[0]["meetingId"] != m.ID {
+		t.Errorf("oldest first = %v, want four, %s the first", oldest.Results, m.ID)
 	}
 	seen := map[string]bool{}
 	for cursor, pages := "", 0; cursor != "" || pages == 0; pages++ {
@@ -676,11 +680,11 @@ func TestWherebyAtRoot(t *testing.T) {
 	srv := httptest.NewServer(whereby.AtRoot(s.handler))
 	defer srv.Close()
 	m := s.createMeeting("")
-	door := strings.TrimPrefix(m.URL, "https://usher.example.org")
+	join := strings.TrimPrefix(m.URL, "https://usher.example.org")
 	for path, want := range map[string]int{
 		"/v1/meetings": 200, "//v1//meetings/" + m.ID: 200, "/V1/Meetings": 200, "/v1/rooms/%2Fx/theme/logo": 405,
 		"/v1/rooms": 404, "/v1/webhooks": 404, "/../v1/api-keys": 404, "/%2e%2e/v1/api-keys": 404, "/..%2fv1/rooms": 404,
-		"/openapi.json": 404, door: 404, "/": 404, "/whereby/v1/meetings": 404, "/../../whereby/../v1/api-keys": 404,
+		"/openapi.json": 404, join: 404, "/": 404, "/whereby/v1/meetings": 404, "/../../whereby/../v1/api-keys": 404,
 	} {
 		status, _, body := s.call("GET", srv.URL+path, "", nil)
 		if status != want || want != 200 && !strings.HasPrefix(body, `{"error":`) {
@@ -717,16 +721,16 @@ func TestWherebyGuide(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var served, told []string
+	var served, listed []string
 	for _, route := range whereby.New(whereby.Config{}).Routes {
 		served = append(served, fmt.Sprintf("%s %s", route.Pattern, route.Scope))
 	}
 	for _, row := range regexp.MustCompile("(?m)^\\| `([A-Z]+ /v1/[^`]*)` \\| `([^`]*)` \\|").FindAllStringSubmatch(string(text), -1) {
-		told = append(told, row[1]+" "+row[2])
+		listed = append(listed, row[1]+" "+row[2])
 	}
 	slices.Sort(served)
-	slices.Sort(told)
-	if !slices.Equal(served, told) {
-		t.Errorf("docs/whereby.md lists\n%s\nwant\n%s", strings.Join(told, "\n"), strings.Join(served, "\n"))
+	slices.Sort(listed)
+	if !slices.Equal(served, listed) {
+		t.Errorf("docs/whereby.md lists\n%s\nwant\n%s", strings.Join(listed, "\n"), strings.Join(served, "\n"))
 	}
 }

@@ -144,11 +144,14 @@ type Link struct {
 	URL       string        `json:"url,omitempty" doc:"The link itself, shown this once"`
 }
 
-func readLink(data []byte) (l Link, err error) {
-	if err = json.Unmarshal(data, &l); err != nil {
-		err = fmt.Errorf("read a join link: %w", err)
+// readLink reads a link of the meeting. One of an earlier build, which lacks these
+// fields, is for guests.
+func readLink(data []byte, meetingID string) (Link, error) {
+	l := Link{MeetingID: meetingID, Role: RoleGuest, JWT: InFragment}
+	if err := json.Unmarshal(data, &l); err != nil {
+		return Link{}, fmt.Errorf("read a link of %s: %w", meetingID, err)
 	}
-	return l, err
+	return l, nil
 }
 
 // A code is the meeting's id, so that the link is found where its meeting is,
@@ -184,7 +187,7 @@ func (s *Service) newLink(ctx context.Context, code string, l Link) (Link, error
 }
 
 func (s *Service) putLink(ctx context.Context, hash string, l Link) error {
-	data, _ := json.Marshal(l) // a struct of text always encodes
+	data, _ := json.Marshal(l) //nolint:gosec // its JWT says where a token goes, and text always encodes
 	stored, err := s.PutLink(ctx, l.MeetingID, hash, data, MaxLinks)
 	if err == nil && !stored {
 		err = ErrTooManyLinks
@@ -210,12 +213,13 @@ func (s *Service) OpenLink(ctx context.Context, code string) (l Link, m meeting.
 	if len(id) != len("01JDB2W8Z3W5V6S0Q5M2T8K4AR") || secret == "" {
 		return Link{}, meeting.Meeting{}, meeting.ErrNotFound
 	}
-	data, err := s.Link(ctx, "mtg_"+id, token.Hash(code))
+	id = "mtg_" + id
+	data, err := s.Link(ctx, id, token.Hash(code))
 	if err == nil {
-		l, err = readLink(data)
+		l, err = readLink(data, id)
 	}
 	if err == nil {
-		m, err = s.Store.Load(ctx, l.MeetingID)
+		m, err = s.Store.Load(ctx, id)
 	}
 	return l, m, err
 }
@@ -231,7 +235,7 @@ func (s *Service) LinksOf(ctx context.Context, meetingID string) (map[string]Lin
 	}
 	links := make(map[string]Link, len(stored))
 	for hash, data := range stored {
-		l, err := readLink(data)
+		l, err := readLink(data, meetingID)
 		if err != nil {
 			// It must not keep the others from being seen and revoked.
 			s.log.ErrorContext(ctx, "leaving out a join link that cannot be read", "meeting_id", meetingID, "hash", hash, "err", err)

@@ -25,7 +25,7 @@ const (
 )
 
 // Files reads and deletes the finished files of recordings. What is not there is
-// [fs.ErrNotExist], and storage that usher was not told how to reach
+// [fs.ErrNotExist], and storage that usher has no settings for
 // [errors.ErrUnsupported]; any other error may pass when tried again.
 type Files interface {
 	// Open returns a file's content, to be closed by the caller.
@@ -111,8 +111,8 @@ func (s *Service) RemoveRecording(ctx context.Context, rec meeting.Recording) er
 	return left
 }
 
-// storageError makes an error of [Files] one for the outside. What goes on is
-// doing.
+// storageError makes an error of [Files] one for whoever called the API, and logs
+// it with what was being done, such as "open".
 func (s *Service) storageError(ctx context.Context, err error, doing string, rec meeting.Recording, file meeting.RecordingFile) error {
 	if errors.Is(err, errors.ErrUnsupported) {
 		return ErrNoFiles
