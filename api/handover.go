@@ -155,10 +155,7 @@ func (h *handovers) refuse(phase, result string, p *Problem) error {
 
 // answer says what the files are to be named after.
 func (h *handovers) answer(rec meeting.Recording) storage.Answer {
-	began := rec.StartedAt
-	if began.IsZero() {
-		began = rec.RequestedAt
-	}
+	began := cmp.Or(rec.StartedAt, rec.RequestedAt).Time
 	a := storage.Answer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
 	var err error
 	if a.Destination, err = h.svc.Destination(rec.Destination); err != nil {

@@ -73,15 +73,9 @@ type Meeting struct {
 // Session is a stretch of time in which somebody was in the meeting. It may
 // span several incarnations of the room.
 type Session struct {
-	ID        string    `json:"id"` // ses_ and a ULID
-	MeetingID string    `json:"meeting_id"`
-	StartedAt time.Time `json:"started_at"`
-	EndedAt   time.Time `json:"ended_at,omitzero"`
+	SessionInfo
 	// EmptySince is when the last human left, zero while one is in.
 	EmptySince time.Time `json:"empty_since,omitzero"`
-	Peak       int       `json:"peak"`      // most humans at the same time
-	Humans     int       `json:"humans"`    // different humans so far
-	Recorders  int       `json:"recorders"` // different recorders so far
 }
 
 // EndReason says why a meeting ended.
@@ -171,9 +165,9 @@ func (m Meeting) DesiredState(now time.Time) DesiredState {
 // LastSeen returns a time at which usher surely saw the room: when somebody
 // last came or went, as far as the meeting knows.
 func (m Meeting) LastSeen() time.Time {
-	seen := latest(m.CreatedAt, m.Session.StartedAt, m.Session.EmptySince)
+	seen := latest(m.CreatedAt, m.Session.StartedAt.Time, m.Session.EmptySince)
 	for i := range m.People {
-		seen = latest(seen, m.People[i].ArrivedAt, m.People[i].LeftAt)
+		seen = latest(seen, m.People[i].ArrivedAt, m.People[i].LeftAt.Time)
 	}
 	return seen
 }

@@ -100,7 +100,7 @@ func (f *facade) insightsSessions(w http.ResponseWriter, r *http.Request) error 
 	for i, a := range list {
 		s := sessionBody{
 			RoomSessionID: a.Session.ID, RoomName: roomName(a.Meeting.Room),
-			StartedAt: meeting.Time{Time: a.Session.StartedAt}, EndedAt: meeting.TimeOrNull(a.Session.EndedAt),
+			StartedAt: a.Session.StartedAt, EndedAt: meeting.TimeOrNull(a.Session.EndedAt.Time),
 			usageBody: shownUsage(a.Usage),
 		}
 		latest := cursor == "" && (i == 0 || list[i-1].Meeting.ID != a.Meeting.ID)
@@ -212,7 +212,7 @@ func (f *facade) people(r *http.Request) ([]personBody, error) {
 		one := personBody{
 			RoomSessionID: p.SessionID, RoomName: roomName(m.Room), ParticipantID: p.ID,
 			RoleName: roleName(p.Kind, p.Role), DisplayName: p.Name,
-			JoinedAt: meeting.Time{Time: p.JoinedAt}, LeftAt: meeting.TimeOrNull(p.LeftAt), Tags: []string{},
+			JoinedAt: p.JoinedAt, LeftAt: meeting.TimeOrNull(p.LeftAt.Time), Tags: []string{},
 		}
 		if p.UserID != "" {
 			one.ExternalID = &p.UserID

@@ -81,10 +81,10 @@ func (s *Service) meetingUsage(ctx context.Context, m meeting.Meeting) (MeetingU
 			}
 			people = append(people, in...)
 			if u.First.IsZero() || session.StartedAt.Before(u.First) {
-				u.First = session.StartedAt
+				u.First = session.StartedAt.Time
 			}
 			if session.StartedAt.After(u.Last) {
-				u.Last = session.StartedAt
+				u.Last = session.StartedAt.Time
 			}
 		}
 		u.Sessions += len(sessions)
