@@ -9,7 +9,7 @@ import (
 // meaning or goes.
 const APIVersion = "2026-11-01"
 
-// EventType says what an event tells.
+// EventType says what an event reports.
 type EventType string
 
 // Types of event, each with the moment it fires.
@@ -38,7 +38,7 @@ const (
 	StoreWasReset EventType = "store.reset" // the store was emptied, and the meeting is written anew
 )
 
-// Event is what apps are told, and its JSON is what they are sent: the event
+// Event reports a change to apps, and its JSON is what they are sent: the event
 // log and the lists of webhook endpoints hold these bytes.
 type Event struct {
 	ID           string    `json:"id"` // evt_ and a ULID, the same at every delivery

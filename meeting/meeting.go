@@ -32,7 +32,7 @@ type Meeting struct {
 	// Forgotten asks for everything about the meeting to be deleted once its
 	// room is gone.
 	Forgotten bool `json:"forgotten,omitempty"`
-	// Warned says that meeting.ending was told.
+	// Warned says that meeting.ending was sent.
 	Warned bool `json:"warned,omitempty"`
 	// FirstSession is when the first session started, IdleSince when the last
 	// one ended.
@@ -110,7 +110,7 @@ func (m Meeting) HoldsRoom() bool { return m.EndedAt.IsZero() || !m.Closed }
 
 // RoomHeldUntil returns how long after the meeting's end another one may not
 // have its room unless an app asks for that: as long as a token may open it.
-// That of a token of which the meeting was not told is assumed.
+// A token of which the meeting does not know is taken to live that long.
 func (m Meeting) RoomHeldUntil() time.Time {
 	until := m.EndedAt.Add(RoomHold)
 	if end, _ := m.EndsAt(); !end.IsZero() && end.Add(RoomHoldAfterEnd).Before(until) {

@@ -14,7 +14,7 @@ const (
 	// room.
 	emptyTimeout = 3 * time.Second
 	// stopTimeout bounds the wait for the recorder to leave, which takes it a few
-	// seconds once the focus has told it to (Jicofo's BaseJibri does so at once).
+	// seconds once the focus has stopped it (Jicofo's BaseJibri does so at once).
 	// Then it is kicked. usher stays in the room for it.
 	stopTimeout = 10 * time.Second
 	// startTimeout bounds the wait for on. Jicofo tries up to six recorders and

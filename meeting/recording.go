@@ -117,7 +117,7 @@ type Recording struct {
 	Restarts int `json:"restarts,omitempty"`
 	// Doubt is since when nothing vouches that it goes on, zero otherwise.
 	Doubt time.Time `json:"doubt,omitzero"`
-	// Unknown says that the focus knows nothing of it, so nobody will tell its
+	// Unknown says that the focus knows nothing of it, so nobody will stop its
 	// recorder to stop.
 	Unknown bool `json:"unknown,omitempty"`
 	// Waits says why it is queued, Stop why it ended or is to.
@@ -291,7 +291,7 @@ func (m Meeting) AtHand(id string) (Recording, bool) {
 }
 
 // ToStart reports whether the focus is to be asked to start the recording, and
-// from when on. That holds until an answer is told ([RecordingAccepted],
+// from when on. That holds until there is an answer ([RecordingAccepted],
 // [RecordingRefused]), so after a restart of usher it is asked again. Nobody is
 // to be asked while the focus is not in the room, or the room cannot be seen.
 func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
@@ -307,8 +307,8 @@ func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
 	return r, r.NotBefore, ok
 }
 
-// ToStop returns the recording that the focus is to be told to stop. It knows
-// one per room, so what it is told may end another one than is meant.
+// ToStop returns the recording that the focus is to be asked to stop. It knows
+// one per room, so asking may end another one than is meant.
 func (m Meeting) ToStop() (Recording, bool) {
 	if !m.Focus.Here || !m.StaleSince.IsZero() || m.State() == StateEnded {
 		return Recording{}, false
