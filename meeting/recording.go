@@ -118,7 +118,7 @@ type Recording struct {
 	// Doubt is since when nothing vouches that it goes on, zero otherwise.
 	Doubt time.Time `json:"doubt,omitzero"`
 	// Unknown says that the focus knows nothing of it, so nobody will stop its
-	// recorder to stop.
+	// recorder.
 	Unknown bool `json:"unknown,omitempty"`
 	// Waits says why it is queued, Stop why it ended or is to.
 	Waits RecordingReason `json:"waits,omitempty"`

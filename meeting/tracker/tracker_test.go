@@ -89,7 +89,7 @@ func (r *fakeRooms) Want(room string, w meeting.DesiredState) {
 	r.add(fmt.Sprintf("want %s %d", room, w))
 }
 
-func (r *fakeRooms) PutOut(room string, who []meeting.Kick) {
+func (r *fakeRooms) Evict(room string, who []meeting.Kick) {
 	r.add(fmt.Sprintf("put out %s %v", room, who))
 }
 
