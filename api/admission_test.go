@@ -104,7 +104,7 @@ func TestLinksOfBefore(t *testing.T) {
 	if _, err := s.store.PutLink(t.Context(), id, token.Hash(code), []byte(kept), service.MaxLinks); err != nil {
 		t.Fatal(err)
 	}
-	claims, err := newIssuer(t).Verify(time.Now(), s.tokenOf("/j/"+code), "standup")
+	claims, err := verify(t, time.Now(), s.tokenOf("/j/"+code), "standup")
 	if err != nil || claims.Host {
 		t.Errorf("claims = %+v, %v, want a guest's", claims, err)
 	}

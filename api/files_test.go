@@ -25,8 +25,8 @@ func (s *studio) recorded(session string, files ...meeting.RecordingFile) meetin
 	s.t.Helper()
 	var rec meeting.RecordingInfo
 	s.do("POST", "/v1/meetings/"+s.id+"/recordings", "").into(http.StatusAccepted, &rec)
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{ID: rec.ID}})
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{ID: rec.ID}, JibriSession: session})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}, JibriSession: session})
 	for _, f := range files {
 		s.files.content[f.Path] = "0123456789"
 	}

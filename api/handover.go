@@ -153,10 +153,7 @@ func (s *server) takeReport(ctx context.Context, recorder string, report storage
 
 // namesOf returns what the files are to be named after.
 func (s *server) namesOf(rec meeting.Recording) storage.Answer {
-	began := rec.StartedAt
-	if began.IsZero() {
-		began = rec.RequestedAt
-	}
+	began := cmp.Or(rec.StartedAt, rec.RequestedAt).Time
 	a := storage.Answer{RecordingID: rec.ID, MeetingID: rec.MeetingID, Room: rec.Room, StartedAt: began}
 	var err error
 	if a.Destination, err = s.Service.Destination(rec.Destination); err != nil {

@@ -49,8 +49,8 @@ func TestLostByTheFirstOfTwoRecorders(t *testing.T) {
 	s := newStudio(t)
 	var rec meeting.RecordingInfo
 	s.do("POST", "/v1/meetings/"+s.id+"/recordings", "").into(http.StatusAccepted, &rec)
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{ID: rec.ID}})
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{ID: rec.ID}, JibriSession: "s1"})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}, JibriSession: "s1"})
 	say := func(status string) {
 		s.observe("standup", meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: "s1", Status: status}})
 	}

@@ -133,8 +133,8 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	var rec meeting.RecordingInfo
 	s.do("POST", path+"/recordings", `{"no_queue":true}`).into(202, &rec)
 	s.do("POST", path+"/recordings", "")
-	s.must(made.ID, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{ID: rec.ID}})
-	s.must(made.ID, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{ID: rec.ID}, JibriSession: "s1"})
+	s.must(made.ID, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}})
+	s.must(made.ID, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}, JibriSession: "s1"})
 	stored, err := s.store.Recording(t.Context(), rec.ID)
 	if err != nil {
 		t.Fatal(err)

@@ -209,8 +209,7 @@ func schemaName(t reflect.Type, hint string) string {
 func describe(schemas huma.Registry) {
 	for name, s := range schemas.Map() {
 		t := schemas.TypeFromRef("#/components/schemas/" + name)
-		for i := range t.NumField() {
-			f := t.Field(i)
+		for _, f := range reflect.VisibleFields(t) {
 			field, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 			p := s.Properties[field]
 			switch {

@@ -178,8 +178,8 @@ func TestRecordingFromStartToFile(t *testing.T) {
 		t.Errorf("a second request gives %s, want %s", again.ID, rec.ID)
 	}
 	s.do("DELETE", "/v1/recordings/"+rec.ID, "").problemCode(http.StatusConflict, "not_settled")
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{ID: rec.ID}})
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{ID: rec.ID}, JibriSession: "session-1"})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}, JibriSession: "session-1"})
 	s.observe("standup", meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: "session-1", Status: "on"}})
 	s.do("POST", "/v1/recordings/"+rec.ID+"/stop", "").into(http.StatusOK, &again)
 	if again.State != meeting.RecordingStopping {
@@ -319,7 +319,7 @@ func TestRecordersAndQueue(t *testing.T) {
 	if !list.Watching || len(list.Data) != 1 || list.Data[0].Name != "j1" || list.Data[0].Status != "idle" {
 		t.Errorf("recorders = %+v", list)
 	}
-	s.recorders.queue = []meeting.Recording{{ID: "rec_1", State: meeting.RecordingQueued}, {ID: "rec_2", State: meeting.RecordingQueued}}
+	s.recorders.queue = []meeting.Recording{{RecordingStatus: meeting.RecordingStatus{ID: "rec_1", State: meeting.RecordingQueued}}, {RecordingStatus: meeting.RecordingStatus{ID: "rec_2", State: meeting.RecordingQueued}}}
 	var queue struct{ Data []Queued }
 	s.do("GET", "/v1/recording-queue", "").into(http.StatusOK, &queue)
 	if len(queue.Data) != 2 || queue.Data[1].Position != 2 || queue.Data[1].Recording.ID != "rec_2" {
@@ -361,8 +361,8 @@ func TestHostileHandOvers(t *testing.T) {
 	s := newStudio(t)
 	var rec meeting.RecordingInfo
 	s.do("POST", "/v1/meetings/"+s.id+"/recordings", "").into(http.StatusAccepted, &rec)
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{ID: rec.ID}})
-	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{ID: rec.ID}, JibriSession: "session-1"})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingTried, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}})
+	s.must(s.id, meeting.RecordingInput{Kind: meeting.RecordingAccepted, Recording: meeting.Recording{RecordingStatus: rec.RecordingStatus}, JibriSession: "session-1"})
 	before := s.do("GET", "/v1/recordings/"+rec.ID, "").Body.String()
 	stored := func(edit func(*meeting.RecordingFile)) storage.Report {
 		f := testFile

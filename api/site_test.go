@@ -136,7 +136,7 @@ type noRooms struct{}
 
 func (noRooms) Want(string, meeting.DesiredState) {}
 func (noRooms) Resync(string)                     {}
-func (noRooms) PutOut(string, []meeting.Kick)     {}
+func (noRooms) Evict(string, []meeting.Kick)      {}
 
 const (
 	testKey   = "key-0123456789abcdef"

@@ -17,7 +17,7 @@ func TestPlan(t *testing.T) {
 	waiting := func(minutes int, change func(*task)) *task {
 		k := &task{m: meeting.Meeting{
 			Focus:      meeting.FocusSays{Here: true},
-			Recordings: []meeting.Recording{{State: meeting.RecordingRequested, RequestedAt: in(-time.Duration(minutes) * time.Minute)}},
+			Recordings: []meeting.Recording{{RecordingStatus: meeting.RecordingStatus{State: meeting.RecordingRequested, RequestedAt: meeting.Time{Time: in(-time.Duration(minutes) * time.Minute)}}}},
 		}}
 		if change != nil {
 			change(k)

@@ -84,8 +84,8 @@ type rooms struct{ *site }
 func (rooms) Want(string, meeting.DesiredState) {}
 func (rooms) Resync(string)                     {}
 
-// PutOut has those named leave.
-func (s rooms) PutOut(room string, who []meeting.Kick) {
+// Evict has those named leave.
+func (s rooms) Evict(room string, who []meeting.Kick) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, k := range who {

@@ -51,7 +51,7 @@ func TestSessionEndsWithItsPeople(t *testing.T) {
 	ended := events[slices.IndexFunc(events, func(n meeting.Event) bool { return n.Type == meeting.SessionEnded })]
 	var got []string
 	for _, p := range ended.Data.Participants {
-		if p.LeftAt == nil || p.Kind != meeting.KindHuman {
+		if p.LeftAt.IsZero() || p.Kind != meeting.KindHuman {
 			t.Errorf("listed is %+v, want humans who have left", p)
 		}
 		got = append(got, p.Name)

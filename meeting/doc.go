@@ -14,7 +14,7 @@
 //     everybody at once ([Roster]), what the focus says ([FocusSaid]), and that
 //     the room cannot be seen ([SightLost]) or is gone ([RoomGone]);
 //   - from recorders, by packages jibri and api: what came of asking the focus,
-//     and what became of a file ([RecordingAccepted] to [RecordingLost]);
+//     and what became of a file ([RecordingInput]);
 //   - from apps, by package api: meetings made, changed and ended, people put out,
 //     recordings asked for;
 //   - from the clock: [Tick], at or after [Meeting.Deadline].

@@ -9,7 +9,7 @@ import (
 // meaning or goes.
 const APIVersion = "2026-11-01"
 
-// EventType says what an event tells.
+// EventType says what an event reports.
 type EventType string
 
 // Types of event, each with the moment it fires.
@@ -38,7 +38,7 @@ const (
 	StoreWasReset EventType = "store.reset" // the store was emptied, and the meeting is written anew
 )
 
-// Event is what apps are told, and its JSON is what they are sent: the event
+// Event reports a change to apps, and its JSON is what they are sent: the event
 // log and the lists of webhook endpoints hold these bytes.
 type Event struct {
 	ID           string    `json:"id"` // evt_ and a ULID, the same at every delivery
@@ -102,32 +102,37 @@ type MeetingInfo struct {
 
 // SessionInfo is a session as apps see it.
 type SessionInfo struct {
-	ID        string `json:"id"`
+	ID        string `json:"id"` // ses_ and a ULID
 	MeetingID string `json:"meeting_id"`
 	StartedAt Time   `json:"started_at"`
-	EndedAt   *Time  `json:"ended_at" doc:"When the last human left; null while the session is open"`
+	EndedAt   Time   `json:"ended_at" nullable:"true" doc:"When the last human left; null while the session is open"`
 	Peak      int    `json:"peak" doc:"Most humans at the same time"`
 	Humans    int    `json:"humans" doc:"Different humans so far"`
 	Recorders int    `json:"recorders" doc:"Different recorders so far"`
 }
 
-// ParticipantInfo is a participant as apps see it.
-type ParticipantInfo struct {
-	ID         string     `json:"id"`
+// Person is what apps see of a participant as it is stored.
+type Person struct {
+	ID         string     `json:"id"` // prt_ and a ULID
 	SessionID  string     `json:"session_id,omitempty"`
-	EndpointID string     `json:"endpoint_id,omitempty" doc:"Nick of the newest connection in the room; empty once gone"`
 	Kind       Kind       `json:"kind" enum:"human,recorder,streamer,transcriber,sip"`
-	Role       Role       `json:"role" enum:"moderator,participant,visitor"`
+	Role       Role       `json:"role" enum:"moderator,participant,visitor"` // the highest of the connections
 	UserID     string     `json:"user_id,omitempty" doc:"From the token; empty for guests"`
-	Name       string     `json:"name,omitempty"`
+	Name       string     `json:"name,omitempty"` // this to HandSince: of the newest connection
 	Email      string     `json:"email,omitempty"`
 	Audio      Media      `json:"audio,omitempty" enum:"on,off" doc:"Missing until the client says"`
 	Video      Media      `json:"video,omitempty" enum:"on,off"`
 	Screen     Media      `json:"screen,omitempty" enum:"on,off"`
-	HandSince  *Time      `json:"hand_raised_at"`
+	HandSince  Time       `json:"hand_raised_at" nullable:"true"`
 	JoinedAt   Time       `json:"joined_at" doc:"First came in, in this session"`
-	LeftAt     *Time      `json:"left_at"`
+	LeftAt     Time       `json:"left_at" nullable:"true"`
 	LeftReason LeftReason `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
+}
+
+// ParticipantInfo is a participant as apps see it.
+type ParticipantInfo struct {
+	Person
+	EndpointID string `json:"endpoint_id,omitempty" doc:"Nick of the newest connection in the room; empty once gone"`
 	// PresentSeconds leaves out the time between visits.
 	PresentSeconds int64 `json:"present_seconds" doc:"Time present in the visits that have ended, whole seconds"`
 	Connections    int   `json:"connections" doc:"Open connections; a reload can make it 2 for a minute"`
@@ -155,45 +160,35 @@ func (m Meeting) Info() MeetingInfo {
 		info.EndsAt = TimeOrNull(end)
 	}
 	if m.Session.ID != "" {
-		s := m.Session.Info()
-		info.Session = &s
+		info.Session = &m.Session.SessionInfo
 	}
 	return info
 }
 
 // Info returns the session as apps see it.
-func (s Session) Info() SessionInfo {
-	return SessionInfo{
-		ID: s.ID, MeetingID: s.MeetingID,
-		StartedAt: Time{s.StartedAt}, EndedAt: TimeOrNull(s.EndedAt),
-		Peak: s.Peak, Humans: s.Humans, Recorders: s.Recorders,
-	}
-}
+func (s Session) Info() SessionInfo { return s.SessionInfo }
 
 // Info returns the participant as apps see it.
 func (p Participant) Info() ParticipantInfo {
-	info := ParticipantInfo{
-		ID: p.ID, SessionID: p.SessionID, Kind: p.Kind, Role: p.Role,
-		UserID: p.UserID, Name: p.Name, Email: p.Email,
-		Audio: p.Audio, Video: p.Video, Screen: p.Screen,
-		HandSince: TimeOrNull(p.HandSince),
-		JoinedAt:  Time{p.JoinedAt}, LeftAt: TimeOrNull(p.LeftAt), LeftReason: p.LeftReason,
-		PresentSeconds: int64(p.Stayed / time.Second), Connections: len(p.Connections),
-	}
+	info := ParticipantInfo{Person: p.Person, PresentSeconds: int64(p.Stayed / time.Second), Connections: len(p.Connections)}
 	if p.Present() {
 		info.EndpointID = p.Connections[len(p.Connections)-1].Nick
 	}
 	return info
 }
 
-// Time is a time as apps see it: RFC 3339, UTC, always three decimals.
+// Time is a time as apps see it: RFC 3339, UTC, always three decimals; null for
+// the zero one.
 type Time struct{ time.Time }
 
 // timeLayout is RFC 3339 with milliseconds; apps compare these as text.
 const timeLayout = `"2006-01-02T15:04:05.000Z"`
 
-// MarshalJSON writes the time in UTC with three decimals.
+// MarshalJSON writes the time in UTC with three decimals, or null.
 func (t Time) MarshalJSON() ([]byte, error) {
+	if t.IsZero() {
+		return []byte("null"), nil
+	}
 	return t.UTC().AppendFormat(nil, timeLayout), nil
 }
 

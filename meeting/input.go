@@ -68,7 +68,7 @@ type Gone struct {
 // NickChanged is a change of nick without a leave (XEP-0045 §7.6).
 type NickChanged struct{ From, To string }
 
-// Roster is everybody who is in the room, told at once: after entering, or
+// Roster is everybody who is in the room, listed at once: after entering, or
 // when reconciling. Who is missing left, who is new joined, some time between
 // the moment usher last knew and now. Focus is what the focus says meanwhile.
 type Roster struct {

@@ -29,7 +29,7 @@ const (
 	// RoomHoldAfterEnd is the same for a meeting with an end by the clock, from
 	// then on.
 	RoomHoldAfterEnd = 15 * time.Minute
-	// maxPending is how many people on their way are told apart; more than that
+	// maxPending is how many people on their way are listed; more than that
 	// at once only matter as "somebody is coming".
 	maxPending = 100
 	// MaxListed is how many people session.ended lists at most, and how many

@@ -32,7 +32,7 @@ type Meeting struct {
 	// Forgotten asks for everything about the meeting to be deleted once its
 	// room is gone.
 	Forgotten bool `json:"forgotten,omitempty"`
-	// Warned says that meeting.ending was told.
+	// Warned says that meeting.ending was sent.
 	Warned bool `json:"warned,omitempty"`
 	// FirstSession is when the first session started, IdleSince when the last
 	// one ended.
@@ -73,15 +73,9 @@ type Meeting struct {
 // Session is a stretch of time in which somebody was in the meeting. It may
 // span several incarnations of the room.
 type Session struct {
-	ID        string    `json:"id"` // ses_ and a ULID
-	MeetingID string    `json:"meeting_id"`
-	StartedAt time.Time `json:"started_at"`
-	EndedAt   time.Time `json:"ended_at,omitzero"`
+	SessionInfo
 	// EmptySince is when the last human left, zero while one is in.
 	EmptySince time.Time `json:"empty_since,omitzero"`
-	Peak       int       `json:"peak"`      // most humans at the same time
-	Humans     int       `json:"humans"`    // different humans so far
-	Recorders  int       `json:"recorders"` // different recorders so far
 }
 
 // EndReason says why a meeting ended.
@@ -116,7 +110,7 @@ func (m Meeting) HoldsRoom() bool { return m.EndedAt.IsZero() || !m.Closed }
 
 // RoomHeldUntil returns how long after the meeting's end another one may not
 // have its room unless an app asks for that: as long as a token may open it.
-// That of a token of which the meeting was not told is assumed.
+// A token of which the meeting does not know is taken to live that long.
 func (m Meeting) RoomHeldUntil() time.Time {
 	until := m.EndedAt.Add(RoomHold)
 	if end, _ := m.EndsAt(); !end.IsZero() && end.Add(RoomHoldAfterEnd).Before(until) {
@@ -171,9 +165,9 @@ func (m Meeting) DesiredState(now time.Time) DesiredState {
 // LastSeen returns a time at which usher surely saw the room: when somebody
 // last came or went, as far as the meeting knows.
 func (m Meeting) LastSeen() time.Time {
-	seen := latest(m.CreatedAt, m.Session.StartedAt, m.Session.EmptySince)
+	seen := latest(m.CreatedAt, m.Session.StartedAt.Time, m.Session.EmptySince)
 	for i := range m.People {
-		seen = latest(seen, m.People[i].ArrivedAt, m.People[i].LeftAt)
+		seen = latest(seen, m.People[i].ArrivedAt, m.People[i].LeftAt.Time)
 	}
 	return seen
 }

@@ -77,23 +77,8 @@ type Occupant struct {
 // Participant is a person: one token user however many connections, or one
 // connection when no token names a user.
 type Participant struct {
-	ID        string    `json:"id"` // prt_ and a ULID
-	SessionID string    `json:"session_id,omitempty"`
-	Kind      Kind      `json:"kind"`
-	Role      Role      `json:"role"` // the highest of the connections
-	UserID    string    `json:"user_id,omitempty"`
-	Name      string    `json:"name,omitempty"` // this and below: of the newest connection
-	Email     string    `json:"email,omitempty"`
-	Audio     Media     `json:"audio,omitempty"`
-	Video     Media     `json:"video,omitempty"`
-	Screen    Media     `json:"screen,omitempty"`
-	HandSince time.Time `json:"hand_raised_at,omitzero"`
-	// JoinedAt is when they first came in this session, ArrivedAt when they
-	// last did.
-	JoinedAt   time.Time  `json:"joined_at"`
-	ArrivedAt  time.Time  `json:"arrived_at"`
-	LeftAt     time.Time  `json:"left_at,omitzero"`
-	LeftReason LeftReason `json:"left_reason,omitempty"`
+	Person
+	ArrivedAt time.Time `json:"arrived_at"` // when they last came in
 	// Stayed is the time present in the visits that have ended.
 	Stayed time.Duration `json:"stayed,omitempty"`
 	// Connections are the occupants that are this person, oldest first.
@@ -154,9 +139,9 @@ func (p *Participant) describe() []string {
 			role = RoleModerator
 		}
 	}
-	var hand time.Time
+	var hand Time
 	if newest.HandRaised > 0 {
-		hand = time.UnixMilli(newest.HandRaised).UTC()
+		hand = Time{time.UnixMilli(newest.HandRaised).UTC()}
 	}
 	var changed []string
 	set(&changed, "name", &p.Name, newest.Name)

@@ -48,16 +48,15 @@ func (d *draft) join(o Occupant) {
 			d.updated(person)
 			return
 		}
-		person.ArrivedAt, person.LeftAt, person.LeftReason = d.at, time.Time{}, ""
+		person.ArrivedAt, person.LeftAt, person.LeftReason = d.at, Time{}, ""
 		person.describe()
 		d.joined(person)
 		return
 	}
 	d.own()
 	d.m.People = append(d.m.People, Participant{
-		ID: d.newID("prt_"), SessionID: d.m.Session.ID,
-		Kind: o.Kind, UserID: o.UserID,
-		JoinedAt: d.at, ArrivedAt: d.at, Connections: []Occupant{o},
+		Person:    Person{ID: d.newID("prt_"), SessionID: d.m.Session.ID, Kind: o.Kind, UserID: o.UserID, JoinedAt: Time{d.at}},
+		ArrivedAt: d.at, Connections: []Occupant{o},
 	})
 	person := &d.m.People[len(d.m.People)-1]
 	person.describe()
@@ -109,7 +108,7 @@ func (d *draft) gone(nick string, reason LeftReason) {
 		return
 	}
 	left := *person
-	left.LeftAt, left.LeftReason = d.at, reason
+	left.LeftAt, left.LeftReason = Time{d.at}, reason
 	left.Stayed += d.at.Sub(left.ArrivedAt)
 	if left.UserID == "" || left.SessionID == "" {
 		// Nothing to recognise them by when they return, or no event spoke of
@@ -156,7 +155,7 @@ func (d *draft) everybodyLeft(reason LeftReason) {
 
 func (d *draft) startSession() {
 	d.m.FirstSession = cmp.Or(d.m.FirstSession, d.at)
-	d.m.Session = Session{ID: d.newID("ses_"), MeetingID: d.m.ID, StartedAt: d.at}
+	d.m.Session = Session{SessionInfo: SessionInfo{ID: d.newID("ses_"), MeetingID: d.m.ID, StartedAt: Time{d.at}}}
 	d.saveSession()
 	d.notify(SessionStarted, Data{Session: new(d.m.Session.Info())})
 	d.own()
@@ -177,7 +176,7 @@ func (d *draft) endSession() {
 	if d.m.Session.ID == "" {
 		return
 	}
-	d.m.Session.EndedAt = cmp.Or(d.m.Session.EmptySince, d.at)
+	d.m.Session.EndedAt = Time{cmp.Or(d.m.Session.EmptySince, d.at)}
 	listed := d.listed()
 	var stay []Participant
 	for _, person := range d.m.People {
@@ -186,18 +185,18 @@ func (d *draft) endSession() {
 		}
 		// A recorder that outstays the humans: its part in this session is over.
 		closing := person
-		closing.LeftAt, closing.LeftReason, closing.Connections = d.at, LeftByChoice, nil
+		closing.LeftAt, closing.LeftReason, closing.Connections = Time{d.at}, LeftByChoice, nil
 		closing.Stayed += d.at.Sub(person.ArrivedAt)
 		d.save(closing)
 		person.ID, person.SessionID = d.newID("prt_"), ""
-		person.JoinedAt, person.ArrivedAt, person.Stayed = d.at, d.at, 0
+		person.JoinedAt, person.ArrivedAt, person.Stayed = Time{d.at}, d.at, 0
 		stay = append(stay, person)
 	}
 	d.m.People, d.m.Left = stay, nil
 	d.owned = true
 	d.saveSession()
 	d.notify(SessionEnded, Data{Session: new(d.m.Session.Info()), Participants: listed})
-	d.m.IdleSince = d.m.Session.EndedAt
+	d.m.IdleSince = d.m.Session.EndedAt.Time
 	d.m.Session = Session{}
 }
 

@@ -14,7 +14,7 @@ const (
 	// room.
 	emptyTimeout = 3 * time.Second
 	// stopTimeout bounds the wait for the recorder to leave, which takes it a few
-	// seconds once the focus has told it to (Jicofo's BaseJibri does so at once).
+	// seconds once the focus has stopped it (Jicofo's BaseJibri does so at once).
 	// Then it is kicked. usher stays in the room for it.
 	stopTimeout = 10 * time.Second
 	// startTimeout bounds the wait for on. Jicofo tries up to six recorders and
@@ -84,7 +84,7 @@ func (d *draft) keep(r *Recording) {
 func (d *draft) move(r *Recording, s RecordingState, t EventType) {
 	r.State, r.Since = s, d.at
 	if s.Settled() {
-		r.SettledAt = d.at
+		r.SettledAt = Time{d.at}
 	}
 	d.report(r, t)
 }
@@ -130,9 +130,11 @@ func (d *draft) wantRecording(f RecordingWanted) error {
 // newRecording returns one by the meeting's policy, not yet asked for.
 func (d *draft) newRecording(by Requester) Recording {
 	return Recording{
-		ID: d.newID("rec_"), MeetingID: d.m.ID, SessionID: d.m.Session.ID, Room: d.m.Room,
-		Mode: ModeFile, By: by, RequestedAt: d.at,
-		Priority: d.m.Policy.Priority, MaxLength: d.m.Policy.MaxLength, Destination: d.m.Policy.Destination,
+		RecordingStatus: RecordingStatus{
+			ID: d.newID("rec_"), MeetingID: d.m.ID, SessionID: d.m.Session.ID,
+			Mode: ModeFile, RequestedAt: Time{d.at}, Priority: d.m.Policy.Priority,
+		},
+		Room: d.m.Room, By: by, MaxLength: d.m.Policy.MaxLength, Destination: d.m.Policy.Destination,
 		QueueUntil: d.at.Add(cmp.Or(d.m.Policy.QueueTimeout, QueueTimeout)),
 	}
 }
@@ -208,7 +210,7 @@ func reopen(d *draft, r *Recording, in RecordingInput) {
 	if in.JibriSession != "" {
 		r.named(in.JibriSession)
 	}
-	r.StoppedAt, r.SettledAt = time.Time{}, time.Time{}
+	r.StoppedAt, r.SettledAt = Time{}, Time{}
 	d.move(r, RecordingStopping, RecordingIsStopping)
 }
 
@@ -241,7 +243,7 @@ func startRefused(d *draft, r *Recording, in RecordingInput) {
 	case RefusedNotReady:
 		r.Attempts--
 		r.Detail = shorten(in.Detail) // should it never become ready
-		d.requestAgain(r, min(max(d.at.Sub(r.RequestedAt), readyMin), readyMax))
+		d.requestAgain(r, min(max(d.at.Sub(r.RequestedAt.Time), readyMin), readyMax))
 		return
 	case RefusedExists:
 		// It shows itself by the focus's presence, or by its recorder's.

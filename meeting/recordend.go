@@ -20,7 +20,7 @@ func (d *draft) over(r *Recording) {
 		}
 		return
 	}
-	r.StoppedAt = d.at
+	r.StoppedAt = Time{d.at}
 	r.nameStop()
 	d.move(r, RecordingProcessing, RecordingStopped)
 	if stored {

@@ -7,7 +7,7 @@ type Recorder struct {
 	Name   string // its nick in the brewery, which is Jibri's instance id
 	Status RecorderStatus
 	Since  time.Time // of the status
-	// Source is who told: "brewery" or "webhook".
+	// Source is where that comes from: "brewery" or "webhook".
 	Source string
 }
 

@@ -95,22 +95,13 @@ const (
 
 // Recording is one recording of a meeting, with the files that came of it.
 type Recording struct {
-	ID        string `json:"id"` // rec_ and a ULID
-	MeetingID string `json:"meeting_id"`
-	SessionID string `json:"session_id"` // of the meeting's session that it began in
-	Room      string `json:"room"`       // of the meeting; names its files
-	// JibriSession is Jibri's own id for it, empty until the focus tells. Files
-	// are found by it.
-	JibriSession string `json:"jibri_session_id,omitempty"`
-	// GivenUp are the same ids of earlier tries to start it. Whatever recorder
+	RecordingStatus
+	Room string `json:"room"` // of the meeting; names its files
+	// GivenUp are the ids that Jibri had for earlier tries to start it. Whatever recorder
 	// still comes for one of them has no business in the room.
-	GivenUp     []string       `json:"given_up,omitempty"`
-	Mode        RecordingMode  `json:"mode"`
-	State       RecordingState `json:"state"`
-	Since       time.Time      `json:"since"` // of the state
-	By          Requester      `json:"by"`
-	Priority    int            `json:"priority,omitempty"` // higher goes first
-	RequestedAt time.Time      `json:"requested_at"`
+	GivenUp []string  `json:"given_up,omitempty"`
+	Since   time.Time `json:"since"` // of the state
+	By      Requester `json:"by"`
 	// QueueUntil is when it fails unless a recorder has taken it; NoQueue fails
 	// it as soon as none is free.
 	QueueUntil time.Time     `json:"queue_until,omitzero"`
@@ -123,24 +114,16 @@ type Recording struct {
 	Attempts int `json:"attempts"`
 	// Restarts counts how often in a row a recorder died and another recording
 	// took over, this one included.
-	Restarts  int       `json:"restarts,omitempty"`
-	StartedAt time.Time `json:"started_at,omitzero"` // the focus said on
-	StoppedAt time.Time `json:"stopped_at,omitzero"` // its recorder had left, or was taken for gone
-	SettledAt time.Time `json:"settled_at,omitzero"` // available, failed or aborted
+	Restarts int `json:"restarts,omitempty"`
 	// Doubt is since when nothing vouches that it goes on, zero otherwise.
 	Doubt time.Time `json:"doubt,omitzero"`
-	// Unknown says that the focus knows nothing of it, so nobody will tell its
-	// recorder to stop.
+	// Unknown says that the focus knows nothing of it, so nobody will stop its
+	// recorder.
 	Unknown bool `json:"unknown,omitempty"`
-	// Waits says why it is queued, Stop why it ended or is to, Failure what went
-	// wrong, and Detail more about that for people.
-	Waits   RecordingReason `json:"waits,omitempty"`
-	Stop    RecordingReason `json:"stop,omitempty"`
-	Failure RecordingReason `json:"failure,omitempty"`
-	Detail  string          `json:"detail,omitempty"`
-	// Recorder is the name of the Jibri that handed the file over.
-	Recorder string          `json:"recorder,omitempty"`
-	Files    []RecordingFile `json:"files,omitempty"`
+	// Waits says why it is queued, Stop why it ended or is to.
+	Waits RecordingReason `json:"waits,omitempty"`
+	Stop  RecordingReason `json:"stop,omitempty"`
+	Files []RecordingFile `json:"files,omitempty"`
 	// Destination is that of the policy under which it was asked for.
 	Destination string `json:"destination,omitempty"`
 	// Deleted is when an app deleted it; its files are gone, or are going.
@@ -182,10 +165,8 @@ const (
 
 // Requester is who asked for a recording.
 type Requester struct {
-	Type RequesterType `json:"type"`
-	// Name is the API key's id, the trigger, the participant's id, or the
-	// recording that this one continues.
-	Name string `json:"name,omitempty"`
+	Type RequesterType `json:"type" enum:"app,trigger,participant,restart"`
+	Name string        `json:"name,omitempty" doc:"The API key, the trigger, the participant, or the recording that this one continues"`
 }
 
 // RequesterType is the kind of a requester.
@@ -310,7 +291,7 @@ func (m Meeting) AtHand(id string) (Recording, bool) {
 }
 
 // ToStart reports whether the focus is to be asked to start the recording, and
-// from when on. That holds until an answer is told ([RecordingAccepted],
+// from when on. That holds until there is an answer ([RecordingAccepted],
 // [RecordingRefused]), so after a restart of usher it is asked again. Nobody is
 // to be asked while the focus is not in the room, or the room cannot be seen.
 func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
@@ -326,8 +307,8 @@ func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
 	return r, r.NotBefore, ok
 }
 
-// ToStop returns the recording that the focus is to be told to stop. It knows
-// one per room, so what it is told may end another one than is meant.
+// ToStop returns the recording that the focus is to be asked to stop. It knows
+// one per room, so asking may end another one than is meant.
 func (m Meeting) ToStop() (Recording, bool) {
 	if !m.Focus.Here || !m.StaleSince.IsZero() || m.State() == StateEnded {
 		return Recording{}, false
@@ -345,7 +326,7 @@ func (m Meeting) ToStop() (Recording, bool) {
 func BeforeInQueue(a, b Recording) int {
 	return cmp.Or(
 		cmp.Compare(b.Priority, a.Priority),
-		a.RequestedAt.Compare(b.RequestedAt),
+		a.RequestedAt.Compare(b.RequestedAt.Time),
 		cmp.Compare(a.ID, b.ID),
 	)
 }

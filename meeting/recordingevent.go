@@ -22,29 +22,35 @@ func (p RecordingPolicy) Info() PolicyInfo {
 	}
 }
 
+// RecordingStatus is what apps see of a recording as it is stored.
+type RecordingStatus struct {
+	ID        string `json:"id"` // rec_ and a ULID
+	MeetingID string `json:"meeting_id"`
+	SessionID string `json:"session_id"` // of the meeting's session that it began in
+	// JibriSession is empty until the focus says. Files are found by it.
+	JibriSession string          `json:"jibri_session_id,omitempty" doc:"Jibri's own id, once the focus has told"`
+	Mode         RecordingMode   `json:"mode" enum:"file"`
+	State        RecordingState  `json:"state" enum:"requested,queued,starting,recording,stopping,processing,available,failed,aborted"`
+	Priority     int             `json:"priority"` // higher goes first
+	RequestedAt  Time            `json:"requested_at"`
+	StartedAt    Time            `json:"started_at" nullable:"true"` // the focus said on
+	StoppedAt    Time            `json:"stopped_at" nullable:"true"` // its recorder had left, or was taken for gone
+	SettledAt    Time            `json:"settled_at" nullable:"true" doc:"When it became available, failed or aborted"`
+	Failure      RecordingReason `json:"failure,omitempty" enum:"queue_timeout,recorders_busy,no_recorders,start_timeout,no_answer,not_allowed,refused,recorder_error,focus_lost,file_missing,hand_over" doc:"What went wrong; one that stopped with an error may still have a file"`
+	Detail       string          `json:"detail,omitempty" doc:"More about the failure, for people"`
+	Recorder     string          `json:"recorder,omitempty" doc:"The recorder that handed its file over"`
+}
+
 // RecordingInfo is a recording as apps see it.
 type RecordingInfo struct {
-	ID             string          `json:"id"`
-	MeetingID      string          `json:"meeting_id"`
-	SessionID      string          `json:"session_id"`
-	JibriSessionID string          `json:"jibri_session_id,omitempty" doc:"Jibri's own id, once the focus has told"`
-	Mode           RecordingMode   `json:"mode" enum:"file"`
-	State          RecordingState  `json:"state" enum:"requested,queued,starting,recording,stopping,processing,available,failed,aborted"`
-	RequestedBy    RequesterInfo   `json:"requested_by"`
-	Priority       int             `json:"priority"`
-	QueueReason    RecordingReason `json:"queue_reason,omitempty" enum:"recorders_busy,no_recorders" doc:"Why it waits"`
-	QueueUntil     *Time           `json:"queue_until" doc:"It fails then unless it has a recorder"`
-	Attempt        int             `json:"attempt" doc:"How often the focus was asked to start it and found a recorder, or failed to"`
-	RequestedAt    Time            `json:"requested_at"`
-	StartedAt      *Time           `json:"started_at"`
-	StoppedAt      *Time           `json:"stopped_at"`
-	SettledAt      *Time           `json:"settled_at" doc:"When it became available, failed or aborted"`
-	StopReason     RecordingReason `json:"stop_reason,omitempty" enum:"requested,participant,empty,meeting_ended,max_length,recorder,failure,room_gone,stop_not_answered"`
-	Failure        RecordingReason `json:"failure,omitempty" enum:"queue_timeout,recorders_busy,no_recorders,start_timeout,no_answer,not_allowed,refused,recorder_error,focus_lost,file_missing,hand_over" doc:"What went wrong; one that stopped with an error may still have a file"`
-	Detail         string          `json:"detail,omitempty" doc:"More about the failure, for people"`
-	Recorder       string          `json:"recorder,omitempty" doc:"The recorder that handed its file over"`
-	Files          []FileInfo      `json:"files" nullable:"false"`
-	DeletedAt      *Time           `json:"deleted_at,omitempty"`
+	RecordingStatus
+	RequestedBy Requester       `json:"requested_by"`
+	QueueReason RecordingReason `json:"queue_reason,omitempty" enum:"recorders_busy,no_recorders" doc:"Why it waits"`
+	QueueUntil  *Time           `json:"queue_until" doc:"It fails then unless it has a recorder"`
+	Attempt     int             `json:"attempt" doc:"How often the focus was asked to start it and found a recorder, or failed to"`
+	StopReason  RecordingReason `json:"stop_reason,omitempty" enum:"requested,participant,empty,meeting_ended,max_length,recorder,failure,room_gone,stop_not_answered"`
+	Files       []FileInfo      `json:"files" nullable:"false"`
+	DeletedAt   *Time           `json:"deleted_at,omitempty"`
 }
 
 // MainFile returns the file that stands for the recording, the zero value when
@@ -69,12 +75,6 @@ func largest[F any](files []F, size func(F) int64) (most F) {
 	return most
 }
 
-// RequesterInfo is who asked for a recording, as apps see it.
-type RequesterInfo struct {
-	Type RequesterType `json:"type" enum:"app,trigger,participant,restart"`
-	Name string        `json:"name,omitempty" doc:"The API key, the trigger, the participant, or the recording that this one continues"`
-}
-
 // FileInfo is a file of a recording as apps see it.
 type FileInfo struct {
 	Name      string  `json:"name" doc:"Name of the file or object"`
@@ -89,12 +89,8 @@ type FileInfo struct {
 // Info returns the recording as apps see it.
 func (r Recording) Info() RecordingInfo {
 	info := RecordingInfo{
-		ID: r.ID, MeetingID: r.MeetingID, SessionID: r.SessionID, JibriSessionID: r.JibriSession,
-		Mode: r.Mode, State: r.State, RequestedBy: RequesterInfo(r.By), Priority: r.Priority,
-		Attempt: r.Attempts, RequestedAt: Time{r.RequestedAt},
-		StartedAt: TimeOrNull(r.StartedAt), StoppedAt: TimeOrNull(r.StoppedAt), SettledAt: TimeOrNull(r.SettledAt),
-		StopReason: r.Stop, Failure: r.Failure, Detail: r.Detail, Recorder: r.Recorder,
-		Files: []FileInfo{}, DeletedAt: TimeOrNull(r.Deleted),
+		RecordingStatus: r.RecordingStatus, RequestedBy: r.By, Attempt: r.Attempts,
+		StopReason: r.Stop, Files: []FileInfo{}, DeletedAt: TimeOrNull(r.Deleted),
 	}
 	if r.State.waiting() {
 		info.QueueReason, info.QueueUntil = r.Waits, TimeOrNull(r.QueueUntil)

@@ -145,7 +145,7 @@ func circumstance(n int, state RecordingState) (d *draft, ok bool) {
 	}
 	now := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 	before := now.Add(-100 * time.Hour)
-	r := Recording{ID: "rec_1", SessionID: "ses_1", State: state, Since: before, RequestedAt: before, QueueUntil: before, NoQueue: noQueue, Attempts: 1}
+	r := Recording{RecordingStatus: RecordingStatus{ID: "rec_1", SessionID: "ses_1", State: state, RequestedAt: Time{before}}, Since: before, QueueUntil: before, NoQueue: noQueue, Attempts: 1}
 	if named {
 		r.JibriSession = "s1"
 	}
@@ -165,15 +165,15 @@ func circumstance(n int, state RecordingState) (d *draft, ok bool) {
 		r.Doubt = before
 	}
 	if began {
-		r.StartedAt = before
+		r.StartedAt = Time{before}
 	}
-	m := Meeting{ID: "mtg_1", CreatedAt: before, Session: Session{ID: "ses_1", EmptySince: before}, Recordings: []Recording{r}}
+	m := Meeting{ID: "mtg_1", CreatedAt: before, Session: Session{SessionInfo: SessionInfo{ID: "ses_1"}, EmptySince: before}, Recordings: []Recording{r}}
 	if human {
 		m.Session.EmptySince = time.Time{}
-		m.People = append(m.People, Participant{ID: "prt_1", Kind: KindHuman, Connections: []Occupant{{Nick: "aa", Kind: KindHuman}}})
+		m.People = append(m.People, Participant{Person: Person{ID: "prt_1", Kind: KindHuman}, Connections: []Occupant{{Nick: "aa", Kind: KindHuman}}})
 	}
 	if recorder {
-		m.People = append(m.People, Participant{ID: "prt_2", Kind: KindRecorder, Connections: []Occupant{{Nick: "r", Kind: KindRecorder, Recording: r.JibriSession}}})
+		m.People = append(m.People, Participant{Person: Person{ID: "prt_2", Kind: KindRecorder}, Connections: []Occupant{{Nick: "r", Kind: KindRecorder, Recording: r.JibriSession}}})
 	}
 	return &draft{m: m, at: now}, true
 }

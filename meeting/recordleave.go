@@ -9,7 +9,7 @@ import (
 // A recording is over when its recorder has left the room, whatever the focus
 // or anybody else said of it: until then somebody may still be recorded. A
 // recorder that does not leave by itself is kicked, and Jibri then ends as if it
-// had been told to.
+// had been asked to.
 
 // labelTimeout is how long a recorder that comes in after a recording may take to
 // say what it records. Jibri says so as soon as it is in (CallPage.addToPresence).
@@ -36,7 +36,7 @@ func (m Meeting) recordedBy(c Occupant) int {
 		if i := slices.IndexFunc(m.Recordings, func(r Recording) bool { return slices.Contains(r.GivenUp, c.Recording) }); i >= 0 {
 			return i
 		}
-		// It may come in before the focus has told which session it is.
+		// It may come in before the focus has said which session it is.
 		return slices.IndexFunc(m.Recordings, func(r Recording) bool {
 			return r.JibriSession == "" && (r.State == RecordingStarting || r.State == RecordingStopping)
 		})

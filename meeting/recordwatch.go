@@ -48,8 +48,8 @@ func (d *draft) saidOn(said FocusSays) {
 // begin takes in that a recording is under way, also one that was taken for over.
 func begin(d *draft, r *Recording, _ RecordingInput) {
 	unheard := r.State == RecordingAborted || r.Stop.onPurpose() // it was to be over, and the focus did not hear of it
-	r.StartedAt = cmp.Or(r.StartedAt, d.at)
-	r.StoppedAt, r.SettledAt, r.Doubt, r.Unknown = time.Time{}, time.Time{}, time.Time{}, false
+	r.StartedAt = cmp.Or(r.StartedAt, Time{d.at})
+	r.StoppedAt, r.SettledAt, r.Doubt, r.Unknown = Time{}, Time{}, time.Time{}, false
 	r.Failure, r.Detail, r.Waits = "", "", ""
 	if unheard {
 		d.move(r, RecordingStopping, RecordingIsStopping)
@@ -70,7 +70,7 @@ func vouch(d *draft, r *Recording, _ RecordingInput) {
 // vouchStopping takes in that a recording that is to stop is still under way.
 func vouchStopping(d *draft, r *Recording, _ RecordingInput) {
 	if r.StartedAt.IsZero() || r.Unknown {
-		r.StartedAt, r.Unknown = cmp.Or(r.StartedAt, d.at), false
+		r.StartedAt, r.Unknown = cmp.Or(r.StartedAt, Time{d.at}), false
 		d.keep(r)
 	}
 }

@@ -11,10 +11,10 @@ func TestUsageOf(t *testing.T) {
 	start := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
 	in := []meeting.Occupant{{Nick: "a"}}
 	left := func(kind meeting.Kind, user string, stayed time.Duration) meeting.Participant {
-		return meeting.Participant{Kind: kind, UserID: user, Stayed: stayed}
+		return meeting.Participant{Person: meeting.Person{Kind: kind, UserID: user}, Stayed: stayed}
 	}
 	here := func(kind meeting.Kind, user string, stayed, ago time.Duration) meeting.Participant {
-		return meeting.Participant{Kind: kind, UserID: user, Stayed: stayed, ArrivedAt: start.Add(-ago), Connections: in}
+		return meeting.Participant{Person: meeting.Person{Kind: kind, UserID: user}, Stayed: stayed, ArrivedAt: start.Add(-ago), Connections: in}
 	}
 	tests := []struct {
 		name   string

@@ -47,8 +47,8 @@ func (r *Rooms) kick(ctx context.Context, room, nick, reason string) error {
 	}, nil)
 }
 
-// PutOut names those who are in the room and must not be (tracker.Rooms).
-func (r *Rooms) PutOut(name string, who []meeting.Kick) {
+// Evict names those who are in the room and must not be (tracker.Rooms).
+func (r *Rooms) Evict(name string, who []meeting.Kick) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rm := r.rooms[name]
@@ -85,7 +85,7 @@ func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) time.Duration {
 		return kickRetry
 	}
 	rm.failures = 0
-	if len(rm.unwanted) > 0 && &rm.unwanted[0] == &who[0] { // PutOut was not called meanwhile
+	if len(rm.unwanted) > 0 && &rm.unwanted[0] == &who[0] { // Evict was not called meanwhile
 		rm.unwanted = nil
 	}
 	return 0

@@ -33,13 +33,13 @@ func TestKick(t *testing.T) {
 	})
 }
 
-// TestPutOut names people who must not be in: they are kicked as soon as usher
+// TestEvict names people who must not be in: they are kicked as soon as usher
 // is in, again when they come back, and once more after a kick that failed.
-func TestPutOut(t *testing.T) {
+func TestEvict(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
-		r.PutOut("elsewhere", []meeting.Kick{{Nick: "aa"}}) // nobody follows it
+		r.Evict("elsewhere", []meeting.Kick{{Nick: "aa"}}) // nobody follows it
 		r.Want("standup", meeting.WantFollow)
-		r.PutOut("standup", []meeting.Kick{{Nick: "aa", Reason: "noise"}, {Nick: "gone"}})
+		r.Evict("standup", []meeting.Kick{{Nick: "aa", Reason: "noise"}, {Nick: "gone"}})
 		s.focus("standup")
 		s.join("standup", "aa", person{name: "Ada"})
 		s.join("standup", "bb", person{name: "Bob"})
@@ -57,7 +57,7 @@ func TestPutOut(t *testing.T) {
 			t.Errorf("in the room: %q, want both: nobody was named since", got)
 		}
 		s.set(func() { s.noKicks = true })
-		r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
+		r.Evict("standup", []meeting.Kick{{Nick: "aa"}})
 		pause()
 		if got := s.humans("standup"); len(got) != 2 {
 			t.Fatalf("in the room: %q, want both while the server does not kick", got)
@@ -74,8 +74,8 @@ func TestPutOut(t *testing.T) {
 		}
 		seen.take()
 		// Named and not in any more: nobody else is put out in their place.
-		r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
-		r.PutOut("standup", nil)
+		r.Evict("standup", []meeting.Kick{{Nick: "aa"}})
+		r.Evict("standup", nil)
 		s.join("standup", "aa", person{name: "Eve"})
 		pause()
 		if got := s.humans("standup"); len(got) != 2 {
@@ -91,16 +91,16 @@ func TestKickIsTriedAgain(t *testing.T) {
 		follow(s, r, seen)
 		s.set(func() { s.noKicks = true })
 		for range 100 {
-			r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
+			r.Evict("standup", []meeting.Kick{{Nick: "aa"}})
 			time.Sleep(100 * time.Millisecond)
 		}
 		if n := s.count("kick"); n < 4 || n > 6 {
 			t.Errorf("%d kicks in 10 s, want one every 2 s", n)
 		}
-		r.PutOut("standup", nil) // gone by themselves
+		r.Evict("standup", nil) // gone by themselves
 		time.Sleep(3 * time.Second)
 		s.set(func() { s.noKicks = false })
-		r.PutOut("standup", []meeting.Kick{{Nick: "aa"}})
+		r.Evict("standup", []meeting.Kick{{Nick: "aa"}})
 		synctest.Wait()
 		if got := s.humans("standup"); len(got) > 0 {
 			t.Errorf("in the room: %q, want nobody: the next kick is made at once", got)

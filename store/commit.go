@@ -85,7 +85,7 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 	args = append(args, len(c.Recordings))
 	for _, rec := range c.Recordings {
 		keys = append(keys, k.recording(rec.ID))
-		args = append(args, rec.ID, encode(rec), millis(rec.RequestedAt), rec.State.Settled(), rec.JibriSession != "")
+		args = append(args, rec.ID, encode(rec), millis(rec.RequestedAt.Time), rec.State.Settled(), rec.JibriSession != "")
 		if rec.JibriSession != "" {
 			keys = append(keys, k.jibri(rec.JibriSession))
 		}
@@ -129,7 +129,7 @@ func bySession(fx meeting.Effects) []changedSession {
 	}
 	for _, s := range fx.Sessions {
 		changed := of(s.ID)
-		changed.json, changed.ended = encode(s), s.EndedAt
+		changed.json, changed.ended = encode(s), s.EndedAt.Time
 	}
 	for _, p := range fx.People {
 		changed := of(p.SessionID)

@@ -39,7 +39,7 @@ func pageSize(limit int) int { return min(max(limit, 1), MaxPage) }
 // decide within a millisecond.
 func sortByJoining(people []meeting.Participant) {
 	slices.SortFunc(people, func(a, b meeting.Participant) int {
-		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt.Time), cmp.Compare(a.ID, b.ID))
 	})
 }
 

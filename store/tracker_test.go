@@ -22,7 +22,7 @@ type nowhere struct{}
 
 func (nowhere) Want(string, meeting.DesiredState) {}
 func (nowhere) Resync(string)                     {}
-func (nowhere) PutOut(string, []meeting.Kick)     {}
+func (nowhere) Evict(string, []meeting.Kick)      {}
 
 // TestTrackerOverFaults runs the tracker on a Redis that is killed and emptied
 // under it: in the end Redis holds what the tracker holds.

@@ -298,16 +298,18 @@ func randomEvent(r *rand.Rand) meeting.Event {
 		}
 	}
 	maybe(func() {
-		n.Data.Participant = &meeting.ParticipantInfo{
+		n.Data.Participant = &meeting.ParticipantInfo{Person: meeting.Person{
 			ID: randomString(r), Kind: kinds[r.IntN(len(kinds))], Role: meeting.Role(pick("moderator", "participant", "visitor", "")),
-			Name: randomString(r), UserID: randomString(r), Email: randomString(r), JoinedAt: at(), LeftAt: &left,
-		}
+			Name: randomString(r), UserID: randomString(r), Email: randomString(r), JoinedAt: at(), LeftAt: left,
+		}}
 	})
 	maybe(func() { n.Data.Session = &meeting.SessionInfo{ID: randomString(r), StartedAt: at()} })
-	maybe(func() { n.Data.Participants = []meeting.ParticipantInfo{{ID: randomString(r), Name: randomString(r)}} })
+	maybe(func() {
+		n.Data.Participants = []meeting.ParticipantInfo{{Person: meeting.Person{ID: randomString(r), Name: randomString(r)}}}
+	})
 	maybe(func() { n.Data.Occupancy = &meeting.Occupancy{Humans: r.IntN(100)} })
 	maybe(func() {
-		rec := meeting.RecordingInfo{ID: randomString(r), RequestedBy: meeting.RequesterInfo{Name: randomString(r)}}
+		rec := meeting.RecordingInfo{RecordingStatus: meeting.RecordingStatus{ID: randomString(r)}, RequestedBy: meeting.Requester{Name: randomString(r)}}
 		for range r.IntN(3) {
 			rec.Files = append(rec.Files, meeting.FileInfo{Name: randomString(r), Size: r.Int64()})
 		}

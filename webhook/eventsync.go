@@ -46,8 +46,8 @@ func eventSyncCreated(event meeting.Event, room eventSyncRoom) any {
 
 func eventSyncDestroyed(event meeting.Event, room eventSyncRoom) any {
 	destroyed := event.Timestamp
-	if ended := event.Data.Session.EndedAt; ended != nil {
-		destroyed = *ended
+	if ended := event.Data.Session.EndedAt; !ended.IsZero() {
+		destroyed = ended
 	}
 	all := []eventSyncPerson{}
 	for _, p := range event.Data.Participants {
@@ -90,7 +90,7 @@ func newEventSyncPerson(p meeting.ParticipantInfo, room eventSyncRoom) eventSync
 		Name: p.Name, Email: p.Email, ID: p.UserID,
 		OccupantJID: room.RoomJID + "/" + p.ID, JoinedAt: p.JoinedAt.Unix(),
 	}
-	if p.LeftAt != nil {
+	if !p.LeftAt.IsZero() {
 		person.LeftAt = new(p.LeftAt.Unix())
 	}
 	return person

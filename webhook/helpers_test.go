@@ -29,10 +29,10 @@ func joinedEvent(mtg string, seq int) json.RawMessage {
 		APIVersion: meeting.APIVersion, MeetingID: mtg, SessionID: "ses_01JDB2W8Z3W5V6S0Q5M2T8K4AR",
 		Seq: int64(seq), StateVersion: int64(seq),
 		Data: meeting.Data{
-			Participant: &meeting.ParticipantInfo{
+			Participant: &meeting.ParticipantInfo{Person: meeting.Person{
 				ID: "prt_01JDB2W8Z3W5V6S0Q5M2T8K4AR", Kind: meeting.KindHuman, Role: meeting.RoleParticipant,
-				Name: "José <b>&😀", UserID: "u-17", JoinedAt: at, Audio: meeting.MediaOff, Connections: 1,
-			},
+				Name: "José <b>&😀", UserID: "u-17", JoinedAt: at, Audio: meeting.MediaOff,
+			}, Connections: 1},
 			Occupancy: &meeting.Occupancy{},
 		},
 	})

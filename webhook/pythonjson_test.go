@@ -166,11 +166,11 @@ func BenchmarkEncodePython(b *testing.B) {
 	var event meeting.Event
 	left := meeting.Time{Time: time.Unix(1795342300, 0)}
 	for range 5 {
-		event.Data.Participants = append(event.Data.Participants, meeting.ParticipantInfo{
-			ID: "prt_01M81B5MMTDZ52B06V6T8YRHX4", Name: "José <b>&😀", UserID: "u1", Email: "jose@example.org", LeftAt: &left,
-		})
+		event.Data.Participants = append(event.Data.Participants, meeting.ParticipantInfo{Person: meeting.Person{
+			ID: "prt_01M81B5MMTDZ52B06V6T8YRHX4", Name: "José <b>&😀", UserID: "u1", Email: "jose@example.org", LeftAt: left,
+		}})
 	}
-	event.Data.Session = &meeting.SessionInfo{EndedAt: &left}
+	event.Data.Session = &meeting.SessionInfo{EndedAt: left}
 	_, body := allDialects[EventSync].Render[meeting.SessionEnded](event)
 	text, err := EncodePython(body)
 	if err != nil {

@@ -85,7 +85,7 @@ func (f *facade) insightsSessions(r *http.Request, cursor string, limit int) (sh
 	for i, u := range list {
 		s := sessionBody{
 			RoomSessionID: u.Session.ID, RoomName: roomName(u.Room),
-			StartedAt: u.Session.StartedAt, EndedAt: u.Session.EndedAt, usageBody: usageBody(u.Usage),
+			StartedAt: u.Session.StartedAt, EndedAt: meeting.TimeOrNull(u.Session.EndedAt.Time), usageBody: usageBody(u.Usage),
 		}
 		latest := cursor == "" && (i == 0 || list[i-1].MeetingID != u.MeetingID)
 		if latest && u.Meeting.Expected(now) {
@@ -175,7 +175,7 @@ func (f *facade) people(r *http.Request) (shown []personBody, err error) {
 		one := personBody{
 			RoomSessionID: p.SessionID, RoomName: roomName(m.Room), ParticipantID: p.ID,
 			RoleName: roleName(p.Kind, p.Role), DisplayName: p.Name,
-			JoinedAt: meeting.Time{Time: p.JoinedAt}, LeftAt: meeting.TimeOrNull(p.LeftAt), Tags: []string{},
+			JoinedAt: p.JoinedAt, LeftAt: meeting.TimeOrNull(p.LeftAt.Time), Tags: []string{},
 		}
 		if p.UserID != "" {
 			one.ExternalID = &p.UserID

@@ -1,6 +1,7 @@
 package whereby
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -39,14 +40,10 @@ func canBeHad(rec meeting.Recording) bool {
 
 func shownRecording(rec meeting.Recording) recordingBody {
 	file := rec.MainFile()
-	end := rec.StoppedAt
-	if end.IsZero() {
-		end = rec.SettledAt
-	}
 	const megabyte = 1_000_000
 	return recordingBody{
 		RecordingID: rec.ID, RoomSessionID: rec.SessionID, RoomName: roomName(rec.Room), Filename: file.Path,
-		StartDate: meeting.Time{Time: rec.StartedAt}, EndDate: meeting.Time{Time: end},
+		StartDate: rec.StartedAt, EndDate: cmp.Or(rec.StoppedAt, rec.SettledAt),
 		SizeInMegaBytes: (file.Size + megabyte - 1) / megabyte,
 	}
 }

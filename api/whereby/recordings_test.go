@@ -76,7 +76,7 @@ func TestWherebyRecordings(t *testing.T) {
 	stored, _ := s.store.Recording(t.Context(), first.ID)
 	at := func(when time.Time) string { return when.UTC().Format("2006-01-02T15:04:05.000Z") }
 	want := fmt.Sprintf(`{"recordingId":"%s","roomSessionId":"%s","roomName":"/%s","filename":"%s","startDate":"%s","endDate":"%s","sizeInMegaBytes":3}`+"\n",
-		first.ID, first.SessionID, a.Room, large.Path, at(stored.StartedAt), at(stored.StoppedAt))
+		first.ID, first.SessionID, a.Room, large.Path, at(stored.StartedAt.Time), at(stored.StoppedAt.Time))
 	if status != 200 || body != want {
 		t.Errorf("recording: %d %s, want %s", status, body, want)
 	}

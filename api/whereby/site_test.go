@@ -75,7 +75,7 @@ type noRooms struct{}
 
 func (noRooms) Want(string, meeting.DesiredState) {}
 func (noRooms) Resync(string)                     {}
-func (noRooms) PutOut(string, []meeting.Kick)     {}
+func (noRooms) Evict(string, []meeting.Kick)      {}
 
 // leader is the process under test. Nobody is kicked here.
 type leader struct{ *tracker.Tracker }

@@ -159,7 +159,7 @@ func TestRecordingByTrigger(t *testing.T) {
 	bob := s.person("Bob", "")
 	must(t, bob.Join(within(t)))
 	r := s.newest(meeting.RecordingOn)
-	if r.RequestedBy != (meeting.RequesterInfo{Type: meeting.ByTrigger, Name: "automatic-2nd-participant"}) || r.JibriSessionID == "" {
+	if r.RequestedBy != (meeting.Requester{Type: meeting.ByTrigger, Name: "automatic-2nd-participant"}) || r.JibriSession == "" {
 		t.Errorf("recording %+v", r)
 	}
 	s.until("the recorder is seen in the room", func() bool { return s.meeting().Occupancy.Recorders == 1 })
@@ -302,7 +302,7 @@ func TestRecorderDiesAndNoneIsFree(t *testing.T) {
 	first.Die()
 	s.until("it goes on as another recording", func() bool { return len(s.list()) == 2 })
 	again := s.newest(meeting.RecordingQueued)
-	if again.RequestedBy != (meeting.RequesterInfo{Type: meeting.ByRestart, Name: r.ID}) {
+	if again.RequestedBy != (meeting.Requester{Type: meeting.ByRestart, Name: r.ID}) {
 		t.Errorf("the second recording %+v", again)
 	}
 	if broken := s.list()[1]; broken.Failure != meeting.FailRecorder || broken.State != meeting.RecordingProcessing {

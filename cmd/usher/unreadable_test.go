@@ -26,10 +26,10 @@ func TestServeStartsWithUnreadableEntries(t *testing.T) {
 	rdb, prefix := s.client(), "usher:{main}:"
 	var m meeting.Meeting
 	must(t, json.Unmarshal([]byte(rdb.HGet(t.Context(), prefix+"meeting:"+s.id, "json").Val()), &m))
-	m.Session = meeting.Session{ID: "ses_1", MeetingID: m.ID, StartedAt: m.CreatedAt}
+	m.Session = meeting.Session{SessionInfo: meeting.SessionInfo{ID: "ses_1", MeetingID: m.ID, StartedAt: meeting.Time{Time: m.CreatedAt}}}
 	text, err := json.Marshal(m)
 	must(t, err)
-	ada, err := json.Marshal(meeting.Participant{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman, Connections: []meeting.Occupant{{Nick: "aa"}}})
+	ada, err := json.Marshal(meeting.Participant{Person: meeting.Person{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman}, Connections: []meeting.Occupant{{Nick: "aa"}}})
 	must(t, err)
 	for _, fields := range [][]any{
 		{"meeting:" + s.id, "json", text},

@@ -285,7 +285,7 @@ func (s *site) deliver() exchange {
 	event := meeting.Event{
 		ID: fmt.Sprintf("evt_%d", s.seq), Type: meeting.ParticipantJoined, Timestamp: meeting.Time{Time: time.Now()},
 		APIVersion: meeting.APIVersion, MeetingID: "mtg_a", Seq: s.seq, StateVersion: s.seq,
-		Data: meeting.Data{Participant: &meeting.ParticipantInfo{ID: "prt_a", Kind: meeting.KindHuman, Name: "Ada <b>& José 😀"}},
+		Data: meeting.Data{Participant: &meeting.ParticipantInfo{Person: meeting.Person{ID: "prt_a", Kind: meeting.KindHuman, Name: "Ada <b>& José 😀"}}},
 	}
 	c := meeting.Commit{
 		Op: event.ID, From: s.seq - 1, Meeting: meeting.Meeting{ID: "mtg_a", Room: "a", Version: s.seq},

@@ -74,7 +74,7 @@ func (m *termMetrics) committed(c meeting.Commit, latency time.Duration) {
 		switch {
 		case n.Type == meeting.RecordingStarted:
 			m.starts.WithLabelValues("started").Observe(took)
-		case n.Type == meeting.RecordingHasFailed && r.StartedAt == nil:
+		case n.Type == meeting.RecordingHasFailed && r.StartedAt.IsZero():
 			m.starts.WithLabelValues("failed").Observe(took)
 		}
 	}

@@ -139,7 +139,7 @@ func (s *Memory) Recordings(_ context.Context, f meeting.RecordingFilter, cursor
 		}
 	}
 	slices.SortFunc(all, func(a, b meeting.Recording) int {
-		return cmp.Or(b.RequestedAt.Compare(a.RequestedAt), cmp.Compare(b.ID, a.ID))
+		return cmp.Or(b.RequestedAt.Compare(a.RequestedAt.Time), cmp.Compare(b.ID, a.ID))
 	})
 	page, next = cutAfter(all, cursor, limit, func(rec meeting.Recording) string { return rec.ID })
 	return page, next, nil

@@ -193,7 +193,7 @@ func (s *Memory) everybody(session string) []meeting.Participant {
 		people[i].Connections = slices.Clone(people[i].Connections)
 	}
 	slices.SortFunc(people, func(a, b meeting.Participant) int {
-		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt), cmp.Compare(a.ID, b.ID))
+		return cmp.Or(a.JoinedAt.Compare(b.JoinedAt.Time), cmp.Compare(a.ID, b.ID))
 	})
 	return people
 }

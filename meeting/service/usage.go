@@ -99,7 +99,7 @@ func (s *Service) roomUsage(ctx context.Context, m meeting.Meeting) (RoomUsage, 
 			}
 			people = append(people, in...)
 			u.Sessions++
-			u.FirstSessionAt = meeting.TimeOrNull(session.StartedAt)
+			u.FirstSessionAt = meeting.TimeOrNull(session.StartedAt.Time)
 			u.LastSessionAt = cmp.Or(u.LastSessionAt, u.FirstSessionAt)
 		}
 	}

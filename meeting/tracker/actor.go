@@ -285,7 +285,7 @@ func (a *actor) settle() {
 	}
 	if who := m.ToKick(now); len(who) > 0 || a.kicks {
 		a.kicks = len(who) > 0
-		a.t.ask(a, m.Room, func() { a.t.rooms.PutOut(m.Room, who) })
+		a.t.ask(a, m.Room, func() { a.t.rooms.Evict(m.Room, who) })
 	}
 	a.timer.Stop()
 	if next := m.Deadline(now); !next.IsZero() {

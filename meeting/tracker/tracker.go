@@ -62,9 +62,9 @@ type Store interface {
 type Rooms interface {
 	// Want says what is to be done about a room from now on.
 	Want(room string, w meeting.DesiredState)
-	// PutOut names those who are in a room and must not be, in place of those
+	// Evict names those who are in a room and must not be, in place of those
 	// named before: they are to be kicked as soon as usher is in it as well.
-	PutOut(room string, who []meeting.Kick)
+	Evict(room string, who []meeting.Kick)
 	// Resync asks for a [meeting.Roster], because presences of the room were dropped.
 	Resync(room string)
 }

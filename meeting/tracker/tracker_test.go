@@ -89,7 +89,7 @@ func (r *fakeRooms) Want(room string, w meeting.DesiredState) {
 	r.add(fmt.Sprintf("want %s %d", room, w))
 }
 
-func (r *fakeRooms) PutOut(room string, who []meeting.Kick) {
+func (r *fakeRooms) Evict(room string, who []meeting.Kick) {
 	r.add(fmt.Sprintf("put out %s %v", room, who))
 }
 
@@ -310,8 +310,8 @@ func TestTrackerSurvivesAPanicOfOneMeeting(t *testing.T) {
 func TestTrackerLoadsWhatWasOpen(t *testing.T) {
 	came := time.Date(1999, 12, 31, 23, 0, 0, 0, time.UTC) // an hour before the bubble's time begins
 	live := meeting.Meeting{
-		ID: "mtg_1", Room: "standup", Version: 3, Session: meeting.Session{ID: "ses_1", StartedAt: came},
-		People: []meeting.Participant{{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman, ArrivedAt: came, Connections: []meeting.Occupant{{Nick: "aa"}}}},
+		ID: "mtg_1", Room: "standup", Version: 3, Session: meeting.Session{SessionInfo: meeting.SessionInfo{ID: "ses_1", StartedAt: meeting.Time{Time: came}}},
+		People: []meeting.Participant{{Person: meeting.Person{ID: "prt_1", SessionID: "ses_1", Kind: meeting.KindHuman}, ArrivedAt: came, Connections: []meeting.Occupant{{Nick: "aa"}}}},
 	}
 	ended := meeting.Meeting{ID: "mtg_2", Room: "old", Version: 9, EndedAt: time.Unix(1, 0)}
 	store := &fakeStore{open: []meeting.Meeting{live, ended}}

@@ -45,8 +45,8 @@ func liveMeetings(n int) []meeting.Meeting {
 	for i := range n {
 		id := fmt.Sprint(i)
 		all = append(all, meeting.Meeting{
-			ID: "mtg_" + id, Room: "room" + id, Version: 3, Session: meeting.Session{ID: "ses_" + id},
-			People: []meeting.Participant{{ID: "prt_" + id, SessionID: "ses_" + id, Kind: meeting.KindHuman, UserID: "u" + id, Connections: []meeting.Occupant{{Nick: "aa"}}}},
+			ID: "mtg_" + id, Room: "room" + id, Version: 3, Session: meeting.Session{SessionInfo: meeting.SessionInfo{ID: "ses_" + id}},
+			People: []meeting.Participant{{Person: meeting.Person{ID: "prt_" + id, SessionID: "ses_" + id, Kind: meeting.KindHuman, UserID: "u" + id}, Connections: []meeting.Occupant{{Nick: "aa"}}}},
 		})
 	}
 	return all
@@ -95,7 +95,7 @@ func TestTrackerBoundsCommits(t *testing.T) {
 // whole again, and apps are told, when the store has lost them.
 func TestTrackerRewritesAllMeetings(t *testing.T) {
 	open := liveMeetings(20)
-	open[0].Recordings = []meeting.Recording{{ID: "rec_0", MeetingID: "mtg_0", State: meeting.RecordingProcessing}}
+	open[0].Recordings = []meeting.Recording{{RecordingStatus: meeting.RecordingStatus{ID: "rec_0", MeetingID: "mtg_0", State: meeting.RecordingProcessing}}}
 	open[1].People, open[1].Session, open[1].EndedAt = nil, meeting.Session{}, time.Unix(1, 0) // its room is still to close
 	store := &fakeStore{open: open}
 	_ = tracking(t, store, tracker.Options{}, func(t *testing.T, tr *tracker.Tracker, _ *fakeRooms) {
