@@ -25,7 +25,7 @@ func (c inputConn) SetWriteDeadline(time.Time) error { return nil }
 // readAll runs the read loop over input and returns why it ended.
 func readAll(tb testing.TB, h Handler, input io.Reader) error {
 	tb.Helper()
-	l, err := NewComponent(ComponentConfig{Addr: "x:1", Domain: "usher.test", Secret: "s", Handler: h})
+	l, err := NewComponent(ComponentConfig{Addr: "x:1", Domain: "usher.test", Secret: "s", Options: Options{Handler: h}})
 	if err != nil {
 		tb.Fatal(err)
 	}
