@@ -61,14 +61,14 @@ func (rm *room) shouldLeave(now time.Time) (bool, time.Duration) {
 	return left <= 0, left
 }
 
-// stay looks after a room that usher is in, and returns when to look again.
-func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
-	r.mu.Lock()
+// maintain looks after a room that usher is in, and returns when to look again.
+func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	now := time.Now()
 	leave, wait := rm.shouldLeave(now)
 	if leave {
-		rm.alone = true
-		rm.warmUntil = now.Add(warmFor)
+		rm.alone, rm.warmUntil = true, now.Add(warmFor)
+		r.leaveRoom(ctx, rm)
+		return warmInterval
 	}
 	if !rm.unmoderated.IsZero() {
 		if left := rm.unmoderated.Add(moderatorWithin).Sub(now); left > 0 {
@@ -78,64 +78,44 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 			rm.unmoderated = time.Time{}
 		}
 	}
-	check := checkInterval
-	if r.controlUp {
-		if check = rm.checkAt.Sub(now); check <= 0 {
-			check = rm.check.wait(r.checks)
-		}
-	}
-	rosterDue, regrant := rm.rosterDue, rm.role != meeting.RoleModerator
-	unwanted := len(rm.unwanted) > 0
-	r.mu.Unlock()
-
-	switch {
-	case leave:
-		r.leaveRoom(ctx, rm)
-		return warmInterval
-	case unwanted:
+	if len(rm.unwanted) > 0 {
 		return r.kickUnwanted(ctx, rm)
-	case rosterDue:
+	}
+	if rm.rosterDue {
 		if !r.resync(ctx, rm) {
 			return warmInterval
 		}
 		return 0
-	case check <= 0:
-		if regrant {
-			r.regainOwnership(ctx, rm)
-		}
-		r.compare(ctx, rm)
-		return 0
 	}
-	return max(min(wait, check), expectFast)
+	check := checkInterval
+	if r.controlUp {
+		if check = rm.checkAt.Sub(now); check <= 0 {
+			check = delay(&rm.check, r.checks)
+		}
+	}
+	if check > 0 {
+		return max(min(wait, check), expectFast)
+	}
+	if rm.role != meeting.RoleModerator {
+		r.regainOwnership(ctx, rm)
+	}
+	r.compare(ctx, rm)
+	return 0
 }
 
 // leaveRoom leaves the room and blocks until the room confirms it.
 func (r *Rooms) leaveRoom(ctx context.Context, rm *room) {
-	gone := make(chan error, 1)
-	r.mu.Lock()
-	leave, _ := rm.shouldLeave(time.Now()) // somebody may just have come
-	if rm.phase != inside || rm.want != meeting.WantNothing && !leave {
-		r.mu.Unlock()
+	if rm.phase != inside {
 		return
 	}
-	rm.phase, rm.arrived = leaving, gone
+	rm.phase = leaving
 	for nick, s := range rm.view {
 		// Whoever is still in, such as a recorder, is not seen from now on.
 		if s.kind != meeting.KindFocus {
-			r.observe(rm.name, time.Now(), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
+			r.cfg.Observe(rm.name, time.Now(), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
 		}
 	}
-	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-	defer cancel()
-	if err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "unavailable"); err == nil {
-		select {
-		case <-gone:
-		case <-ctx.Done():
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	_ = r.awaitSelf(ctx, rm, leaveTimeout, "unavailable")
 	rm.reset()
 }
 
@@ -143,8 +123,6 @@ func (r *Rooms) leaveRoom(ctx context.Context, rm *room) {
 func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 	err := r.destroy(ctx, rm.name, EndedText)
 	r.noAdministrator(err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if err == nil || is(err, stanza.ItemNotFound) {
 		r.roomGone(rm, time.Now(), meeting.LeftDestroyed)
 		return coldInterval

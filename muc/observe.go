@@ -16,7 +16,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 		return
 	}
 	name, domain, nick := splitAddress(p.From)
-	if domain != r.site.MUC {
+	if domain != r.cfg.Site.MUC {
 		r.metrics.dropped.WithLabelValues("foreign").Inc()
 		return
 	}
@@ -36,7 +36,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 		if rm.phase == entering {
 			rm.signal(&refusedError{condition: p.condition()})
 		}
-	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.site.OccupantJID && nick == r.site.Nick:
+	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == r.cfg.Site.Nick:
 		r.selfPresence(rm, at, &p)
 	default:
 		r.occupantPresence(rm, at, nick, &p)
@@ -92,7 +92,7 @@ func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presenc
 
 // occupantGone handles somebody's leave.
 func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting.LeftReason) {
-	delete(rm.burst, nick)
+	rm.unlist(nick)
 	was := rm.view[nick].kind // empty for somebody unknown
 	delete(rm.view, nick)
 	if was == meeting.KindFocus || was == meeting.KindHuman {
@@ -101,30 +101,29 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting
 	if was == meeting.KindFocus {
 		r.focusSays(rm, at, meeting.FocusSays{})
 	} else if rm.phase != entering {
-		r.observe(rm.name, at, meeting.Gone{Nick: nick, Reason: reason})
+		r.cfg.Observe(rm.name, at, meeting.Gone{Nick: nick, Reason: reason})
 	}
 }
 
 // occupantSeen handles somebody's arrival or change.
 func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
-	o, doubts := r.site.occupant(nick, p)
+	o, doubts := r.cfg.Site.occupant(nick, p)
 	for _, doubt := range doubts {
 		r.metrics.untrusted.WithLabelValues(doubt).Inc()
 	}
 	was, known := rm.view[nick]
-	now := seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
-	if !known || was != now {
+	if now := newSeen(o); !known || was != now {
 		rm.view[nick] = now
 		if o.Kind == meeting.KindHuman {
 			r.humanSeen(rm, at, known)
 		}
 	}
-	if rm.burst != nil {
-		rm.burst[nick] = o
-		rm.order = append(rm.order, nick)
+	if rm.roster != nil {
+		rm.unlist(nick)
+		rm.roster = append(rm.roster, o)
 	}
 	if rm.phase != entering {
-		r.observe(rm.name, at, meeting.Seen{Occupant: o})
+		r.cfg.Observe(rm.name, at, meeting.Seen{Occupant: o})
 	}
 	if o.Kind == meeting.KindFocus {
 		r.focusSays(rm, at, p.focusSays())
@@ -133,12 +132,12 @@ func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 
 // focusSays passes on what the focus says about recording, when it is new.
 func (r *Rooms) focusSays(rm *room, at time.Time, says meeting.FocusSays) {
-	if rm.says == says {
+	if rm.focus == says {
 		return
 	}
-	rm.says = says
+	rm.focus = says
 	if rm.phase != entering {
-		r.observe(rm.name, at, meeting.FocusSaid{Focus: says})
+		r.cfg.Observe(rm.name, at, meeting.FocusSaid{Focus: says})
 	}
 }
 
@@ -149,46 +148,29 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 		rm.view[to] = was
 		delete(rm.view, from)
 	}
-	if o, ok := rm.burst[from]; ok {
-		o.Nick = to
-		rm.burst[to] = o
-		rm.order = append(rm.order, to)
-		delete(rm.burst, from)
+	for i := range rm.roster {
+		if rm.roster[i].Nick == from {
+			rm.roster[i].Nick = to
+		}
 	}
 	if rm.phase != entering {
-		r.observe(rm.name, at, meeting.NickChanged{From: from, To: to})
+		r.cfg.Observe(rm.name, at, meeting.NickChanged{From: from, To: to})
 	}
 }
 
-// reportRoster reports everybody whose presence came since the burst began, in
-// the order in which they came.
+// reportRoster reports everybody whose presence came since the entry or resync
+// began, in the order in which they came.
 func (r *Rooms) reportRoster(rm *room, at time.Time) {
-	occupants := make([]meeting.Occupant, 0, len(rm.burst))
-	for _, nick := range rm.order {
-		if o, ok := rm.burst[nick]; ok {
-			occupants = append(occupants, o)
-			delete(rm.burst, nick)
-		}
-	}
-	rm.burst, rm.order, rm.rosterDue, rm.confirmedAt = nil, nil, false, at
-	r.observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.says})
+	occupants := rm.roster
+	rm.roster, rm.rosterDue, rm.confirmedAt = nil, false, at
+	r.cfg.Observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.focus})
 }
 
 // loseSight takes note that usher cannot see the room although it may go on.
 func (r *Rooms) loseSight(rm *room) {
 	rm.reset()
 	rm.wasInside, rm.lostAt = true, time.Now()
-	r.observe(rm.name, time.Now(), meeting.SightLost{})
-}
-
-// goneReason returns why people are out of a room that no longer exists when usher
-// comes back. The server keeps rooms in memory: if it dropped both streams at
-// once it has restarted; if only ours was lost, the room ended meanwhile.
-func (r *Rooms) goneReason(rm *room) meeting.LeftReason {
-	if r.controlEnded.After(rm.lostAt.Add(-restartWithin)) {
-		return meeting.LeftServerShutdown
-	}
-	return meeting.LeftDisconnected
+	r.cfg.Observe(rm.name, time.Now(), meeting.SightLost{})
 }
 
 // roomGone takes note that the room does not exist any more.
@@ -196,5 +178,5 @@ func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
 	rm.reset()
 	rm.wasInside = false
 	rm.warmUntil = at.Add(warmFor)
-	r.observe(rm.name, at, meeting.RoomGone{Reason: reason})
+	r.cfg.Observe(rm.name, at, meeting.RoomGone{Reason: reason})
 }

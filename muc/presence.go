@@ -41,11 +41,9 @@ type presence struct {
 	Sound     string           `xml:"audiomuted"` // before SourceInfo, and still from dial-in
 	Sight     string           `xml:"videomuted"`
 	// SourceInfo is JSON: source name → {muted, videoType}.
-	SourceInfo string `xml:"SourceInfo"`
-	Features   []struct {
-		Var string `xml:"var,attr"`
-	} `xml:"features>feature"`
-	Initiator *struct{} `xml:"http://jitsi.org/protocol/jigasi initiator"`
+	SourceInfo string    `xml:"SourceInfo"`
+	Features   []feature `xml:"features>feature"`
+	Initiator  *struct{} `xml:"http://jitsi.org/protocol/jigasi initiator"`
 	// Identity is written by the server of [Site.IdentityDomains], and by
 	// anybody else who likes.
 	Identity *struct {
@@ -55,23 +53,26 @@ type presence struct {
 	} `xml:"identity>user"`
 	User struct {
 		Item struct {
-			JID         string `xml:"jid,attr"`
-			Role        string `xml:"role,attr"`
-			Affiliation string `xml:"affiliation,attr"`
-			Nick        string `xml:"nick,attr"`
+			JID  string `xml:"jid,attr"`
+			Role string `xml:"role,attr"`
+			Nick string `xml:"nick,attr"`
 		} `xml:"item"`
-		Status []struct {
-			Code string `xml:"code,attr"`
-		} `xml:"status"`
-		Destroy *struct {
-			Reason string `xml:"reason"`
-		} `xml:"destroy"`
+		Status  []status  `xml:"status"`
+		Destroy *struct{} `xml:"destroy"`
 	} `xml:"http://jabber.org/protocol/muc#user x"`
-	Error *struct {
+	Error struct {
 		Conditions []struct {
 			XMLName xml.Name
 		} `xml:",any"`
 	} `xml:"error"`
+}
+
+type feature struct {
+	Var string `xml:"var,attr"`
+}
+
+type status struct {
+	Code string `xml:"code,attr"`
 }
 
 // recordingStatus is in the focus's presence (jitsi-xmpp-extensions,
@@ -111,22 +112,13 @@ const (
 // say 332.
 const shutdownText = "Disconnected: Received SIG"
 
-func (p *presence) has(code string) bool {
-	for _, s := range p.User.Status {
-		if s.Code == code {
-			return true
-		}
-	}
-	return false
-}
+func (p *presence) has(code string) bool { return slices.Contains(p.User.Status, status{code}) }
 
 // condition returns the error condition of an error presence.
 func (p *presence) condition() string {
-	if p.Error != nil {
-		for _, c := range p.Error.Conditions {
-			if c.XMLName.Local != "text" {
-				return c.XMLName.Local
-			}
+	for _, c := range p.Error.Conditions {
+		if c.XMLName.Local != "text" {
+			return c.XMLName.Local
 		}
 	}
 	return "undefined-condition"
@@ -225,14 +217,7 @@ func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 }
 
 // claims reports whether the presence lists the feature.
-func (p *presence) claims(feature string) bool {
-	for _, f := range p.Features {
-		if f.Var == feature {
-			return true
-		}
-	}
-	return false
-}
+func (p *presence) claims(name string) bool { return slices.Contains(p.Features, feature{name}) }
 
 // media reads microphone, camera and screen share. Sources are named after the
 // occupant who sends them; a client that has just joined has named none yet.
@@ -325,9 +310,6 @@ func splitJID(full string) (user, domain string) {
 // usher for the room's owner and makes no human moderator; without <bot> a lone
 // person's browser calls us; without caps Jicofo asks at every join.
 func (s *Site) join(password string) []any {
-	type feature struct {
-		Var string `xml:"var,attr"`
-	}
 	return []any{
 		struct {
 			XMLName  xml.Name `xml:"http://jabber.org/protocol/muc x"`
