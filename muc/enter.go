@@ -11,25 +11,16 @@ import (
 	"usher/meeting"
 )
 
-// refusedError says that the room did not let usher in.
-type refusedError struct{ condition string }
-
-func (e *refusedError) Error() string { return "muc: entry refused: " + e.condition }
+// errOut ends the wait for our own presence when usher is out of the room.
+var errOut = errors.New("muc: put out of the room or disconnected")
 
 // tryToEnter looks whether the room exists and enters it. It returns when to look
 // again.
 func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
-	back := rm.wasInside
-	if !r.occupantUp || !r.controlUp && !back {
-		return coldInterval // every room is looked at when a stream comes up
-	}
-	wait := time.Until(rm.retryAt)
-	if wait <= 0 && !back && time.Since(rm.expected) > expectFor {
-		wait = delay(&rm.probe, r.probes)
-	}
-	if wait > 0 {
+	if wait := r.entryDelay(rm); wait > 0 {
 		return wait
 	}
+	back := rm.wasInside
 	if !back {
 		ready, err := r.ready(ctx, rm)
 		switch {
@@ -56,11 +47,22 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 	return r.failed(rm, err)
 }
 
+// entryDelay returns how long to wait before the room is looked at.
+func (r *Rooms) entryDelay(rm *room) time.Duration {
+	if !r.occupantUp || !r.controlUp && !rm.wasInside {
+		return coldInterval // every room is looked at when a stream comes up
+	}
+	wait := time.Until(rm.retryAt)
+	if wait <= 0 && !rm.wasInside && time.Since(rm.expected) > expectFor {
+		wait = delay(&rm.probe, r.probes)
+	}
+	return wait
+}
+
 // enterWithPassword enters the room, with its password if it has one.
 func (r *Rooms) enterWithPassword(ctx context.Context, rm *room) error {
 	err := r.enter(ctx, rm, "")
-	var refused *refusedError
-	if !errors.As(err, &refused) || refused.condition != "not-authorized" {
+	if !is(err, stanza.NotAuthorized) {
 		return err
 	}
 	password, err := r.password(ctx, rm.name)
@@ -145,7 +147,7 @@ func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 	rm.since, rm.visited, rm.emptySince, rm.unmoderated = time.Now(), false, time.Time{}, time.Time{}
 
 	err = r.awaitSelf(ctx, rm, joinTimeout, "", r.cfg.Site.join(password)...)
-	if err != nil && !errors.As(err, new(*refusedError)) {
+	if errors.Is(err, errNoAnswer) || ctx.Err() != nil {
 		// The server may still hold the join back: make sure that we are not let in later.
 		_ = r.sendPresence(context.WithoutCancel(ctx), rm, "unavailable")
 	}

@@ -2,7 +2,10 @@ package muc
 
 import (
 	"encoding/xml"
+	"fmt"
 	"time"
+
+	"mellium.im/xmpp/stanza"
 
 	"usher/meeting"
 )
@@ -11,35 +14,42 @@ import (
 func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 	at := time.Now()
 	var p presence
-	if err := d.DecodeElement(&p, &start); err != nil {
-		r.metrics.dropped.WithLabelValues("undecodable").Inc()
-		return
-	}
+	err := d.DecodeElement(&p, &start)
 	name, domain, nick := splitAddress(p.From)
-	if domain != r.cfg.Site.MUC {
-		r.metrics.dropped.WithLabelValues("foreign").Inc()
-		return
-	}
-	if nick == "" && p.Type != "error" {
-		r.metrics.dropped.WithLabelValues("no_nick").Inc()
-		return
-	}
+	drop := func(reason string) { r.metrics.dropped.WithLabelValues(reason).Inc() }
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rm := r.rooms[name]
-	if rm == nil || rm.phase == outside {
-		r.metrics.dropped.WithLabelValues("not_followed").Inc()
-		return
-	}
 	switch {
+	case err != nil:
+		drop("undecodable")
+	case domain != r.cfg.Site.MUC:
+		drop("foreign")
+	case nick == "" && p.Type != "error":
+		drop("no_nick")
+	case rm == nil || rm.phase == outside:
+		drop("not_followed")
 	case p.Type == "error":
 		if rm.phase == entering {
-			rm.signal(&refusedError{condition: p.condition()})
+			rm.signal(fmt.Errorf("muc: entry refused: %w", stanza.Error{Condition: p.condition()}))
 		}
 	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == r.cfg.Site.Nick:
 		r.selfPresence(rm, at, &p)
+	case rm.phase == leaving: // whoever comes now is found when usher probes for the room again
+	case p.Type != "unavailable":
+		r.occupantSeen(rm, at, nick, &p)
+	case p.has(statusNick) && p.User.Item.Nick != "":
+		r.renamed(rm, at, nick, p.User.Item.Nick)
 	default:
-		r.occupantPresence(rm, at, nick, &p)
+		r.occupantGone(rm, at, nick, p.leftReason())
+	}
+}
+
+// report hands over what somebody in the room has done. While usher enters, the
+// roster at the end says it all.
+func (r *Rooms) report(rm *room, at time.Time, in meeting.Input) {
+	if rm.phase != entering {
+		r.cfg.Observe(rm.name, at, in)
 	}
 }
 
@@ -56,7 +66,7 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 		}
 		return
 	}
-	rm.signal(&refusedError{condition: "unavailable"})
+	rm.signal(errOut)
 	switch {
 	case p.User.Destroy != nil:
 		// This one presence ends the room: none comes for the others in it.
@@ -75,21 +85,6 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	r.schedule(rm, retry(rm.failures))
 }
 
-// occupantPresence handles what the room says about somebody else.
-func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presence) {
-	if rm.phase == leaving {
-		return // whoever comes now is found when usher probes for the room again
-	}
-	switch {
-	case p.Type != "unavailable":
-		r.occupantSeen(rm, at, nick, p)
-	case p.has(statusNick) && p.User.Item.Nick != "":
-		r.renamed(rm, at, nick, p.User.Item.Nick)
-	default:
-		r.occupantGone(rm, at, nick, p.leftReason())
-	}
-}
-
 // occupantGone handles somebody's leave.
 func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting.LeftReason) {
 	rm.unlist(nick)
@@ -100,8 +95,8 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting
 	}
 	if was == meeting.KindFocus {
 		r.focusSays(rm, at, meeting.FocusSays{})
-	} else if rm.phase != entering {
-		r.cfg.Observe(rm.name, at, meeting.Gone{Nick: nick, Reason: reason})
+	} else {
+		r.report(rm, at, meeting.Gone{Nick: nick, Reason: reason})
 	}
 }
 
@@ -122,9 +117,7 @@ func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 		rm.unlist(nick)
 		rm.roster = append(rm.roster, o)
 	}
-	if rm.phase != entering {
-		r.cfg.Observe(rm.name, at, meeting.Seen{Occupant: o})
-	}
+	r.report(rm, at, meeting.Seen{Occupant: o})
 	if o.Kind == meeting.KindFocus {
 		r.focusSays(rm, at, p.focusSays())
 	}
@@ -136,9 +129,7 @@ func (r *Rooms) focusSays(rm *room, at time.Time, says meeting.FocusSays) {
 		return
 	}
 	rm.focus = says
-	if rm.phase != entering {
-		r.cfg.Observe(rm.name, at, meeting.FocusSaid{Focus: says})
-	}
+	r.report(rm, at, meeting.FocusSaid{Focus: says})
 }
 
 // renamed handles a change of nick. Of somebody unknown there is nothing to
@@ -153,9 +144,7 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 			rm.roster[i].Nick = to
 		}
 	}
-	if rm.phase != entering {
-		r.cfg.Observe(rm.name, at, meeting.NickChanged{From: from, To: to})
-	}
+	r.report(rm, at, meeting.NickChanged{From: from, To: to})
 }
 
 // reportRoster reports everybody whose presence came since the entry or resync

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"mellium.im/xmpp/stanza"
+
 	"usher/meeting"
 )
 
@@ -115,13 +117,13 @@ const shutdownText = "Disconnected: Received SIG"
 func (p *presence) has(code string) bool { return slices.Contains(p.User.Status, status{code}) }
 
 // condition returns the error condition of an error presence.
-func (p *presence) condition() string {
+func (p *presence) condition() stanza.Condition {
 	for _, c := range p.Error.Conditions {
 		if c.XMLName.Local != "text" {
-			return c.XMLName.Local
+			return stanza.Condition(c.XMLName.Local)
 		}
 	}
-	return "undefined-condition"
+	return stanza.UndefinedCondition
 }
 
 // leftReason says why an occupant is unavailable (XEP-0045 §7.14, §9, §15.6.2).
@@ -157,7 +159,7 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 		Name: clip(p.Nick),
 	}
 	if id := p.Identity; id != nil {
-		if _, domain := splitJID(p.User.Item.JID); slices.Contains(s.IdentityDomains, domain) {
+		if _, domain, _ := splitAddress(bareJID(p.User.Item.JID)); slices.Contains(s.IdentityDomains, domain) {
 			o.UserID, o.Email = clip(id.ID), clip(id.Email)
 			if o.Name == "" {
 				o.Name = clip(id.Name)
@@ -181,8 +183,8 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 // addresses of its domain may claim, and which claims are not believed.
 func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 	bare := bareJID(p.User.Item.JID)
-	local, domain := splitJID(bare)
-	_, focusDomain := splitJID(s.FocusJID)
+	local, domain, _ := splitAddress(bare)
+	_, focusDomain, _ := splitAddress(s.FocusJID)
 	switch bare {
 	case s.FocusJID:
 		return meeting.KindFocus, nil
@@ -277,12 +279,16 @@ func clip(text string) string {
 	return text[:end]
 }
 
-// splitAddress splits room@domain/nick. It accepts whatever a server lets
-// through: the nick is everything after the first slash.
-func splitAddress(addr string) (room, domain, nick string) {
-	bare, nick, _ := strings.Cut(addr, "/")
-	room, domain, _ = strings.Cut(bare, "@")
-	return room, domain, nick
+// splitAddress splits user@domain/resource or room@domain/nick. It accepts
+// whatever a server lets through: the resource is everything after the first
+// slash, and a domain may have an address of its own, without a user.
+func splitAddress(addr string) (user, domain, resource string) {
+	bare, resource, _ := strings.Cut(addr, "/")
+	user, domain, ok := strings.Cut(bare, "@")
+	if !ok {
+		return "", bare, resource
+	}
+	return user, domain, resource
 }
 
 // bareJID cuts the resource off a full address. It returns lower case, because
@@ -290,17 +296,6 @@ func splitAddress(addr string) (room, domain, nick string) {
 func bareJID(full string) string {
 	bare, _, _ := strings.Cut(full, "/")
 	return strings.ToLower(bare)
-}
-
-// splitJID returns the user and the domain of a real address in lower case. A
-// domain may have an address of its own, without a user; both are empty where
-// the room does not say the address.
-func splitJID(full string) (user, domain string) {
-	user, domain, ok := strings.Cut(bareJID(full), "@")
-	if !ok {
-		return "", user
-	}
-	return user, domain
 }
 
 // join is the presence that usher enters a room with. It has exactly these

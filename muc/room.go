@@ -107,7 +107,7 @@ func delay(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
 // reset forgets what only holds inside.
 func (rm *room) reset() {
 	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
-	rm.signal(&refusedError{condition: "unavailable"})
+	rm.signal(errOut)
 }
 
 // humans returns how many humans are in, how many of them are moderators, and

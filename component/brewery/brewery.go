@@ -4,10 +4,13 @@
 package brewery
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -73,15 +76,12 @@ func New[S any](cfg Config[S]) *Watcher[S] {
 // Run enters the brewery and stays in it until ctx ends. It blocks.
 func (w *Watcher[S]) Run(ctx context.Context) error {
 	for {
-		timer := time.NewTimer(w.look(ctx))
 		select {
-		case <-timer.C:
+		case <-time.After(w.look(ctx)):
 		case <-w.again:
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		}
-		timer.Stop()
 	}
 }
 
@@ -184,7 +184,8 @@ func (w *Watcher[S]) enter(ctx context.Context) error {
 	w.cfg.Unseen()
 	ctx, cancel := context.WithTimeoutCause(ctx, enterTimeout, errLockedOut)
 	defer cancel()
-	err := w.cfg.Stream.Send(ctx, "presence", w.cfg.Room+"/"+nick, "", join{})
+	self := w.cfg.Room + "/" + nick
+	err := w.cfg.Stream.Send(ctx, "presence", self, "", join{})
 	if err == nil {
 		select {
 		case err = <-arrived:
@@ -194,7 +195,7 @@ func (w *Watcher[S]) enter(ctx context.Context) error {
 	}
 	if err != nil {
 		// Parked somewhere, or alone: whatever comes of it later, we are not in.
-		_ = w.cfg.Stream.Send(context.WithoutCancel(ctx), "presence", w.cfg.Room+"/"+nick, "unavailable")
+		_ = w.cfg.Stream.Send(context.WithoutCancel(ctx), "presence", self, "unavailable")
 	}
 	w.mu.Lock()
 	w.arrived = nil
@@ -208,21 +209,16 @@ type presence[S any] struct {
 	Type   string `xml:"type,attr"`
 	Status *S     // by its XMLName
 	User   struct {
-		Status []struct {
-			Code string `xml:"code,attr"`
-		} `xml:"status"`
+		Status []status `xml:"status"`
 	} `xml:"http://jabber.org/protocol/muc#user x"`
 	Error stanza.Error `xml:"error"`
 }
 
-func (p *presence[S]) has(code string) bool {
-	for _, s := range p.User.Status {
-		if s.Code == code {
-			return true
-		}
-	}
-	return false
+type status struct {
+	Code string `xml:"code,attr"`
 }
+
+func (p *presence[S]) has(code string) bool { return slices.Contains(p.User.Status, status{code}) }
 
 // Status codes (XEP-0045 §15.6.2).
 const (
@@ -241,7 +237,8 @@ func (w *Watcher[S]) Presence(d *xml.Decoder, start xml.StartElement) {
 	switch {
 	case !strings.EqualFold(room, w.cfg.Room):
 	case p.Type == "error":
-		w.entered(errors.New("the brewery refuses usher: " + condition(p.Error)))
+		refusal := cmp.Or(p.Error.Condition, stanza.UndefinedCondition)
+		w.entered(fmt.Errorf("the brewery refuses usher: %s", refusal))
 	case p.has(statusSelf):
 		w.self(&p)
 	case who != "" && p.Type == "unavailable":
@@ -251,31 +248,20 @@ func (w *Watcher[S]) Presence(d *xml.Decoder, start xml.StartElement) {
 	}
 }
 
-func condition(e stanza.Error) string {
-	if e.Condition == "" {
-		return string(stanza.UndefinedCondition)
-	}
-	return string(e.Condition)
-}
-
 // self handles what the brewery says of usher itself.
 func (w *Watcher[S]) self(p *presence[S]) {
-	w.mu.Lock()
-	was := w.in
-	w.mu.Unlock()
+	was, _ := w.Watching()
 	switch {
-	case p.Type == "unavailable" && was:
-		w.out("usher was put out of the brewery")
-		w.lookAgain()
 	case p.Type == "unavailable":
+		if was {
+			w.out("usher was put out of the brewery")
+			w.lookAgain()
+		}
 	case p.has(statusCreated):
 		// Ours alone. A room that usher made might keep machines out, so it must
 		// be gone before one comes.
 		w.entered(errAlone)
 	default:
-		w.mu.Lock()
-		w.in, w.problem = true, ""
-		w.mu.Unlock()
 		if !was {
 			w.cfg.Log.Info("watching a brewery", "brewery", w.cfg.Room)
 		}
@@ -283,10 +269,13 @@ func (w *Watcher[S]) self(p *presence[S]) {
 	}
 }
 
-// entered ends the wait of an entry, if there is one.
+// entered notes how an entry ended, and ends the wait for it, if there is one.
 func (w *Watcher[S]) entered(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err == nil {
+		w.in, w.problem = true, ""
+	}
 	select {
 	case w.arrived <- err: // a nil channel is never ready
 	default:
