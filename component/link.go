@@ -52,12 +52,11 @@ const (
 // error while decoding one is the function's own business: it never ends the
 // stream.
 type Handler struct {
-	// Presence and Message get each such stanza, its start element already read
-	// and rid of attributes with a prefix, which nobody vouches for: a server
-	// says who sent a stanza in from, and passes a sender's own x:from on.
-	// The decoder ends with the stanza.
+	// Presence gets each presence, its start element already read and rid of
+	// attributes with a prefix, which nobody vouches for: a server says who sent a
+	// stanza in from, and passes a sender's own x:from on. The decoder ends with
+	// the stanza.
 	Presence func(d *xml.Decoder, start xml.StartElement)
-	Message  func(d *xml.Decoder, start xml.StartElement)
 	// IQ answers get and set requests by the name of their payload. What is
 	// not listed is answered service-unavailable (RFC 6120 §8.4); disco#info,
 	// ping and version are answered by the link itself.

@@ -115,15 +115,15 @@ func TestStanzasThroughProsody(t *testing.T) {
 	comp := must(t, component.NewComponent, component.ComponentConfig{
 		Addr: p.component, Domain: "usher.test", Secret: "component-secret",
 		Options: component.Options{Handler: component.Handler{
-			Message: func(d *xml.Decoder, start xml.StartElement) {
-				var m struct {
-					From string `xml:"from,attr"`
-					Body string `xml:"body"`
+			Presence: func(d *xml.Decoder, start xml.StartElement) {
+				var p struct {
+					From   string `xml:"from,attr"`
+					Status string `xml:"status"`
 				}
-				if err := d.DecodeElement(&m, &start); err != nil {
+				if err := d.DecodeElement(&p, &start); err != nil {
 					t.Error(err)
 				}
-				got <- m.From + ": " + m.Body
+				got <- p.From + ": " + p.Status
 			},
 		}},
 	})
@@ -137,15 +137,15 @@ func TestStanzasThroughProsody(t *testing.T) {
 
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 	defer cancel()
-	type body struct {
-		XMLName xml.Name `xml:"body"`
+	type status struct {
+		XMLName xml.Name `xml:"status"`
 		Text    string   `xml:",chardata"`
 	}
-	if err := login.As("").Send(ctx, "message", "bot@usher.test/x", "", body{Text: "<hello> & 'good' day"}); err != nil {
+	if err := login.As("").Send(ctx, "presence", "bot@usher.test/x", "", status{Text: "<hello> & 'good' day"}); err != nil {
 		t.Fatal(err)
 	}
 	if got, want := <-got, "usher@hidden.test/usher: <hello> & 'good' day"; got != want {
-		t.Errorf("message = %q, want %q", got, want)
+		t.Errorf("presence = %q, want %q", got, want)
 	}
 
 	bot := comp.As("bot@usher.test/x")

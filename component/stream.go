@@ -187,16 +187,12 @@ func (s *stream) dispatch(d *xml.Decoder, start xml.StartElement) (done func(), 
 	case s.link.ns, stanza.NSClient:
 		kind = start.Name.Local
 	}
-	h := s.link.opts.Handler
 	switch kind {
 	case "presence":
-		if h.Presence != nil {
-			h.Presence(d, start)
+		if handle := s.link.opts.Handler.Presence; handle != nil {
+			handle(d, start)
 		}
-	case "message":
-		if h.Message != nil {
-			h.Message(d, start)
-		}
+	case "message": // none is for us
 	case "iq":
 		done = func() { s.handleIQ(start, bytes.TrimSpace(bytes.Clone(s.conn.raw))) }
 	default:

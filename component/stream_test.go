@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,13 +81,15 @@ func TestWellFormedStanzasKeepTheStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				told := 0
 				b := newBench(t, newServer(), func(c *component.ComponentConfig) {
-					c.Handler.Presence = handle
-					c.Handler.Message = func(d *xml.Decoder, start xml.StartElement) {
-						var m struct {
-							ID   string `xml:"id,attr"`
-							Body string `xml:"body"`
+					c.Handler.Presence = func(d *xml.Decoder, start xml.StartElement) {
+						if !slices.Contains(start.Attr, xml.Attr{Name: xml.Name{Local: "id"}, Value: "after"}) {
+							handle(d, start)
+							return
 						}
-						if err := d.DecodeElement(&m, &start); err == nil && m.ID == "after" && m.Body == "still here" {
+						var p struct {
+							Status string `xml:"status"`
+						}
+						if err := d.DecodeElement(&p, &start); err == nil && p.Status == "still here" {
 							told++
 						}
 					}
@@ -94,13 +97,13 @@ func TestWellFormedStanzasKeepTheStream(t *testing.T) {
 				p := <-b.peers
 				for i, tt := range tests {
 					p.send(tt.xml)
-					p.send("<message from='a@b.test' to='usher.test' id='after'><body>still here</body></message>")
+					p.send("<presence from='a@b.test' to='usher.test' id='after'><status>still here</status></presence>")
 					synctest.Wait()
 					if got := len(b.dialled()); got != 1 {
 						t.Fatalf("%s: the stream ended:\n%s", tt.name, b.log)
 					}
 					if told != i+1 {
-						t.Fatalf("%s: the message after it did not arrive whole", tt.name)
+						t.Fatalf("%s: the presence after it did not arrive whole", tt.name)
 					}
 				}
 			})

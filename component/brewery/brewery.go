@@ -24,12 +24,10 @@ const (
 	// enterTimeout bounds the wait to be let in: a server that keeps strangers
 	// out of the brewery says nothing at all (mod_muc_filter_access).
 	enterTimeout = 15 * time.Second
-	// enterInterval is the time between two tries. Somebody has to change the
-	// server's configuration first, or a machine to come.
-	enterInterval = time.Minute
-	// pingInterval is how often usher asks whether it is still in (XEP-0410): a
-	// MUC that was reloaded says nothing.
-	pingInterval = time.Minute
+	// interval is the time between two looks: a MUC that was reloaded does not say
+	// that usher is out of it, so usher asks (XEP-0410); and before it is let in,
+	// somebody has to change the server's configuration, or a machine to come.
+	interval = time.Minute
 	// pingTimeout bounds that question.
 	pingTimeout = 10 * time.Second
 )
@@ -76,8 +74,9 @@ func New[S any](cfg Config[S]) *Watcher[S] {
 // Run enters the brewery and stays in it until ctx ends. It blocks.
 func (w *Watcher[S]) Run(ctx context.Context) error {
 	for {
+		w.look(ctx)
 		select {
-		case <-time.After(w.look(ctx)):
+		case <-time.After(interval):
 		case <-w.again:
 		case <-ctx.Done():
 			return nil
@@ -123,32 +122,30 @@ func (w *Watcher[S]) out(why string) {
 	w.cfg.Unseen()
 }
 
-// look enters the brewery or checks that usher is still in, and returns when to
-// look again.
-func (w *Watcher[S]) look(ctx context.Context) time.Duration {
+// look enters the brewery or checks that usher is still in.
+func (w *Watcher[S]) look(ctx context.Context) {
 	w.mu.Lock()
 	up, in := w.up, w.in
 	w.mu.Unlock()
 	if !up {
-		return enterInterval // a stream that comes up ends the wait
+		return // a stream that comes up ends the wait
 	}
 	if in {
 		if err := w.ping(ctx); err == nil || ctx.Err() != nil {
-			return pingInterval
+			return
 		}
 		w.out("usher dropped out of the brewery")
 	}
 	err := w.enter(ctx)
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err == nil || ctx.Err() != nil || !w.up {
-		return pingInterval
+	news := err != nil && ctx.Err() == nil && w.up && err.Error() != w.problem
+	if news {
+		w.problem = err.Error()
 	}
-	if why := err.Error(); why != w.problem {
-		w.problem = why
-		defer w.cfg.Log.Info("cannot see a brewery", "brewery", w.cfg.Room, "reason", why)
+	w.mu.Unlock()
+	if news {
+		w.cfg.Log.Info("cannot see a brewery", "brewery", w.cfg.Room, "reason", err)
 	}
-	return enterInterval
 }
 
 // ping asks whether usher is in the brewery (XEP-0410 §3).
