@@ -2,6 +2,7 @@ package component
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/xml"
 	"errors"
 	"fmt"
@@ -161,7 +162,7 @@ func bindFeature(resource string, full *string) xmpp.StreamFeature {
 			return true, nil, d.Skip()
 		},
 		Negotiate: func(_ context.Context, s *xmpp.Session, _ any) (xmpp.SessionState, io.ReadWriter, error) {
-			request, err := encode("iq", "", "", "set", nextID(), bind{Resource: resource})
+			request, err := encode("iq", "", "", "set", rand.Text(), bind{Resource: resource})
 			if err != nil {
 				return 0, nil, err
 			}

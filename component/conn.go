@@ -92,9 +92,12 @@ func (g *guard) Token() (xml.Token, error) {
 		return nil, io.EOF
 	}
 	tok, err := g.t.Token()
+	if errors.Is(err, io.EOF) {
+		err = errClosed
+	}
 	if err != nil {
-		g.err = readError(err)
-		return nil, g.err
+		g.err = err
+		return nil, err
 	}
 	switch tok := tok.(type) {
 	case xml.StartElement:
@@ -110,12 +113,4 @@ func (g *guard) Token() (xml.Token, error) {
 		g.open = g.open[:last]
 	}
 	return tok, g.err
-}
-
-// readError names what ended the reading.
-func readError(err error) error {
-	if errors.Is(err, io.EOF) {
-		return errClosed
-	}
-	return err
 }

@@ -6,21 +6,10 @@ import (
 	"crypto/rand"
 	"encoding/xml"
 	"fmt"
-	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"mellium.im/xmpp/stanza"
 )
-
-// Ids of requests are unique over restarts too, so that a late answer to the
-// process before us finds nobody.
-var (
-	idPrefix  = rand.Text()[:8]
-	idCounter atomic.Uint64
-)
-
-func nextID() string { return idPrefix + "-" + strconv.FormatUint(idCounter.Add(1), 36) }
 
 // call is a request that waits for its answer.
 type call struct {
@@ -30,7 +19,7 @@ type call struct {
 
 // request sends an IQ and waits for the answer of to.
 func (s *stream) request(ctx context.Context, from, to, typ string, payload any) (Request, error) {
-	id := nextID()
+	id := rand.Text() // unique over restarts too: a late answer to the process before us finds nobody
 	c := &call{to: to, answer: make(chan Request, 1)}
 	s.mu.Lock()
 	s.pending[id] = c

@@ -11,17 +11,14 @@ import (
 
 // scheduleLeave has the room looked at when its people may all have gone.
 func (r *Rooms) scheduleLeave(rm *room, at time.Time) {
-	if humans, _, focus := rm.humans(); humans == 0 {
-		if rm.emptySince.IsZero() {
-			rm.emptySince = at
-		}
-		if rm.phase == inside {
-			delay := emptyTimeout
-			if !focus {
-				delay = 0
-			}
-			r.schedule(rm, delay)
-		}
+	if humans, _, _ := rm.humans(); humans > 0 {
+		return
+	}
+	if rm.emptySince.IsZero() {
+		rm.emptySince = at
+	}
+	if rm.phase == inside {
+		r.schedule(rm, rm.timeLeft(at))
 	}
 }
 
@@ -40,32 +37,28 @@ func (r *Rooms) humanSeen(rm *room, at time.Time, known bool) {
 	}
 }
 
-// shouldLeave reports whether nothing keeps usher in the room, or else how
-// long to wait before asking again.
-func (rm *room) shouldLeave(now time.Time) (bool, time.Duration) {
+// timeLeft returns how long usher stays in the room unless something happens;
+// none or less: nothing keeps it there.
+func (rm *room) timeLeft(now time.Time) time.Duration {
 	humans, _, focus := rm.humans()
 	switch {
 	case humans > 0:
-		return false, checkInterval
+		return checkInterval
 	case !rm.visited:
-		left := rm.since.Add(unvisitedTimeout).Sub(now)
-		return left <= 0, left
-	case !focus && rm.want != meeting.WantStay:
-		return true, 0
+		return rm.since.Add(unvisitedTimeout).Sub(now)
+	case rm.want == meeting.WantStay:
+		return rm.emptySince.Add(recordingTimeout).Sub(now)
+	case !focus:
+		return 0
 	}
-	stay := emptyTimeout
-	if rm.want == meeting.WantStay {
-		stay = recordingTimeout
-	}
-	left := rm.emptySince.Add(stay).Sub(now)
-	return left <= 0, left
+	return rm.emptySince.Add(emptyTimeout).Sub(now)
 }
 
 // maintain looks after a room that usher is in, and returns when to look again.
 func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	now := time.Now()
-	leave, wait := rm.shouldLeave(now)
-	if leave {
+	wait := rm.timeLeft(now)
+	if wait <= 0 {
 		rm.alone, rm.warmUntil = true, now.Add(warmFor)
 		r.leaveRoom(ctx, rm)
 		return warmInterval
