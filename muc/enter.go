@@ -54,7 +54,7 @@ func (r *Rooms) entryDelay(rm *room) time.Duration {
 	}
 	wait := time.Until(rm.retryAt)
 	if wait <= 0 && !rm.wasInside && time.Since(rm.expected) > expectFor {
-		wait = delay(&rm.probe, r.probes)
+		wait = reserve(&rm.probe, r.probes)
 	}
 	return wait
 }

@@ -83,7 +83,7 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	check := checkInterval
 	if r.controlUp {
 		if check = rm.checkAt.Sub(now); check <= 0 {
-			check = delay(&rm.check, r.checks)
+			check = reserve(&rm.check, r.checks)
 		}
 	}
 	if check > 0 {

@@ -91,9 +91,9 @@ func (rm *room) stopTimer() {
 	rm.due = time.Time{}
 }
 
-// delay returns how long until the limiter permits what was reserved; zero takes
-// it. The reservation is kept from step to step, so that no step has to wait.
-func delay(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
+// reserve returns how long until the limiter permits one more; zero: it does now.
+// The reservation is kept from step to step, so that no step has to wait.
+func reserve(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
 	if *reserved == nil {
 		*reserved = l.Reserve()
 	}
@@ -137,8 +137,8 @@ func retry(failures int) time.Duration {
 	return rand.N(ceiling)
 }
 
-// schedule makes the room's next step come after the delay, or sooner if that
-// was said before.
+// schedule makes the room's next step come after the delay, or sooner if one is
+// due before.
 func (r *Rooms) schedule(rm *room, delay time.Duration) {
 	due := time.Now().Add(delay)
 	switch {
