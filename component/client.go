@@ -70,7 +70,7 @@ func NewClient(cfg ClientConfig) (*Link, error) {
 	return l, nil
 }
 
-// login returns the negotiation of StartTLS (unless told not to), SASL and a
+// login returns the negotiation of StartTLS (where startTLS is set), SASL and a
 // resource.
 func (cfg ClientConfig) login(origin jid.JID, startTLS bool) func(context.Context, *conn) (*conn, string, error) {
 	return func(ctx context.Context, plain *conn) (*conn, string, error) {

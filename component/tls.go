@@ -54,7 +54,7 @@ func (cfg ClientConfig) tlsConfig() (*tls.Config, error) {
 }
 
 // tlsFeature negotiates StartTLS (RFC 6120 §5) and finishes the handshake
-// before anything else is said, so that its errors are told apart.
+// before anything else is said, so that its errors are recognised.
 func tlsFeature(cfg *tls.Config) xmpp.StreamFeature {
 	f := xmpp.StartTLS(cfg)
 	negotiate := f.Negotiate

@@ -94,7 +94,7 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting
 		r.scheduleLeave(rm, at)
 	}
 	if was == meeting.KindFocus {
-		r.focusSays(rm, at, meeting.FocusSays{})
+		r.focusReported(rm, at, meeting.FocusSays{})
 	} else {
 		r.report(rm, at, meeting.Gone{Nick: nick, Reason: reason})
 	}
@@ -119,17 +119,17 @@ func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 	}
 	r.report(rm, at, meeting.Seen{Occupant: o})
 	if o.Kind == meeting.KindFocus {
-		r.focusSays(rm, at, p.focusSays())
+		r.focusReported(rm, at, p.focusReport())
 	}
 }
 
-// focusSays passes on what the focus says about recording, when it is new.
-func (r *Rooms) focusSays(rm *room, at time.Time, says meeting.FocusSays) {
-	if rm.focus == says {
+// focusReported passes on what the focus reports about recording, when it is new.
+func (r *Rooms) focusReported(rm *room, at time.Time, report meeting.FocusSays) {
+	if rm.focus == report {
 		return
 	}
-	rm.focus = says
-	r.report(rm, at, meeting.FocusSaid{Focus: says})
+	rm.focus = report
+	r.report(rm, at, meeting.FocusSaid{Focus: report})
 }
 
 // renamed handles a change of nick. Of somebody unknown there is nothing to

@@ -86,15 +86,15 @@ type recordingStatus struct {
 	Initiator string `xml:"initiator,attr"` // occupant address
 }
 
-// focusSays returns what the focus's presence says about recording.
-func (p *presence) focusSays() meeting.FocusSays {
-	says := meeting.FocusSays{Here: true}
+// focusReport returns what the focus's presence reports about recording.
+func (p *presence) focusReport() meeting.FocusSays {
+	report := meeting.FocusSays{Here: true}
 	if r := p.Recording; r != nil && r.Session != "" && len(r.Session) <= maxText {
 		_, _, nick := splitAddress(r.Initiator)
-		says.Session, says.Status = r.Session, clip(r.Status)
-		says.Failure, says.Initiator = clip(r.Failure), clip(nick)
+		report.Session, report.Status = r.Session, clip(r.Status)
+		report.Failure, report.Initiator = clip(r.Failure), clip(nick)
 	}
-	return says
+	return report
 }
 
 // Status codes (XEP-0045 §15.6.2).

@@ -47,7 +47,7 @@ type room struct {
 	selfSeen bool               // our own presence came since a resync began
 	arrived  chan error         // ends the wait of an entry or a leave
 	role     meeting.Role       // our own
-	focus    meeting.FocusSays  // what the focus last said
+	focus    meeting.FocusSays  // what the focus last reported
 	since    time.Time          // of the entry
 
 	unwanted    []meeting.Kick    // to be kicked
