@@ -2,14 +2,13 @@ package component
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/xml"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net"
 
-	"github.com/prometheus/client_golang/prometheus"
 	"mellium.im/sasl"
 	"mellium.im/xmlstream"
 	"mellium.im/xmpp"
@@ -19,18 +18,18 @@ import (
 
 // ClientConfig configures an ordinary client login (RFC 6120, 6121).
 type ClientConfig struct {
-	Addr       string // host:port of Prosody's client listener
-	JID        string // user@domain/resource; no user: SASL ANONYMOUS
-	Password   string // of the account; without a user, the trace of ANONYMOUS (RFC 4505 §2)
+	Addr     string // host:port of Prosody's client listener
+	JID      string // user@domain/resource
+	Password string
+	// Mechanisms prove who logs in, in place of the password; nil: SCRAM with the
+	// password. PLAIN is left out: it hands the password to whoever answers, and
+	// Prosody offers SCRAM for every account that it keeps.
+	Mechanisms []sasl.Mechanism
 	ServerName string // name the certificate must carry; default the JID's domain
 	CAFile     string // PEM file with the certificates to trust; default the system's
 	PinSHA256  string // hex SHA-256 of the server's leaf certificate, instead of a CA
 	Insecure   bool   // accept any certificate, and a server without StartTLS
-	Handler    Handler
-	Explain    func(error) error     // see [ComponentConfig]
-	Log        *slog.Logger          // nil discards
-	Metrics    prometheus.Registerer // nil registers nowhere
-	LogXML     bool                  // log every stanza at debug level
+	Options
 }
 
 const (
@@ -39,8 +38,8 @@ const (
 )
 
 // NewClient returns the login's link; it does not dial yet.
-// It refuses a config without address, password (unless the JID has no user)
-// or a proper JID, and one that says more than one thing about whom to trust.
+// It refuses a config without address, password (or mechanisms) or a proper JID,
+// and one that says more than one thing about whom to trust.
 func NewClient(cfg ClientConfig) (*Link, error) {
 	origin, err := jid.Parse(cfg.JID)
 	switch {
@@ -48,8 +47,11 @@ func NewClient(cfg ClientConfig) (*Link, error) {
 		return nil, errors.New("component: no server address")
 	case err != nil:
 		return nil, fmt.Errorf("component: JID %q: %w", cfg.JID, err)
-	case origin.Localpart() != "" && cfg.Password == "":
+	case cfg.Mechanisms == nil && cfg.Password == "":
 		return nil, errors.New("component: no password")
+	}
+	if cfg.Mechanisms == nil {
+		cfg.Mechanisms = []sasl.Mechanism{sasl.ScramSha256, sasl.ScramSha1}
 	}
 	if cfg.ServerName == "" {
 		cfg.ServerName = origin.Domainpart()
@@ -57,61 +59,46 @@ func NewClient(cfg ClientConfig) (*Link, error) {
 	if _, err := cfg.tlsConfig(); err != nil {
 		return nil, err
 	}
-	l := newLink(kindClient, stanza.NSClient, origin.Domainpart(), cfg.Handler, cfg.Log, cfg.Metrics, cfg.LogXML)
-	l.explain = cfg.Explain
+	l := newLink(kindClient, stanza.NSClient, origin.Domainpart(), cfg.Options)
 	l.login = func(ctx context.Context) (*conn, string, error) {
-		c, full, err := l.clientLogin(ctx, cfg, origin, true)
+		c, full, err := l.negotiate(ctx, cfg.Addr, cfg.login(origin, true))
 		if cfg.Insecure && errors.Is(err, errNoStartTLS) {
-			c, full, err = l.clientLogin(ctx, cfg, origin, false)
+			c, full, err = l.negotiate(ctx, cfg.Addr, cfg.login(origin, false))
 		}
 		return c, full, err
 	}
 	return l, nil
 }
 
-// clientLogin negotiates StartTLS (unless told not to), SASL and a resource.
-func (l *Link) clientLogin(ctx context.Context, cfg ClientConfig, origin jid.JID, startTLS bool) (*conn, string, error) {
-	plain, release, err := l.dialConn(ctx, cfg.Addr)
-	if err != nil {
-		return nil, "", err
-	}
-	var full string // the address that the server has bound
-	features := []xmpp.StreamFeature{
-		saslFeature(cfg.Password, origin.Localpart() == "", startTLS),
-		bindFeature(origin.Resourcepart(), &full),
-	}
-	if startTLS {
-		tlsCfg, err := cfg.tlsConfig()
+// login returns the negotiation of StartTLS (where startTLS is set), SASL and a
+// resource.
+func (cfg ClientConfig) login(origin jid.JID, startTLS bool) func(context.Context, *conn) (*conn, string, error) {
+	return func(ctx context.Context, plain *conn) (*conn, string, error) {
+		var full string // the address that the server has bound
+		features := []xmpp.StreamFeature{
+			saslFeature(cfg.Password, startTLS, cfg.Mechanisms),
+			bindFeature(origin.Resourcepart(), &full),
+		}
+		if startTLS {
+			trust, err := cfg.tlsConfig()
+			if err != nil {
+				return nil, "", err
+			}
+			features = append(features, tlsFeature(trust))
+		}
+		session, err := xmpp.NewClientSession(ctx, origin, plain, features...)
+		if err == nil && full == "" {
+			err = errors.New("server bound no resource")
+		}
 		if err != nil {
-			release()
-			plain.Close()
 			return nil, "", err
 		}
-		features = append(features, tlsFeature(tlsCfg))
-	}
-	session, err := xmpp.NewClientSession(context.WithoutCancel(ctx), origin, plain, features...)
-	switch {
-	case err != nil:
-	case full == "":
-		err = errors.New("server bound no resource")
-	case !release():
-		err = ctx.Err()
-	default:
 		return session.Conn().(*conn), full, nil
 	}
-	release()
-	plain.Close()
-	return nil, "", loginError(err)
 }
 
-// saslFeature proves the password without sending it, or logs in without one.
-// PLAIN is left out: it hands the password to whoever answers, and Prosody
-// offers SCRAM for every account that it keeps.
-func saslFeature(password string, anonymous, needTLS bool) xmpp.StreamFeature {
-	mechanisms := []sasl.Mechanism{sasl.ScramSha256, sasl.ScramSha1}
-	if anonymous {
-		mechanisms = []sasl.Mechanism{traced(password)}
-	}
+// saslFeature proves who logs in, and names a refusal.
+func saslFeature(password string, needTLS bool, mechanisms []sasl.Mechanism) xmpp.StreamFeature {
 	f := xmpp.SASL("", password, mechanisms...)
 	if !needTLS {
 		f.Necessary = 0
@@ -124,20 +111,7 @@ func saslFeature(password string, anonymous, needTLS bool) xmpp.StreamFeature {
 	return f
 }
 
-// traced is ANONYMOUS with a trace, which mellium's own never sends (XEP-0175
-// advises against one): a server may take a token there.
-func traced(trace string) sasl.Mechanism {
-	m := sasl.Anonymous
-	m.Start = func(*sasl.Negotiator) (bool, []byte, any, error) {
-		if trace == "" {
-			return false, nil, nil, nil
-		}
-		return false, []byte(trace), nil, nil
-	}
-	return m
-}
-
-// saslError tells a refusal from trouble with the connection or the server.
+// saslError marks a refusal, as opposed to trouble with the connection or the server.
 func saslError(err error) error {
 	var (
 		netErr net.Error
@@ -188,7 +162,7 @@ func bindFeature(resource string, full *string) xmpp.StreamFeature {
 			return true, nil, d.Skip()
 		},
 		Negotiate: func(_ context.Context, s *xmpp.Session, _ any) (xmpp.SessionState, io.ReadWriter, error) {
-			request, err := encode("iq", "", "", "set", nextID(), bind{Resource: resource})
+			request, err := encode("iq", "", "", "set", rand.Text(), bind{Resource: resource})
 			if err != nil {
 				return 0, nil, err
 			}
@@ -197,26 +171,17 @@ func bindFeature(resource string, full *string) xmpp.StreamFeature {
 			}
 			r := s.TokenReader()
 			defer r.Close()
-			var reply struct {
-				Type  string `xml:"type,attr"`
-				JID   string `xml:"urn:ietf:params:xml:ns:xmpp-bind bind>jid"`
-				Error struct {
-					Conditions []struct {
-						XMLName xml.Name
-					} `xml:",any"`
-				} `xml:"error"`
+			var bound struct {
+				JID string `xml:"jid"`
 			}
+			reply := iq{Payload: payload{into: &bound}}
 			if err := xml.NewTokenDecoder(r).Decode(&reply); err != nil {
 				return 0, nil, err
 			}
-			if reply.Type != "result" || reply.JID == "" {
-				condition := "no reason given"
-				if c := reply.Error.Conditions; len(c) > 0 {
-					condition = c[0].XMLName.Local
-				}
-				return 0, nil, fmt.Errorf("resource %q not bound: %s", resource, condition)
+			if reply.Type != "result" || bound.JID == "" {
+				return 0, nil, fmt.Errorf("resource %q not bound: %s", resource, reply.err().Condition)
 			}
-			*full = reply.JID
+			*full = bound.JID
 			return xmpp.Ready, nil, nil
 		},
 	}

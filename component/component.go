@@ -4,25 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
-	"github.com/prometheus/client_golang/prometheus"
 	xcomponent "mellium.im/xmpp/component"
 	"mellium.im/xmpp/jid"
 )
 
 // ComponentConfig configures the external component's stream (XEP-0114).
 type ComponentConfig struct {
-	Addr    string // host:port of Prosody's component listener
-	Domain  string // the component's own domain, such as usher.meet.jitsi
-	Secret  string
-	Handler Handler
-	// Explain puts a failed login in the terms of whoever has to mend it, for
-	// [Link.Status] and the log. It wraps the error. nil leaves it as it is.
-	Explain func(error) error
-	Log     *slog.Logger          // nil discards
-	Metrics prometheus.Registerer // nil registers nowhere
-	LogXML  bool                  // log every stanza at debug level
+	Addr   string // host:port of Prosody's component listener
+	Domain string // the component's own domain, such as usher.meet.jitsi
+	Secret string
+	Options
 }
 
 // NewComponent returns the component's link; it does not dial yet.
@@ -37,23 +29,12 @@ func NewComponent(cfg ComponentConfig) (*Link, error) {
 	case err != nil:
 		return nil, fmt.Errorf("component: domain %q: %w", cfg.Domain, err)
 	}
-	l := newLink(kindComponent, xcomponent.NSAccept, domain.String(), cfg.Handler, cfg.Log, cfg.Metrics, cfg.LogXML)
-	l.explain = cfg.Explain
+	l := newLink(kindComponent, xcomponent.NSAccept, domain.String(), cfg.Options)
 	l.login = func(ctx context.Context) (*conn, string, error) {
-		c, release, err := l.dialConn(ctx, cfg.Addr)
-		if err != nil {
-			return nil, "", err
-		}
-		_, err = xcomponent.NewSession(context.WithoutCancel(ctx), domain, []byte(cfg.Secret), c)
-		if err == nil && !release() {
-			err = ctx.Err()
-		}
-		if err != nil {
-			release()
-			c.Close()
-			return nil, "", loginError(err)
-		}
-		return c, l.domain, nil
+		return l.negotiate(ctx, cfg.Addr, func(ctx context.Context, c *conn) (*conn, string, error) {
+			_, err := xcomponent.NewSession(ctx, domain, []byte(cfg.Secret), c)
+			return c, l.domain, err
+		})
 	}
 	return l, nil
 }

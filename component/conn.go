@@ -61,12 +61,6 @@ func (c *conn) reset() {
 	c.raw = c.raw[:0]
 }
 
-// streamHeader opens a stream as the server has done when the login is over,
-// so that a fresh decoder knows its namespaces.
-func streamHeader(ns string) string {
-	return "<stream:stream xmlns='" + ns + "' xmlns:stream='" + xstream.NS + "'>"
-}
-
 // guard passes the tokens of a negotiated stream on within the limits: no
 // deeper than maxDepth, every end tag that of the element it closes.
 // While inside it ends with the current stanza.
@@ -77,11 +71,13 @@ type guard struct {
 	err    error // what ended the stream, as opposed to a handler's trouble
 }
 
-// newGuard takes the connection over from the login; the stream's own header
-// is the first token.
+// newGuard takes the connection over from the login. The first token is the
+// stream's own header, as the server sent it during the login, so that a fresh
+// decoder knows its namespaces.
 func newGuard(c *conn, ns string) *guard {
 	c.reset()
-	c.r = bufio.NewReaderSize(io.MultiReader(strings.NewReader(streamHeader(ns)), c.r), readBuffer)
+	header := "<stream:stream xmlns='" + ns + "' xmlns:stream='" + xstream.NS + "'>"
+	c.r = bufio.NewReaderSize(io.MultiReader(strings.NewReader(header), c.r), readBuffer)
 	return &guard{t: newTokens(c)}
 }
 
@@ -96,9 +92,12 @@ func (g *guard) Token() (xml.Token, error) {
 		return nil, io.EOF
 	}
 	tok, err := g.t.Token()
+	if errors.Is(err, io.EOF) {
+		err = errClosed
+	}
 	if err != nil {
-		g.err = readError(err)
-		return nil, g.err
+		g.err = err
+		return nil, err
 	}
 	switch tok := tok.(type) {
 	case xml.StartElement:
@@ -114,12 +113,4 @@ func (g *guard) Token() (xml.Token, error) {
 		g.open = g.open[:last]
 	}
 	return tok, g.err
-}
-
-// readError names what ended the reading.
-func readError(err error) error {
-	if errors.Is(err, io.EOF) {
-		return errClosed
-	}
-	return err
 }

@@ -43,32 +43,26 @@ func Caps() disco.Caps {
 
 var capsVer = discoInfo().Hash(sha1.New())
 
-// answerItself answers the queries that are about the program rather than
-// about meetings, and reports whether req was one.
-func (s *stream) answerItself(req Request, payload xml.Name) bool {
-	if req.Type != "get" {
-		return false
+// queries are those about the program rather than about meetings, by payload.
+var queries = map[xml.Name]func(Request){
+	{Space: disco.NSInfo, Local: "query"}: answerInfo,
+	{Space: ping.NS, Local: "ping"}:       func(r Request) { r.Answer("result") },
+	{Space: version.NS, Local: "query"}: func(r Request) {
+		r.Answer("result", version.Query{Name: "usher", Version: buildVersion()})
+	},
+}
+
+func answerInfo(r Request) {
+	var q struct {
+		Node string `xml:"node,attr"`
 	}
-	switch payload {
-	case xml.Name{Space: disco.NSInfo, Local: "query"}:
-		var q struct {
-			Node string `xml:"node,attr"`
-		}
-		if req.Decode(&q) != nil || q.Node != "" && q.Node != capsNode+"#"+capsVer {
-			s.refuse(req, stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound})
-			return true
-		}
-		i := discoInfo()
-		i.Node = q.Node
-		s.answered(req, req.Result(i))
-	case xml.Name{Space: ping.NS, Local: "ping"}:
-		s.answered(req, req.Result(nil))
-	case xml.Name{Space: version.NS, Local: "query"}:
-		s.answered(req, req.Result(version.Query{Name: "usher", Version: buildVersion()}))
-	default:
-		return false
+	if r.Decode(&q) != nil || q.Node != "" && q.Node != capsNode+"#"+capsVer {
+		r.refuse(stanza.Cancel, stanza.ItemNotFound)
+		return
 	}
-	return true
+	i := discoInfo()
+	i.Node = q.Node
+	r.Answer("result", i)
 }
 
 func buildVersion() string {

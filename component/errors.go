@@ -40,50 +40,57 @@ var (
 	errLoginTimeout = fmt.Errorf("component: login not finished within %v", loginTimeout)
 	errClosed       = errors.New("component: server closed the stream")
 	errStopped      = errors.New("component: stopped")
-	errPing         = fmt.Errorf("component: no answer to a ping within %v", pingPatience)
+	errPing         = fmt.Errorf("component: no answer to a ping within %v", pingTimeout)
 	errWrite        = errors.New("component: write failed")
 	errBadXML       = errors.New("component: server sent bad XML")
 	errOverCap      = errors.New("component: server sent a stanza over the limits")
 	errNoStartTLS   = fmt.Errorf("%w: server offers no StartTLS", ErrTLS)
 )
 
-// reasons are the values that reason returns, for metrics to start at zero.
-var reasons = []string{
-	"bad_xml", "closed", "conflict", "host_unknown", "not_authorized", "other", "over_limit",
-	"ping_timeout", "stopped", "stream_error", "timeout", "tls", "unreachable", "write",
+// reasons name the errors that end a stream or a login, for metrics and the
+// log; the first that matches counts.
+var reasons = []struct {
+	err  error
+	name string
+}{
+	{ErrConflict, "conflict"},
+	{ErrNotAuthorized, "not_authorized"},
+	{ErrHostUnknown, "host_unknown"},
+	{errPing, "ping_timeout"},
+	{errWrite, "write"},
+	{errOverCap, "over_limit"},
+	{errBadXML, "bad_xml"},
+	{errStopped, "stopped"},
+	{context.Canceled, "stopped"},
+	{ErrTLS, "tls"},
+	{errLoginTimeout, "timeout"},
+	{os.ErrDeadlineExceeded, "timeout"},
+	{xstream.Error{}, "stream_error"}, // any
+	{errClosed, "closed"},
+	{io.EOF, "closed"},
+	{net.ErrClosed, "closed"},
 }
 
 // reason names the kind of an error that ended a stream or a login.
 func reason(err error) string {
-	switch {
-	case errors.Is(err, ErrConflict):
-		return "conflict"
-	case errors.Is(err, ErrNotAuthorized):
-		return "not_authorized"
-	case errors.Is(err, ErrHostUnknown):
-		return "host_unknown"
-	case errors.Is(err, errPing):
-		return "ping_timeout"
-	case errors.Is(err, errWrite):
-		return "write"
-	case errors.Is(err, errOverCap):
-		return "over_limit"
-	case errors.Is(err, errBadXML):
-		return "bad_xml"
-	case errors.Is(err, errStopped), errors.Is(err, context.Canceled):
-		return "stopped"
-	case errors.Is(err, ErrTLS):
-		return "tls"
-	case errors.Is(err, errLoginTimeout), errors.Is(err, os.ErrDeadlineExceeded):
-		return "timeout"
-	case errors.As(err, new(xstream.Error)):
-		return "stream_error"
-	case errors.Is(err, errClosed), errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
-		return "closed"
-	case errors.As(err, new(*net.OpError)):
+	for _, r := range reasons {
+		if errors.Is(err, r.err) {
+			return r.name
+		}
+	}
+	if errors.As(err, new(*net.OpError)) {
 		return "unreachable"
 	}
 	return "other"
+}
+
+// allReasons returns what reason may return.
+func allReasons() []string {
+	all := []string{"unreachable", "other"}
+	for _, r := range reasons {
+		all = append(all, r.name)
+	}
+	return all
 }
 
 // loginError gives what mellium's negotiation returned its name.
@@ -105,17 +112,19 @@ func loginError(err error) error {
 	return fmt.Errorf("log in: %w", err)
 }
 
+// sentinels are the errors that stand for a stream error's condition.
+var sentinels = map[string]error{
+	xstream.Conflict.Err:         ErrConflict,
+	xstream.NotAuthorized.Err:    ErrNotAuthorized,
+	xstream.HostUnknown.Err:      ErrHostUnknown,
+	xstream.HostGone.Err:         ErrHostUnknown,
+	xstream.InvalidNamespace.Err: ErrWrongPort,
+}
+
 // streamError gives a stream error (RFC 6120 §4.9) its sentinel, if it has one.
 func streamError(se xstream.Error) error {
-	switch se.Err {
-	case xstream.Conflict.Err:
-		return fmt.Errorf("%w: %w", ErrConflict, se)
-	case xstream.NotAuthorized.Err:
-		return fmt.Errorf("%w: %w", ErrNotAuthorized, se)
-	case xstream.HostUnknown.Err, xstream.HostGone.Err:
-		return fmt.Errorf("%w: %w", ErrHostUnknown, se)
-	case xstream.InvalidNamespace.Err:
-		return fmt.Errorf("%w: %w", ErrWrongPort, se)
+	if sentinel := sentinels[se.Err]; sentinel != nil {
+		return fmt.Errorf("%w: %w", sentinel, se)
 	}
 	return fmt.Errorf("stream error: %w", se)
 }

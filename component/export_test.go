@@ -11,17 +11,17 @@ func (l *Link) SetDial(f func(ctx context.Context, network, addr string) (net.Co
 }
 
 const (
-	RetryMin      = retryMin
-	RetryMax      = retryMax
-	RetryRefused  = retryRefused
-	LoginTimeout  = loginTimeout
-	PingInterval  = pingInterval
-	PingPatience  = pingPatience
-	WriteTimeout  = writeTimeout
-	ClosePatience = closePatience
-	MaxDepth      = maxDepth
-	MaxStanzaIn   = maxStanzaIn
-	QueueLength   = queueLength
+	RetryMin     = retryMin
+	RetryMax     = retryMax
+	RetryRefused = retryRefused
+	LoginTimeout = loginTimeout
+	PingInterval = pingInterval
+	PingTimeout  = pingTimeout
+	WriteTimeout = writeTimeout
+	CloseTimeout = closeTimeout
+	MaxDepth     = maxDepth
+	MaxStanzaIn  = maxStanzaIn
+	QueueLength  = queueLength
 )
 
 var RetryWait = retryWait

@@ -192,8 +192,10 @@ func newBench(t *testing.T, f *server, change func(*component.ComponentConfig)) 
 	b := &bench{server: f, log: &syncBuffer{}, metrics: prometheus.NewRegistry(), ended: make(chan error, 1)}
 	cfg := component.ComponentConfig{
 		Addr: "fake:5347", Domain: fakeDomain, Secret: fakeSecret,
-		Log:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-		Metrics: b.metrics,
+		Options: component.Options{
+			Log:     slog.New(slog.NewTextHandler(b.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Metrics: b.metrics,
+		},
 	}
 	if change != nil {
 		change(&cfg)

@@ -6,39 +6,21 @@ import (
 	"crypto/rand"
 	"encoding/xml"
 	"fmt"
-	"io"
-	"strconv"
 	"strings"
-	"sync/atomic"
 
 	"mellium.im/xmpp/stanza"
 )
 
-// Ids of requests are unique over restarts too, so that a late answer to the
-// process before us finds nobody.
-var (
-	idPrefix  = rand.Text()[:8]
-	idCounter atomic.Uint64
-)
-
-func nextID() string { return idPrefix + "-" + strconv.FormatUint(idCounter.Add(1), 36) }
-
 // call is a request that waits for its answer.
 type call struct {
 	to     string
-	answer chan answer // of length 1: the reader never waits
-}
-
-// answer is an IQ of type result or error, as it came.
-type answer struct {
-	typ string
-	raw []byte
+	answer chan Request // of length 1: the reader never waits
 }
 
 // request sends an IQ and waits for the answer of to.
-func (s *stream) request(ctx context.Context, from, to, typ string, payload any) (answer, error) {
-	id := nextID()
-	c := &call{to: to, answer: make(chan answer, 1)}
+func (s *stream) request(ctx context.Context, from, to, typ string, payload any) (Request, error) {
+	id := rand.Text() // unique over restarts too: a late answer to the process before us finds nobody
+	c := &call{to: to, answer: make(chan Request, 1)}
 	s.mu.Lock()
 	s.pending[id] = c
 	s.mu.Unlock()
@@ -49,15 +31,15 @@ func (s *stream) request(ctx context.Context, from, to, typ string, payload any)
 	}()
 
 	if err := s.send(ctx, "iq", from, to, typ, id, payload); err != nil {
-		return answer{}, err
+		return Request{}, err
 	}
 	select {
 	case a := <-c.answer:
 		return a, nil
 	case <-s.dead.Done():
-		return answer{}, s.down()
+		return Request{}, s.down()
 	case <-ctx.Done():
-		return answer{}, context.Cause(ctx)
+		return Request{}, context.Cause(ctx)
 	}
 }
 
@@ -73,7 +55,7 @@ func (s *stream) take(id, from string) (*call, bool) {
 	return c, true
 }
 
-// sameSender tells whether an answer from from may be the answer to a request
+// sameSender reports whether an answer from from may be the answer to a request
 // to to. Servers fold the case of local part and domain. An answer without a
 // sender is the account's own server speaking for the account (RFC 6120 §8.1.2.1).
 func (s *stream) sameSender(to, from string) bool {
@@ -86,33 +68,60 @@ func (s *stream) sameSender(to, from string) bool {
 	return strings.EqualFold(toBare, fromBare) && toResource == fromResource
 }
 
-// decode reads the payload of a result into reply, which may be nil; an error
-// becomes an [ErrorAnswer]. A result without payload leaves reply as it is.
-func (a answer) decode(ns string, reply any) error {
-	d := xml.NewDecoder(io.MultiReader(strings.NewReader(streamHeader(ns)), bytes.NewReader(a.raw)))
-	_, _ = d.Token() // the stream's header
-	_, _ = d.Token() // the answer's own start, which the reader has read already
-	if a.typ == "error" {
-		return decodeError(d)
+// iq is what is read of an IQ: an <error/> (RFC 6120 §8.3.2) and the payload, in
+// any order.
+type iq struct {
+	Type  string `xml:"type,attr"`
+	Error *struct {
+		Type       string   `xml:"type,attr"`
+		Texts      []string `xml:"text"`
+		Conditions []struct {
+			XMLName xml.Name
+		} `xml:",any"`
+	} `xml:"error"`
+	Payload payload `xml:",any"`
+}
+
+// payload is the first child of an IQ that is no error.
+type payload struct {
+	name xml.Name
+	into any // to be decoded into; nil: only the name counts
+}
+
+// UnmarshalXML implements [xml.Unmarshaler].
+func (p *payload) UnmarshalXML(d *xml.Decoder, start xml.StartElement) error {
+	first := p.name.Local == ""
+	if first {
+		p.name = start.Name
 	}
-	if reply == nil {
-		return nil
+	if !first || p.into == nil {
+		return d.Skip()
 	}
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return fmt.Errorf("decode answer: %w", err)
+	return d.DecodeElement(p.into, &start)
+}
+
+// err returns the error of an error answer; what it leaves out is an undefined
+// condition. Text is read in any namespace: Smack leaves out the one that
+// RFC 6120 §8.3.2 asks for.
+func (q iq) err() stanza.Error {
+	e := stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}
+	if q.Error == nil {
+		return e
+	}
+	e.Type = stanza.ErrorType(q.Error.Type)
+	for _, text := range q.Error.Texts {
+		if text != "" {
+			e.Text = map[string]string{"": text}
+			break
 		}
-		switch t := tok.(type) {
-		case xml.StartElement:
-			if err := d.DecodeElement(reply, &t); err != nil {
-				return fmt.Errorf("decode answer: %w", err)
-			}
-			return nil
-		case xml.EndElement:
-			return nil
+	}
+	for _, c := range q.Error.Conditions {
+		if c.XMLName.Space == stanza.NSError {
+			e.Condition = stanza.Condition(c.XMLName.Local)
+			break
 		}
 	}
+	return e
 }
 
 // ErrorAnswer is an error answer to a request. It wraps its [stanza.Error].
@@ -132,153 +141,94 @@ func (e ErrorAnswer) Unwrap() error { return e.Stanza }
 // HandsBack reports whether the answer hands back a request with that payload.
 func (e ErrorAnswer) HandsBack(payload xml.Name) bool { return e.Payload == payload }
 
-// decodeError reads the children of an error answer: the <error/> (RFC 6120
-// §8.3.2) and perhaps the request's payload, in any order. What cannot be read
-// is an undefined condition.
-func decodeError(d *xml.Decoder) ErrorAnswer {
-	e := ErrorAnswer{Stanza: stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}}
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return e
-		}
-		switch t := tok.(type) {
-		case xml.StartElement:
-			if t.Name.Local == "error" {
-				err = readStanzaError(d, t, &e.Stanza)
-			} else {
-				e.Payload = t.Name
-				err = d.Skip()
-			}
-			if err != nil {
-				return e
-			}
-		case xml.EndElement:
-			return e
-		}
-	}
+// Request is an IQ as it came: a get or set that waits for our answer.
+type Request struct {
+	From, To, ID, Type string
+	raw                []byte
+	stream             *stream
 }
 
-// readStanzaError decodes an <error/> into e, which stays as it is on an error.
-// Text is read in any namespace: Smack leaves out the one that RFC 6120 §8.3.2
-// asks for.
-func readStanzaError(d *xml.Decoder, start xml.StartElement, e *stanza.Error) error {
-	var x struct {
-		Type       string   `xml:"type,attr"`
-		Texts      []string `xml:"text"`
-		Conditions []struct {
-			XMLName xml.Name
-		} `xml:",any"`
+// read decodes the payload into v, which may be nil.
+func (r Request) read(v any) (iq, error) {
+	d := xml.NewDecoder(bytes.NewReader(r.raw))
+	d.DefaultSpace = r.stream.link.ns
+	q := iq{Payload: payload{into: v}}
+	err := d.Decode(&q)
+	return q, err
+}
+
+// Decode reads the payload into v.
+func (r Request) Decode(v any) error {
+	_, err := r.read(v)
+	return err
+}
+
+// result reads an answer's payload into reply, which may be nil; an error answer
+// becomes an [ErrorAnswer]. A result without payload leaves reply as it is.
+func (r Request) result(reply any) error {
+	if r.Type == "error" {
+		q, _ := r.read(nil)
+		return ErrorAnswer{q.err(), q.Payload.name}
 	}
-	if err := d.DecodeElement(&x, &start); err != nil {
-		return err
+	if reply == nil {
+		return nil
 	}
-	e.Type = stanza.ErrorType(x.Type)
-	for _, text := range x.Texts {
-		if text != "" {
-			e.Text = map[string]string{"": text}
-			break
-		}
-	}
-	for _, c := range x.Conditions {
-		if c.XMLName.Space == stanza.NSError {
-			e.Condition = stanza.Condition(c.XMLName.Local)
-			break
-		}
+	if err := r.Decode(reply); err != nil {
+		return fmt.Errorf("decode answer: %w", err)
 	}
 	return nil
 }
 
-// Request is an IQ get or set that waits for our answer.
-type Request struct {
-	From, To, ID, Type string
-	// Decode reads the payload into v; valid only until the handler returns.
-	Decode func(v any) error
-	stream *stream
-}
-
-// Result answers the request; payload may be nil. It may be called later and
-// from any goroutine, and reports only whether the answer was queued, on the
-// stream that the request came on: [ErrDown] once that has ended.
-// It blocks while the queue is full, which the write deadline bounds.
-func (r Request) Result(payload any) error { return r.Answer("result", payload) }
-
-// Error answers the request with a stanza error (RFC 6120 §8.3). Otherwise it
-// is like [Request.Result].
-func (r Request) Error(e stanza.Error) error { return r.Answer("error", e) }
-
-// Answer answers the request with what Result and Error cannot say; typ is
-// result or error. Otherwise it is like [Request.Result].
-func (r Request) Answer(typ string, payload ...any) error {
+// Answer answers the request; typ is result or error. It may be called later and
+// from any goroutine, and blocks while the queue is full, which the write
+// deadline bounds. An answer that cannot be queued, on the stream that the
+// request came on, is only logged: the asker times out, and for us nothing
+// depends on it.
+func (r Request) Answer(typ string, payload ...any) {
 	from := ""
 	if r.stream.link.kind == kindComponent {
 		from = r.To
 	}
-	return r.stream.send(context.Background(), "iq", from, r.From, typ, r.ID, payload...)
+	if err := r.stream.send(context.Background(), "iq", from, r.From, typ, r.ID, payload...); err != nil {
+		r.stream.link.log.Debug("request not answered", "jid", r.From, "err", err)
+	}
 }
 
-// handleIQ answers a request or hands it over. For an answer it returns what
-// is to be done once the whole stanza has been read.
-func (s *stream) handleIQ(d *xml.Decoder, start xml.StartElement) (done func()) {
-	req := Request{stream: s}
-	for _, a := range start.Attr {
-		switch a.Name {
-		case xml.Name{Local: "from"}:
-			req.From = a.Value
-		case xml.Name{Local: "to"}:
-			req.To = a.Value
-		case xml.Name{Local: "id"}:
-			req.ID = a.Value
-		case xml.Name{Local: "type"}:
-			req.Type = a.Value
+// refuse answers the request with a stanza error (RFC 6120 §8.3).
+func (r Request) refuse(typ stanza.ErrorType, c stanza.Condition) {
+	r.Answer("error", stanza.Error{Type: typ, Condition: c})
+}
+
+// handleIQ hands an answer to whoever waits for it, and a request to whoever
+// answers such requests.
+func (s *stream) handleIQ(start xml.StartElement, raw []byte) {
+	attr := func(name string) string {
+		for _, a := range start.Attr {
+			if a.Name.Local == name {
+				return a.Value
+			}
 		}
+		return ""
 	}
-	switch req.Type {
+	r := Request{attr("from"), attr("to"), attr("id"), attr("type"), raw, s}
+	switch r.Type {
 	case "result", "error":
-		c, ok := s.take(req.ID, req.From)
-		if !ok {
-			return nil
+		if c, ok := s.take(r.ID, r.From); ok {
+			c.answer <- r
 		}
-		return func() { c.answer <- answer{req.Type, bytes.TrimSpace(bytes.Clone(s.conn.raw))} }
 	case "get", "set":
-		s.handleRequest(d, req)
-	}
-	return nil
-}
-
-func (s *stream) handleRequest(d *xml.Decoder, req Request) {
-	for {
-		tok, err := d.Token()
-		if err != nil {
-			return
+		q, _ := r.read(nil)
+		handle := s.link.opts.Handler.IQ[q.Payload.name]
+		if ours := queries[q.Payload.name]; ours != nil && r.Type == "get" {
+			handle = ours
 		}
-		switch t := tok.(type) {
-		case xml.StartElement:
-			payload := t.Copy()
-			req.Decode = func(v any) error { return d.DecodeElement(v, &payload) }
-			if s.answerItself(req, payload.Name) {
-				return
-			}
-			if h := s.link.handler.IQ[payload.Name]; h != nil {
-				h(req)
-				return
-			}
-			s.refuse(req, stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable})
-			return
-		case xml.EndElement:
-			// A request has exactly one child (RFC 6120 §8.2.3).
-			s.refuse(req, stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest})
-			return
+		switch {
+		case handle != nil:
+			handle(r)
+		case q.Payload.name.Local == "": // a request has exactly one child (RFC 6120 §8.2.3)
+			r.refuse(stanza.Modify, stanza.BadRequest)
+		default:
+			r.refuse(stanza.Cancel, stanza.ServiceUnavailable)
 		}
-	}
-}
-
-func (s *stream) refuse(req Request, e stanza.Error) { s.answered(req, req.Error(e)) }
-
-// answered logs an answer of our own that could not be queued. The asker times
-// out; for us nothing depends on it.
-func (s *stream) answered(req Request, err error) {
-	if err != nil {
-		s.link.log.Debug("request not answered", "jid", req.From, "err", err)
 	}
 }

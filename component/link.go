@@ -52,10 +52,11 @@ const (
 // error while decoding one is the function's own business: it never ends the
 // stream.
 type Handler struct {
-	// Presence and Message get each such stanza, its start element already read.
-	// The decoder ends with the stanza.
+	// Presence gets each presence, its start element already read and rid of
+	// attributes with a prefix, which nobody vouches for: a server says who sent a
+	// stanza in from, and passes a sender's own x:from on. The decoder ends with
+	// the stanza.
 	Presence func(d *xml.Decoder, start xml.StartElement)
-	Message  func(d *xml.Decoder, start xml.StartElement)
 	// IQ answers get and set requests by the name of their payload. What is
 	// not listed is answered service-unavailable (RFC 6120 §8.4); disco#info,
 	// ping and version are answered by the link itself.
@@ -66,29 +67,38 @@ type Handler struct {
 	Down func(cause error)
 }
 
+// Options are what both kinds of link have in common. The zero value is usable.
+type Options struct {
+	Handler Handler
+	// Explain puts a failed login in the terms of whoever has to mend it, for
+	// [Link.Status] and the log. It wraps the error. nil leaves it as it is.
+	Explain func(error) error
+	Log     *slog.Logger          // nil discards
+	Metrics prometheus.Registerer // nil registers nowhere
+	LogXML  bool                  // log every stanza at debug level
+}
+
 // Link is one XMPP stream that is redialled for as long as [Link.Run] runs.
 // Its methods are safe for concurrent use.
 type Link struct {
 	kind     string // label of metrics and log lines: component or client
 	ns       string // namespace of its stanzas
 	domain   string // the component's domain, or the domain of the login
-	handler  Handler
+	opts     Options
 	log      *slog.Logger
-	logXML   bool
 	metrics  *metrics
 	dial     func(ctx context.Context, network, addr string) (net.Conn, error)
-	login    func(ctx context.Context) (*conn, string, error)
-	explain  func(error) error // of a failed login; may be nil
-	announce string            // last failure that was logged
+	login    func(ctx context.Context) (*conn, string, error) // returns our address as well
+	announce string                                           // last failure that was logged
 
 	mu    sync.Mutex
 	cur   *stream // nil while down
-	jid   string  // address of the last stream that was up
 	since time.Time
 	err   error
 }
 
-func newLink(kind, ns, domain string, h Handler, log *slog.Logger, reg prometheus.Registerer, logXML bool) *Link {
+func newLink(kind, ns, domain string, opts Options) *Link {
+	log := opts.Log
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -96,10 +106,9 @@ func newLink(kind, ns, domain string, h Handler, log *slog.Logger, reg prometheu
 		kind:    kind,
 		ns:      ns,
 		domain:  domain,
-		handler: h,
+		opts:    opts,
 		log:     log.With("link", kind),
-		logXML:  logXML,
-		metrics: newMetrics(reg, kind),
+		metrics: newMetrics(opts.Metrics, kind),
 		dial:    (&net.Dialer{}).DialContext,
 		since:   time.Now(),
 	}
@@ -138,20 +147,20 @@ func (l *Link) once(ctx context.Context) (up time.Duration, err error) {
 	c, jid, err := l.connect(ctx)
 	if err != nil {
 		if ctx.Err() == nil {
-			l.metrics.connects.WithLabelValues(l.kind, reason(err)).Inc()
+			l.metrics.connects.WithLabelValues(reason(err)).Inc()
 		}
 		return 0, err
 	}
-	l.metrics.connects.WithLabelValues(l.kind, "ok").Inc()
+	l.metrics.connects.WithLabelValues("ok").Inc()
 
 	start := time.Now()
 	s := newStream(l, c, jid)
 	l.setUp(s)
 	err = s.serve(ctx)
 	l.setDown(err)
-	l.metrics.disconnects.WithLabelValues(l.kind, reason(err)).Inc()
-	if l.handler.Down != nil {
-		l.handler.Down(err)
+	l.metrics.disconnects.WithLabelValues(reason(err)).Inc()
+	if l.opts.Handler.Down != nil {
+		l.opts.Handler.Down(err)
 	}
 	return time.Since(start), err
 }
@@ -165,37 +174,48 @@ func (l *Link) connect(ctx context.Context) (*conn, string, error) {
 		// The connection was closed under the login; that says less than why.
 		err = context.Cause(ctx)
 	}
-	if err != nil && l.explain != nil {
-		err = l.explain(err)
+	if err != nil && l.opts.Explain != nil {
+		err = l.opts.Explain(err)
 	}
 	return c, jid, err
 }
 
-// dialConn dials addr. The connection is closed when ctx ends, which is what
-// interrupts a login; release ends that bond and reports whether it was in time.
+// negotiate dials addr and runs a login on the connection, which is closed when
+// ctx ends meanwhile. login returns the connection to go on with, and our address.
 //
-// The login itself must run without ctx's end: mellium answers that with a
-// deadline in the past, set by a goroutine that may still do so on the stream
-// of a login that has just succeeded.
-func (l *Link) dialConn(ctx context.Context, addr string) (c *conn, release func() bool, err error) {
+// The login itself runs without ctx's end: mellium answers that with a deadline
+// in the past, set by a goroutine that may still do so on the stream of a login
+// that has just succeeded.
+func (l *Link) negotiate(ctx context.Context, addr string,
+	login func(context.Context, *conn) (*conn, string, error)) (*conn, string, error) {
 	nc, err := l.dial(ctx, "tcp", addr)
 	if err != nil {
-		return nil, nil, err
+		return nil, "", err
 	}
-	return newConn(nc), context.AfterFunc(ctx, func() { nc.Close() }), nil
+	release := context.AfterFunc(ctx, func() { nc.Close() })
+	c, jid, err := login(context.WithoutCancel(ctx), newConn(nc))
+	if !release() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		nc.Close()
+		return nil, "", loginError(err)
+	}
+	return c, jid, nil
 }
 
 func (l *Link) setUp(s *stream) {
 	l.mu.Lock()
-	l.cur, l.jid, l.since, l.err = s, s.jid, time.Now(), nil
+	l.cur, l.since, l.err = s, time.Now(), nil
 	l.mu.Unlock()
 	l.announce = ""
-	l.metrics.up.WithLabelValues(l.kind).Set(1)
+	l.metrics.up.Set(1)
 	l.log.Info("stream is up", "jid", s.jid)
 }
 
-// setDown is also called for each failed try: the link went down only once,
-// but the latest error is the one to show.
+// setDown takes the stream away from senders, who then see [ErrDown]. It is also
+// called for each failed try: the link went down only once, but the latest error
+// is the one to show.
 func (l *Link) setDown(err error) {
 	l.mu.Lock()
 	if l.cur != nil {
@@ -203,7 +223,7 @@ func (l *Link) setDown(err error) {
 	}
 	l.err = err
 	l.mu.Unlock()
-	l.metrics.up.WithLabelValues(l.kind).Set(0)
+	l.metrics.up.Set(0)
 }
 
 // announceFailure logs a failure when it differs in kind from the last one.
@@ -221,19 +241,12 @@ func (l *Link) announceFailure(err error, wait time.Duration) {
 	l.log.Log(context.Background(), level, "no stream, trying again", "reason", r, "err", err, "wait", wait.Round(time.Millisecond))
 }
 
-// Status tells whether a stream is up, since when that has been so, and while
+// Status returns whether a stream is up, since when that has been so, and while
 // it is down, the error of the last try (nil before the first one has failed).
 func (l *Link) Status() (up bool, since time.Time, lastErr error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.cur != nil, l.since, l.err
-}
-
-// stream returns the stream that is up, or nil.
-func (l *Link) stream() *stream {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.cur
 }
 
 // retryWait draws the wait after the given number of tries in a row.
@@ -247,7 +260,7 @@ func retryWait(tries int, err error) time.Duration {
 	return low + rand.N(high-low+1)
 }
 
-// refused tells whether err is one that only a person can mend. A server that
+// refused reports whether err is one that only a person can mend. A server that
 // is just starting says of a domain that it has not loaded yet, too, that it
 // does not know it.
 func refused(err error) bool {

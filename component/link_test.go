@@ -236,7 +236,7 @@ func TestSilentPeerIsNoticed(t *testing.T) {
 		start := time.Now()
 		<-b.peers
 		b.stop()
-		if took, limit := down.Sub(start), component.PingInterval+component.PingPatience; took > limit {
+		if took, limit := down.Sub(start), component.PingInterval+component.PingTimeout; took > limit {
 			t.Errorf("noticed after %v, want at most %v", took, limit)
 		}
 		if got := b.count(t, "usher_xmpp_disconnects_total", "ping_timeout"); got != 1 {
@@ -372,8 +372,8 @@ func TestOrderlyEndIsBounded(t *testing.T) {
 		}
 		start := time.Now()
 		b.stop()
-		if took := time.Since(start); took != component.ClosePatience {
-			t.Errorf("stopping took %v, want %v", took, component.ClosePatience)
+		if took := time.Since(start); took != component.CloseTimeout {
+			t.Errorf("stopping took %v, want %v", took, component.CloseTimeout)
 		}
 		<-p.in // let the server's goroutine go
 	})
@@ -384,7 +384,7 @@ func TestMetricsStartAtZeroAndAreShared(t *testing.T) {
 		b := newBench(t, newServer(), nil)
 		<-b.peers
 		synctest.Wait()
-		must(t, component.NewClient, component.ClientConfig{Addr: "x:1", JID: "a@b.test/c", Password: "p", Metrics: b.metrics})
+		must(t, component.NewClient, component.ClientConfig{Addr: "x:1", JID: "a@b.test/c", Password: "p", Options: component.Options{Metrics: b.metrics}})
 		if got := b.count(t, "usher_xmpp_up", "component"); got != 1 {
 			t.Errorf("usher_xmpp_up of the component = %v, want 1", got)
 		}

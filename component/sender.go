@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // As returns the sender for one address of this stream. On a component stream
@@ -18,17 +17,6 @@ type Sender struct {
 	jid  string
 }
 
-// JID returns the full address stanzas leave from; empty before a client
-// stream has first been up.
-func (s *Sender) JID() string {
-	if s.jid != "" || s.link.kind == kindComponent {
-		return s.jid
-	}
-	s.link.mu.Lock()
-	defer s.link.mu.Unlock()
-	return s.link.jid
-}
-
 // Send queues <kind to= type=>payload…</kind>, kind being presence or message.
 // It returns once the stanza is queued: [ErrDown] while there is no stream,
 // [ErrTooLarge] over [MaxStanzaOut]. It blocks while the queue is full, at most
@@ -38,12 +26,9 @@ func (s *Sender) Send(ctx context.Context, kind, to, typ string, payload ...any)
 	if kind != "presence" && kind != "message" {
 		return fmt.Errorf("component: cannot send a %q", kind)
 	}
-	if to == "" {
-		return errNoTo
-	}
-	st := s.link.stream()
-	if st == nil {
-		return ErrDown
+	st, err := s.stream(to)
+	if err != nil {
+		return err
 	}
 	return st.send(ctx, kind, s.jid, to, typ, "", payload...)
 }
@@ -60,27 +45,28 @@ func (s *Sender) IQ(ctx context.Context, to, typ string, payload, reply any) err
 	if typ != "get" && typ != "set" {
 		return fmt.Errorf("component: %q is no type of a request", typ)
 	}
-	if to == "" {
-		return errNoTo
-	}
-	st := s.link.stream()
-	if st == nil {
-		return ErrDown
+	st, err := s.stream(to)
+	if err != nil {
+		return err
 	}
 	answer, err := st.request(ctx, s.jid, to, typ, payload)
 	if err != nil {
 		return err
 	}
-	return answer.decode(st.link.ns, reply)
+	return answer.result(reply)
 }
 
-// hide takes an ending stream away from senders, who then see [ErrDown].
-func (l *Link) hide(s *stream) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.cur == s {
-		l.cur, l.since = nil, time.Now()
+// stream returns the stream that a stanza to that address leaves on.
+func (s *Sender) stream(to string) (*stream, error) {
+	if to == "" {
+		return nil, errNoTo
 	}
+	s.link.mu.Lock()
+	defer s.link.mu.Unlock()
+	if s.link.cur == nil {
+		return nil, ErrDown
+	}
+	return s.link.cur, nil
 }
 
 // domainOf returns the domain of an address as it stands, unchecked (RFC 7622 §3.1).

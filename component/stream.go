@@ -6,6 +6,7 @@ import (
 	"encoding/xml"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,15 +16,15 @@ import (
 )
 
 const (
-	// pingInterval and pingPatience are those of XEP-0199 pings: a peer that
+	// pingInterval and pingTimeout are those of XEP-0199 pings: a peer that
 	// has silently gone is noticed within their sum.
 	pingInterval = 10 * time.Second
-	pingPatience = 10 * time.Second
+	pingTimeout  = 10 * time.Second
 
-	// closePatience is how long an orderly end may take: writing what is queued
+	// closeTimeout is how long an orderly end may take: writing what is queued
 	// and waiting for the server to close its side. Closing at once could make
 	// TCP discard what the server has not read yet.
-	closePatience = 2 * time.Second
+	closeTimeout = 2 * time.Second
 )
 
 // stream is one negotiated stream, from its login to its end.
@@ -62,8 +63,8 @@ func (s *stream) serve(ctx context.Context) error {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.write(ctx) })
 	wg.Go(func() { s.watch(ctx) })
-	if s.link.handler.Up != nil {
-		s.link.handler.Up(s.jid)
+	if s.link.opts.Handler.Up != nil {
+		s.link.opts.Handler.Up(s.jid)
 	}
 	s.fail(s.read())
 	wg.Wait()
@@ -90,7 +91,7 @@ func (s *stream) watch(ctx context.Context) {
 		case <-ctx.Done():
 			select {
 			case <-s.dead.Done():
-			case <-time.After(closePatience):
+			case <-time.After(closeTimeout):
 				s.fail(errStopped)
 			}
 			return
@@ -110,7 +111,7 @@ func (s *stream) watch(ctx context.Context) {
 // on talking; dropping the stream would only give it more to do.
 func (s *stream) ping(ctx context.Context) {
 	heard := s.heard.Load()
-	ctx, cancel := context.WithTimeout(ctx, pingPatience)
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
 	defer cancel()
 	start := time.Now()
 	from := ""
@@ -120,7 +121,7 @@ func (s *stream) ping(ctx context.Context) {
 	_, err := s.request(ctx, from, s.link.domain, "get", pingQuery{})
 	switch {
 	case err == nil:
-		s.link.metrics.ping.WithLabelValues(s.link.kind).Observe(time.Since(start).Seconds())
+		s.link.metrics.ping.Observe(time.Since(start).Seconds())
 	case errors.Is(err, context.DeadlineExceeded) && s.heard.Load() == heard:
 		s.fail(errPing)
 	}
@@ -154,7 +155,7 @@ func (s *stream) read() error {
 			if g.err != nil {
 				return g.err
 			}
-			if s.link.logXML {
+			if s.link.opts.LogXML {
 				s.link.log.Debug("stanza received", "xml", string(bytes.TrimSpace(s.conn.raw)))
 			}
 			if done != nil {
@@ -179,28 +180,25 @@ func (s *stream) dispatch(d *xml.Decoder, start xml.StartElement) (done func(), 
 	if start.Name == (xml.Name{Space: xstream.NS, Local: "error"}) {
 		return nil, readStreamError(d, start)
 	}
+	start.Attr = slices.DeleteFunc(start.Attr, func(a xml.Attr) bool { return a.Name.Space != "" })
 	kind := "other"
 	switch start.Name.Space {
 	// Prosody may leave a client's namespace on what it routes to a component.
 	case s.link.ns, stanza.NSClient:
 		kind = start.Name.Local
 	}
-	h := s.link.handler
 	switch kind {
 	case "presence":
-		if h.Presence != nil {
-			h.Presence(d, start)
+		if handle := s.link.opts.Handler.Presence; handle != nil {
+			handle(d, start)
 		}
-	case "message":
-		if h.Message != nil {
-			h.Message(d, start)
-		}
+	case "message": // none is for us
 	case "iq":
-		done = s.handleIQ(d, start)
+		done = func() { s.handleIQ(start, bytes.TrimSpace(bytes.Clone(s.conn.raw))) }
 	default:
 		kind = "other"
 	}
-	s.link.metrics.received.WithLabelValues(s.link.kind, kind).Inc()
+	s.link.metrics.received.WithLabelValues(kind).Inc()
 	return done, nil
 }
 

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -80,13 +81,15 @@ func TestWellFormedStanzasKeepTheStream(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				told := 0
 				b := newBench(t, newServer(), func(c *component.ComponentConfig) {
-					c.Handler.Presence = handle
-					c.Handler.Message = func(d *xml.Decoder, start xml.StartElement) {
-						var m struct {
-							ID   string `xml:"id,attr"`
-							Body string `xml:"body"`
+					c.Handler.Presence = func(d *xml.Decoder, start xml.StartElement) {
+						if !slices.Contains(start.Attr, xml.Attr{Name: xml.Name{Local: "id"}, Value: "after"}) {
+							handle(d, start)
+							return
 						}
-						if err := d.DecodeElement(&m, &start); err == nil && m.ID == "after" && m.Body == "still here" {
+						var p struct {
+							Status string `xml:"status"`
+						}
+						if err := d.DecodeElement(&p, &start); err == nil && p.Status == "still here" {
 							told++
 						}
 					}
@@ -94,13 +97,13 @@ func TestWellFormedStanzasKeepTheStream(t *testing.T) {
 				p := <-b.peers
 				for i, tt := range tests {
 					p.send(tt.xml)
-					p.send("<message from='a@b.test' to='usher.test' id='after'><body>still here</body></message>")
+					p.send("<presence from='a@b.test' to='usher.test' id='after'><status>still here</status></presence>")
 					synctest.Wait()
 					if got := len(b.dialled()); got != 1 {
 						t.Fatalf("%s: the stream ended:\n%s", tt.name, b.log)
 					}
 					if told != i+1 {
-						t.Fatalf("%s: the message after it did not arrive whole", tt.name)
+						t.Fatalf("%s: the presence after it did not arrive whole", tt.name)
 					}
 				}
 			})
@@ -142,6 +145,31 @@ func TestBadInputCostsOneReconnect(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A stanza's sender is who the server says it is, in an attribute without a
+// prefix; it passes those with one on as they came from whoever sent them.
+func TestForgedAttributesAreTakenAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		type heard struct {
+			From string `xml:"from,attr"`
+			Type string `xml:"type,attr"`
+		}
+		got := make(chan heard, 1)
+		b := newBench(t, newServer(), func(c *component.ComponentConfig) {
+			c.Handler.Presence = func(d *xml.Decoder, start xml.StartElement) {
+				var p heard
+				if err := d.DecodeElement(&p, &start); err != nil {
+					t.Error(err)
+				}
+				got <- p
+			}
+		})
+		(<-b.peers).send("<presence xmlns:x='urn:x' from='room@muc.test/mallory' to='bot@usher.test/x' x:from='room@muc.test/alice' x:type='unavailable'/>")
+		if p, want := <-got, (heard{From: "room@muc.test/mallory"}); p != want {
+			t.Errorf("presence = %+v, want %+v", p, want)
+		}
+	})
 }
 
 func TestAnswersCountOnlyFromTheAddressee(t *testing.T) {
@@ -307,10 +335,10 @@ func TestRequestsToUsAreAnswered(t *testing.T) {
 						t.Error(err)
 					}
 					p.Text += " answered"
-					r.Result(p)
+					r.Answer("result", p)
 				},
 				{Space: "urn:test", Local: "later"}: func(r component.Request) {
-					go r.Error(stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAllowed})
+					go r.Answer("error", stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAllowed})
 				},
 			}
 		})
@@ -494,7 +522,7 @@ func TestSecretsAreNotLogged(t *testing.T) {
 		log := &syncBuffer{}
 		l := must(t, component.NewClient, component.ClientConfig{
 			Addr: p.c2s, JID: "usher@hidden.test/usher", Password: password, CAFile: p.certFile, ServerName: "meet.test",
-			Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), LogXML: true,
+			Options: component.Options{Log: slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})), LogXML: true},
 		})
 		fmt.Fprint(log, outcome(t, l))
 		proof(log, "client", password)

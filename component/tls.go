@@ -19,18 +19,13 @@ import (
 // pinned certificate, or anybody. It reads CAFile anew for each login, because
 // a site may renew its certificate while we run.
 func (cfg ClientConfig) tlsConfig() (*tls.Config, error) {
-	chosen := 0
-	for _, set := range []bool{cfg.CAFile != "", cfg.PinSHA256 != "", cfg.Insecure} {
-		if set {
-			chosen++
-		}
-	}
-	if chosen > 1 {
+	ca, pin := cfg.CAFile != "", cfg.PinSHA256 != ""
+	if ca && pin || ca && cfg.Insecure || pin && cfg.Insecure {
 		return nil, errors.New("component: more than one of CA file, pin and insecure")
 	}
 	t := &tls.Config{ServerName: cfg.ServerName, MinVersion: tls.VersionTLS12}
 	switch {
-	case cfg.CAFile != "":
+	case ca:
 		pem, err := os.ReadFile(cfg.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("component: CA file: %w", err)
@@ -39,15 +34,15 @@ func (cfg ClientConfig) tlsConfig() (*tls.Config, error) {
 		if !t.RootCAs.AppendCertsFromPEM(pem) {
 			return nil, fmt.Errorf("component: CA file %s holds no certificate", cfg.CAFile)
 		}
-	case cfg.PinSHA256 != "":
-		pin, err := hex.DecodeString(strings.ReplaceAll(cfg.PinSHA256, ":", ""))
-		if err != nil || len(pin) != sha256.Size {
+	case pin:
+		want, err := hex.DecodeString(strings.ReplaceAll(cfg.PinSHA256, ":", ""))
+		if err != nil || len(want) != sha256.Size {
 			return nil, errors.New("component: pin is not a SHA-256 in hex")
 		}
 		// The pin takes the place of the chain and the name.
 		t.InsecureSkipVerify = true
 		t.VerifyConnection = func(cs tls.ConnectionState) error {
-			if got := sha256.Sum256(cs.PeerCertificates[0].Raw); string(got[:]) != string(pin) {
+			if got := sha256.Sum256(cs.PeerCertificates[0].Raw); string(got[:]) != string(want) {
 				return fmt.Errorf("certificate has SHA-256 %x, not the pinned one", got)
 			}
 			return nil
@@ -59,7 +54,7 @@ func (cfg ClientConfig) tlsConfig() (*tls.Config, error) {
 }
 
 // tlsFeature negotiates StartTLS (RFC 6120 §5) and finishes the handshake
-// before anything else is said, so that its errors are told apart.
+// before anything else is said, so that its errors are recognised.
 func tlsFeature(cfg *tls.Config) xmpp.StreamFeature {
 	f := xmpp.StartTLS(cfg)
 	negotiate := f.Negotiate

@@ -35,7 +35,7 @@ type tokens struct {
 	text  []byte     // text in which references were replaced
 
 	inTag bool // the < of the next tag has been read
-	ends  bool // the last tag was <name/>, its end is yet to be told
+	ends  bool // the last tag was <name/>, its end token comes next
 	last  xml.Name
 }
 

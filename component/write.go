@@ -94,7 +94,7 @@ func (s *stream) write(ctx context.Context) {
 				return
 			}
 		case <-ctx.Done():
-			s.link.hide(s)
+			s.link.setDown(nil)
 			for len(s.queue) > 0 {
 				batch = s.gather(batch[:0], <-s.queue)
 				if !s.flush(batch) {
@@ -111,8 +111,8 @@ func (s *stream) write(ctx context.Context) {
 func (s *stream) gather(batch []byte, o outgoing) []byte {
 	for {
 		batch = append(batch, o.xml...)
-		s.link.metrics.sent.WithLabelValues(s.link.kind, o.kind).Inc()
-		if s.link.logXML {
+		s.link.metrics.sent.WithLabelValues(o.kind).Inc()
+		if s.link.opts.LogXML {
 			s.link.log.Debug("stanza sent", "xml", string(o.xml))
 		}
 		if len(batch) >= writeBatch {

@@ -16,20 +16,28 @@ import (
 // in any more is no error. usher must be in the room itself: until it is, the
 // error wraps [meeting.ErrUnavailable].
 func (r *Rooms) Kick(ctx context.Context, room string, nicks []string, reason string) error {
+	kicks := make([]meeting.Kick, len(nicks))
+	for i, nick := range nicks {
+		kicks[i] = meeting.Kick{Nick: nick, Reason: reason}
+	}
 	r.mu.Lock()
-	rm := r.rooms[room]
-	in := rm != nil && rm.phase == inside
-	r.mu.Unlock()
-	if !in {
+	defer r.mu.Unlock()
+	return r.kick(ctx, room, kicks)
+}
+
+func (r *Rooms) kick(ctx context.Context, room string, kicks []meeting.Kick) error {
+	if rm := r.rooms[room]; rm == nil || rm.phase != inside {
 		return fmt.Errorf("muc: usher is not in room %s: %w", room, meeting.ErrUnavailable)
 	}
 	var errs []error
-	for _, nick := range nicks {
-		err := r.kick(ctx, room, nick, reason)
+	for _, k := range kicks {
+		query := adminQuery{Items: []item{{Nick: k.Nick, Role: "none", Reason: k.Reason}}}
+		send := func() error { return r.request(ctx, r.cfg.Occupant, r.address(room), "set", query, nil) }
+		err := send()
 		if is(err, stanza.NotAllowed) || is(err, stanza.Forbidden) {
 			// Somebody took our ownership away since the last check.
 			if err = r.grant(ctx, room); err == nil {
-				err = r.kick(ctx, room, nick, reason)
+				err = send()
 			}
 		}
 		if err != nil && !is(err, stanza.ItemNotFound) {
@@ -37,14 +45,6 @@ func (r *Rooms) Kick(ctx context.Context, room string, nicks []string, reason st
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func (r *Rooms) kick(ctx context.Context, room, nick, reason string) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, iqTimeout, errNoAnswer)
-	defer cancel()
-	return r.occupant.IQ(ctx, r.site.address(room), "set", adminQuery{
-		Items: []item{{Nick: nick, Role: "none", Reason: reason}},
-	}, nil)
 }
 
 // Evict names those who are in the room and must not be (tracker.Rooms).
@@ -67,16 +67,8 @@ func (r *Rooms) Evict(name string, who []meeting.Kick) {
 
 // kickUnwanted kicks those who must not be in the room, and returns when to go on.
 func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) time.Duration {
-	r.mu.Lock()
 	who := rm.unwanted
-	r.mu.Unlock()
-	var errs []error
-	for _, k := range who {
-		errs = append(errs, r.Kick(ctx, rm.name, []string{k.Nick}, k.Reason))
-	}
-	err := errors.Join(errs...)
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	err := r.kick(ctx, rm.name, who)
 	if err != nil && len(rm.unwanted) > 0 {
 		rm.failures++
 		if rm.failures == 1 {

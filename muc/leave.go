@@ -11,17 +11,14 @@ import (
 
 // scheduleLeave has the room looked at when its people may all have gone.
 func (r *Rooms) scheduleLeave(rm *room, at time.Time) {
-	if humans, _, focus := rm.humans(); humans == 0 {
-		if rm.emptySince.IsZero() {
-			rm.emptySince = at
-		}
-		if rm.phase == inside {
-			delay := emptyTimeout
-			if !focus {
-				delay = 0
-			}
-			r.schedule(rm, delay)
-		}
+	if humans, _, _ := rm.humans(); humans > 0 {
+		return
+	}
+	if rm.emptySince.IsZero() {
+		rm.emptySince = at
+	}
+	if rm.phase == inside {
+		r.schedule(rm, rm.timeLeft(at))
 	}
 }
 
@@ -40,35 +37,31 @@ func (r *Rooms) humanSeen(rm *room, at time.Time, known bool) {
 	}
 }
 
-// shouldLeave reports whether nothing keeps usher in the room, or else how
-// long to wait before asking again.
-func (rm *room) shouldLeave(now time.Time) (bool, time.Duration) {
+// timeLeft returns how long usher stays in the room unless something happens;
+// none or less: nothing keeps it there.
+func (rm *room) timeLeft(now time.Time) time.Duration {
 	humans, _, focus := rm.humans()
 	switch {
 	case humans > 0:
-		return false, checkInterval
+		return checkInterval
 	case !rm.visited:
-		left := rm.since.Add(unvisitedTimeout).Sub(now)
-		return left <= 0, left
-	case !focus && rm.want != meeting.WantStay:
-		return true, 0
+		return rm.since.Add(unvisitedTimeout).Sub(now)
+	case rm.want == meeting.WantStay:
+		return rm.emptySince.Add(recordingTimeout).Sub(now)
+	case !focus:
+		return 0
 	}
-	stay := emptyTimeout
-	if rm.want == meeting.WantStay {
-		stay = recordingTimeout
-	}
-	left := rm.emptySince.Add(stay).Sub(now)
-	return left <= 0, left
+	return rm.emptySince.Add(emptyTimeout).Sub(now)
 }
 
-// stay looks after a room that usher is in, and returns when to look again.
-func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
-	r.mu.Lock()
+// maintain looks after a room that usher is in, and returns when to look again.
+func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	now := time.Now()
-	leave, wait := rm.shouldLeave(now)
-	if leave {
-		rm.alone = true
-		rm.warmUntil = now.Add(warmFor)
+	wait := rm.timeLeft(now)
+	if wait <= 0 {
+		rm.alone, rm.warmUntil = true, now.Add(warmFor)
+		r.leaveRoom(ctx, rm)
+		return warmInterval
 	}
 	if !rm.unmoderated.IsZero() {
 		if left := rm.unmoderated.Add(moderatorWithin).Sub(now); left > 0 {
@@ -78,64 +71,44 @@ func (r *Rooms) stay(ctx context.Context, rm *room) time.Duration {
 			rm.unmoderated = time.Time{}
 		}
 	}
-	check := checkInterval
-	if r.controlUp {
-		if check = rm.checkAt.Sub(now); check <= 0 {
-			check = rm.check.wait(r.checks)
-		}
-	}
-	rosterDue, regrant := rm.rosterDue, rm.role != meeting.RoleModerator
-	unwanted := len(rm.unwanted) > 0
-	r.mu.Unlock()
-
-	switch {
-	case leave:
-		r.leaveRoom(ctx, rm)
-		return warmInterval
-	case unwanted:
+	if len(rm.unwanted) > 0 {
 		return r.kickUnwanted(ctx, rm)
-	case rosterDue:
+	}
+	if rm.rosterDue {
 		if !r.resync(ctx, rm) {
 			return warmInterval
 		}
 		return 0
-	case check <= 0:
-		if regrant {
-			r.regainOwnership(ctx, rm)
-		}
-		r.compare(ctx, rm)
-		return 0
 	}
-	return max(min(wait, check), expectFast)
+	check := checkInterval
+	if r.controlUp {
+		if check = rm.checkAt.Sub(now); check <= 0 {
+			check = reserve(&rm.check, r.checks)
+		}
+	}
+	if check > 0 {
+		return max(min(wait, check), expectFast)
+	}
+	if rm.role != meeting.RoleModerator {
+		r.regainOwnership(ctx, rm)
+	}
+	r.compare(ctx, rm)
+	return 0
 }
 
 // leaveRoom leaves the room and blocks until the room confirms it.
 func (r *Rooms) leaveRoom(ctx context.Context, rm *room) {
-	gone := make(chan error, 1)
-	r.mu.Lock()
-	leave, _ := rm.shouldLeave(time.Now()) // somebody may just have come
-	if rm.phase != inside || rm.want != meeting.WantNothing && !leave {
-		r.mu.Unlock()
+	if rm.phase != inside {
 		return
 	}
-	rm.phase, rm.arrived = leaving, gone
+	rm.phase = leaving
 	for nick, s := range rm.view {
 		// Whoever is still in, such as a recorder, is not seen from now on.
 		if s.kind != meeting.KindFocus {
-			r.observe(rm.name, time.Now(), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
+			r.cfg.Observe(rm.name, time.Now(), meeting.Gone{Nick: nick, Reason: meeting.LeftByChoice})
 		}
 	}
-	r.mu.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
-	defer cancel()
-	if err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "unavailable"); err == nil {
-		select {
-		case <-gone:
-		case <-ctx.Done():
-		}
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	_ = r.awaitSelf(ctx, rm, leaveTimeout, "unavailable")
 	rm.reset()
 }
 
@@ -143,8 +116,6 @@ func (r *Rooms) leaveRoom(ctx context.Context, rm *room) {
 func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 	err := r.destroy(ctx, rm.name, EndedText)
 	r.noAdministrator(err)
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if err == nil || is(err, stanza.ItemNotFound) {
 		r.roomGone(rm, time.Now(), meeting.LeftDestroyed)
 		return coldInterval

@@ -1,6 +1,9 @@
 package muc
 
-import "github.com/prometheus/client_golang/prometheus"
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+)
 
 // metrics of the rooms. Every label value exists from the start.
 type metrics struct {
@@ -13,34 +16,31 @@ type metrics struct {
 }
 
 func newMetrics(reg prometheus.Registerer, r *Rooms) *metrics {
+	f := promauto.With(reg)
 	counter := func(name, help, label string, values ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+		c := f.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
 		for _, v := range values {
 			c.WithLabelValues(v)
 		}
 		return c
 	}
-	m := &metrics{
-		probes:    prometheus.NewCounter(prometheus.CounterOpts{Name: "usher_muc_probes_total", Help: "Questions whether a room exists."}),
+	f.NewGaugeFunc(prometheus.GaugeOpts{Name: "usher_rooms_followed", Help: "Rooms that usher is in."}, func() float64 {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		n := 0
+		for _, rm := range r.rooms {
+			if rm.phase == inside {
+				n++
+			}
+		}
+		return float64(n)
+	})
+	return &metrics{
+		probes:    f.NewCounter(prometheus.CounterOpts{Name: "usher_muc_probes_total", Help: "Questions whether a room exists."}),
 		entries:   counter("usher_muc_entries_total", "Entries into rooms.", "result", "ok", "failed"),
 		resyncs:   counter("usher_muc_resyncs_total", "Rosters asked for anew.", "reason", "overload", "differs", "not_in"),
 		dropped:   counter("usher_muc_presences_dropped_total", "Presences that were not used.", "reason", "undecodable", "foreign", "no_nick", "not_followed"),
 		untrusted: counter("usher_untrusted_presence_total", "Claims in presences that were not believed.", "kind", "focus", "feature", "identity", "recording"),
 		problems:  counter("usher_self_check_failures_total", "Findings of the self-checks.", "check", "control", "entry", "role", "moderator", "hidden_domain"),
 	}
-	if reg != nil {
-		reg.MustRegister(m.probes, m.entries, m.resyncs, m.dropped, m.untrusted, m.problems,
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "usher_rooms_followed", Help: "Rooms that usher is in."}, func() float64 {
-				r.mu.Lock()
-				defer r.mu.Unlock()
-				n := 0
-				for _, rm := range r.rooms {
-					if rm.phase == inside {
-						n++
-					}
-				}
-				return float64(n)
-			}))
-	}
-	return m
 }

@@ -2,7 +2,10 @@ package muc
 
 import (
 	"encoding/xml"
+	"fmt"
 	"time"
+
+	"mellium.im/xmpp/stanza"
 
 	"usher/meeting"
 )
@@ -11,35 +14,42 @@ import (
 func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 	at := time.Now()
 	var p presence
-	if err := d.DecodeElement(&p, &start); err != nil {
-		r.metrics.dropped.WithLabelValues("undecodable").Inc()
-		return
-	}
+	err := d.DecodeElement(&p, &start)
 	name, domain, nick := splitAddress(p.From)
-	if domain != r.site.MUC {
-		r.metrics.dropped.WithLabelValues("foreign").Inc()
-		return
-	}
-	if nick == "" && p.Type != "error" {
-		r.metrics.dropped.WithLabelValues("no_nick").Inc()
-		return
-	}
+	drop := func(reason string) { r.metrics.dropped.WithLabelValues(reason).Inc() }
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	rm := r.rooms[name]
-	if rm == nil || rm.phase == outside {
-		r.metrics.dropped.WithLabelValues("not_followed").Inc()
-		return
-	}
 	switch {
+	case err != nil:
+		drop("undecodable")
+	case domain != r.cfg.Site.MUC:
+		drop("foreign")
+	case nick == "" && p.Type != "error":
+		drop("no_nick")
+	case rm == nil || rm.phase == outside:
+		drop("not_followed")
 	case p.Type == "error":
 		if rm.phase == entering {
-			rm.signal(&refusedError{condition: p.condition()})
+			rm.signal(fmt.Errorf("muc: entry refused: %w", stanza.Error{Condition: p.condition()}))
 		}
-	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.site.OccupantJID && nick == r.site.Nick:
+	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == r.cfg.Site.Nick:
 		r.selfPresence(rm, at, &p)
+	case rm.phase == leaving: // whoever comes now is found when usher probes for the room again
+	case p.Type != "unavailable":
+		r.occupantSeen(rm, at, nick, &p)
+	case p.has(statusNick) && p.User.Item.Nick != "":
+		r.renamed(rm, at, nick, p.User.Item.Nick)
 	default:
-		r.occupantPresence(rm, at, nick, &p)
+		r.occupantGone(rm, at, nick, p.leftReason())
+	}
+}
+
+// report hands over what somebody in the room has done. While usher enters, the
+// roster at the end says it all.
+func (r *Rooms) report(rm *room, at time.Time, in meeting.Input) {
+	if rm.phase != entering {
+		r.cfg.Observe(rm.name, at, in)
 	}
 }
 
@@ -56,7 +66,7 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 		}
 		return
 	}
-	rm.signal(&refusedError{condition: "unavailable"})
+	rm.signal(errOut)
 	switch {
 	case p.User.Destroy != nil:
 		// This one presence ends the room: none comes for the others in it.
@@ -75,71 +85,51 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	r.schedule(rm, retry(rm.failures))
 }
 
-// occupantPresence handles what the room says about somebody else.
-func (r *Rooms) occupantPresence(rm *room, at time.Time, nick string, p *presence) {
-	if rm.phase == leaving {
-		return // whoever comes now is found when usher probes for the room again
-	}
-	switch {
-	case p.Type != "unavailable":
-		r.occupantSeen(rm, at, nick, p)
-	case p.has(statusNick) && p.User.Item.Nick != "":
-		r.renamed(rm, at, nick, p.User.Item.Nick)
-	default:
-		r.occupantGone(rm, at, nick, p.leftReason())
-	}
-}
-
 // occupantGone handles somebody's leave.
 func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting.LeftReason) {
-	delete(rm.burst, nick)
+	rm.unlist(nick)
 	was := rm.view[nick].kind // empty for somebody unknown
 	delete(rm.view, nick)
 	if was == meeting.KindFocus || was == meeting.KindHuman {
 		r.scheduleLeave(rm, at)
 	}
 	if was == meeting.KindFocus {
-		r.focusSays(rm, at, meeting.FocusSays{})
-	} else if rm.phase != entering {
-		r.observe(rm.name, at, meeting.Gone{Nick: nick, Reason: reason})
+		r.focusReported(rm, at, meeting.FocusSays{})
+	} else {
+		r.report(rm, at, meeting.Gone{Nick: nick, Reason: reason})
 	}
 }
 
 // occupantSeen handles somebody's arrival or change.
 func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
-	o, doubts := r.site.occupant(nick, p)
+	o, doubts := r.cfg.Site.occupant(nick, p)
 	for _, doubt := range doubts {
 		r.metrics.untrusted.WithLabelValues(doubt).Inc()
 	}
 	was, known := rm.view[nick]
-	now := seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
-	if !known || was != now {
+	if now := newSeen(o); !known || was != now {
 		rm.view[nick] = now
 		if o.Kind == meeting.KindHuman {
 			r.humanSeen(rm, at, known)
 		}
 	}
-	if rm.burst != nil {
-		rm.burst[nick] = o
-		rm.order = append(rm.order, nick)
+	if rm.roster != nil {
+		rm.unlist(nick)
+		rm.roster = append(rm.roster, o)
 	}
-	if rm.phase != entering {
-		r.observe(rm.name, at, meeting.Seen{Occupant: o})
-	}
+	r.report(rm, at, meeting.Seen{Occupant: o})
 	if o.Kind == meeting.KindFocus {
-		r.focusSays(rm, at, p.focusSays())
+		r.focusReported(rm, at, p.focusReport())
 	}
 }
 
-// focusSays passes on what the focus says about recording, when it is new.
-func (r *Rooms) focusSays(rm *room, at time.Time, says meeting.FocusSays) {
-	if rm.says == says {
+// focusReported passes on what the focus reports about recording, when it is new.
+func (r *Rooms) focusReported(rm *room, at time.Time, report meeting.FocusSays) {
+	if rm.focus == report {
 		return
 	}
-	rm.says = says
-	if rm.phase != entering {
-		r.observe(rm.name, at, meeting.FocusSaid{Focus: says})
-	}
+	rm.focus = report
+	r.report(rm, at, meeting.FocusSaid{Focus: report})
 }
 
 // renamed handles a change of nick. Of somebody unknown there is nothing to
@@ -149,46 +139,27 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 		rm.view[to] = was
 		delete(rm.view, from)
 	}
-	if o, ok := rm.burst[from]; ok {
-		o.Nick = to
-		rm.burst[to] = o
-		rm.order = append(rm.order, to)
-		delete(rm.burst, from)
-	}
-	if rm.phase != entering {
-		r.observe(rm.name, at, meeting.NickChanged{From: from, To: to})
-	}
-}
-
-// reportRoster reports everybody whose presence came since the burst began, in
-// the order in which they came.
-func (r *Rooms) reportRoster(rm *room, at time.Time) {
-	occupants := make([]meeting.Occupant, 0, len(rm.burst))
-	for _, nick := range rm.order {
-		if o, ok := rm.burst[nick]; ok {
-			occupants = append(occupants, o)
-			delete(rm.burst, nick)
+	for i := range rm.roster {
+		if rm.roster[i].Nick == from {
+			rm.roster[i].Nick = to
 		}
 	}
-	rm.burst, rm.order, rm.rosterDue, rm.confirmedAt = nil, nil, false, at
-	r.observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.says})
+	r.report(rm, at, meeting.NickChanged{From: from, To: to})
+}
+
+// reportRoster reports everybody whose presence came since the entry or resync
+// began, in the order in which they came.
+func (r *Rooms) reportRoster(rm *room, at time.Time) {
+	occupants := rm.roster
+	rm.roster, rm.rosterDue, rm.confirmedAt = nil, false, at
+	r.cfg.Observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.focus})
 }
 
 // loseSight takes note that usher cannot see the room although it may go on.
 func (r *Rooms) loseSight(rm *room) {
 	rm.reset()
 	rm.wasInside, rm.lostAt = true, time.Now()
-	r.observe(rm.name, time.Now(), meeting.SightLost{})
-}
-
-// goneReason returns why people are out of a room that no longer exists when usher
-// comes back. The server keeps rooms in memory: if it dropped both streams at
-// once it has restarted; if only ours was lost, the room ended meanwhile.
-func (r *Rooms) goneReason(rm *room) meeting.LeftReason {
-	if r.controlEnded.After(rm.lostAt.Add(-restartWithin)) {
-		return meeting.LeftServerShutdown
-	}
-	return meeting.LeftDisconnected
+	r.cfg.Observe(rm.name, time.Now(), meeting.SightLost{})
 }
 
 // roomGone takes note that the room does not exist any more.
@@ -196,5 +167,5 @@ func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
 	rm.reset()
 	rm.wasInside = false
 	rm.warmUntil = at.Add(warmFor)
-	r.observe(rm.name, at, meeting.RoomGone{Reason: reason})
+	r.cfg.Observe(rm.name, at, meeting.RoomGone{Reason: reason})
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"mellium.im/xmpp/stanza"
+
 	"usher/meeting"
 )
 
@@ -41,11 +43,9 @@ type presence struct {
 	Sound     string           `xml:"audiomuted"` // before SourceInfo, and still from dial-in
 	Sight     string           `xml:"videomuted"`
 	// SourceInfo is JSON: source name → {muted, videoType}.
-	SourceInfo string `xml:"SourceInfo"`
-	Features   []struct {
-		Var string `xml:"var,attr"`
-	} `xml:"features>feature"`
-	Initiator *struct{} `xml:"http://jitsi.org/protocol/jigasi initiator"`
+	SourceInfo string    `xml:"SourceInfo"`
+	Features   []feature `xml:"features>feature"`
+	Initiator  *struct{} `xml:"http://jitsi.org/protocol/jigasi initiator"`
 	// Identity is written by the server of [Site.IdentityDomains], and by
 	// anybody else who likes.
 	Identity *struct {
@@ -55,23 +55,26 @@ type presence struct {
 	} `xml:"identity>user"`
 	User struct {
 		Item struct {
-			JID         string `xml:"jid,attr"`
-			Role        string `xml:"role,attr"`
-			Affiliation string `xml:"affiliation,attr"`
-			Nick        string `xml:"nick,attr"`
+			JID  string `xml:"jid,attr"`
+			Role string `xml:"role,attr"`
+			Nick string `xml:"nick,attr"`
 		} `xml:"item"`
-		Status []struct {
-			Code string `xml:"code,attr"`
-		} `xml:"status"`
-		Destroy *struct {
-			Reason string `xml:"reason"`
-		} `xml:"destroy"`
+		Status  []status  `xml:"status"`
+		Destroy *struct{} `xml:"destroy"`
 	} `xml:"http://jabber.org/protocol/muc#user x"`
-	Error *struct {
+	Error struct {
 		Conditions []struct {
 			XMLName xml.Name
 		} `xml:",any"`
 	} `xml:"error"`
+}
+
+type feature struct {
+	Var string `xml:"var,attr"`
+}
+
+type status struct {
+	Code string `xml:"code,attr"`
 }
 
 // recordingStatus is in the focus's presence (jitsi-xmpp-extensions,
@@ -83,15 +86,15 @@ type recordingStatus struct {
 	Initiator string `xml:"initiator,attr"` // occupant address
 }
 
-// focusSays returns what the focus's presence says about recording.
-func (p *presence) focusSays() meeting.FocusSays {
-	says := meeting.FocusSays{Here: true}
+// focusReport returns what the focus's presence reports about recording.
+func (p *presence) focusReport() meeting.FocusSays {
+	report := meeting.FocusSays{Here: true}
 	if r := p.Recording; r != nil && r.Session != "" && len(r.Session) <= maxText {
 		_, _, nick := splitAddress(r.Initiator)
-		says.Session, says.Status = r.Session, clip(r.Status)
-		says.Failure, says.Initiator = clip(r.Failure), clip(nick)
+		report.Session, report.Status = r.Session, clip(r.Status)
+		report.Failure, report.Initiator = clip(r.Failure), clip(nick)
 	}
-	return says
+	return report
 }
 
 // Status codes (XEP-0045 §15.6.2).
@@ -111,25 +114,16 @@ const (
 // say 332.
 const shutdownText = "Disconnected: Received SIG"
 
-func (p *presence) has(code string) bool {
-	for _, s := range p.User.Status {
-		if s.Code == code {
-			return true
-		}
-	}
-	return false
-}
+func (p *presence) has(code string) bool { return slices.Contains(p.User.Status, status{code}) }
 
 // condition returns the error condition of an error presence.
-func (p *presence) condition() string {
-	if p.Error != nil {
-		for _, c := range p.Error.Conditions {
-			if c.XMLName.Local != "text" {
-				return c.XMLName.Local
-			}
+func (p *presence) condition() stanza.Condition {
+	for _, c := range p.Error.Conditions {
+		if c.XMLName.Local != "text" {
+			return stanza.Condition(c.XMLName.Local)
 		}
 	}
-	return "undefined-condition"
+	return stanza.UndefinedCondition
 }
 
 // leftReason says why an occupant is unavailable (XEP-0045 §7.14, §9, §15.6.2).
@@ -165,7 +159,7 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 		Name: clip(p.Nick),
 	}
 	if id := p.Identity; id != nil {
-		if _, domain := splitJID(p.User.Item.JID); slices.Contains(s.IdentityDomains, domain) {
+		if _, domain, _ := splitAddress(bareJID(p.User.Item.JID)); slices.Contains(s.IdentityDomains, domain) {
 			o.UserID, o.Email = clip(id.ID), clip(id.Email)
 			if o.Name == "" {
 				o.Name = clip(id.Name)
@@ -189,8 +183,8 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 // addresses of its domain may claim, and which claims are not believed.
 func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 	bare := bareJID(p.User.Item.JID)
-	local, domain := splitJID(bare)
-	_, focusDomain := splitJID(s.FocusJID)
+	local, domain, _ := splitAddress(bare)
+	_, focusDomain, _ := splitAddress(s.FocusJID)
 	switch bare {
 	case s.FocusJID:
 		return meeting.KindFocus, nil
@@ -225,14 +219,7 @@ func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 }
 
 // claims reports whether the presence lists the feature.
-func (p *presence) claims(feature string) bool {
-	for _, f := range p.Features {
-		if f.Var == feature {
-			return true
-		}
-	}
-	return false
-}
+func (p *presence) claims(name string) bool { return slices.Contains(p.Features, feature{name}) }
 
 // media reads microphone, camera and screen share. Sources are named after the
 // occupant who sends them; a client that has just joined has named none yet.
@@ -292,12 +279,16 @@ func clip(text string) string {
 	return text[:end]
 }
 
-// splitAddress splits room@domain/nick. It accepts whatever a server lets
-// through: the nick is everything after the first slash.
-func splitAddress(addr string) (room, domain, nick string) {
-	bare, nick, _ := strings.Cut(addr, "/")
-	room, domain, _ = strings.Cut(bare, "@")
-	return room, domain, nick
+// splitAddress splits user@domain/resource or room@domain/nick. It accepts
+// whatever a server lets through: the resource is everything after the first
+// slash, and a domain may have an address of its own, without a user.
+func splitAddress(addr string) (user, domain, resource string) {
+	bare, resource, _ := strings.Cut(addr, "/")
+	user, domain, ok := strings.Cut(bare, "@")
+	if !ok {
+		return "", bare, resource
+	}
+	return user, domain, resource
 }
 
 // bareJID cuts the resource off a full address. It returns lower case, because
@@ -307,17 +298,6 @@ func bareJID(full string) string {
 	return strings.ToLower(bare)
 }
 
-// splitJID returns the user and the domain of a real address in lower case. A
-// domain may have an address of its own, without a user; both are empty where
-// the room does not say the address.
-func splitJID(full string) (user, domain string) {
-	user, domain, ok := strings.Cut(bareJID(full), "@")
-	if !ok {
-		return "", user
-	}
-	return user, domain
-}
-
 // join is the presence that usher enters a room with. It has exactly these
 // children, each because something breaks without it: the lobby refuses an
 // owner without <nick>; web clients stop seeing anybody leave after a hidden
@@ -325,9 +305,6 @@ func splitJID(full string) (user, domain string) {
 // usher for the room's owner and makes no human moderator; without <bot> a lone
 // person's browser calls us; without caps Jicofo asks at every join.
 func (s *Site) join(password string) []any {
-	type feature struct {
-		Var string `xml:"var,attr"`
-	}
 	return []any{
 		struct {
 			XMLName  xml.Name `xml:"http://jabber.org/protocol/muc x"`

@@ -64,7 +64,7 @@ func TestCaptures(t *testing.T) {
 
 // recordingOf is what a presence says about recording.
 func recordingOf(o meeting.Occupant, p *presence) string {
-	switch says := p.focusSays(); {
+	switch says := p.focusReport(); {
 	case o.Recording != "":
 		return " records=" + o.Recording
 	case o.Kind == meeting.KindFocus && says.Session != "":
@@ -84,7 +84,7 @@ func TestRecordingIsBelievedFromTheFocusAlone(t *testing.T) {
 	if o, doubts := testSite.occupant("focus", &p); o.Kind != meeting.KindFocus || len(doubts) > 0 {
 		t.Errorf("the focus is %s, doubts %v", o.Kind, doubts)
 	}
-	if got, want := p.focusSays(), (meeting.FocusSays{Here: true, Session: "s1", Status: "on", Initiator: "aa"}); got != want {
+	if got, want := p.focusReport(), (meeting.FocusSays{Here: true, Session: "s1", Status: "on", Initiator: "aa"}); got != want {
 		t.Errorf("the focus says %+v, want %+v", got, want)
 	}
 	p = stanza("focus", "mallory@meet.jitsi/web", status)

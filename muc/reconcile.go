@@ -16,9 +16,7 @@ import (
 // ahead of presences that say the same: the self-ping after it waits for those.
 func (r *Rooms) compare(ctx context.Context, rm *room) {
 	items, err := r.list(ctx, rm.name, allRoles...)
-	r.mu.Lock()
 	rm.checkAt = time.Now().Add(retryMax) // should something go wrong
-	r.mu.Unlock()
 	if err != nil && !is(err, stanza.ItemNotFound) {
 		return // the control stream has trouble of its own
 	}
@@ -26,35 +24,27 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 		r.notIn(rm, err)
 		return
 	}
-	r.mu.Lock()
 	now := time.Now()
 	rm.checkAt = now.Add(checkInterval)
-	differs := rm.phase == inside && rm.differs(items, &r.site)
-	if differs {
-		// The changes that the roster brings happened since the last confirmation.
-		r.observe(rm.name, rm.confirmedAt, meeting.SightLost{})
-	} else {
+	if rm.phase != inside || !rm.differs(items, r.cfg.Site.OccupantJID) {
 		rm.confirmedAt = now
+		return
 	}
-	r.mu.Unlock()
-	if differs {
-		r.metrics.resyncs.WithLabelValues("differs").Inc()
-		r.resync(ctx, rm)
-	}
+	// The changes that the roster brings happened since the last confirmation.
+	r.cfg.Observe(rm.name, rm.confirmedAt, meeting.SightLost{})
+	r.metrics.resyncs.WithLabelValues("differs").Inc()
+	r.resync(ctx, rm)
 }
 
 // resync joins again while inside, which makes the room (Prosody's) send all
 // presences to usher again and none to anybody else, and blocks until they have
 // come. It reports whether the meeting has the roster.
 func (r *Rooms) resync(ctx context.Context, rm *room) bool {
-	r.mu.Lock()
 	if rm.phase != inside {
-		r.mu.Unlock()
 		return false
 	}
-	rm.burst, rm.order, rm.selfSeen = map[string]meeting.Occupant{}, nil, false
-	r.mu.Unlock()
-	err := r.occupant.Send(ctx, "presence", r.site.address(rm.name)+"/"+r.site.Nick, "", r.site.join("")...)
+	rm.roster, rm.selfSeen = []meeting.Occupant{}, false
+	err := r.sendPresence(ctx, rm, "", r.cfg.Site.join("")...)
 	if err == nil {
 		// Our own presence may come for other reasons too, so the answer to a
 		// question asked after the join marks the end.
@@ -64,24 +54,22 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 		r.notIn(rm, err)
 		return false
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if rm.phase != inside || rm.burst == nil {
+	if rm.phase != inside || rm.roster == nil {
 		return false // kicked out meanwhile
 	}
 	if !rm.selfSeen {
 		// Our own presence comes last (XEP-0045 §7.2.2). Without it no presence was
 		// sent, which does not mean that nobody is in.
 		r.log.Warn("a room does not say who is in it", "room", rm.name)
-		rm.burst = nil
+		rm.roster = nil
 		return false
 	}
 	rm.view = map[string]seen{}
-	for nick, o := range rm.burst {
-		rm.view[nick] = seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
+	for _, o := range rm.roster {
+		rm.view[o.Nick] = newSeen(o)
 	}
 	if _, _, focus := rm.humans(); !focus {
-		rm.says = meeting.FocusSays{}
+		rm.focus = meeting.FocusSays{}
 	}
 	r.reportRoster(rm, time.Now())
 	r.scheduleLeave(rm, time.Now())
@@ -93,8 +81,6 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 // Item-not-found may also mean a change of usher's own nick under way (§3.1),
 // but usher never changes its nick inside a room.
 func (r *Rooms) notIn(rm *room, err error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	if rm.phase == inside && (is(err, stanza.NotAcceptable) || is(err, stanza.ItemNotFound)) {
 		r.log.Warn("usher is not in a room that it believed to be in", "room", rm.name)
 		r.metrics.resyncs.WithLabelValues("not_in").Inc()
@@ -103,10 +89,10 @@ func (r *Rooms) notIn(rm *room, err error) {
 }
 
 // differs reports whether the server's lists and our view disagree.
-func (rm *room) differs(items []item, site *Site) bool {
+func (rm *room) differs(items []item, ourselves string) bool {
 	listed := 0
 	for _, it := range items {
-		if bareJID(it.JID) == site.OccupantJID {
+		if bareJID(it.JID) == ourselves {
 			continue
 		}
 		s, known := rm.view[it.Nick]
@@ -118,13 +104,10 @@ func (rm *room) differs(items []item, site *Site) bool {
 	return listed != len(rm.view)
 }
 
-// regainOwnership makes usher owner again without leaving: without it usher cannot record
-// or kick.
+// regainOwnership makes usher owner again without leaving: without it usher
+// cannot record or kick.
 func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
-	err := r.grant(ctx, rm.name)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if err != nil {
+	if err := r.grant(ctx, rm.name); err != nil {
 		r.problem("role", "room "+rm.name+": usher could not be made owner of a room: "+err.Error())
 		return
 	}
@@ -135,21 +118,19 @@ func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
 // Jicofo takes usher for the room's owner, which happens when its trusted
 // domains lack usher's.
 func (r *Rooms) noModerator(rm *room) {
-	if humans, moderators, _ := rm.humans(); r.site.ElectsModerator && humans > 0 && moderators == 0 {
-		r.problem("moderator", "room "+rm.name+": no human became moderator; does jicofo.xmpp.trusted-domains hold the domain of "+r.site.OccupantJID+"?")
+	if humans, moderators, _ := rm.humans(); r.cfg.Site.ElectsModerator && humans > 0 && moderators == 0 {
+		r.problem("moderator", "room "+rm.name+": no human became moderator; does jicofo.xmpp.trusted-domains hold the domain of "+r.cfg.Site.OccupantJID+"?")
 	}
 }
 
 // noAdministrator reports that the MUC refuses the control stream's verbs.
 func (r *Rooms) noAdministrator(err error) {
 	if is(err, stanza.Forbidden) || is(err, stanza.NotAllowed) || is(err, stanza.NotAuthorized) {
-		r.mu.Lock()
-		defer r.mu.Unlock()
-		r.problem("control", "usher is no administrator of "+r.site.MUC+"; does its admins list hold usher's control address? ("+err.Error()+")")
+		r.problem("control", "usher is no administrator of "+r.cfg.Site.MUC+"; does its admins list hold usher's control address? ("+err.Error()+")")
 	}
 }
 
-// problem notes what a self-check found. r.mu is held.
+// problem notes what a self-check found.
 func (r *Rooms) problem(check, text string) {
 	r.metrics.problems.WithLabelValues(check).Inc()
 	if r.problems[check] == "" {

@@ -1,7 +1,9 @@
 package muc
 
 import (
+	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -20,43 +22,42 @@ const (
 )
 
 // room is one room that a meeting wants something of. Rooms.mu guards it. At
-// most one turn works on it at a time.
+// most one step works on it at a time.
 type room struct {
 	name  string
 	want  meeting.DesiredState
 	phase phase
-	timer *time.Timer // starts the next turn
+	timer *time.Timer // starts the next step
 	due   time.Time   // when that is; zero while none is set
-	busy  bool        // a turn is at work
-	again bool        // something called for another turn meanwhile
+	busy  bool        // a step is at work
+	again bool        // something called for another step meanwhile
 
-	expected  time.Time // when the server announced the room
-	warmUntil time.Time // look often until then
-	wasInside bool      // usher was in it and lost sight of it; it may still exist
-	lostAt    time.Time // when that was
-	alone     bool      // left because no human was in; enter only for somebody
-	failures  int       // entries, or kicks once inside, that failed in a row
-	evicted   int       // stays in a row that ended with a kick before stableAfter
-	retryAt   time.Time // no entry before that
-	probe     allowance // to probe for the room unannounced
+	expected  time.Time         // when the server announced the room
+	warmUntil time.Time         // look often until then
+	wasInside bool              // usher was in it and lost sight of it; it may still exist
+	lostAt    time.Time         // when that was
+	alone     bool              // left because no human was in; enter only for somebody
+	failures  int               // entries, or kicks once inside, that failed in a row
+	evicted   int               // entries in a row that ended with a kick before stableAfter
+	retryAt   time.Time         // no entry before that
+	probe     *rate.Reservation // to probe for the room unannounced
 
-	view     map[string]seen             // who is in, by nick, ourselves left out
-	burst    map[string]meeting.Occupant // whom the room has reported since an entry or resync began
-	order    []string                    // their nicks, in the order of the reports
-	selfSeen bool                        // our own presence came since a resync began
-	arrived  chan error                  // ends the wait of an entry or a leave
-	role     meeting.Role                // our own
-	says     meeting.FocusSays           // what the focus last said
-	since    time.Time                   // of the entry
+	view     map[string]seen    // who is in, by nick, ourselves left out
+	roster   []meeting.Occupant // whom the room has reported since an entry or resync began; nil without one
+	selfSeen bool               // our own presence came since a resync began
+	arrived  chan error         // ends the wait of an entry or a leave
+	role     meeting.Role       // our own
+	focus    meeting.FocusSays  // what the focus last reported
+	since    time.Time          // of the entry
 
-	unwanted    []meeting.Kick // to be kicked
-	rosterDue   bool           // the meeting missed presences: it needs the whole roster
-	confirmedAt time.Time      // when we last knew for certain who is in
-	checkAt     time.Time      // when to compare with the server's lists next
-	check       allowance      // to do so
-	visited     bool           // a human was in since we entered
-	emptySince  time.Time      // when the last human left
-	unmoderated time.Time      // since when humans are in and none is moderator
+	unwanted    []meeting.Kick    // to be kicked
+	rosterDue   bool              // the meeting missed presences: it needs the whole roster
+	confirmedAt time.Time         // when we last knew for certain who is in
+	checkAt     time.Time         // when to compare with the server's lists next
+	check       *rate.Reservation // to do so
+	visited     bool              // a human was in since we entered
+	emptySince  time.Time         // when the last human left
+	unmoderated time.Time         // since when humans are in and none is moderator
 }
 
 // seen is what the room needs to remember of an occupant.
@@ -64,6 +65,15 @@ type seen struct {
 	jid       string
 	kind      meeting.Kind
 	moderator bool
+}
+
+func newSeen(o meeting.Occupant) seen {
+	return seen{jid: o.JID, kind: o.Kind, moderator: o.Role == meeting.RoleModerator}
+}
+
+// unlist takes a nick out of the roster.
+func (rm *room) unlist(nick string) {
+	rm.roster = slices.DeleteFunc(rm.roster, func(o meeting.Occupant) bool { return o.Nick == nick })
 }
 
 // signal ends the wait for our own presence, if there is one.
@@ -81,26 +91,23 @@ func (rm *room) stopTimer() {
 	rm.due = time.Time{}
 }
 
-// allowance is a place in a limiter's queue, kept from turn to turn so that no
-// turn has to wait there.
-type allowance struct{ at time.Time }
-
-// wait returns how long until the allowance may be used; zero takes it.
-func (a *allowance) wait(l *rate.Limiter) time.Duration {
-	if a.at.IsZero() {
-		a.at = time.Now().Add(l.Reserve().Delay())
+// reserve returns how long until the limiter permits one more; zero: it does now.
+// The reservation is kept from step to step, so that no step has to wait.
+func reserve(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
+	if *reserved == nil {
+		*reserved = l.Reserve()
 	}
-	if left := time.Until(a.at); left > 0 {
-		return left
+	left := (*reserved).Delay()
+	if left <= 0 {
+		*reserved = nil
 	}
-	a.at = time.Time{}
-	return 0
+	return left
 }
 
 // reset forgets what only holds inside.
 func (rm *room) reset() {
-	rm.phase, rm.view, rm.burst, rm.says = outside, nil, nil, meeting.FocusSays{}
-	rm.signal(&refusedError{condition: "unavailable"})
+	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
+	rm.signal(errOut)
 }
 
 // humans returns how many humans are in, how many of them are moderators, and
@@ -130,8 +137,8 @@ func retry(failures int) time.Duration {
 	return rand.N(ceiling)
 }
 
-// schedule makes the room's next turn come after the delay, or sooner if that
-// was said before. r.mu is held.
+// schedule makes the room's next step come after the delay, or sooner if one is
+// due before.
 func (r *Rooms) schedule(rm *room, delay time.Duration) {
 	due := time.Now().Add(delay)
 	switch {
@@ -145,37 +152,33 @@ func (r *Rooms) schedule(rm *room, delay time.Duration) {
 	}
 	rm.stopTimer()
 	rm.due = due
-	rm.timer = time.AfterFunc(delay, func() { r.turn(rm) })
+	rm.timer = time.AfterFunc(delay, func() { r.step(rm) })
 }
 
-// turn does what is due about a room, and says when the next turn is.
-func (r *Rooms) turn(rm *room) {
+// step does what is due about a room, and says when the next step is.
+func (r *Rooms) step(rm *room) {
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	ctx := r.run
 	if ctx == nil || rm.busy || r.rooms[rm.name] != rm {
-		r.mu.Unlock()
 		return
 	}
 	rm.busy, rm.again, rm.due = true, false, time.Time{}
-	r.turns.Add(1)
-	defer r.turns.Done()
-	want, where := rm.want, rm.phase
-	r.mu.Unlock()
+	r.steps.Add(1)
+	defer r.steps.Done()
 
 	var next time.Duration
 	switch {
-	case want == meeting.WantNothing:
+	case rm.want == meeting.WantNothing:
 		r.leaveRoom(ctx, rm) // no meeting wants anything of it
-	case want == meeting.WantClosed:
+	case rm.want == meeting.WantClosed:
 		next = r.close(ctx, rm)
-	case where == inside:
-		next = r.stay(ctx, rm)
+	case rm.phase == inside:
+		next = r.maintain(ctx, rm)
 	default:
 		next = r.tryToEnter(ctx, rm)
 	}
 
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	rm.busy = false
 	if rm.again {
 		next = 0
@@ -187,3 +190,44 @@ func (r *Rooms) turn(rm *room) {
 	}
 	r.schedule(rm, next)
 }
+
+// unlocked runs f without r.mu, which is held before and after: a step holds it
+// except while it waits for the server.
+func (r *Rooms) unlocked(f func() error) error {
+	r.mu.Unlock()
+	defer r.mu.Lock()
+	return f()
+}
+
+// sendPresence queues a presence of usher's in the room, and gives r.mu up
+// meanwhile.
+func (r *Rooms) sendPresence(ctx context.Context, rm *room, typ string, payload ...any) error {
+	return r.unlocked(func() error {
+		return r.cfg.Occupant.Send(ctx, "presence", r.self(rm.name), typ, payload...)
+	})
+}
+
+// awaitSelf sends a presence and blocks until the room has answered with
+// usher's own or refused it, or the timeout is over. It gives r.mu up meanwhile.
+func (r *Rooms) awaitSelf(ctx context.Context, rm *room, timeout time.Duration, typ string, payload ...any) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
+	defer cancel()
+	arrived := make(chan error, 1)
+	rm.arrived = arrived
+	if err := r.sendPresence(ctx, rm, typ, payload...); err != nil {
+		return err
+	}
+	return r.unlocked(func() error {
+		select {
+		case err := <-arrived:
+			return err
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	})
+}
+
+func (r *Rooms) address(room string) string { return room + "@" + r.cfg.Site.MUC }
+
+// self returns usher's own address in the room.
+func (r *Rooms) self(room string) string { return r.address(room) + "/" + r.cfg.Site.Nick }

@@ -5,13 +5,15 @@
 // Two streams serve it. The control stream speaks as an administrator of the
 // MUC who never joins a room: it grants, lists and destroys. The occupant's
 // stream is in the rooms and receives their presences. What comes on one is not
-// ordered with what comes on the other. What the events mean for meetings is the business of package meeting.
+// ordered with what comes on the other. What the events mean for meetings is the
+// business of package meeting.
 package muc
 
 import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -123,8 +125,6 @@ type Site struct {
 	ElectsModerator bool
 }
 
-func (s *Site) address(room string) string { return room + "@" + s.MUC }
-
 // Config configures Rooms; all fields but Log and Metrics are required.
 type Config struct {
 	Site     Site
@@ -139,21 +139,21 @@ type Config struct {
 // Rooms follows the rooms that meetings want followed. Its methods are safe
 // for concurrent use.
 type Rooms struct {
-	site     Site
-	control  Stream
-	occupant Stream
-	observe  func(string, time.Time, meeting.Input)
-	log      *slog.Logger
-	metrics  *metrics
+	cfg     Config
+	log     *slog.Logger
+	metrics *metrics
 
 	probes *rate.Limiter
 	checks *rate.Limiter
 	slots  chan struct{} // holds one for each room that is being entered
 
+	// mu guards what follows and every room. Methods that are not exported are
+	// called with it held, and give it up while they wait for the server, which
+	// their comments say; a room may have changed then.
 	mu           sync.Mutex
 	rooms        map[string]*room
 	run          context.Context // of Run; nil before and after it
-	turns        sync.WaitGroup
+	steps        sync.WaitGroup
 	controlUp    bool
 	controlEnded time.Time // the last time
 	occupantUp   bool
@@ -163,8 +163,7 @@ type Rooms struct {
 // New returns Rooms that do nothing until Run.
 func New(cfg Config) *Rooms {
 	r := &Rooms{
-		site: cfg.Site, control: cfg.Control, occupant: cfg.Occupant,
-		observe: cfg.Observe, log: cfg.Log,
+		cfg: cfg, log: cfg.Log,
 		probes: rate.NewLimiter(probesPerSecond, probesPerSecond),
 		checks: rate.NewLimiter(checksPerSecond, checksPerSecond),
 		slots:  make(chan struct{}, maxEntering),
@@ -193,7 +192,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 		rm.stopTimer()
 	}
 	r.mu.Unlock()
-	r.turns.Wait()
+	r.steps.Wait()
 	return nil
 }
 
@@ -301,9 +300,5 @@ func (r *Rooms) SetProblem(check, problem string) {
 func (r *Rooms) Problems() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	problems := make(map[string]string, len(r.problems))
-	for check, text := range r.problems {
-		problems[check] = text
-	}
-	return problems
+	return maps.Clone(r.problems)
 }

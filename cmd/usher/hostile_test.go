@@ -14,6 +14,8 @@ import (
 	"sync"
 	"testing"
 
+	"mellium.im/sasl"
+
 	"usher/component"
 	"usher/internal/stack"
 	"usher/meeting"
@@ -192,7 +194,8 @@ func (s *scene) login(host string) *component.Sender {
 	up := make(chan struct{}, 1)
 	link, err := component.NewClient(component.ClientConfig{
 		Addr: s.prosody.ClientAddr, JID: host, ServerName: stack.Domain, CAFile: s.prosody.CAFile,
-		Handler: component.Handler{Up: func(string) { up <- struct{}{} }},
+		Mechanisms: []sasl.Mechanism{sasl.Anonymous},
+		Options:    component.Options{Handler: component.Handler{Up: func(string) { up <- struct{}{} }}},
 	})
 	must(s.t, err)
 	ctx, cancel := context.WithCancel(context.Background())

@@ -4,10 +4,13 @@
 package brewery
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
+	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -21,12 +24,10 @@ const (
 	// enterTimeout bounds the wait to be let in: a server that keeps strangers
 	// out of the brewery says nothing at all (mod_muc_filter_access).
 	enterTimeout = 15 * time.Second
-	// enterInterval is the time between two tries. Somebody has to change the
-	// server's configuration first, or a machine to come.
-	enterInterval = time.Minute
-	// pingInterval is how often usher asks whether it is still in (XEP-0410): a
-	// MUC that was reloaded says nothing.
-	pingInterval = time.Minute
+	// interval is the time between two looks: a MUC that was reloaded does not say
+	// that usher is out of it, so usher asks (XEP-0410); and before it is let in,
+	// somebody has to change the server's configuration, or a machine to come.
+	interval = time.Minute
 	// pingTimeout bounds that question.
 	pingTimeout = 10 * time.Second
 )
@@ -73,15 +74,13 @@ func New[S any](cfg Config[S]) *Watcher[S] {
 // Run enters the brewery and stays in it until ctx ends. It blocks.
 func (w *Watcher[S]) Run(ctx context.Context) error {
 	for {
-		timer := time.NewTimer(w.look(ctx))
+		w.look(ctx)
 		select {
-		case <-timer.C:
+		case <-time.After(interval):
 		case <-w.again:
 		case <-ctx.Done():
-			timer.Stop()
 			return nil
 		}
-		timer.Stop()
 	}
 }
 
@@ -123,32 +122,30 @@ func (w *Watcher[S]) out(why string) {
 	w.cfg.Unseen()
 }
 
-// look enters the brewery or checks that usher is still in, and returns when to
-// look again.
-func (w *Watcher[S]) look(ctx context.Context) time.Duration {
+// look enters the brewery or checks that usher is still in.
+func (w *Watcher[S]) look(ctx context.Context) {
 	w.mu.Lock()
 	up, in := w.up, w.in
 	w.mu.Unlock()
 	if !up {
-		return enterInterval // a stream that comes up ends the wait
+		return // a stream that comes up ends the wait
 	}
 	if in {
 		if err := w.ping(ctx); err == nil || ctx.Err() != nil {
-			return pingInterval
+			return
 		}
 		w.out("usher dropped out of the brewery")
 	}
 	err := w.enter(ctx)
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if err == nil || ctx.Err() != nil || !w.up {
-		return pingInterval
+	news := err != nil && ctx.Err() == nil && w.up && err.Error() != w.problem
+	if news {
+		w.problem = err.Error()
 	}
-	if why := err.Error(); why != w.problem {
-		w.problem = why
-		defer w.cfg.Log.Info("cannot see a brewery", "brewery", w.cfg.Room, "reason", why)
+	w.mu.Unlock()
+	if news {
+		w.cfg.Log.Info("cannot see a brewery", "brewery", w.cfg.Room, "reason", err)
 	}
-	return enterInterval
 }
 
 // ping asks whether usher is in the brewery (XEP-0410 §3).
@@ -184,7 +181,8 @@ func (w *Watcher[S]) enter(ctx context.Context) error {
 	w.cfg.Unseen()
 	ctx, cancel := context.WithTimeoutCause(ctx, enterTimeout, errLockedOut)
 	defer cancel()
-	err := w.cfg.Stream.Send(ctx, "presence", w.cfg.Room+"/"+nick, "", join{})
+	self := w.cfg.Room + "/" + nick
+	err := w.cfg.Stream.Send(ctx, "presence", self, "", join{})
 	if err == nil {
 		select {
 		case err = <-arrived:
@@ -194,7 +192,7 @@ func (w *Watcher[S]) enter(ctx context.Context) error {
 	}
 	if err != nil {
 		// Parked somewhere, or alone: whatever comes of it later, we are not in.
-		_ = w.cfg.Stream.Send(context.WithoutCancel(ctx), "presence", w.cfg.Room+"/"+nick, "unavailable")
+		_ = w.cfg.Stream.Send(context.WithoutCancel(ctx), "presence", self, "unavailable")
 	}
 	w.mu.Lock()
 	w.arrived = nil
@@ -208,21 +206,16 @@ type presence[S any] struct {
 	Type   string `xml:"type,attr"`
 	Status *S     // by its XMLName
 	User   struct {
-		Status []struct {
-			Code string `xml:"code,attr"`
-		} `xml:"status"`
+		Status []status `xml:"status"`
 	} `xml:"http://jabber.org/protocol/muc#user x"`
 	Error stanza.Error `xml:"error"`
 }
 
-func (p *presence[S]) has(code string) bool {
-	for _, s := range p.User.Status {
-		if s.Code == code {
-			return true
-		}
-	}
-	return false
+type status struct {
+	Code string `xml:"code,attr"`
 }
+
+func (p *presence[S]) has(code string) bool { return slices.Contains(p.User.Status, status{code}) }
 
 // Status codes (XEP-0045 §15.6.2).
 const (
@@ -241,7 +234,8 @@ func (w *Watcher[S]) Presence(d *xml.Decoder, start xml.StartElement) {
 	switch {
 	case !strings.EqualFold(room, w.cfg.Room):
 	case p.Type == "error":
-		w.entered(errors.New("the brewery refuses usher: " + condition(p.Error)))
+		refusal := cmp.Or(p.Error.Condition, stanza.UndefinedCondition)
+		w.entered(fmt.Errorf("the brewery refuses usher: %s", refusal))
 	case p.has(statusSelf):
 		w.self(&p)
 	case who != "" && p.Type == "unavailable":
@@ -251,31 +245,20 @@ func (w *Watcher[S]) Presence(d *xml.Decoder, start xml.StartElement) {
 	}
 }
 
-func condition(e stanza.Error) string {
-	if e.Condition == "" {
-		return string(stanza.UndefinedCondition)
-	}
-	return string(e.Condition)
-}
-
 // self handles what the brewery says of usher itself.
 func (w *Watcher[S]) self(p *presence[S]) {
-	w.mu.Lock()
-	was := w.in
-	w.mu.Unlock()
+	was, _ := w.Watching()
 	switch {
-	case p.Type == "unavailable" && was:
-		w.out("usher was put out of the brewery")
-		w.lookAgain()
 	case p.Type == "unavailable":
+		if was {
+			w.out("usher was put out of the brewery")
+			w.lookAgain()
+		}
 	case p.has(statusCreated):
 		// Ours alone. A room that usher made might keep machines out, so it must
 		// be gone before one comes.
 		w.entered(errAlone)
 	default:
-		w.mu.Lock()
-		w.in, w.problem = true, ""
-		w.mu.Unlock()
 		if !was {
 			w.cfg.Log.Info("watching a brewery", "brewery", w.cfg.Room)
 		}
@@ -283,10 +266,13 @@ func (w *Watcher[S]) self(p *presence[S]) {
 	}
 }
 
-// entered ends the wait of an entry, if there is one.
+// entered notes how an entry ended, and ends the wait for it, if there is one.
 func (w *Watcher[S]) entered(err error) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if err == nil {
+		w.in, w.problem = true, ""
+	}
 	select {
 	case w.arrived <- err: // a nil channel is never ready
 	default:

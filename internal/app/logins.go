@@ -31,7 +31,7 @@ func checkLogins(cfg config.Config) error {
 func componentLogin(cfg config.Config) component.ComponentConfig {
 	return component.ComponentConfig{
 		Addr: cfg.ComponentAddr, Domain: cfg.ComponentDomain, Secret: string(cfg.ComponentSecret),
-		Explain: func(err error) error { return explainComponent(cfg, err) }, LogXML: cfg.LogXML,
+		Options: component.Options{Explain: func(err error) error { return explainComponent(cfg, err) }, LogXML: cfg.LogXML},
 	}
 }
 
@@ -41,7 +41,7 @@ func occupantLogin(cfg config.Config) component.ClientConfig {
 		Addr: cfg.ClientAddr, JID: occupantAccount(cfg) + "/" + resource,
 		Password: string(cfg.OccupantPassword), ServerName: cfg.TLSServerName,
 		CAFile: cfg.TLSCAFile, PinSHA256: cfg.TLSPin, Insecure: cfg.TLSInsecure,
-		Explain: func(err error) error { return explainOccupant(cfg, err) }, LogXML: cfg.LogXML,
+		Options: component.Options{Explain: func(err error) error { return explainOccupant(cfg, err) }, LogXML: cfg.LogXML},
 	}
 }
 

@@ -99,13 +99,12 @@ func NewFocus(cfg FocusConfig) (*Focus, error) {
 		Password:   cfg.Password,
 		ServerName: cfg.Site.authDomain(),
 		CAFile:     cfg.Site.CAFile,
-		Log:        cfg.Site.log(),
-		Handler: component.Handler{
+		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{
 			Presence: f.onPresence,
 			IQ:       map[xml.Name]func(component.Request){{Space: nsJibri, Local: "jibri"}: f.onJibri},
 			Up:       func(string) { f.setUp(&f.roomsUp, true) },
 			Down:     f.onRoomsDown,
-		},
+		}},
 	})
 	if err != nil {
 		return nil, err
@@ -114,14 +113,13 @@ func NewFocus(cfg FocusConfig) (*Focus, error) {
 		Addr:   cfg.Site.ComponentAddr,
 		Domain: cfg.Site.focusDomain(),
 		Secret: cfg.Secret,
-		Log:    cfg.Site.log(),
-		Handler: component.Handler{
+		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{
 			IQ: map[xml.Name]func(component.Request){
 				{Space: nsFocus, Local: "conference"}: f.onRequest,
 			},
 			Up:   func(string) { f.setUp(&f.requestsUp, true) },
 			Down: func(error) { f.setUp(&f.requestsUp, false) },
-		},
+		}},
 	})
 	if err != nil {
 		return nil, err
@@ -275,13 +273,13 @@ func (f *Focus) request(r component.Request, q conferenceRequest) {
 		})
 	default:
 		c.restartTimer()
-		_ = r.Result(f.readiness(room, c.joined))
+		r.Answer("result", f.readiness(room, c.joined))
 	}
 }
 
 func (f *Focus) answer(r component.Request, q conferenceRequest, err error) {
 	if err == nil {
-		_ = r.Result(f.readiness(q.Room, true))
+		r.Answer("result", f.readiness(q.Room, true))
 		return
 	}
 	f.cfg.Site.log().Warn("focus cannot enter a room", "room", q.Room, "err", err)

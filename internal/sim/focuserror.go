@@ -34,5 +34,5 @@ func newSmackError(c stanza.Condition, text string) smackError {
 // refuse answers a request as Smack does, which hands it back behind the error;
 // q is nil where it could not be read.
 func refuse(r component.Request, q any, c stanza.Condition, text string) {
-	_ = r.Answer("error", newSmackError(c, text), q)
+	r.Answer("error", newSmackError(c, text), q)
 }

@@ -40,7 +40,7 @@ func (f *Focus) onJibri(r component.Request) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if room == f.brewery.address && room != "" {
-		_ = r.Result(nil)
+		r.Answer("result")
 		f.jibriSays(nick, q)
 		return
 	}
@@ -58,7 +58,7 @@ func (f *Focus) onJibri(r component.Request) {
 	case q.Action == "stop" && c.session == nil:
 		refuse(r, q, stanza.ItemNotFound, "Unknown session")
 	case q.Action == "stop":
-		_ = r.Result(nil)
+		r.Answer("result")
 		c.stopRecording(r.From)
 	default:
 		refuse(r, q, stanza.BadRequest, "")
@@ -104,7 +104,7 @@ func (c *conference) startRecording(r component.Request, q jibriIQ) {
 			refuse(r, q, condition, text)
 			return
 		}
-		_ = r.Result(jibriIQ{Session: s.id})
+		r.Answer("result", jibriIQ{Session: s.id})
 	})
 }
 

@@ -87,8 +87,8 @@ func StartJibri(ctx context.Context, cfg JibriConfig) (*Jibri, error) {
 	var err error
 	j.link, err = component.NewClient(component.ClientConfig{
 		Addr: cfg.Site.ClientAddr, JID: "jibri@" + cfg.Site.authDomain() + "/" + cfg.Name,
-		Password: cfg.Password, ServerName: cfg.Site.authDomain(), CAFile: cfg.Site.CAFile, Log: cfg.Site.log(),
-		Handler: component.Handler{
+		Password: cfg.Password, ServerName: cfg.Site.authDomain(), CAFile: cfg.Site.CAFile,
+		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{
 			Presence: j.onPresence,
 			IQ:       map[xml.Name]func(component.Request){{Space: nsJibri, Local: "jibri"}: j.onJibri},
 			Up:       func(string) { j.done.Go(j.present) },
@@ -101,7 +101,7 @@ func StartJibri(ctx context.Context, cfg JibriConfig) (*Jibri, error) {
 				}
 				j.changed.ring()
 			},
-		},
+		}},
 	})
 	if err != nil {
 		return nil, err
@@ -276,21 +276,21 @@ func (j *Jibri) onJibri(r component.Request) {
 		job.stop()
 		j.done.Go(func() { // stopService blocks until the hook has ended
 			<-job.ended
-			_ = r.Result(jibriIQ{Status: "off"})
+			r.Answer("result", jibriIQ{Status: "off"})
 		})
 	case q.Action == "stop":
-		_ = r.Result(jibriIQ{Status: "off"})
+		r.Answer("result", jibriIQ{Status: "off"})
 	case q.Action != "start":
 		refuse(r, q, stanza.BadRequest, "")
 	case j.conduct == Silent:
 	case j.conduct == SaysBusy, j.job != nil:
-		_ = r.Result(jibriIQ{Status: "off", Failure: "busy", Retry: "true"})
+		r.Answer("result", jibriIQ{Status: "off", Failure: "busy", Retry: "true"})
 	case j.conduct == Fails:
-		_ = r.Result(jibriIQ{Status: "off", Failure: "error", Retry: "true"})
+		r.Answer("result", jibriIQ{Status: "off", Failure: "error", Retry: "true"})
 	default:
 		job := newJob(j, q, r.From)
 		j.job = job
-		_ = r.Result(jibriIQ{Status: "pending"})
+		r.Answer("result", jibriIQ{Status: "pending"})
 		j.done.Go(func() { j.present(); job.run() })
 	}
 }

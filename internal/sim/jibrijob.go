@@ -110,8 +110,8 @@ func (w *job) record(dir string) (media bool, err error) {
 	link, err := component.NewClient(component.ClientConfig{
 		Addr: cfg.Site.ClientAddr, JID: "recorder@" + cfg.Site.hiddenDomain() + "/" + cfg.Name + "-" + w.session[:8],
 		// As in docker-jitsi-meet the hidden domain shows the main one's certificate.
-		Password: cfg.RecorderPassword, ServerName: cfg.Site.Domain, CAFile: cfg.Site.CAFile, Log: cfg.Site.log(),
-		Handler: component.Handler{Presence: w.onPresence},
+		Password: cfg.RecorderPassword, ServerName: cfg.Site.Domain, CAFile: cfg.Site.CAFile,
+		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{Presence: w.onPresence}},
 	})
 	if err != nil {
 		return false, err

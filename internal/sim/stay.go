@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"strings"
 
+	"mellium.im/sasl"
+
 	"usher/component"
 )
 
@@ -52,19 +54,18 @@ func newStay(p *Person) (*stay, error) {
 	s.link, err = component.NewClient(component.ClientConfig{
 		Addr:       s.cable.addr(),
 		JID:        p.site.Domain,
-		Password:   trace,
+		Mechanisms: []sasl.Mechanism{anonymous(trace)},
 		ServerName: p.site.Domain,
 		CAFile:     p.site.CAFile,
-		Log:        p.log(),
-		Handler: component.Handler{
+		Options: component.Options{Log: p.log(), Handler: component.Handler{
 			Presence: s.onPresence,
 			IQ: map[xml.Name]func(component.Request){
 				// A browser acknowledges the focus's offer before it answers it.
-				{Space: nsJingle, Local: "jingle"}: func(r component.Request) { _ = r.Result(nil) },
+				{Space: nsJingle, Local: "jingle"}: func(r component.Request) { r.Answer("result") },
 			},
 			Up:   s.onUp,
 			Down: s.onDown,
-		},
+		}},
 	})
 	if err != nil {
 		s.cable.cut()
@@ -78,6 +79,19 @@ func newStay(p *Person) (*stay, error) {
 		s.end(Exit{Why: WhyDisconnected})
 	}()
 	return s, nil
+}
+
+// anonymous is SASL ANONYMOUS with a trace (RFC 4505 §2), which mellium's own never
+// sends (XEP-0175 advises against one): a server may take a token there.
+func anonymous(trace string) sasl.Mechanism {
+	m := sasl.Anonymous
+	m.Start = func(*sasl.Negotiator) (bool, []byte, any, error) {
+		if trace == "" {
+			return false, nil, nil, nil
+		}
+		return false, []byte(trace), nil, nil
+	}
+	return m
 }
 
 // close ends the stream in good order, and returns when everything that the
