@@ -44,7 +44,7 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 	}
 	switch answer[0] {
 	case "ok":
-		r.mirror.open(c.Meeting.ID, !c.Meeting.Over())
+		r.mirror.copies(r.keys.meeting(c.Meeting.ID), !c.Meeting.Over())
 		return nil
 	case "conflict":
 		stored, err := strconv.ParseInt(answer[1], 10, 64)

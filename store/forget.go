@@ -64,7 +64,7 @@ func (r *Redis) Forget(ctx context.Context, id string) error {
 			return nil
 		})
 		if err == nil {
-			r.mirror.open(id, false)
+			r.mirror.copies(r.keys.meeting(id), false)
 		}
 		return err
 	})

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"time"
 
 	"usher/meeting"
@@ -109,6 +110,12 @@ func (k keys) endpointsVersion() string          { return string(k) + "endpoints
 func (k keys) idempotency(name string) string    { return string(k) + "idempotency:" + name }
 func (k keys) apiKeys() string                   { return string(k) + "apikeys" }
 func (k keys) linksChanged() string              { return string(k) + "links:changed" }
+
+// settings are the hashes whose changes endpointsVersion counts.
+func (k keys) settings() []string { return []string{k.endpoints(), k.endpointsDisabled(), k.apiKeys()} }
+
+// isMeeting reports whether a key is that of a meeting.
+func (k keys) isMeeting(key string) bool { return strings.HasPrefix(key, k.meeting("")) }
 
 // Of versions until November 2026.
 

@@ -211,8 +211,7 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 	defer r.metrics.leader.Set(0)
 
 	var renewing sync.WaitGroup
-	resets := make(chan string, 1) // epochs of a store that is to be written anew
-	renewing.Go(func() { r.keepMirror(leading, t, resets, rewrite) })
+	renewing.Go(func() { (&upkeep{Redis: r, term: t, meetings: rewrite, epoch: t.epoch}).run(leading) })
 	renewing.Go(func() {
 		known := t.epoch
 		cancel(keep(leading, r.times, t.sent, func(ctx context.Context) (bool, error) {
@@ -221,13 +220,7 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 			if err != nil || held == 0 {
 				return false, err
 			}
-			if !isWhole(epoch) {
-				known = strings.TrimPrefix(epoch, rewritePrefix) // from when it is
-				select {
-				case resets <- epoch:
-				default: // it still works on the one before; the next renewal asks again
-				}
-			}
+			known = strings.TrimPrefix(epoch, rewritePrefix) // which upkeep makes it
 			return true, nil
 		}))
 	})

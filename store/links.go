@@ -46,7 +46,7 @@ func (r *Redis) PutLink(ctx context.Context, meetingID, hash string, link []byte
 	case err == nil && answer == 0:
 		err = meeting.ErrNotFound
 	case err == nil && answer == 1:
-		r.mirror.put(meetingID, map[string]string{linkField + hash: string(link)})
+		r.mirror.set(r.keys.meeting(meetingID), linkField+hash, string(link))
 	}
 	return answer == 1, err
 }
