@@ -25,20 +25,7 @@ var commitScript = redis.NewScript(commitSource)
 // [meeting.ErrUnavailable] leaves open whether the change was stored, and
 // repeating the commit is safe. Other errors: see tracker.Store.
 func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
-	keys, args := r.pack(c)
-	var answer []string
-	err := r.do(opCommit, func() error {
-		var err error
-		answer, err = commitScript.Run(ctx, r.rdb, keys, args...).StringSlice()
-		switch {
-		case err != nil:
-		case answer[0] == "fenced":
-			err = meeting.ErrFenced
-		case answer[0] == "reset":
-			err = errReset
-		}
-		return err
-	})
+	answer, err := r.runCommit(ctx, c)
 	if err != nil {
 		return err
 	}
@@ -56,6 +43,20 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 		return errors.Join(err, &meeting.RoomHeldError{Until: time.UnixMilli(until).UTC()})
 	}
 	return fmt.Errorf("store: commit: unknown answer %q", answer)
+}
+
+func (r *Redis) runCommit(ctx context.Context, c meeting.Commit) (answer []string, err error) {
+	keys, args := r.pack(c)
+	defer r.measure(opCommit, time.Now(), &err)
+	answer, err = commitScript.Run(ctx, r.rdb, keys, args...).StringSlice()
+	switch {
+	case err != nil:
+	case answer[0] == "fenced":
+		err = meeting.ErrFenced
+	case answer[0] == "reset":
+		err = errReset
+	}
+	return answer, err
 }
 
 // pack puts the commit in the order in which commit.lua takes it.

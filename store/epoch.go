@@ -41,10 +41,9 @@ var errReset = errors.New("store was emptied and is not written anew yet")
 // Begin makes an empty store ready for its first leader, which else waits for
 // [LeaseTTL]: another process might hold what the store has lost. So it is for a
 // Redis that no other process has used.
-func (r *Redis) Begin(ctx context.Context) error {
-	err := r.do(opEpoch, func() error {
-		return r.rdb.SetArgs(ctx, r.keys.epoch(), newEpoch(), redis.SetArgs{Mode: "NX"}).Err()
-	})
+func (r *Redis) Begin(ctx context.Context) (err error) {
+	defer r.measure(opEpoch, time.Now(), &err)
+	err = r.rdb.SetArgs(ctx, r.keys.epoch(), newEpoch(), redis.SetArgs{Mode: "NX"}).Err()
 	if errors.Is(err, redis.Nil) { // it has one
 		err = nil
 	}
@@ -79,7 +78,7 @@ func (r *Redis) checkNow(ctx context.Context) error {
 
 // notFound returns [meeting.ErrNotFound], or that the store has lost its state.
 func (r *Redis) notFound(ctx context.Context) error {
-	if err := r.do(opEpoch, func() error { return r.checkNow(ctx) }); err != nil {
+	if err := r.checkNow(ctx); err != nil {
 		return err
 	}
 	return meeting.ErrNotFound

@@ -24,15 +24,9 @@ func (r *Redis) measure(op string, start time.Time, err *error) {
 	*err = r.fault(op, *err)
 }
 
-// do makes one call and measures it.
-func (r *Redis) do(op string, call func() error) (err error) {
-	defer r.measure(op, time.Now(), &err)
-	return call()
-}
-
 // fault counts the error of a call and says whether it may pass.
 func (r *Redis) fault(op string, err error) error {
-	if err == nil || errors.Is(err, redis.Nil) {
+	if err == nil || errors.Is(err, meeting.ErrNotFound) {
 		return err
 	}
 	reason, passes := judge(err)

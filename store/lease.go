@@ -243,14 +243,12 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 
 // lease runs one of the scripts above.
 func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (answer int64, epoch string, err error) {
-	err = r.do(opLease, func() error {
-		values, err := script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema()}, args...).Slice()
-		if err == nil && len(values) == 2 {
-			answer, _ = values[0].(int64)
-			epoch, _ = values[1].(string)
-		}
-		return err
-	})
+	defer r.measure(opLease, time.Now(), &err)
+	values, err := script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema()}, args...).Slice()
+	if err == nil && len(values) == 2 {
+		answer, _ = values[0].(int64)
+		epoch, _ = values[1].(string)
+	}
 	return answer, epoch, err
 }
 

@@ -27,8 +27,9 @@ const (
 	// poolTimeout bounds the wait for a free connection: one call ahead of us.
 	poolTimeout = callTimeout
 	// poolSize is the number of connections. Redis works off one command at a
-	// time; these keep it busy, and few are dropped when they turn out stale.
-	poolSize = 16
+	// time; these keep it busy, few are dropped when they turn out stale, and one
+	// is for Follow, which waits.
+	poolSize = 17
 )
 
 // Config says where the state is and whose it is.
@@ -50,7 +51,6 @@ var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 // Redis is the durable store. Its methods are safe for concurrent use.
 type Redis struct {
 	rdb     redis.UniversalClient
-	options *redis.UniversalOptions
 	keys    keys
 	fence   atomic.Int64 // of the last lease taken, 0 before the first
 	times   leaseTimes
@@ -77,7 +77,6 @@ func NewRedis(c Config) (*Redis, error) {
 	}
 	return &Redis{
 		rdb:     redis.NewUniversalClient(opts),
-		options: opts,
 		keys:    keysOf(c.Site),
 		times:   defaultLeaseTimes,
 		metrics: newMetrics(c.Registerer),
@@ -89,8 +88,9 @@ func NewRedis(c Config) (*Redis, error) {
 func (r *Redis) Close() error { return r.rdb.Close() }
 
 // Ping reports whether Redis answers, within the timeouts of a call.
-func (r *Redis) Ping(ctx context.Context) error {
-	return r.do(opPing, func() error { return r.rdb.Ping(ctx).Err() })
+func (r *Redis) Ping(ctx context.Context) (err error) {
+	defer r.measure(opPing, time.Now(), &err)
+	return r.rdb.Ping(ctx).Err()
 }
 
 // options reads the URL. Its error never quotes it: it may hold a password.
