@@ -20,8 +20,8 @@ var commitSource string
 var commitScript = redis.NewScript(commitSource)
 
 // Commit stores the change in one script, so that a process or connection that
-// dies leaves all of it or nothing. It blocks for four seconds at most, when
-// every timeout of the connection runs out in turn. An error that wraps
+// dies leaves all of it or nothing. It blocks for longestCall at most, and half
+// as long again where Redis has lost the script. An error that wraps
 // [meeting.ErrUnavailable] leaves open whether the change was stored, and
 // repeating the commit is safe. Other errors: see tracker.Store.
 func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {

@@ -115,12 +115,19 @@ func (r *Redis) noteReset(outcome string) {
 	r.reset.Store(&text)
 }
 
+// fullNoted is how long Redis counts as full after it refused something. What
+// is to be stored is tried again every few seconds.
+const fullNoted = time.Minute
+
 // Findings says what an operator should know although the store works; nothing
 // when all is well.
 func (r *Redis) Findings() []string {
 	var all []string
 	if text := r.reset.Load(); text != nil {
 		all = append(all, *text)
+	}
+	if time.Since(time.Unix(r.full.Load(), 0)) < fullNoted {
+		all = append(all, "Redis is full: it refuses what needs memory; give it more (maxmemory), or remove what else it holds")
 	}
 	if text := r.unreadable.finding(); text != "" {
 		all = append(all, text)

@@ -31,6 +31,9 @@ func (r *Redis) fault(op string, err error) error {
 	}
 	reason, passes := judge(err)
 	r.metrics.errors[reason].Inc()
+	if reason == reasonOOM {
+		r.full.Store(time.Now().Unix())
+	}
 	if passes {
 		return fmt.Errorf("store: %s: %w: %w", op, meeting.ErrUnavailable, err)
 	}

@@ -17,7 +17,7 @@ import (
 //	fence                  string  the highest fencing number given out               never
 //	epoch                  string  names the state, see epoch.go                      never
 //	schema                 string  version of the form of all this, see schema        never
-//	leader                 string  holder and fencing number of the leader            LeaseTTL, renewed
+//	leader                 string  holder and nonce of the process that leads         LeaseTTL, renewed
 //	meeting:<id>           hash    json (without people), version, op, state,         Retention after closing
 //	                               link:<SHA-256 of its code> for each join link
 //	session:<id>           string  JSON                                               Retention after its end

@@ -22,6 +22,9 @@ const (
 	// one round trip. The largest are meetings with 1,000 links of 300 bytes, and
 	// endpoints of ten kilobytes.
 	mirrorBatch = 50
+	// rewriteTimeout bounds the time for all meetings, in which no epoch is stored and
+	// others are refused: 5,000 meetings take a second or two.
+	rewriteTimeout = 15 * time.Second
 	// changedBatch is how many meetings with changed links are asked for at a time.
 	changedBatch = 1000
 )
@@ -235,7 +238,7 @@ func (u *upkeep) rewrite(ctx context.Context, epoch string) error {
 // rewriteMeetings writes all meetings. What cannot be written in time goes on
 // being tried, and must not keep everything else away.
 func (u *upkeep) rewriteMeetings(ctx context.Context) {
-	limited, cancel := context.WithTimeout(ctx, u.times.ttl)
+	limited, cancel := context.WithTimeout(ctx, rewriteTimeout)
 	defer cancel()
 	err := u.meetings(limited)
 	for err != nil && limited.Err() == nil { // they are being loaded

@@ -19,13 +19,15 @@ import (
 // in well under a millisecond.
 const (
 	// dialTimeout allows for one lost SYN, which is sent again after a second.
-	dialTimeout = 1500 * time.Millisecond
+	dialTimeout = 1200 * time.Millisecond
 	// callTimeout bounds each read and each write. It is long enough for the
 	// fork that saves a large data set, and short enough for a hung Redis to be
 	// noticed while somebody who made a request still waits.
 	callTimeout = 500 * time.Millisecond
 	// poolTimeout bounds the wait for a free connection: one call ahead of us.
 	poolTimeout = callTimeout
+	// longestCall is how long a call takes when all of these run out in turn.
+	longestCall = poolTimeout + dialTimeout + 2*callTimeout
 	// poolSize is the number of connections. Redis works off one command at a
 	// time; these keep it busy, few are dropped when they turn out stale, and one
 	// is for Follow, which waits.
@@ -60,6 +62,7 @@ type Redis struct {
 	epoch      atomic.Pointer[string] // the last that was whole; nil: this process has seen none
 	mirror     mirror                 // while leading
 	reset      atomic.Pointer[string] // how the store was last found to have lost its state; nil: never
+	full       atomic.Int64           // Unix time at which it last refused something for want of memory
 	unreadable unreadable
 }
 
