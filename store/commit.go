@@ -20,31 +20,18 @@ var commitSource string
 var commitScript = redis.NewScript(commitSource)
 
 // Commit stores the change in one script, so that a process or connection that
-// dies leaves all of it or nothing. It blocks for four seconds at most, when
-// every timeout of the connection runs out in turn. An error that wraps
+// dies leaves all of it or nothing. It blocks for longestCall at most, and half
+// as long again where Redis has lost the script. An error that wraps
 // [meeting.ErrUnavailable] leaves open whether the change was stored, and
 // repeating the commit is safe. Other errors: see tracker.Store.
 func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
-	keys, args := r.pack(c)
-	var answer []string
-	err := r.do(opCommit, func() error {
-		var err error
-		answer, err = commitScript.Run(ctx, r.rdb, keys, args...).StringSlice()
-		switch {
-		case err != nil:
-		case answer[0] == "fenced":
-			err = meeting.ErrFenced
-		case answer[0] == "reset":
-			err = errReset
-		}
-		return err
-	})
+	answer, err := r.runCommit(ctx, c)
 	if err != nil {
 		return err
 	}
 	switch answer[0] {
 	case "ok":
-		r.mirror.open(c.Meeting.ID, !c.Meeting.Over())
+		r.mirror.copies(r.keys.meeting(c.Meeting.ID), !c.Meeting.Over())
 		return nil
 	case "conflict":
 		stored, err := strconv.ParseInt(answer[1], 10, 64)
@@ -56,6 +43,20 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 		return errors.Join(err, &meeting.RoomHeldError{Until: time.UnixMilli(until).UTC()})
 	}
 	return fmt.Errorf("store: commit: unknown answer %q", answer)
+}
+
+func (r *Redis) runCommit(ctx context.Context, c meeting.Commit) (answer []string, err error) {
+	keys, args := r.pack(c)
+	defer r.measure(opCommit, time.Now(), &err)
+	answer, err = commitScript.Run(ctx, r.rdb, keys, args...).StringSlice()
+	switch {
+	case err != nil:
+	case answer[0] == "fenced":
+		err = meeting.ErrFenced
+	case answer[0] == "reset":
+		err = errReset
+	}
+	return answer, err
 }
 
 // pack puts the commit in the order in which commit.lua takes it.

@@ -3,24 +3,52 @@ package store
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"maps"
 	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"usher/meeting"
 )
+
+// hashes reads hashes, the epoch and the version of endpoints and keys, all at
+// one time.
+func (r *Redis) hashes(ctx context.Context, keys ...string) (hashes []map[string]string, epoch, version string, err error) {
+	var versions *redis.SliceCmd
+	found := make([]*redis.MapStringStringCmd, len(keys))
+	_, err = r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		versions = p.MGet(ctx, r.keys.epoch(), r.keys.endpointsVersion())
+		for i, key := range keys {
+			found[i] = p.HGetAll(ctx, key)
+		}
+		return nil
+	})
+	for _, f := range found {
+		hashes = append(hashes, f.Val())
+	}
+	if versions := versions.Val(); len(versions) == 2 {
+		epoch, _ = versions[0].(string)
+		version = fmt.Sprint(epoch, " ", versions[1])
+	}
+	return hashes, epoch, version, err
+}
 
 // Endpoints returns all that is stored about webhook endpoints and the version
 // of it. When the version is still the one that the caller knows, it returns
 // nothing else.
 func (r *Redis) Endpoints(ctx context.Context, known string) (all []meeting.StoredEndpoint, version string, err error) {
-	err = r.do(opWebhooks, func() error {
-		v, hashes, err := r.settings(ctx, parseSettingsVersion(known), r.keys.endpoints(), r.keys.endpointsDisabled())
-		if hashes != nil {
-			all = joinEndpoints(hashes[0], hashes[1])
-		}
-		version = v.String()
-		return err
-	})
+	defer r.measure(opWebhooks, time.Now(), &err)
+	_, epoch, version, err := r.hashes(ctx)
+	if err == nil && version != known {
+		var h []map[string]string
+		h, epoch, version, err = r.hashes(ctx, r.keys.endpoints(), r.keys.endpointsDisabled())
+		all = joinEndpoints(h[0], h[1])
+	}
+	if err == nil {
+		err = r.check(epoch)
+	}
 	if err != nil {
 		return nil, "", err
 	}
@@ -54,14 +82,14 @@ return 1
 // PutEndpoint stores a document in place of another, nil for none, and reports
 // whether that was still the one stored. Repeating a call that failed may
 // report false although the first one was done.
-func (r *Redis) PutEndpoint(ctx context.Context, id string, was, document json.RawMessage) (bool, error) {
-	var done bool
-	err := r.do(opWebhooks, func() (err error) {
-		done, err = r.runGuarded(ctx, putEndpointScript, []string{r.keys.endpoints(), r.keys.endpointsVersion()},
-			id, []byte(was), []byte(document)).Bool()
-		return err
-	})
-	return done, r.changed(ctx, err)
+func (r *Redis) PutEndpoint(ctx context.Context, id string, was, document json.RawMessage) (done bool, err error) {
+	defer r.measure(opWebhooks, time.Now(), &err)
+	done, err = r.runGuarded(ctx, putEndpointScript, []string{r.keys.endpoints(), r.keys.endpointsVersion()},
+		id, []byte(was), []byte(document)).Bool()
+	if done {
+		r.mirror.set(r.keys.endpoints(), id, string(document))
+	}
+	return done, err
 }
 
 // disableEndpointScript: KEYS: disabled, version. ARGV: id, why or nothing.
@@ -76,11 +104,14 @@ return redis.call('INCR', KEYS[2])
 
 // DisableEndpoint notes why and since when an endpoint is disabled; nil enables
 // it. What waits for it stays as it is.
-func (r *Redis) DisableEndpoint(ctx context.Context, id string, why json.RawMessage) error {
-	return r.changed(ctx, r.do(opWebhooks, func() error {
-		return r.runGuarded(ctx, disableEndpointScript,
-			[]string{r.keys.endpointsDisabled(), r.keys.endpointsVersion()}, id, []byte(why)).Err()
-	}))
+func (r *Redis) DisableEndpoint(ctx context.Context, id string, why json.RawMessage) (err error) {
+	defer r.measure(opWebhooks, time.Now(), &err)
+	err = r.runGuarded(ctx, disableEndpointScript,
+		[]string{r.keys.endpointsDisabled(), r.keys.endpointsVersion()}, id, []byte(why)).Err()
+	if err == nil {
+		r.mirror.set(r.keys.endpointsDisabled(), id, string(why))
+	}
+	return err
 }
 
 // deleteEndpointScript removes an endpoint and all that was kept for it. KEYS:
@@ -104,12 +135,16 @@ return known
 
 // DeleteEndpoint removes an endpoint, what waits for it, its log and its dead
 // letters. One that does not exist is no error.
-func (r *Redis) DeleteEndpoint(ctx context.Context, id string) error {
+func (r *Redis) DeleteEndpoint(ctx context.Context, id string) (err error) {
+	defer r.measure(opWebhooks, time.Now(), &err)
 	k := r.keys
-	return r.changed(ctx, r.do(opWebhooks, func() error {
-		return r.runGuarded(ctx, deleteEndpointScript, []string{
-			k.endpoints(), k.endpointsDisabled(), k.endpointsVersion(), k.queues(), k.queued(id), k.queue(id, ""),
-			k.retry(id), k.attempts(id), k.dead(id),
-		}, id).Err()
-	}))
+	err = r.runGuarded(ctx, deleteEndpointScript, []string{
+		k.endpoints(), k.endpointsDisabled(), k.endpointsVersion(), k.queues(), k.queued(id), k.queue(id, ""),
+		k.retry(id), k.attempts(id), k.dead(id),
+	}, id).Err()
+	if err == nil {
+		r.mirror.set(k.endpoints(), id, "")
+		r.mirror.set(k.endpointsDisabled(), id, "")
+	}
+	return err
 }

@@ -160,8 +160,8 @@ func TestAnEmptiedStoreIsWrittenAnewByWhoLeads(t *testing.T) {
 	until(t, "the leader knows what the other has changed", func() bool {
 		r.mirror.mu.Lock()
 		defer r.mirror.mu.Unlock()
-		settings := r.mirror.settings[r.keys.apiKeys()]
-		return settings["keptwho1"] != "" && settings["gonewho1"] == "" && r.mirror.links[ids[4]]["link:hashwho1"] != ""
+		settings := r.mirror.hashes[r.keys.apiKeys()]
+		return settings["keptwho1"] != "" && settings["gonewho1"] == "" && r.mirror.hashes[r.keys.meeting(ids[4])]["link:hashwho1"] != ""
 	})
 
 	epoch := srv.raw.Get(ctx, r.keys.epoch()).Val()

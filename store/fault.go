@@ -13,25 +13,27 @@ import (
 	"usher/meeting"
 )
 
-// do makes one call, measures it, and wraps its error in
-// [meeting.ErrUnavailable] if it may pass when tried again.
-func (r *Redis) do(op string, call func() error) error {
-	start := time.Now()
-	err := call()
-	if redis.HasErrorPrefix(err, resetCode) {
-		err = errReset
+// measure is deferred by what makes calls of Redis: it notes how long they took
+// and wraps their error in [meeting.ErrUnavailable] if it may pass when tried
+// again.
+func (r *Redis) measure(op string, start time.Time, err *error) {
+	if redis.HasErrorPrefix(*err, resetCode) {
+		*err = errReset
 	}
 	r.metrics.seconds[op].Observe(time.Since(start).Seconds())
-	return r.fault(op, err)
+	*err = r.fault(op, *err)
 }
 
 // fault counts the error of a call and says whether it may pass.
 func (r *Redis) fault(op string, err error) error {
-	if err == nil || errors.Is(err, redis.Nil) {
+	if err == nil || errors.Is(err, meeting.ErrNotFound) {
 		return err
 	}
 	reason, passes := judge(err)
 	r.metrics.errors[reason].Inc()
+	if reason == reasonOOM {
+		r.full.Store(time.Now().Unix())
+	}
 	if passes {
 		return fmt.Errorf("store: %s: %w: %w", op, meeting.ErrUnavailable, err)
 	}

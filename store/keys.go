@@ -1,6 +1,7 @@
 package store
 
 import (
+	"strings"
 	"time"
 
 	"usher/meeting"
@@ -16,7 +17,7 @@ import (
 //	fence                  string  the highest fencing number given out               never
 //	epoch                  string  names the state, see epoch.go                      never
 //	schema                 string  version of the form of all this, see schema        never
-//	leader                 string  holder and fencing number of the leader            LeaseTTL, renewed
+//	leader                 string  holder and nonce of the process that leads         LeaseTTL, renewed
 //	meeting:<id>           hash    json (without people), version, op, state,         Retention after closing
 //	                               link:<SHA-256 of its code> for each join link
 //	session:<id>           string  JSON                                               Retention after its end
@@ -109,6 +110,12 @@ func (k keys) endpointsVersion() string          { return string(k) + "endpoints
 func (k keys) idempotency(name string) string    { return string(k) + "idempotency:" + name }
 func (k keys) apiKeys() string                   { return string(k) + "apikeys" }
 func (k keys) linksChanged() string              { return string(k) + "links:changed" }
+
+// settings are the hashes whose changes endpointsVersion counts.
+func (k keys) settings() []string { return []string{k.endpoints(), k.endpointsDisabled(), k.apiKeys()} }
+
+// isMeeting reports whether a key is that of a meeting.
+func (k keys) isMeeting(key string) bool { return strings.HasPrefix(key, k.meeting("")) }
 
 // Of versions until November 2026.
 

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"strings"
@@ -13,19 +14,22 @@ import (
 	"usher/meeting"
 )
 
-// Times of the lease. Whoever leads stops five seconds before another may
-// begin, which covers the time to let go of the XMPP streams.
+// Times of the lease. Whoever leads stops leaseDemote after it sent the last
+// renewal that succeeded, and nobody else begins before LeaseTTL after Redis has
+// carried that out, which is later. In the 3 s between what was under way ends:
+// a call of Redis within longestCall, webhooks and streams sooner. A commit that
+// Redis carries out later still is refused for its fencing number.
 const (
 	// LeaseTTL is how long a leader that has died keeps others waiting.
-	LeaseTTL = 15 * time.Second
-	// leaseRenew is the time between renewals: two may fail.
-	leaseRenew = 5 * time.Second
-	// leaseDemote is how long after the sending of the last renewal that
-	// succeeded a leader stops leading.
-	leaseDemote = 10 * time.Second
+	LeaseTTL = 7 * time.Second
+	// leaseRenew is the time between renewals: one may be lost, and the next ones
+	// are tried every leasePoll.
+	leaseRenew = 1500 * time.Millisecond
+	// leaseDemote is long enough for Redis to fork or to fail over within.
+	leaseDemote = 4 * time.Second
 	// leasePoll is the time between tries to take the lease, and between tries
 	// to renew it while Redis fails.
-	leasePoll = time.Second
+	leasePoll = 500 * time.Millisecond
 )
 
 // leaseTimes are the times above, and mirrorInterval; tests against a real Redis
@@ -48,12 +52,19 @@ const schema = 1
 // newerSchema is acquireScript's answer that the store has a higher one.
 const newerSchema = -2
 
+// The scripts of the lease need no memory, so that a full Redis has a leader, who
+// delivers what can then be removed: Redis refuses a script whose first write
+// needs some, and lets the rest pass once one was accepted. That is a DEL or a
+// PEXPIRE here.
+
 // acquireScript takes the lease and answers its fencing number, 0 when another
 // has it, -1 when there is no state that it could be the lease of (epoch.go), and
-// -2 when the schema is a newer one; and the epoch, or the schema. ARGV: holder,
-// TTL in ms, the value of the lease that may be taken over, empty: one that a
-// process of the same name has left behind; and a new epoch, whether it may be
-// that of an empty store, and our schema.
+// -2 when the schema is a newer one; and the epoch, or the schema. ARGV: our lease,
+// TTL in ms, the holder whose lease may be taken over or nothing, a new epoch,
+// whether that may be the one of an empty store, and our schema.
+//
+// A lease that is ours already comes from a call that nobody waited for: Redis
+// hung, and carried it out later.
 //
 // A store that has a fence and no epoch is an older version's. One that was
 // being written anew by a leader who is gone is taken as it is.
@@ -66,12 +77,13 @@ epoch = epoch or ''
 if (tonumber(stored) or 0) > tonumber(ARGV[6]) then
   return {-2, stored}
 end
-if held and held ~= ARGV[3] and not (ARGV[3] == '' and string.match(held, '^(.*) %d+$') == ARGV[1]) then
+if held and held ~= ARGV[1] and not (ARGV[3] ~= '' and string.match(held, '^(.*) %S+$') == ARGV[3]) then
   return {0, epoch}
 end
 if epoch == '' and not fence and ARGV[5] ~= '1' then
   return {-1, ''}
 end
+redis.call('DEL', KEYS[1])
 if epoch == '' or string.sub(epoch, 1, 1) == '?' then
   epoch = ARGV[4]
   redis.call('SET', KEYS[3], epoch)
@@ -79,34 +91,36 @@ end
 local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 fence = math.max((tonumber(fence) or 0) + 1, now)
-local text = string.format('%.0f', fence)
-redis.call('SET', KEYS[2], text)
-redis.call('SET', KEYS[1], ARGV[1] .. ' ' .. text, 'PX', ARGV[2])
+redis.call('SET', KEYS[2], string.format('%.0f', fence))
+redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[4], ARGV[6])
 return {fence, epoch}
 `)
 
 // renewScript answers 1 if the lease is still ours, else 0, and the epoch. ARGV:
-// value of the lease, fencing number, TTL in ms, the epoch that we know, that of a
-// store which has lost it and is to be written anew, and our schema. A lease that is gone
-// although nobody led after us is taken again: Redis was emptied, or slow.
+// our lease, TTL in ms, fencing number, the epoch that we know, that of a store
+// which has lost it and is to be written anew, and our schema. A lease that is
+// gone although nobody led after us is taken again: Redis was emptied, or slow.
 var renewScript = redis.NewScript(`
 local held, fence, epoch = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3]))
 epoch = epoch or ''
-if held and held ~= ARGV[1] or (tonumber(fence) or 0) > tonumber(ARGV[2]) then
+if held and held ~= ARGV[1] or (tonumber(fence) or 0) > tonumber(ARGV[3]) then
   return {0, epoch}
+end
+if redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 0 then
+  redis.call('DEL', KEYS[1]) -- for a full Redis; PEXPIRE has written nothing
+  redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
+  redis.call('SET', KEYS[2], ARGV[3])
 end
 if epoch ~= ARGV[4] and string.sub(epoch, 1, 1) ~= '?' then
   epoch = ARGV[5]
   redis.call('SET', KEYS[3], epoch)
   redis.call('SET', KEYS[4], ARGV[6])
 end
-redis.call('SET', KEYS[2], ARGV[2])
-redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[3])
 return {1, epoch}
 `)
 
-// releaseScript gives the lease back if it is ours. ARGV: value of the lease.
+// releaseScript gives the lease back if it is ours. ARGV: our lease.
 var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
@@ -135,12 +149,13 @@ return {1, ''}
 // the same name has left behind is taken over without waiting when Lead is
 // called; from a namesake that is alive it is taken once, and not back.
 func (r *Redis) Lead(ctx context.Context, holder string, led, rewrite func(ctx context.Context) error) error {
-	var t term
+	lease, takeover := holder+" "+rand.Text(), holder
 	for {
-		var err error
-		if t, err = r.waitForLease(ctx, holder, t.value); err != nil || ctx.Err() != nil {
+		t, err := r.waitForLease(ctx, lease, takeover)
+		if err != nil || ctx.Err() != nil {
 			return err
 		}
+		takeover = ""
 		err = r.leadFor(ctx, t, led, rewrite)
 		if !errors.Is(err, ErrLeaseLost) && !errors.Is(err, meeting.ErrFenced) {
 			return err
@@ -151,17 +166,15 @@ func (r *Redis) Lead(ctx context.Context, holder string, led, rewrite func(ctx c
 
 // term is one stretch of leading.
 type term struct {
-	value string // of the lease
+	lease string // holder and a nonce of this process
 	fence int64
 	epoch string    // of the store at its beginning
 	sent  time.Time // when the request that got the lease was sent
 }
 
-// waitForLease returns once the lease is ours, or ctx has ended. The
-// lease of the term before may be there still: a Redis that hung carries out
-// the renewals that nobody waited for. An empty store is begun anew once no
-// leader can be left that holds what was in it (epoch.go).
-func (r *Redis) waitForLease(ctx context.Context, holder, before string) (term, error) {
+// waitForLease returns once the lease is ours, or ctx has ended. An empty store
+// is begun anew once no leader can be left that holds what was in it (epoch.go).
+func (r *Redis) waitForLease(ctx context.Context, lease, takeover string) (term, error) {
 	said := ""
 	say := func(msg string, args ...any) {
 		if said != msg {
@@ -174,7 +187,7 @@ func (r *Redis) waitForLease(ctx context.Context, holder, before string) (term, 
 		sent := time.Now()
 		fresh := newEpoch()
 		begin := !missing.IsZero() && sent.Sub(missing) >= r.times.ttl
-		fence, epoch, err := r.lease(ctx, acquireScript, holder, r.times.ttl.Milliseconds(), before, fresh, begin, schema)
+		fence, epoch, err := r.lease(ctx, acquireScript, lease, r.times.ttl.Milliseconds(), takeover, fresh, begin, schema)
 		switch {
 		case err != nil:
 			say("cannot ask for the lease", "err", err)
@@ -194,8 +207,8 @@ func (r *Redis) waitForLease(ctx context.Context, holder, before string) (term, 
 				r.noteReset("nobody holds any more all that was in it")
 			}
 			r.fence.Store(fence)
-			r.log.Info("leading", "holder", holder, "fence", fence)
-			return term{value: fmt.Sprintf("%s %d", holder, fence), fence: fence, epoch: epoch, sent: sent}, nil
+			r.log.Info("leading", "lease", lease, "fence", fence)
+			return term{lease, fence, epoch, sent}, nil
 		}
 		sleep(ctx, r.times.poll)
 	}
@@ -211,23 +224,16 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 	defer r.metrics.leader.Set(0)
 
 	var renewing sync.WaitGroup
-	resets := make(chan string, 1) // epochs of a store that is to be written anew
-	renewing.Go(func() { r.keepMirror(leading, t, resets, rewrite) })
+	renewing.Go(func() { (&upkeep{Redis: r, term: t, meetings: rewrite, epoch: t.epoch}).run(leading) })
 	renewing.Go(func() {
 		known := t.epoch
 		cancel(keep(leading, r.times, t.sent, func(ctx context.Context) (bool, error) {
-			held, epoch, err := r.lease(ctx, renewScript, t.value, t.fence, r.times.ttl.Milliseconds(),
+			held, epoch, err := r.lease(ctx, renewScript, t.lease, r.times.ttl.Milliseconds(), t.fence,
 				known, rewritePrefix+newEpoch(), schema)
 			if err != nil || held == 0 {
 				return false, err
 			}
-			if !isWhole(epoch) {
-				known = strings.TrimPrefix(epoch, rewritePrefix) // from when it is
-				select {
-				case resets <- epoch:
-				default: // it still works on the one before; the next renewal asks again
-				}
-			}
+			known = strings.TrimPrefix(epoch, rewritePrefix) // which upkeep makes it
 			return true, nil
 		}))
 	})
@@ -242,7 +248,7 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 	// runs out by itself.
 	releasing, done := context.WithTimeout(context.WithoutCancel(ctx), r.times.poll)
 	defer done()
-	if _, _, err := r.lease(releasing, releaseScript, t.value); err != nil {
+	if _, _, err := r.lease(releasing, releaseScript, t.lease); err != nil {
 		r.log.Warn("cannot give the lease back", "err", err)
 	}
 	return err
@@ -250,14 +256,12 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 
 // lease runs one of the scripts above.
 func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (answer int64, epoch string, err error) {
-	err = r.do(opLease, func() error {
-		values, err := script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema()}, args...).Slice()
-		if err == nil && len(values) == 2 {
-			answer, _ = values[0].(int64)
-			epoch, _ = values[1].(string)
-		}
-		return err
-	})
+	defer r.measure(opLease, time.Now(), &err)
+	values, err := script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema()}, args...).Slice()
+	if err == nil && len(values) == 2 {
+		answer, _ = values[0].(int64)
+		epoch, _ = values[1].(string)
+	}
 	return answer, epoch, err
 }
 

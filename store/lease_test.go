@@ -150,7 +150,7 @@ func TestLeaseEmptiedServer(t *testing.T) {
 	srv.do("FLUSHALL")
 	b := srv.openQuick("one")
 	for deadline := time.Now().Add(patience); ; srv.do("FLUSHALL") {
-		got, _, err := b.lease(t.Context(), acquireScript, "b", 1000*patience.Milliseconds(), "", newEpoch(), true, schema)
+		got, _, err := b.lease(t.Context(), acquireScript, "b x", 1000*patience.Milliseconds(), "", newEpoch(), true, schema)
 		if err != nil || time.Now().After(deadline) {
 			t.Fatal("cannot take the lease", err)
 		}
@@ -167,17 +167,58 @@ func TestLeaseEmptiedServer(t *testing.T) {
 func TestLeaseHungServer(t *testing.T) {
 	srv := startServer(t)
 	r := srv.openQuick("one")
-	r.times.demote = time.Second
+	r.times.demote, r.times.ttl = time.Second, time.Hour
 	a := lead(t, r, "a")
 	wait(t, a.began)
 	srv.Signal(syscall.SIGSTOP)
 	err := wait(t, a.lost)
-	srv.Signal(syscall.SIGCONT)
+	time.Sleep(2 * callTimeout) // it asks for the lease, and gives up
+	srv.Signal(syscall.SIGCONT) // that is carried out now
 	if !errors.Is(err, ErrLeaseLost) || !errors.Is(err, meeting.ErrUnavailable) {
 		t.Errorf("cause = %v, want ErrLeaseLost for want of Redis", err)
 	}
-	wait(t, a.began) // leads again
+	wait(t, a.began) // leads again, and need not wait for a lease of its own to run out
 	a.stop(t)
+}
+
+// TestLeaseNeedsNoMemory proves that a full Redis keeps its leader, and gets a
+// new one, also when it has lost the lease.
+func TestLeaseNeedsNoMemory(t *testing.T) {
+	srv := startServer(t)
+	a, other := lead(t, srv.openQuick("one"), "a"), srv.openQuick("one")
+	wait(t, a.began)
+	s, c := newScene(t, meeting.Created{Room: "a"})
+	commit(t, a.store, c)
+	srv.do("CONFIG", "SET", "maxmemory", "1mb")
+	if err := a.store.Commit(t.Context(), s.apply(human("ada", ""))); !errors.Is(err, meeting.ErrUnavailable) {
+		t.Fatalf("commit to a full Redis = %v, want ErrUnavailable", err)
+	}
+	if got := a.store.Findings(); len(got) != 1 || !strings.Contains(got[0], "Redis is full") {
+		t.Errorf("findings = %q, want that Redis is full", got)
+	}
+	renewed := func() bool {
+		ttl := srv.raw.PTTL(t.Context(), a.store.keys.leader()).Val()
+		return ttl > 2*quick.renew && ttl > quick.ttl-quick.renew
+	}
+	srv.do("PEXPIRE", a.store.keys.leader(), quick.demote.Milliseconds())
+	until(t, "the lease is renewed", renewed)
+	srv.do("DEL", a.store.keys.leader())
+	until(t, "the lease is taken again", renewed)
+	if len(a.lost) > 0 {
+		t.Errorf("lost the lease: %v", <-a.lost)
+	}
+	b := lead(t, other, "b")
+	a.stop(t)
+	wait(t, b.began)
+	b.stop(t)
+}
+
+// TestLeaseMargin: what a leader began before it stopped leading has ended when
+// another may begin.
+func TestLeaseMargin(t *testing.T) {
+	if end := leaseDemote + longestCall; end >= LeaseTTL {
+		t.Errorf("the last call may take until %v after the last renewal, want less than the %v of the lease", end, LeaseTTL)
+	}
 }
 
 func TestLeadReturns(t *testing.T) {
@@ -206,7 +247,7 @@ func TestLeadReturns(t *testing.T) {
 // TestKeep holds the real times of the lease to account, without waiting.
 func TestKeep(t *testing.T) {
 	hang := func(ctx context.Context) (bool, error) { <-ctx.Done(); return false, ctx.Err() }
-	slow := func(ctx context.Context) (bool, error) { time.Sleep(4 * time.Second); return true, nil }
+	slow := func(ctx context.Context) (bool, error) { time.Sleep(2 * time.Second); return true, nil }
 	tests := []struct {
 		name  string
 		renew []func(context.Context) (bool, error) // in turn; the last one goes on
@@ -214,15 +255,15 @@ func TestKeep(t *testing.T) {
 	}{
 		{"renewed", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return true, nil }}, 0},
 		{"slow but renewed", []func(context.Context) (bool, error){slow}, 0},
-		{"taken by another", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return false, nil }}, 5 * time.Second},
-		{"fails", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return false, errors.New("no") }}, 10 * time.Second},
-		{"hangs", []func(context.Context) (bool, error){hang}, 10 * time.Second},
+		{"taken by another", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return false, nil }}, leaseRenew},
+		{"fails", []func(context.Context) (bool, error){func(context.Context) (bool, error) { return false, errors.New("no") }}, leaseDemote},
+		{"hangs", []func(context.Context) (bool, error){hang}, leaseDemote},
 		{"fails once", []func(context.Context) (bool, error){
 			func(context.Context) (bool, error) { return false, errors.New("no") },
 			func(context.Context) (bool, error) { return true, nil },
 		}, 0},
-		// The renewal that took four seconds counts from when it was sent, at 5 s.
-		{"slow, then hangs", []func(context.Context) (bool, error){slow, hang}, 15 * time.Second},
+		// The renewal that took two seconds counts from when it was sent.
+		{"slow, then hangs", []func(context.Context) (bool, error){slow, hang}, leaseRenew + leaseDemote},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

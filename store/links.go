@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strings"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -35,28 +36,23 @@ const meetingFields = 4
 // PutLink stores a join link of the meeting under the hash of its code, in
 // place of what is there. It reports false when the meeting has as many others
 // as it may. Errors: [meeting.ErrNotFound].
-func (r *Redis) PutLink(ctx context.Context, meetingID, hash string, link []byte, most int) (bool, error) {
-	var answer int
-	err := r.do(opLinks, func() (err error) {
-		answer, err = r.runGuarded(ctx, putLinkScript, []string{r.keys.meeting(meetingID), r.keys.linksChanged()},
-			linkField+hash, link, most+meetingFields, meetingID).Int()
-		return err
-	})
+func (r *Redis) PutLink(ctx context.Context, meetingID, hash string, link []byte, most int) (_ bool, err error) {
+	defer r.measure(opLinks, time.Now(), &err)
+	answer, err := r.runGuarded(ctx, putLinkScript, []string{r.keys.meeting(meetingID), r.keys.linksChanged()},
+		linkField+hash, link, most+meetingFields, meetingID).Int()
 	switch {
 	case err == nil && answer == 0:
 		err = meeting.ErrNotFound
 	case err == nil && answer == 1:
-		r.mirror.put(meetingID, map[string]string{linkField + hash: string(link)})
+		r.mirror.set(r.keys.meeting(meetingID), linkField+hash, string(link))
 	}
 	return answer == 1, err
 }
 
 // Link returns the meeting's link with the hash, or [meeting.ErrNotFound].
 func (r *Redis) Link(ctx context.Context, meetingID, hash string) (link []byte, err error) {
-	err = r.do(opLinks, func() error {
-		link, err = r.rdb.HGet(ctx, r.keys.meeting(meetingID), linkField+hash).Bytes()
-		return err
-	})
+	defer r.measure(opLinks, time.Now(), &err)
+	link, err = r.rdb.HGet(ctx, r.keys.meeting(meetingID), linkField+hash).Bytes()
 	if errors.Is(err, redis.Nil) {
 		err = r.notFound(ctx)
 	}
@@ -65,19 +61,17 @@ func (r *Redis) Link(ctx context.Context, meetingID, hash string) (link []byte, 
 
 // Links returns all links of the meeting by hash; one that does not exist has
 // none.
-func (r *Redis) Links(ctx context.Context, meetingID string) (map[string][]byte, error) {
+func (r *Redis) Links(ctx context.Context, meetingID string) (_ map[string][]byte, err error) {
+	defer r.measure(opLinks, time.Now(), &err)
+	fields, err := r.rdb.HGetAll(ctx, r.keys.meeting(meetingID)).Result()
+	if err == nil {
+		err = r.checkNow(ctx)
+	}
 	all := map[string][]byte{}
-	err := r.do(opLinks, func() error {
-		fields, err := r.rdb.HGetAll(ctx, r.keys.meeting(meetingID)).Result()
-		if err != nil {
-			return err
+	for field, link := range fields {
+		if hash, ok := strings.CutPrefix(field, linkField); ok {
+			all[hash] = []byte(link)
 		}
-		for field, link := range fields {
-			if hash, ok := strings.CutPrefix(field, linkField); ok {
-				all[hash] = []byte(link)
-			}
-		}
-		return r.checkNow(ctx)
-	})
+	}
 	return all, err
 }

@@ -2,13 +2,12 @@ package store
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -16,106 +15,136 @@ import (
 
 const (
 	// mirrorInterval is how soon the leader knows what another process has changed
-	// about endpoints, keys and links; what it changes itself it knows at once.
-	mirrorInterval = 2 * time.Second
-	// linksBatch is how many meetings are looked at for their links in one script,
-	// and about how many links it returns: some 300 kB.
-	linksBatch = 1000
+	// about endpoints, keys and links (what it changes itself it knows at once),
+	// and that the store was emptied, once its lease is renewed.
+	mirrorInterval = time.Second
+	// mirrorBatch is how many hashes are read, and how many fields are written, in
+	// one round trip. The largest are meetings with 1,000 links of 300 bytes, and
+	// endpoints of ten kilobytes.
+	mirrorBatch = 50
+	// rewriteTimeout bounds the time for all meetings, in which no epoch is stored and
+	// others are refused: 5,000 meetings take a second or two.
+	rewriteTimeout = 15 * time.Second
+	// changedBatch is how many meetings with changed links are asked for at a time.
+	changedBatch = 1000
 )
 
-// mirror is what the leader keeps at hand to write an emptied store anew, besides
-// the meetings: all that processes store without the leader. It is as stored,
-// and no larger than what Redis holds of it. The zero value holds nothing.
+// mirror has copies of the hashes that processes change without the leader:
+// endpoints, why they are disabled, API keys, and the links of open meetings. It
+// is what the leader writes an emptied store anew from, besides the meetings. The
+// zero value copies nothing.
 type mirror struct {
-	mu sync.Mutex
-	// epoch of the store; empty: it has lost its state, or this process does not
-	// lead, and nothing is read from it.
-	epoch   string
-	version int64 // of settings
-	// settings are hashes, by key: endpoints, why they are disabled, API keys.
-	settings map[string]map[string]string
-	links    map[string]map[string]string // by open meeting, by field of its hash
-	listed   bool                         // links knows all open meetings
-	unread   map[string]bool              // open meetings whose links are to be read
+	mu      sync.Mutex
+	hashes  map[string]map[string]string // by key; of a meeting's hash only the links; nil: does not lead
+	changes atomic.Int64                 // made by this process
 }
 
-// resume begins to hold what is in the store of the epoch.
-func (m *mirror) resume(epoch string) {
+// reset makes the mirror one of the hashes with these keys; nil: of nothing.
+func (m *mirror) reset(keys []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.epoch, m.version, m.listed = epoch, -1, false // all is read once more
-	if m.links == nil {
-		m.links, m.unread = map[string]map[string]string{}, map[string]bool{}
+	m.hashes = nil
+	if keys != nil {
+		m.hashes = map[string]map[string]string{}
+	}
+	for _, key := range keys {
+		m.hashes[key] = nil
 	}
 }
 
-// pause keeps what is held as it is.
-func (m *mirror) pause() {
+// copies notes whether the hash is one to have a copy of.
+func (m *mirror) copies(key string, is bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.epoch = ""
-}
-
-// drop lets go of everything.
-func (m *mirror) drop() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.epoch, m.settings, m.links, m.unread = "", nil, nil, nil
-}
-
-// open notes whether a meeting is open; the links of others need not be held.
-func (m *mirror) open(id string, is bool) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, known := m.links[id]; is && !known && m.links != nil {
-		m.links[id] = nil
+	if _, known := m.hashes[key]; is && !known && m.hashes != nil {
+		m.hashes[key] = nil
 	} else if !is {
-		delete(m.links, id)
-		delete(m.unread, id)
+		delete(m.hashes, key)
 	}
 }
 
-// put holds links of a meeting, if it is open.
-func (m *mirror) put(id string, links map[string]string) {
+// set notes a field that this process has stored, or with an empty value removed.
+func (m *mirror) set(key, field, value string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	of, open := m.links[id]
-	if !open || len(links) == 0 {
+	fields, known := m.hashes[key]
+	switch {
+	case !known:
 		return
+	case value == "":
+		delete(fields, field)
+	case fields == nil:
+		m.hashes[key] = map[string]string{field: value}
+	default:
+		fields[field] = value
 	}
-	if of == nil {
-		of = map[string]string{}
-		m.links[id] = of
-	}
-	maps.Copy(of, links) // links are changed, and never removed
+	m.changes.Add(1)
 }
 
-// of returns a copy of the links of a meeting.
-func (m *mirror) of(id string) map[string]string {
+// take replaces copies by what was read, and reports whether it did: not when this
+// process has changed something since, which may be missing there.
+func (m *mirror) take(keys []string, hashes []map[string]string, changes int64) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return maps.Clone(m.links[id])
+	if m.changes.Load() != changes {
+		return false
+	}
+	for i, key := range keys {
+		if _, known := m.hashes[key]; known {
+			m.hashes[key] = hashes[i]
+		}
+	}
+	return true
 }
 
-// keepMirror keeps the mirror up to date until ctx ends, and writes the store
-// anew whenever resets has the epoch of one that was emptied.
-func (r *Redis) keepMirror(ctx context.Context, t term, resets <-chan string, meetings func(context.Context) error) {
-	r.mirror.resume(t.epoch)
-	defer r.mirror.drop()
-	tick := time.NewTicker(r.times.mirror)
-	defer tick.Stop()
-	wanted, written, failing := "", "", false
-	for {
-		if wanted != written && r.rewrite(ctx, t, wanted, meetings) {
-			written = wanted
+// all returns a copy of the mirror.
+func (m *mirror) all() map[string]map[string]string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	all := map[string]map[string]string{}
+	for key, fields := range m.hashes {
+		if len(fields) > 0 {
+			all[key] = maps.Clone(fields)
 		}
-		err := errors.Join(r.mirrorSettings(ctx), r.mirrorLinks(ctx))
-		if err != nil && !failing && ctx.Err() == nil && !errors.Is(err, errReset) { // said once
-			r.log.Warn("cannot read what would be written to an emptied store", "err", err)
+	}
+	return all
+}
+
+// upkeep keeps the mirror up to date while this process leads, and writes the
+// store anew when it was emptied.
+type upkeep struct {
+	*Redis
+	term     term
+	meetings func(context.Context) error // writes all of them; see Lead
+	epoch    string                      // of the store that the mirror copies
+	settings string                      // version of endpoints and keys read last; empty: all has to be read
+	rewrites string                      // the last epoch under which all meetings were written anew
+}
+
+// run does so until ctx ends.
+func (u *upkeep) run(ctx context.Context) {
+	u.mirror.reset(u.keys.settings())
+	defer u.mirror.reset(nil)
+	tick := time.NewTicker(u.times.mirror)
+	defer tick.Stop()
+	failing := false
+	for {
+		epoch, err := u.refresh(ctx)
+		switch {
+		case strings.HasPrefix(epoch, rewritePrefix):
+			if err = u.rewrite(ctx, epoch); err == nil {
+				continue // to see that it is done
+			}
+		case epoch != u.epoch && rewritePrefix+epoch == u.rewrites:
+			u.epoch, u.settings = epoch, "" // all is read once more
+			u.noteReset("what usher held is written anew; what had ended, the event log and events for endpoints that fail are lost")
+			continue
+		}
+		if err != nil && !failing && ctx.Err() == nil { // said once
+			u.log.Error("cannot read what an emptied store is written anew from, or write it", "err", err)
 		}
 		failing = err != nil
 		select {
-		case wanted = <-resets: // perhaps again what has been written meanwhile
 		case <-tick.C:
 		case <-ctx.Done():
 			return
@@ -123,244 +152,148 @@ func (r *Redis) keepMirror(ctx context.Context, t term, resets <-chan string, me
 	}
 }
 
-// mirrorSettings reads endpoints and keys if they have changed, while this
-// process leads.
-func (r *Redis) mirrorSettings(ctx context.Context) error {
-	r.mirror.mu.Lock()
-	epoch, known := r.mirror.epoch, r.mirror.version
-	r.mirror.mu.Unlock()
-	if epoch == "" {
-		return nil
-	}
-	keys := []string{r.keys.endpoints(), r.keys.endpointsDisabled(), r.keys.apiKeys()}
-	return r.do(opEpoch, func() error {
-		v, hashes, err := r.settings(ctx, settingsVersion{epoch, known}, keys...)
-		if err != nil || hashes == nil {
-			return err
-		}
-		settings := map[string]map[string]string{}
-		for i, key := range keys {
-			settings[key] = hashes[i]
-		}
-		r.mirror.mu.Lock()
-		defer r.mirror.mu.Unlock()
-		if r.mirror.epoch == v.epoch && v.changes > r.mirror.version { // else it was read later, or is of another state
-			r.mirror.version, r.mirror.settings = v.changes, settings
-		}
-		return nil
-	})
-}
-
-// settingsVersion says which state of endpoints and keys was read.
-type settingsVersion struct {
-	epoch   string
-	changes int64
-}
-
-func (v settingsVersion) String() string { return fmt.Sprint(v.epoch, " ", v.changes) }
-
-// parseSettingsVersion reads such a text; any other is that of no state.
-func parseSettingsVersion(text string) settingsVersion {
-	epoch, changes, _ := strings.Cut(text, " ")
-	n, err := strconv.ParseInt(changes, 10, 64)
-	if err != nil {
-		n = -1
-	}
-	return settingsVersion{epoch, n}
-}
-
-// changed brings what is held up to date after a change by this process, and
-// returns the error of the change.
-func (r *Redis) changed(ctx context.Context, err error) error {
-	if err == nil {
-		_ = r.mirrorSettings(ctx) // it is tried again within mirrorInterval
-	}
-	return err
-}
-
-// settings reads hashes that processes store without the leader, all at one
-// time, unless they are as known: then it returns none. Errors: errReset, also
-// for a store that is not the one known.
-func (r *Redis) settings(ctx context.Context, known settingsVersion, keys ...string) (v settingsVersion, hashes []map[string]string, err error) {
-	read := func(keys ...string) error {
-		var version *redis.SliceCmd
-		found := make([]*redis.MapStringStringCmd, len(keys))
-		_, err := r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-			version = p.MGet(ctx, r.keys.epoch(), r.keys.endpointsVersion())
-			for i, key := range keys {
-				found[i] = p.HGetAll(ctx, key)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		epoch, _ := version.Val()[0].(string)
-		changes, _ := version.Val()[1].(string)
-		v.epoch = epoch
-		v.changes, _ = strconv.ParseInt(changes, 10, 64) // 0 while there were none
-		for _, f := range found {
-			hashes = append(hashes, f.Val())
-		}
-		return r.check(epoch)
-	}
-	if err := read(); err != nil || v == known {
-		return v, nil, err
-	}
-	err = read(keys...)
-	return v, hashes, err
-}
-
-// linksScript returns the links of the first of the meetings, as many as fit.
-// KEYS: epoch, then meetings. ARGV: epoch, most links unless they are of one
-// meeting. Nothing when the epoch is another.
-var linksScript = redis.NewScript(`
-if redis.call('GET', KEYS[1]) ~= ARGV[1] then
-  return {}
-end
-local answer, read = {}, 0
-for i = 2, #KEYS do
-  local fields = redis.pcall('HLEN', KEYS[i])
-  if type(fields) ~= 'number' then
-    fields = 0 -- something else is there, which has no links
-  end
-  if read > 0 and read + fields > tonumber(ARGV[2]) then
-    break
-  end
-  local links = {}
-  if fields > ` + strconv.Itoa(meetingFields) + ` then
-    read = read + fields
-    local all = redis.call('HGETALL', KEYS[i])
-    for j = 1, #all, 2 do
-      if string.sub(all[j], 1, ` + strconv.Itoa(len(linkField)) + `) == '` + linkField + `' then
-        links[#links + 1] = all[j]
-        links[#links + 1] = all[j + 1]
-      end
-    end
-  end
-  answer[i - 1] = links
-end
-return answer
-`)
-
-// mirrorLinks reads the links of open meetings that may have changed, while this
-// process leads.
-func (r *Redis) mirrorLinks(ctx context.Context) error {
-	if err := r.do(opEpoch, func() error { return r.listUnread(ctx) }); err != nil {
-		return err
-	}
-	for {
-		r.mirror.mu.Lock()
-		epoch, ids := r.mirror.epoch, slices.Collect(maps.Keys(r.mirror.unread))
-		r.mirror.mu.Unlock()
-		if epoch == "" || len(ids) == 0 {
-			return nil
-		}
-		ids = ids[:min(len(ids), linksBatch)]
-		keys := []string{r.keys.epoch()}
-		for _, id := range ids {
-			keys = append(keys, r.keys.meeting(id))
-		}
-		var answer []any
-		err := r.do(opEpoch, func() (err error) {
-			answer, err = linksScript.Run(ctx, r.rdb, keys, epoch, linksBatch).Slice()
-			return err
-		})
-		if err != nil || len(answer) == 0 {
-			return err
-		}
-		for i, links := range answer {
-			r.mirror.read(ids[i], pairs(links))
-		}
-	}
-}
-
-// listUnread notes which meetings' links are to be read: of all open ones at the
-// beginning, later of those of which a process has said so.
-func (r *Redis) listUnread(ctx context.Context) error {
-	r.mirror.mu.Lock()
-	epoch, listed := r.mirror.epoch, r.mirror.listed
-	r.mirror.mu.Unlock()
-	if epoch == "" {
-		return nil
-	}
-	var stored *redis.StringCmd
-	var ids *redis.StringSliceCmd
-	_, err := r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		stored = p.Get(ctx, r.keys.epoch())
-		if listed {
-			ids = p.SPopN(ctx, r.keys.linksChanged(), linksBatch)
+// refresh reads what has changed, unless the store has another epoch than the
+// mirror, and returns the epoch of the store.
+func (u *upkeep) refresh(ctx context.Context) (epoch string, err error) {
+	defer u.measure(opEpoch, time.Now(), &err)
+	var versions *redis.SliceCmd
+	var meetings *redis.StringSliceCmd
+	_, err = u.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
+		versions = p.MGet(ctx, u.keys.epoch(), u.keys.endpointsVersion())
+		if u.settings == "" {
+			meetings = p.ZRange(ctx, u.keys.open(), 0, -1)
 		} else {
-			ids = p.ZRange(ctx, r.keys.open(), 0, -1)
+			meetings = p.SPopN(ctx, u.keys.linksChanged(), changedBatch)
 		}
 		return nil
 	})
-	if errors.Is(err, redis.Nil) {
-		err = nil // there is no epoch
-	}
-	r.mirror.mu.Lock()
-	defer r.mirror.mu.Unlock()
 	if err != nil {
-		r.mirror.listed = false // what was taken out and did not arrive is found again
+		u.settings = "" // what was taken out and did not arrive is found again
+		return "", err
+	}
+	if epoch, _ = versions.Val()[0].(string); epoch != u.epoch {
+		return epoch, nil
+	}
+	var keys []string
+	for _, id := range meetings.Val() {
+		keys = append(keys, u.keys.meeting(id))
+		if u.settings == "" {
+			u.mirror.copies(u.keys.meeting(id), true)
+		}
+	}
+	if settings := fmt.Sprint(versions.Val()[1]); settings != u.settings {
+		u.settings = settings
+		keys = append(keys, u.keys.settings()...)
+	}
+	for batch := range slices.Chunk(keys, mirrorBatch) {
+		if err = u.copy(ctx, batch); err != nil {
+			u.settings = "" // all is read again
+			break
+		}
+	}
+	return epoch, err
+}
+
+// copy reads hashes into the mirror.
+func (u *upkeep) copy(ctx context.Context, keys []string) error {
+	for {
+		changes := u.mirror.changes.Load()
+		hashes, epoch, _, err := u.hashes(ctx, keys...)
+		switch {
+		case err != nil && !wrongType(err):
+			return err
+		case epoch != u.epoch:
+			return errReset
+		}
+		for i, key := range keys {
+			if u.keys.isMeeting(key) {
+				maps.DeleteFunc(hashes[i], func(field, _ string) bool { return !strings.HasPrefix(field, linkField) })
+			}
+		}
+		if u.mirror.take(keys, hashes, changes) {
+			return nil
+		}
+	}
+}
+
+// rewrite writes an emptied store anew: endpoints before events are routed to
+// them, links into their meetings, and the epoch last, in place of the one that
+// the renewal of the lease has put there. When it fails it may be repeated; when
+// a process dies in the middle, what it has written is what its successor finds.
+func (u *upkeep) rewrite(ctx context.Context, epoch string) error {
+	u.log.Warn("the store was emptied, writing anew what is at hand")
+	if err := u.restore(ctx, epoch, false); err != nil {
 		return err
 	}
-	if stored.Val() != epoch || r.mirror.epoch != epoch {
-		return nil
+	if u.rewrites != epoch {
+		u.rewriteMeetings(ctx)
+		u.rewrites = epoch
 	}
-	for _, id := range ids.Val() {
-		_, open := r.mirror.links[id]
-		if !listed && !open {
-			r.mirror.links[id] = nil
+	if err := u.restore(ctx, epoch, true); err != nil {
+		return err
+	}
+	return u.runRewriting(ctx, rewrittenScript, u.keys.epoch(), epoch, strings.TrimPrefix(epoch, rewritePrefix))
+}
+
+// rewriteMeetings writes all meetings. What cannot be written in time goes on
+// being tried, and must not keep everything else away.
+func (u *upkeep) rewriteMeetings(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, rewriteTimeout)
+	defer cancel()
+	err := u.meetings(limited)
+	for err != nil && limited.Err() == nil { // they are being loaded
+		sleep(limited, u.times.poll)
+		err = u.meetings(limited)
+	}
+	if err != nil {
+		u.log.Error("some meetings are not written anew yet", "err", err)
+	}
+}
+
+// restore puts copies back: endpoints and keys, or links.
+func (u *upkeep) restore(ctx context.Context, epoch string, links bool) error {
+	for key, fields := range u.mirror.all() {
+		if u.keys.isMeeting(key) != links {
+			continue
 		}
-		if !listed || open {
-			r.mirror.unread[id] = true
+		var pairs []any
+		for field, value := range fields {
+			pairs = append(pairs, field, value)
 		}
-	}
-	r.mirror.listed = true
-	return nil
-}
-
-// read takes in the links of a meeting.
-func (m *mirror) read(id string, links map[string]string) {
-	m.put(id, links)
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	delete(m.unread, id)
-}
-
-// pairs makes a map of a list of keys and values.
-func pairs(list any) map[string]string {
-	values, _ := list.([]any)
-	m := make(map[string]string, len(values)/2)
-	for i := 0; i+1 < len(values); i += 2 {
-		key, _ := values[i].(string)
-		m[key], _ = values[i+1].(string)
-	}
-	return m
-}
-
-// restoreSettings writes endpoints and keys anew.
-func (r *Redis) restoreSettings(ctx context.Context, t term, epoch string) error {
-	r.mirror.mu.Lock()
-	settings := r.mirror.settings // never changed, only replaced
-	r.mirror.mu.Unlock()
-	for key, fields := range settings {
-		if err := r.restore(ctx, t, epoch, key, "", fields); err != nil {
-			return err
+		for batch := range slices.Chunk(pairs, 2*mirrorBatch) {
+			if err := u.runRewriting(ctx, restoreScript, key, epoch, append([]any{links}, batch...)...); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-// restoreLinks writes the links of open meetings anew.
-func (r *Redis) restoreLinks(ctx context.Context, t term, epoch string) error {
-	r.mirror.mu.Lock()
-	ids := slices.Collect(maps.Keys(r.mirror.links))
-	r.mirror.mu.Unlock()
-	for _, id := range ids {
-		if err := r.restore(ctx, t, epoch, r.keys.meeting(id), "json", r.mirror.of(id)); err != nil {
-			return err
-		}
-	}
-	return nil
+// runRewriting runs a script that writes under the key while the store has the
+// epoch and nobody else leads.
+func (u *upkeep) runRewriting(ctx context.Context, script *redis.Script, key, epoch string, args ...any) (err error) {
+	defer u.measure(opEpoch, time.Now(), &err)
+	return script.Run(ctx, u.rdb, []string{u.keys.epoch(), u.keys.fence(), key}, append([]any{epoch, u.term.fence}, args...)...).Err()
 }
+
+// rewriting makes a script for runRewriting, with KEYS[3] and ARGV[3] first.
+func rewriting(body string) *redis.Script {
+	return redis.NewScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] or (tonumber(redis.call('GET', KEYS[2])) or 0) > tonumber(ARGV[2]) then
+  return redis.error_reply('` + resetCode + ` not this epoch')
+end
+` + body)
+}
+
+var (
+	// restoreScript puts fields into a hash. ARGV: whether they are links, which
+	// need their meeting there, then fields and values.
+	restoreScript = rewriting(`
+if ARGV[3] == '0' or redis.call('HEXISTS', KEYS[3], 'json') == 1 then
+  redis.call('HSET', KEYS[3], unpack(ARGV, 4))
+end
+return 1
+`)
+	// rewrittenScript says that all is written anew. ARGV: epoch from now on.
+	rewrittenScript = rewriting(`redis.call('SET', KEYS[3], ARGV[3]); return 1`)
+)

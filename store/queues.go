@@ -5,8 +5,6 @@ import (
 	_ "embed" // for the scripts
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -31,14 +29,13 @@ var (
 // fenced runs a script that answers 0 when another process leads, which becomes
 // [meeting.ErrFenced]. It gets the fence as its first key, and our number as its
 // first argument.
-func (r *Redis) fenced(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) error {
-	return r.do(op, func() error {
-		done, err := script.Run(ctx, r.rdb, append([]string{r.keys.fence()}, keys...), append([]any{r.fence.Load()}, args...)...).Bool()
-		if err == nil && !done {
-			err = meeting.ErrFenced
-		}
-		return err
-	})
+func (r *Redis) fenced(ctx context.Context, op string, script *redis.Script, keys []string, args ...any) (err error) {
+	defer r.measure(op, time.Now(), &err)
+	done, err := script.Run(ctx, r.rdb, append([]string{r.keys.fence()}, keys...), append([]any{r.fence.Load()}, args...)...).Bool()
+	if err == nil && !done {
+		err = meeting.ErrFenced
+	}
+	return err
 }
 
 // LoadQueue returns the meetings that have a list of events for an endpoint,
@@ -54,14 +51,12 @@ func (r *Redis) LoadQueue(ctx context.Context, endpoint string) (meetings []stri
 	if err != nil {
 		return nil, nil, h, err
 	}
-	var stored map[string]string
-	err = r.do(opQueue, func() error {
-		meetings, err = r.rdb.SMembers(ctx, k.queued(endpoint)).Result()
-		if err == nil {
-			stored, err = r.rdb.HGetAll(ctx, k.retry(endpoint)).Result()
-		}
-		return err
-	})
+	defer r.measure(opQueue, time.Now(), &err)
+	meetings, err = r.rdb.SMembers(ctx, k.queued(endpoint)).Result()
+	if err != nil {
+		return nil, nil, h, err
+	}
+	stored, err := r.rdb.HGetAll(ctx, k.retry(endpoint)).Result()
 	retries = map[string]meeting.Retry{}
 	for id, text := range stored {
 		var unreadable error
@@ -79,34 +74,26 @@ func (r *Redis) LoadQueue(ctx context.Context, endpoint string) (meetings []stri
 
 // QueuedEndpoints returns the endpoints that may have lists.
 func (r *Redis) QueuedEndpoints(ctx context.Context) (ids []string, err error) {
-	err = r.do(opQueue, func() error {
-		ids, err = r.rdb.SMembers(ctx, r.keys.queues()).Result()
-		return err
-	})
-	return ids, err
+	defer r.measure(opQueue, time.Now(), &err)
+	return r.rdb.SMembers(ctx, r.keys.queues()).Result()
 }
 
 // ReadQueues returns the first events, limit at most, of an endpoint's lists of
 // the given meetings.
-func (r *Redis) ReadQueues(ctx context.Context, endpoint string, meetings []string, limit int) ([][]json.RawMessage, error) {
-	lists := make([][]json.RawMessage, len(meetings))
-	err := r.do(opQueue, func() error {
-		replies, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
-			for _, id := range meetings {
-				p.LRange(ctx, r.keys.queue(endpoint, id), 0, int64(limit)-1)
-			}
-			return nil
-		})
-		if err != nil {
-			return err
-		}
-		for i, reply := range replies {
-			for _, text := range reply.(*redis.StringSliceCmd).Val() {
-				lists[i] = append(lists[i], json.RawMessage(text))
-			}
+func (r *Redis) ReadQueues(ctx context.Context, endpoint string, meetings []string, limit int) (_ [][]json.RawMessage, err error) {
+	defer r.measure(opQueue, time.Now(), &err)
+	replies, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, id := range meetings {
+			p.LRange(ctx, r.keys.queue(endpoint, id), 0, int64(limit)-1)
 		}
 		return nil
 	})
+	lists := make([][]json.RawMessage, len(meetings))
+	for i, reply := range replies {
+		for _, text := range reply.(*redis.StringSliceCmd).Val() {
+			lists[i] = append(lists[i], json.RawMessage(text))
+		}
+	}
 	return lists, err
 }
 
@@ -200,61 +187,6 @@ func (r *Redis) Requeue(ctx context.Context, endpoint string, lists map[string][
 	return r.fenced(ctx, opQueue, requeueScript, keys, args...)
 }
 
-// Between calls f with the events that were committed in the given time, in order
-// and page by page, until it returns an error, which Between returns.
-func (r *Redis) Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error {
-	start, end := strconv.FormatInt(from.UnixMilli(), 10), strconv.FormatInt(to.UnixMilli(), 10)
-	for {
-		var page []redis.XMessage
-		err := r.do(opEvents, func() (err error) {
-			page, err = r.rdb.XRangeN(ctx, r.keys.events(), start, end, MaxPage).Result()
-			return err
-		})
-		if err != nil || len(page) == 0 {
-			return err
-		}
-		var events []json.RawMessage
-		for _, x := range page {
-			event, _ := x.Values["notice"].(string)
-			events = append(events, json.RawMessage(event))
-		}
-		if err := f(events); err != nil {
-			return err
-		}
-		start = "(" + page[len(page)-1].ID
-	}
-}
-
-// Attempts returns a page of an endpoint's delivery log, or of its dead
-// letters, newest first; cursor is the Place of the last entry already seen.
-func (r *Redis) Attempts(ctx context.Context, endpoint string, dead bool, cursor string, limit int) ([]meeting.Tried, error) {
-	key, newest := r.keys.attempts(endpoint), "+"
-	if dead {
-		key = r.keys.dead(endpoint)
-	}
-	if cursor != "" {
-		if !place.MatchString(cursor) {
-			return nil, fmt.Errorf("%w: %q", ErrCursor, cursor)
-		}
-		newest = "(" + cursor
-	}
-	var entries []redis.XMessage
-	err := r.do(opWebhooks, func() (err error) {
-		entries, err = r.rdb.XRevRangeN(ctx, key, newest, "-", int64(pageSize(limit))).Result()
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
-	var page []meeting.Tried
-	for _, x := range entries {
-		record, _ := x.Values["record"].(string)
-		event, _ := x.Values["notice"].(string)
-		page = append(page, meeting.Tried{Place: x.ID, Record: json.RawMessage(record), Event: json.RawMessage(event)})
-	}
-	return page, nil
-}
-
 // backlogScript answers {lists, those looked at, events in these, timestamp of
 // the oldest first event or empty, health or empty}. KEYS: queued, retry, prefix of the lists.
 // ARGV: how many lists to look into, and the field of the health.
@@ -273,36 +205,33 @@ return {redis.call('SCARD', KEYS[1]), #some, events, oldest, redis.call('HGET', 
 `)
 
 // Backlog says what waits for an endpoint.
-func (r *Redis) Backlog(ctx context.Context, endpoint string) (meeting.Backlog, error) {
-	var b meeting.Backlog
-	err := r.do(opWebhooks, func() error {
-		answer, err := backlogScript.Run(ctx, r.rdb,
-			[]string{r.keys.queued(endpoint), r.keys.retry(endpoint), r.keys.queue(endpoint, "")}, backlogSample, healthField).Slice()
-		if err != nil {
-			return err
+func (r *Redis) Backlog(ctx context.Context, endpoint string) (b meeting.Backlog, err error) {
+	defer r.measure(opWebhooks, time.Now(), &err)
+	answer, err := backlogScript.Run(ctx, r.rdb,
+		[]string{r.keys.queued(endpoint), r.keys.retry(endpoint), r.keys.queue(endpoint, "")}, backlogSample, healthField).Slice()
+	if err != nil {
+		return b, err
+	}
+	if len(answer) != 5 {
+		return b, errUnreadable
+	}
+	lists, _ := answer[0].(int64)
+	seen, _ := answer[1].(int64)
+	events, _ := answer[2].(int64)
+	oldest, _ := answer[3].(string)
+	health, _ := answer[4].(string)
+	b.Meetings, b.Events = int(lists), int(events)
+	if seen > 0 {
+		b.Events = int(events * lists / seen)
+	}
+	if oldest != "" {
+		b.Oldest, err = time.Parse(time.RFC3339, oldest)
+	}
+	if health != "" {
+		h, unreadable := decode[meeting.Health](health, "health of "+endpoint)
+		if err = errors.Join(err, unreadable); h.Failing {
+			b.FailingSince = time.Now().Add(-h.Since).UTC()
 		}
-		if len(answer) != 5 {
-			return errUnreadable
-		}
-		lists, _ := answer[0].(int64)
-		seen, _ := answer[1].(int64)
-		events, _ := answer[2].(int64)
-		oldest, _ := answer[3].(string)
-		health, _ := answer[4].(string)
-		b.Meetings, b.Events = int(lists), int(events)
-		if seen > 0 {
-			b.Events = int(events * lists / seen)
-		}
-		if oldest != "" {
-			b.Oldest, err = time.Parse(time.RFC3339, oldest)
-		}
-		if health != "" {
-			h, unreadable := decode[meeting.Health](health, "health of "+endpoint)
-			if err = errors.Join(err, unreadable); h.Failing {
-				b.FailingSince = time.Now().Add(-h.Since).UTC()
-			}
-		}
-		return err
-	})
+	}
 	return b, err
 }

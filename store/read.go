@@ -3,7 +3,8 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
+	"slices"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -17,20 +18,18 @@ const openBatch = 200
 // Open returns the meetings that are not both ended and closed, each with the
 // people of its open session. It reads in batches, so only a leader, whose
 // fencing number keeps others from writing, gets what holds all at once.
-func (r *Redis) Open(ctx context.Context) ([]meeting.Meeting, error) {
-	var all []meeting.Meeting
-	err := r.do(opOpen, func() error {
-		ids, err := r.rdb.ZRange(ctx, r.keys.open(), 0, -1).Result()
-		for len(ids) > 0 && err == nil {
-			n := min(len(ids), openBatch)
-			var some []meeting.Meeting
-			some, err = r.meetings(ctx, ids[:n])
-			all, ids = append(all, some...), ids[n:]
-		}
-		return err
-	})
+func (r *Redis) Open(ctx context.Context) (all []meeting.Meeting, err error) {
+	defer r.measure(opOpen, time.Now(), &err)
+	ids, err := r.rdb.ZRange(ctx, r.keys.open(), 0, -1).Result()
 	if err != nil {
 		return nil, err
+	}
+	for batch := range slices.Chunk(ids, openBatch) {
+		some, err := r.meetings(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, some...)
 	}
 	return all, nil
 }
@@ -38,12 +37,9 @@ func (r *Redis) Open(ctx context.Context) ([]meeting.Meeting, error) {
 // Load returns one meeting with the people of its open session, or
 // [meeting.ErrNotFound]. While somebody else commits, the people may be those
 // of the next version.
-func (r *Redis) Load(ctx context.Context, id string) (meeting.Meeting, error) {
-	var found []meeting.Meeting
-	err := r.do(opLoad, func() (err error) {
-		found, err = r.meetings(ctx, []string{id})
-		return err
-	})
+func (r *Redis) Load(ctx context.Context, id string) (_ meeting.Meeting, err error) {
+	defer r.measure(opLoad, time.Now(), &err)
+	found, err := r.meetings(ctx, []string{id})
 	switch {
 	case err != nil:
 		return meeting.Meeting{}, err
@@ -61,27 +57,16 @@ func (r *Redis) Load(ctx context.Context, id string) (meeting.Meeting, error) {
 // are; one of a room, else one of a state, else of all. So a page may hold
 // fewer than limit, even none, while there is a next one.
 func (r *Redis) List(ctx context.Context, f meeting.Filter, cursor string, limit int) (page []meeting.Meeting, next string, err error) {
-	err = r.do(opList, func() error {
-		ids, more, err := r.chosen(ctx, f, cursor, pageSize(limit))
-		if err == nil {
-			err = r.checkNow(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		some, err := r.meetings(ctx, ids)
-		for _, m := range some {
-			if f.Matches(m) {
-				page = append(page, m)
-			}
-		}
-		next = more
-		return err
-	})
+	defer r.measure(opList, time.Now(), &err)
+	ids, next, err := r.chosen(ctx, f, cursor, pageSize(limit))
+	if err == nil {
+		err = r.checkNow(ctx)
+	}
 	if err != nil {
 		return nil, "", err
 	}
-	return page, next, nil
+	page, err = r.meetings(ctx, ids)
+	return slices.DeleteFunc(page, func(m meeting.Meeting) bool { return !f.Matches(m) }), next, err
 }
 
 // chosen returns the ids of a page out of the index that fits the filter best.
@@ -147,18 +132,13 @@ func cut(ids []string, limit int, err error) (page []string, next string, _ erro
 // meetings reads meetings with the people of their open sessions, in the order
 // of the ids. One that has expired is left out.
 func (r *Redis) meetings(ctx context.Context, ids []string) ([]meeting.Meeting, error) {
-	var all []meeting.Meeting
-	err := r.each(ctx, "meeting", ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
+	all, err := readAll[meeting.Meeting](ctx, r, "meeting", ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
 		return p.HGet(ctx, r.keys.meeting(id), "json")
-	}, func(id, data string) {
-		if m, ok := readable[meeting.Meeting](r, "meeting", id, data); ok {
-			all = append(all, m)
-		}
 	})
-	if err != nil {
-		return nil, err
+	if err == nil {
+		err = r.addPeople(ctx, all)
 	}
-	return all, r.addPeople(ctx, all)
+	return all, err
 }
 
 // addPeople reads the people of the meetings' open sessions.
@@ -187,9 +167,9 @@ func (r *Redis) addPeople(ctx context.Context, all []meeting.Meeting) error {
 	return nil
 }
 
-// each reads one value for each id in one round trip, and hands over those that
-// are there, in order. A key that holds something else altogether is left out.
-func (r *Redis) each(ctx context.Context, kind string, ids []string, get func(redis.Pipeliner, string) *redis.StringCmd, found func(id, data string)) error {
+// readAll reads one value for each id in one round trip, and returns those that
+// are there, in order. What cannot be read is left out.
+func readAll[T any](ctx context.Context, r *Redis, kind string, ids []string, get func(redis.Pipeliner, string) *redis.StringCmd) (all []T, err error) {
 	values := make([]*redis.StringCmd, len(ids))
 	_, _ = r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
 		for i, id := range ids {
@@ -197,19 +177,34 @@ func (r *Redis) each(ctx context.Context, kind string, ids []string, get func(re
 		}
 		return nil
 	}) // its error is that of one of the values
-	for i, v := range values {
-		data, err := v.Result()
+	for i, value := range values {
+		data, err := value.Result()
 		switch {
 		case err == nil:
-			found(ids[i], data)
+			if v, ok := readable[T](r, kind, ids[i], data); ok {
+				all = append(all, v)
+			}
 		case errors.Is(err, redis.Nil): // has expired
 		case wrongType(err):
 			r.leaveOut(kind, ids[i], err)
 		default:
-			return err
+			return nil, err
 		}
 	}
-	return nil
+	return all, nil
+}
+
+// read decodes what was stored under an id; [meeting.ErrNotFound] if there is
+// nothing.
+func read[T any](ctx context.Context, r *Redis, id string, stored *redis.StringCmd) (v T, err error) {
+	data, err := stored.Result()
+	switch {
+	case errors.Is(err, redis.Nil):
+		return v, r.notFound(ctx)
+	case err != nil:
+		return v, err
+	}
+	return decode[T](data, id)
 }
 
 // decodePeople returns the people of a session in the order of joining.
@@ -228,81 +223,33 @@ func (r *Redis) decodePeople(stored map[string]string) []meeting.Participant {
 // of the next page, empty at the end. Limit is from 1 to [MaxPage]. A meeting
 // that does not exist has none.
 func (r *Redis) Sessions(ctx context.Context, meetingID, cursor string, limit int) (page []meeting.Session, next string, err error) {
-	err = r.do(opSessions, func() error {
-		ids, more, err := r.pageByEnd(ctx, r.keys.sessions(meetingID), cursor, pageSize(limit))
-		if err == nil && len(ids) == 0 {
-			err = r.checkNow(ctx)
-		}
-		if err != nil {
-			return err
-		}
-		next = more
-		return r.each(ctx, "session", ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
-			return p.Get(ctx, r.keys.session(id))
-		}, func(id, data string) {
-			if s, ok := readable[meeting.Session](r, "session", id, data); ok {
-				page = append(page, s)
-			}
-		})
-	})
+	defer r.measure(opSessions, time.Now(), &err)
+	ids, next, err := r.pageByEnd(ctx, r.keys.sessions(meetingID), cursor, pageSize(limit))
+	if err == nil {
+		err = r.checkNow(ctx)
+	}
 	if err != nil {
 		return nil, "", err
 	}
-	return page, next, nil
+	page, err = readAll[meeting.Session](ctx, r, "session", ids, func(p redis.Pipeliner, id string) *redis.StringCmd {
+		return p.Get(ctx, r.keys.session(id))
+	})
+	return page, next, err
 }
 
 // Session returns one session, or [meeting.ErrNotFound].
-func (r *Redis) Session(ctx context.Context, id string) (s meeting.Session, err error) {
-	err = r.do(opSessions, func() error {
-		data, err := r.rdb.Get(ctx, r.keys.session(id)).Result()
-		if err != nil {
-			return err
-		}
-		s, err = decode[meeting.Session](data, id)
-		return err
-	})
-	if errors.Is(err, redis.Nil) {
-		err = r.notFound(ctx)
-	}
-	return s, err
+func (r *Redis) Session(ctx context.Context, id string) (_ meeting.Session, err error) {
+	defer r.measure(opSessions, time.Now(), &err)
+	return read[meeting.Session](ctx, r, id, r.rdb.Get(ctx, r.keys.session(id)))
 }
 
 // Participants returns everybody of a session, also those who have left, in the
 // order in which they first came in. A session that does not exist has none.
-func (r *Redis) Participants(ctx context.Context, sessionID string) (people []meeting.Participant, err error) {
-	err = r.do(opPeople, func() error {
-		stored, err := r.rdb.HGetAll(ctx, r.keys.people(sessionID)).Result()
-		if err != nil {
-			return err
-		}
-		people = r.decodePeople(stored)
-		if len(stored) == 0 {
-			err = r.checkNow(ctx)
-		}
-		return err
-	})
-	return people, err
-}
-
-// Events returns up to limit (1 to [MaxPage]) events of the event log that
-// follow the place after, oldest first; after "" come the oldest of all. It
-// does not wait for more. Errors: [ErrCursor].
-func (r *Redis) Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error) {
-	start := "-"
-	if after != "" {
-		if !place.MatchString(after) {
-			return nil, fmt.Errorf("%w: %q", ErrCursor, after)
-		}
-		start = "(" + after
+func (r *Redis) Participants(ctx context.Context, sessionID string) (_ []meeting.Participant, err error) {
+	defer r.measure(opPeople, time.Now(), &err)
+	stored, err := r.rdb.HGetAll(ctx, r.keys.people(sessionID)).Result()
+	if err == nil && len(stored) == 0 {
+		err = r.checkNow(ctx)
 	}
-	var entries []meeting.LogEntry
-	err := r.do(opEvents, func() error {
-		found, err := r.rdb.XRangeN(ctx, r.keys.events(), start, "+", int64(pageSize(limit))).Result()
-		entries = logEntries(found)
-		if err == nil && len(entries) == 0 {
-			err = r.checkNow(ctx)
-		}
-		return err
-	})
-	return entries, err
+	return r.decodePeople(stored), err
 }

@@ -19,16 +19,19 @@ import (
 // in well under a millisecond.
 const (
 	// dialTimeout allows for one lost SYN, which is sent again after a second.
-	dialTimeout = 1500 * time.Millisecond
+	dialTimeout = 1200 * time.Millisecond
 	// callTimeout bounds each read and each write. It is long enough for the
 	// fork that saves a large data set, and short enough for a hung Redis to be
 	// noticed while somebody who made a request still waits.
 	callTimeout = 500 * time.Millisecond
 	// poolTimeout bounds the wait for a free connection: one call ahead of us.
 	poolTimeout = callTimeout
+	// longestCall is how long a call takes when all of these run out in turn.
+	longestCall = poolTimeout + dialTimeout + 2*callTimeout
 	// poolSize is the number of connections. Redis works off one command at a
-	// time; these keep it busy, and few are dropped when they turn out stale.
-	poolSize = 16
+	// time; these keep it busy, few are dropped when they turn out stale, and one
+	// is for Follow, which waits.
+	poolSize = 17
 )
 
 // Config says where the state is and whose it is.
@@ -50,7 +53,6 @@ var siteName = regexp.MustCompile(`^[A-Za-z0-9_-]+$`)
 // Redis is the durable store. Its methods are safe for concurrent use.
 type Redis struct {
 	rdb     redis.UniversalClient
-	options *redis.UniversalOptions
 	keys    keys
 	fence   atomic.Int64 // of the last lease taken, 0 before the first
 	times   leaseTimes
@@ -60,6 +62,7 @@ type Redis struct {
 	epoch      atomic.Pointer[string] // the last that was whole; nil: this process has seen none
 	mirror     mirror                 // while leading
 	reset      atomic.Pointer[string] // how the store was last found to have lost its state; nil: never
+	full       atomic.Int64           // Unix time at which it last refused something for want of memory
 	unreadable unreadable
 }
 
@@ -77,7 +80,6 @@ func NewRedis(c Config) (*Redis, error) {
 	}
 	return &Redis{
 		rdb:     redis.NewUniversalClient(opts),
-		options: opts,
 		keys:    keysOf(c.Site),
 		times:   defaultLeaseTimes,
 		metrics: newMetrics(c.Registerer),
@@ -89,8 +91,9 @@ func NewRedis(c Config) (*Redis, error) {
 func (r *Redis) Close() error { return r.rdb.Close() }
 
 // Ping reports whether Redis answers, within the timeouts of a call.
-func (r *Redis) Ping(ctx context.Context) error {
-	return r.do(opPing, func() error { return r.rdb.Ping(ctx).Err() })
+func (r *Redis) Ping(ctx context.Context) (err error) {
+	defer r.measure(opPing, time.Now(), &err)
+	return r.rdb.Ping(ctx).Err()
 }
 
 // options reads the URL. Its error never quotes it: it may hold a password.

@@ -11,31 +11,27 @@ import (
 // Claim stores the value under the name for the given life and returns nil, or
 // returns what is there already.
 func (r *Redis) Claim(ctx context.Context, name string, value []byte, life time.Duration) (there []byte, err error) {
-	err = r.do(opReplies, func() error {
-		// What is there may expire before it is read.
-		for range 2 {
-			err = r.rdb.SetArgs(ctx, r.keys.idempotency(name), value, redis.SetArgs{Mode: "NX", TTL: life}).Err()
-			if !errors.Is(err, redis.Nil) {
-				return err
-			}
+	defer r.measure(opReplies, time.Now(), &err)
+	for range 2 { // what is there may expire before it is read
+		err = r.rdb.SetArgs(ctx, r.keys.idempotency(name), value, redis.SetArgs{Mode: "NX", TTL: life}).Err()
+		if errors.Is(err, redis.Nil) {
 			there, err = r.rdb.Get(ctx, r.keys.idempotency(name)).Bytes()
-			if !errors.Is(err, redis.Nil) {
-				return err
-			}
 		}
-		return err
-	})
+		if !errors.Is(err, redis.Nil) {
+			break
+		}
+	}
 	return there, err
 }
 
 // Keep stores the value under the name for the given life, whatever is there.
-func (r *Redis) Keep(ctx context.Context, name string, value []byte, life time.Duration) error {
-	return r.do(opReplies, func() error {
-		return r.rdb.Set(ctx, r.keys.idempotency(name), value, life).Err()
-	})
+func (r *Redis) Keep(ctx context.Context, name string, value []byte, life time.Duration) (err error) {
+	defer r.measure(opReplies, time.Now(), &err)
+	return r.rdb.Set(ctx, r.keys.idempotency(name), value, life).Err()
 }
 
 // Release deletes what is stored under the name.
-func (r *Redis) Release(ctx context.Context, name string) error {
-	return r.do(opReplies, func() error { return r.rdb.Del(ctx, r.keys.idempotency(name)).Err() })
+func (r *Redis) Release(ctx context.Context, name string) (err error) {
+	defer r.measure(opReplies, time.Now(), &err)
+	return r.rdb.Del(ctx, r.keys.idempotency(name)).Err()
 }

@@ -28,9 +28,8 @@ var ErrCursor = errors.New("store: not a place in the event log")
 // errUnreadable says that a stored value is not what this program writes.
 var errUnreadable = errors.New("stored value is unreadable")
 
-// place is a place in the event log: a stream id of Redis, the part after the
-// dash may be missing.
-var place = regexp.MustCompile(`^[0-9]{1,19}(-[0-9]{1,19})?$`)
+// streamID is a place in a log; the part after the dash may be missing.
+var streamID = regexp.MustCompile(`^[0-9]{1,19}(-[0-9]{1,19})?$`)
 
 // pageSize returns limit within 1 and MaxPage.
 func pageSize(limit int) int { return min(max(limit, 1), MaxPage) }

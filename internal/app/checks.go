@@ -33,7 +33,7 @@ func (l *leader) checks(st *store.Redis) []api.Check {
 				return "", err
 			}
 			if t := l.term.Load(); t != nil && t.tracker.StoreFailing() {
-				return "", errors.New("changes wait to be stored")
+				return "", errors.New(strings.Join(append([]string{"changes wait to be stored"}, st.Findings()...), "; "))
 			}
 			return strings.Join(append([]string{"redis"}, st.Findings()...), "; "), nil
 		}},
