@@ -10,13 +10,14 @@ import (
 // Everything usher keeps in Redis. Each key starts with usher:{SITE}:, and
 // because of the braces all keys of a site are in one slot of a cluster, so
 // that one script may touch any of them. Scripts get every key they touch
-// passed in, or what the lanes of an endpoint begin with: this file alone knows
+// passed in, or what several of them begin with: this file alone knows
 // names.
 //
 //	key                    type    holds                                              expires
 //	fence                  string  the highest fencing number given out               never
 //	epoch                  string  names the state, see epoch.go                      never
 //	schema                 string  version of the form of all this, see schema        never
+//	redis                  hash    run_id: of the Redis that the leader began with, see loss.go never
 //	leader                 string  holder and nonce of the process that leads         LeaseTTL, renewed
 //	meeting:<id>           hash    json (without people), version, op, state,         Retention after closing
 //	                               link:<SHA-256 of its code> for each join link
@@ -80,6 +81,7 @@ func keysOf(site string) keys { return keys("usher:{" + site + "}:") }
 
 func (k keys) fence() string                     { return string(k) + "fence" }
 func (k keys) epoch() string                     { return string(k) + "epoch" }
+func (k keys) redis() string                     { return string(k) + "redis" }
 func (k keys) leader() string                    { return string(k) + "leader" }
 func (k keys) meeting(id string) string          { return string(k) + "meeting:" + id }
 func (k keys) session(id string) string          { return string(k) + "session:" + id }

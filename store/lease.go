@@ -54,12 +54,13 @@ const newerSchema = -2
 
 // The scripts of the lease need no memory, so that a full Redis has a leader, who
 // delivers what can then be removed: Redis refuses a script whose first write
-// needs some, and lets the rest pass once one was accepted. That is a DEL or a
-// PEXPIRE here.
+// needs some, and lets the rest pass once one was accepted, even if it changes
+// nothing. That is a DEL or a PEXPIRE here.
 
 // acquireScript takes the lease and answers its fencing number, 0 when another
 // has it, -1 when there is no state that it could be the lease of (epoch.go), and
-// -2 when the schema is a newer one; and the epoch, or the schema. ARGV: our lease,
+// -2 when the schema is a newer one; the epoch, or the schema; and the run ids of
+// Redis and of the one that the last leader began with (loss.go). ARGV: our lease,
 // TTL in ms, the holder whose lease may be taken over or nothing, a new epoch,
 // whether that may be the one of an empty store, and our schema.
 //
@@ -71,7 +72,7 @@ const newerSchema = -2
 //
 // Fencing numbers grow with Redis's clock, so that a Redis that was emptied
 // gives out higher ones still.
-var acquireScript = redis.NewScript(`
+var acquireScript = redis.NewScript(runID + `
 local held, fence, epoch, stored = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3], KEYS[4]))
 epoch = epoch or ''
 if (tonumber(stored) or 0) > tonumber(ARGV[6]) then
@@ -94,7 +95,7 @@ fence = math.max((tonumber(fence) or 0) + 1, now)
 redis.call('SET', KEYS[2], string.format('%.0f', fence))
 redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 redis.call('SET', KEYS[4], ARGV[6])
-return {fence, epoch}
+return {fence, epoch, run, redis.call('HGET', KEYS[5], 'run_id') or ''}
 `)
 
 // renewScript answers 1 if the lease is still ours, else 0, and the epoch. ARGV:
@@ -108,7 +109,6 @@ if held and held ~= ARGV[1] or (tonumber(fence) or 0) > tonumber(ARGV[3]) then
   return {0, epoch}
 end
 if redis.call('PEXPIRE', KEYS[1], ARGV[2]) == 0 then
-  redis.call('DEL', KEYS[1]) -- for a full Redis; PEXPIRE has written nothing
   redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
   redis.call('SET', KEYS[2], ARGV[3])
 end
@@ -116,16 +116,20 @@ if epoch ~= ARGV[4] and string.sub(epoch, 1, 1) ~= '?' then
   epoch = ARGV[5]
   redis.call('SET', KEYS[3], epoch)
   redis.call('SET', KEYS[4], ARGV[6])
+  ` + runID + `
+  redis.call('HSET', KEYS[5], 'run_id', run)
 end
 return {1, epoch}
 `)
 
-// releaseScript gives the lease back if it is ours. ARGV: our lease.
+// releaseScript gives the lease back if it is ours, and notes that its leader has
+// stopped in order. ARGV: our lease.
 var releaseScript = redis.NewScript(`
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
+  redis.call('HSET', KEYS[5], 'run_id', '` + stoppedRun + `')
 end
-return {1, ''}
+return {1}
 `)
 
 // Lead waits until this process may lead its site, runs led, and gives the
@@ -166,10 +170,11 @@ func (r *Redis) Lead(ctx context.Context, holder string, led, rewrite func(ctx c
 
 // term is one stretch of leading.
 type term struct {
-	lease string // holder and a nonce of this process
-	fence int64
-	epoch string    // of the store at its beginning
-	sent  time.Time // when the request that got the lease was sent
+	lease       string // holder and a nonce of this process
+	fence       int64
+	epoch       string    // of the store at its beginning
+	run, before string    // run ids of Redis, and of the one that the last leader began with
+	sent        time.Time // when the request that got the lease was sent
 }
 
 // waitForLease returns once the lease is ours, or ctx has ended. An empty store
@@ -187,7 +192,8 @@ func (r *Redis) waitForLease(ctx context.Context, lease, takeover string) (term,
 		sent := time.Now()
 		fresh := newEpoch()
 		begin := !missing.IsZero() && sent.Sub(missing) >= r.times.ttl
-		fence, epoch, err := r.lease(ctx, acquireScript, lease, r.times.ttl.Milliseconds(), takeover, fresh, begin, schema)
+		fence, texts, err := r.lease(ctx, acquireScript, lease, r.times.ttl.Milliseconds(), takeover, fresh, begin, schema)
+		epoch := texts[0]
 		switch {
 		case err != nil:
 			say("cannot ask for the lease", "err", err)
@@ -208,7 +214,7 @@ func (r *Redis) waitForLease(ctx context.Context, lease, takeover string) (term,
 			}
 			r.fence.Store(fence)
 			r.log.Info("leading", "lease", lease, "fence", fence)
-			return term{lease, fence, epoch, sent}, nil
+			return term{lease, fence, epoch, texts[1], texts[2], sent}, nil
 		}
 		sleep(ctx, r.times.poll)
 	}
@@ -228,16 +234,19 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 	renewing.Go(func() {
 		known := t.epoch
 		cancel(keep(leading, r.times, t.sent, func(ctx context.Context) (bool, error) {
-			held, epoch, err := r.lease(ctx, renewScript, t.lease, r.times.ttl.Milliseconds(), t.fence,
+			held, texts, err := r.lease(ctx, renewScript, t.lease, r.times.ttl.Milliseconds(), t.fence,
 				known, rewritePrefix+newEpoch(), schema)
 			if err != nil || held == 0 {
 				return false, err
 			}
-			known = strings.TrimPrefix(epoch, rewritePrefix) // which upkeep makes it
+			known = strings.TrimPrefix(texts[0], rewritePrefix) // which upkeep makes it
 			return true, nil
 		}))
 	})
-	err := led(leading)
+	err := r.begin(leading, t)
+	if err == nil {
+		err = led(leading)
+	}
 	cancel(nil)
 	renewing.Wait()
 
@@ -254,15 +263,20 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 	return err
 }
 
-// lease runs one of the scripts above.
-func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (answer int64, epoch string, err error) {
+// lease runs one of the scripts above, which answer a number and up to three
+// texts.
+func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (answer int64, texts [3]string, err error) {
 	defer r.measure(opLease, time.Now(), &err)
-	values, err := script.Run(ctx, r.rdb, []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema()}, args...).Slice()
-	if err == nil && len(values) == 2 {
-		answer, _ = values[0].(int64)
-		epoch, _ = values[1].(string)
+	keys := []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema(), r.keys.redis()}
+	values, err := script.Run(ctx, r.rdb, keys, args...).Slice()
+	for i, v := range values {
+		if i == 0 {
+			answer, _ = v.(int64)
+		} else {
+			texts[i-1], _ = v.(string)
+		}
 	}
-	return answer, epoch, err
+	return answer, texts, err
 }
 
 // keep renews a lease that was asked for at the given time. It returns nil when

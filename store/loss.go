@@ -1,0 +1,131 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"usher/meeting"
+)
+
+// A Redis that crashes may lose its latest changes (a second of them with
+// appendfsync everysec), and so may one that fails over to its replica. A leader
+// that lives on has them in memory. The next one has not, and would give out
+// sequence numbers again that endpoints have seen with other events. It finds out
+// by the run id, which is another one whenever Redis has started: the store keeps
+// the one of the Redis that a leader began with, or stoppedRun once a leader has
+// stopped in order, which it writes last. (What is lost within a second after a
+// takeover, with both processes, is not noticed where the one before had stopped.)
+
+const (
+	// stoppedRun stands in place of the run id when nothing followed it.
+	stoppedRun = "stopped"
+	// seqJump is how far the sequence numbers of a meeting jump when some may be
+	// lost: more than a meeting has events in what Redis can lose.
+	seqJump = 1_000_000
+	// markBatch is how many fields are written in one script: some hundred
+	// kilobytes of meetings.
+	markBatch = 100
+)
+
+// runID is Lua for the run id of this Redis, nothing where asking is not allowed.
+const runID = `
+local info = redis.pcall('INFO', 'server')
+local run = type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+`
+
+// setFieldsScript sets fields of hashes. KEYS: fence, then a hash for each field.
+// ARGV: fencing number, then fields and values.
+var setFieldsScript = redis.NewScript(`
+if (tonumber(redis.call('GET', KEYS[1])) or 0) > tonumber(ARGV[1]) then
+  return 0
+end
+redis.call('HDEL', KEYS[2], '') -- needs no memory, so a full Redis accepts the rest
+for i = 2, #KEYS do
+  redis.call('HSET', KEYS[i], ARGV[2 * i - 2], ARGV[2 * i - 1])
+end
+return 1
+`)
+
+// field is a field of a hash.
+type field struct {
+	key, name string
+	value     []byte
+}
+
+// begin makes up for what Redis may have lost since the last leader: sequence
+// numbers of open meetings jump, and their next event to each endpoint says gap.
+// Whoever dies in the middle leaves it to the next, who makes them jump once
+// more. It blocks until that is stored or ctx ends. Error: [meeting.ErrFenced].
+func (r *Redis) begin(ctx context.Context, t term) error {
+	for {
+		err := r.storeJumps(ctx, t)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if !errors.Is(err, meeting.ErrUnavailable) {
+			return err
+		}
+		sleep(ctx, r.times.poll)
+	}
+}
+
+func (r *Redis) storeJumps(ctx context.Context, t term) (err error) {
+	var fields []field
+	if t.run != "" && t.before != "" && t.before != t.run && t.before != stoppedRun {
+		r.log.Warn("Redis was restarted and may have lost the latest changes: sequence numbers jump, and events say gap")
+		if fields, err = r.jumps(ctx); err != nil {
+			return err
+		}
+	}
+	fields = append(fields, field{r.keys.redis(), "run_id", []byte(t.run)}) // the last one
+	for batch := range slices.Chunk(fields, markBatch) {
+		if err := r.setFields(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// jumps returns what has to be stored of open meetings and of the retries of
+// endpoints.
+func (r *Redis) jumps(ctx context.Context) (fields []field, err error) {
+	open, err := r.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range open {
+		m.Seq += seqJump
+		fields = append(fields, field{r.keys.meeting(m.ID), "json", encode(m)})
+	}
+	endpoints, err := r.QueuedEndpoints(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer r.measure(opQueue, time.Now(), &err)
+	for _, id := range endpoints {
+		stored, err := r.rdb.HGetAll(ctx, r.keys.retry(id)).Result()
+		if err != nil {
+			return nil, err
+		}
+		for _, m := range open {
+			retry, _ := decode[meeting.Retry](stored[m.ID], m.ID) // what cannot be read is begun anew
+			retry.Gap = true
+			fields = append(fields, field{r.keys.retry(id), m.ID, encode(retry)})
+		}
+	}
+	return fields, nil
+}
+
+func (r *Redis) setFields(ctx context.Context, fields []field) error {
+	var keys []string
+	var args []any
+	for _, f := range fields {
+		keys = append(keys, f.key)
+		args = append(args, f.name, f.value)
+	}
+	return r.fenced(ctx, opLease, setFieldsScript, keys, args...)
+}
