@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint size fuzz bench build packages
+.PHONY: help run test check lint size fuzz bench chaos build packages
 # What `usher version` prints: the tag, or the commits since it.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -41,6 +41,9 @@ fuzz: ## run each fuzz test for FUZZTIME (30s)
 
 bench: packages build ## print the figures of docs/benchmarks.md, one JSON line each
 	@./bin/usher-lab bench $(ARGS)
+
+chaos: packages build ## let things go wrong for ten minutes, and compare what apps got with what happened
+	@./bin/usher-lab chaos $(ARGS)
 
 build: ## build the programs into bin/, static and stripped
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X usher/internal/app.version=$(VERSION)' -o bin/ ./cmd/...

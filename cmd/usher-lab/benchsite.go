@@ -32,6 +32,8 @@ type benchSite struct {
 	prosody *stack.Prosody
 	redis   *child.Redis
 	rdb     *redis.Client
+	site    sim.Site
+	focus   *sim.Focus
 	crowd   *sim.Crowd
 	rooms   []string // names
 	stop    func()
@@ -65,27 +67,27 @@ func (b *bench) newSite(ctx context.Context, rooms, per int, cfg stack.ProsodyCo
 		return s, err
 	}
 	ends = append(ends, s.prosody.Kill) // its goodbyes are nobody's business
-	site := sim.Site{
+	s.site = sim.Site{
 		Domain: stack.Domain, ClientAddr: s.prosody.ClientAddr,
 		ComponentAddr: s.prosody.ComponentAddr, CAFile: s.prosody.CAFile,
 	}
-	focus, err := sim.NewFocus(sim.FocusConfig{Site: site, Password: stack.Focus.Password, Secret: stack.FocusSecret})
+	s.focus, err = sim.NewFocus(sim.FocusConfig{Site: s.site, Password: stack.Focus.Password, Secret: stack.FocusSecret, Brewery: stack.Brewery})
 	if err != nil {
 		return s, err
 	}
 	focusEnded := make(chan error, 1)
-	go func() { focusEnded <- focus.Run(ctx) }()
+	go func() { focusEnded <- s.focus.Run(ctx) }()
 	ends = append(ends, func() { cancel(); <-focusEnded })
-	if err := focus.WaitUp(ctx); err != nil {
+	if err := s.focus.WaitUp(ctx); err != nil {
 		return s, err
 	}
-	s.crowd, err = sim.DialCrowd(ctx, sim.CrowdConfig{Site: site, Domain: stack.CrowdDomain, Secret: stack.CrowdSecret})
-	if err != nil {
-		return s, err
-	}
-	ends = append(ends, s.crowd.Close)
+	ends = append(ends, func() {
+		if s.crowd != nil {
+			s.crowd.Close()
+		}
+	})
 	begin := time.Now()
-	if err := s.crowd.Fill(ctx, rooms, per); err != nil {
+	if err := s.fill(ctx, rooms, per); err != nil {
 		return s, err
 	}
 	for _, address := range s.crowd.Rooms() {
@@ -94,6 +96,18 @@ func (b *bench) newSite(ctx context.Context, rooms, per int, cfg stack.ProsodyCo
 	}
 	b.say("  %d people in %d rooms after %.1f s", s.crowd.Inside(), rooms, time.Since(begin).Seconds())
 	return s, nil
+}
+
+// fill lets a new crowd into its rooms, whose nicks are none of the crowd before.
+func (s *benchSite) fill(ctx context.Context, rooms, per int) (err error) {
+	cfg := sim.CrowdConfig{Site: s.site, Domain: stack.CrowdDomain, Secret: stack.CrowdSecret}
+	if s.crowd != nil {
+		cfg.FirstNick = s.crowd.Nicks()
+	}
+	if s.crowd, err = sim.DialCrowd(ctx, cfg); err != nil {
+		return err
+	}
+	return s.crowd.Fill(ctx, rooms, per)
 }
 
 // startUsher starts an usher for the site, unseen in its rooms.

@@ -40,15 +40,28 @@ type measuredUsher struct {
 	api, admin string
 	redisURL   string
 	env, flags []string
-	log        string // path
-	cmd        *exec.Cmd
+	log        string        // path
+	cmd        *exec.Cmd     // of the present or last process; nil: there was none
+	ended      chan struct{} // closed when that has ended
 	client     *http.Client
 }
 
 // startUsher starts the program with `serve` and blocks until it is ready. env is all of
 // its environment but the PATH.
 func startUsher(ctx context.Context, program, dir, redisURL string, env []string, flags ...string) (*measuredUsher, error) {
-	u := &measuredUsher{program: program, redisURL: redisURL, env: env, log: filepath.Join(dir, "usher.log")}
+	u, err := newUsher(program, filepath.Join(dir, "usher.log"), redisURL, env, flags...)
+	if err != nil {
+		return nil, err
+	}
+	if err := localsite.BeginStore(ctx, redisURL); err != nil {
+		return nil, err
+	}
+	return u, u.start(ctx)
+}
+
+// newUsher returns an usher on free ports that is not started yet.
+func newUsher(program, log, redisURL string, env []string, flags ...string) (*measuredUsher, error) {
+	u := &measuredUsher{program: program, redisURL: redisURL, env: env, log: log}
 	u.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: httpAtOnce}}
 	var err1, err2 error
 	u.api, err1 = stack.FreeAddr()
@@ -62,23 +75,12 @@ func startUsher(ctx context.Context, program, dir, redisURL string, env []string
 		"--component-secret=" + stack.ComponentSecret, "--log-level=warn",
 		"--api-rate=0", // it is the API that is measured
 	}, flags...)
-	if err := localsite.BeginStore(ctx, redisURL); err != nil {
-		return nil, err
-	}
-	return u, u.start(ctx)
+	return u, nil
 }
 
-// start starts the process, anew after its end.
+// start starts the process, anew after its end, and blocks until it is ready.
 func (u *measuredUsher) start(ctx context.Context) error {
-	log, err := os.OpenFile(u.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	u.cmd = exec.CommandContext(ctx, u.program, u.flags...)
-	u.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, u.env...)
-	u.cmd.Stdout, u.cmd.Stderr = log, log
-	if err := u.cmd.Start(); err != nil {
+	if err := u.spawn(ctx); err != nil {
 		return err
 	}
 	return u.until(ctx, func() (bool, error) {
@@ -87,14 +89,41 @@ func (u *measuredUsher) start(ctx context.Context) error {
 	})
 }
 
-// stop ends the process in good order, kill as a crash does.
-func (u *measuredUsher) stop() { u.end(syscall.SIGTERM) }
-func (u *measuredUsher) kill() { u.end(syscall.SIGKILL) }
+// spawn starts the process, anew after its end.
+func (u *measuredUsher) spawn(ctx context.Context) error {
+	log, err := os.OpenFile(u.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.CommandContext(ctx, u.program, u.flags...)
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, u.env...)
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		return err
+	}
+	u.cmd, u.ended = cmd, make(chan struct{})
+	go func(ended chan struct{}) {
+		defer close(ended)
+		_ = cmd.Wait() // the state says the same
+	}(u.ended)
+	return nil
+}
 
-func (u *measuredUsher) end(sig os.Signal) {
+// stop ends the process in good order, kill as a crash does.
+func (u *measuredUsher) stop() { _ = u.end(syscall.SIGTERM) }
+func (u *measuredUsher) kill() { _ = u.end(syscall.SIGKILL) }
+
+// end sends the signal and blocks until the process has ended; an error says
+// that it did not end well.
+func (u *measuredUsher) end(sig os.Signal) error {
 	_ = u.cmd.Process.Signal(sig) // fails when it has ended by itself
-	_ = u.cmd.Wait()              // reports the signal
+	<-u.ended
 	u.client.CloseIdleConnections()
+	if state := u.cmd.ProcessState; !state.Success() {
+		return errors.New(state.String())
+	}
+	return nil
 }
 
 // untilPatience is how long until waits; 5,000 rooms take a real Prosody tens
@@ -265,6 +294,8 @@ type event struct {
 	Seq       int64  `json:"seq"`
 	Data      struct {
 		Participant struct {
+			ID       string    `json:"id"`
+			Kind     string    `json:"kind"`
 			Endpoint string    `json:"endpoint_id"`
 			Hand     time.Time `json:"hand_raised_at"`
 		} `json:"participant"`

@@ -19,6 +19,7 @@ import (
 type cli struct {
 	Demo  demoCommand  `cmd:"" help:"Start Prosody, Redis and usher on loopback and play one meeting."`
 	Bench benchCommand `cmd:"" help:"Measure the figures of docs/benchmarks.md."`
+	Chaos chaosCommand `cmd:"" help:"Let things go wrong, and compare what apps got with what happened."`
 }
 
 func main() {

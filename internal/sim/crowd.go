@@ -19,6 +19,9 @@ type CrowdConfig struct {
 	Site   Site
 	Domain string // of the crowd's own component
 	Secret string
+	// FirstNick is how many nicks were given out by crowds before this one, so
+	// that no two people of a site ever have the same.
+	FirstNick int
 }
 
 // Crowd plays thousands of web clients on one component stream: user N is
@@ -65,7 +68,7 @@ func DialCrowd(ctx context.Context, cfg CrowdConfig) (*Crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Crowd{cfg: cfg, wire: w, done: make(chan struct{}), ready: map[string]bool{}, joined: map[string]time.Time{}}
+	c := &Crowd{cfg: cfg, wire: w, done: make(chan struct{}), ready: map[string]bool{}, joined: map[string]time.Time{}, nicks: cfg.FirstNick}
 	go func() {
 		defer close(c.done)
 		err := c.read()
@@ -89,6 +92,29 @@ func (c *Crowd) Rooms() []string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.rooms)
+}
+
+// Nicks returns how many nicks were given out, those of earlier crowds included.
+func (c *Crowd) Nicks() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.nicks
+}
+
+// People returns the nicks of those who are in, by the address of their room.
+func (c *Crowd) People() map[string]map[string]bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	people := map[string]map[string]bool{}
+	for _, room := range c.rooms {
+		people[room] = map[string]bool{}
+	}
+	for _, u := range c.users {
+		if u.in {
+			people[u.room][u.nick] = true
+		}
+	}
+	return people
 }
 
 // Inside returns how many users are in their rooms.

@@ -1,0 +1,31 @@
+package main
+
+import (
+	"bytes"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"usher/internal/stack/stacktest"
+)
+
+// TestChaos lets things go wrong for half a minute, other ones each time; the
+// first line has the seed of a run that fails.
+func TestChaos(t *testing.T) {
+	stacktest.Needed(t)
+	t.Parallel()
+	program := filepath.Join(t.TempDir(), "usher")
+	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../usher").CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+	var out, progress bytes.Buffer
+	c := chaosCommand{usherFlag: usherFlag{program}, For: 25 * time.Second, Skip: []string{"redis-rollback"}}
+	if err := c.chaos(t.Context(), &out, &progress); err != nil {
+		t.Fatalf("%v\n%s%s", err, progress.String(), out.String())
+	}
+	if last := out.String(); !strings.HasPrefix(last, "chaos: ok faults=") || !strings.Contains(last, " lost=0 reordered=0 phantom=0 announced=") || strings.Contains(last, "faults=0 ") {
+		t.Errorf("it ended with %q, want chaos: ok …", last)
+	}
+}

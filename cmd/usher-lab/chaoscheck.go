@@ -1,0 +1,206 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// committedEvent is an event of the log in Redis.
+type committedEvent struct {
+	event
+	text string
+	at   time.Time // when Redis ran the commit
+}
+
+// arrival is an event that a receiver has accepted.
+type arrival struct {
+	event
+	text string // without gap
+	gap  bool
+	at   time.Time
+}
+
+// lossWindow is a time whose commits the run itself has taken from Redis.
+type lossWindow struct{ from, to time.Time }
+
+// ledger is what a run has seen: what usher committed, what apps were sent, and
+// who is where at the end, by usher's word and in truth.
+type ledger struct {
+	committed []committedEvent
+	losses    []lossWindow
+	doubt     time.Time                  // since when usher cannot know whether Redis has lost something; zero: it can
+	arrived   map[string][]arrival       // by receiver, in the order of arrival
+	inside    map[string]map[string]bool // nicks by meeting: the simulator's word
+	listed    map[string]map[string]bool // and the API's
+}
+
+// verdict is what is wrong with a ledger.
+type verdict struct {
+	events, lost, reordered, phantom, announced int
+
+	examples []string
+}
+
+// maxExamples is how many faults a verdict describes; one is often enough.
+const maxExamples = 20
+
+func (v *verdict) example(format string, args ...any) {
+	if len(v.examples) < maxExamples {
+		v.examples = append(v.examples, fmt.Sprintf(format, args...))
+	}
+}
+
+func (v *verdict) ok() bool { return v.lost+v.reordered+v.phantom == 0 }
+
+// check compares all that a ledger holds.
+func (l *ledger) check() verdict {
+	v := verdict{events: len(l.committed)}
+	committed := map[string]committedEvent{}
+	for _, e := range l.committed {
+		if before, ok := committed[e.ID]; ok && before.text != e.text {
+			v.phantom++
+			v.example("%s was committed twice, as %s and as %s", e.ID, before.text, e.text)
+		}
+		committed[e.ID] = e
+	}
+	for _, name := range slices.Sorted(maps.Keys(l.arrived)) {
+		l.checkReceiver(&v, name, committed)
+	}
+	l.checkPeople(&v, "the API", l.listed)
+	return v
+}
+
+// checkReceiver compares what a receiver got with what was committed, and whom
+// it must believe to be inside with who is.
+func (l *ledger) checkReceiver(v *verdict, name string, committed map[string]committedEvent) {
+	first := map[string]arrival{}
+	last := map[string]arrival{} // by meeting
+	previous := l.previous()
+	lastGap := map[string]int64{}
+	for _, a := range l.arrived[name] {
+		if a.gap && (l.doubt.IsZero() || a.at.Before(l.doubt)) {
+			v.phantom++
+			v.example("%s got %s seq %d of %s with gap, and nothing is missing", name, a.ID, a.Seq, a.MeetingID)
+		}
+		if a.gap {
+			lastGap[a.MeetingID] = max(lastGap[a.MeetingID], a.Seq)
+		}
+		source, known := committed[a.ID]
+		before, again := first[a.ID]
+		switch {
+		case again && before.text != a.text, known && !sameJSON(source.text, a.text):
+			v.phantom++
+			v.example("%s got %s with two values: %s and %s%s", name, a.ID, a.text, before.text, source.text)
+		case !known && !again:
+			v.phantom++
+			v.example("%s got %s, which was never committed", name, a.text)
+		}
+		if again {
+			continue
+		}
+		first[a.ID] = a
+		newest := last[a.MeetingID]
+		last[a.MeetingID] = a
+		switch {
+		case a.Seq <= newest.Seq:
+			v.reordered++
+			v.example("%s got seq %d of %s (%s) after seq %d (%s)", name, a.Seq, a.MeetingID, a.ID, newest.Seq, newest.ID)
+		case !a.gap && known && newest.Seq < previous[a.ID]: // what is between is lost, and counted below
+		case !a.gap && known && a.Seq != previous[a.ID]+1:
+			v.phantom++
+			v.example("%s got seq %d of %s after %d without gap, and nothing between was committed", name, a.Seq, a.MeetingID, previous[a.ID])
+		}
+	}
+	for _, e := range l.committed {
+		if _, ok := first[e.ID]; ok {
+			continue
+		}
+		if l.taken(e.at) && lastGap[e.MeetingID] > e.Seq {
+			v.announced++
+			continue
+		}
+		v.lost++
+		v.example("%s never got %s seq %d of %s, committed %s", name, e.Type, e.Seq, e.MeetingID, e.at.Format(time.TimeOnly+".000"))
+	}
+	l.checkPeople(v, name, replay(l.arrived[name]))
+}
+
+// previous returns, by id, the seq of the meeting's event that was committed
+// before an event; 0: none.
+func (l *ledger) previous() map[string]int64 {
+	before, newest := map[string]int64{}, map[string]int64{}
+	for _, e := range l.committed {
+		before[e.ID], newest[e.MeetingID] = newest[e.MeetingID], e.Seq
+	}
+	return before
+}
+
+// taken reports whether the run itself has taken a commit of that time from Redis.
+func (l *ledger) taken(at time.Time) bool {
+	return slices.ContainsFunc(l.losses, func(w lossWindow) bool { return !at.Before(w.from) && !at.After(w.to) })
+}
+
+// replay returns whom an app believes to be inside that goes by first arrivals.
+func replay(arrivals []arrival) map[string]map[string]bool {
+	inside, seen := map[string]map[string]bool{}, map[string]bool{}
+	nicks := map[string]string{} // by the participant's id
+	for _, a := range arrivals {
+		p := a.Data.Participant
+		if seen[a.ID] || p.Kind != "human" {
+			continue
+		}
+		seen[a.ID] = true
+		if inside[a.MeetingID] == nil {
+			inside[a.MeetingID] = map[string]bool{}
+		}
+		switch a.Type {
+		case "participant.joined":
+			nicks[p.ID] = p.Endpoint
+			inside[a.MeetingID][p.Endpoint] = true
+		case "participant.left":
+			delete(inside[a.MeetingID], nicks[p.ID])
+		}
+	}
+	return inside
+}
+
+// checkPeople compares somebody's word on who is inside with the truth.
+func (l *ledger) checkPeople(v *verdict, who string, word map[string]map[string]bool) {
+	for _, id := range slices.Sorted(maps.Keys(l.inside)) {
+		for nick := range l.inside[id] {
+			if !word[id][nick] {
+				v.lost++
+				v.example("%s is in %s, and %s does not know", nick, id, who)
+			}
+		}
+		for nick := range word[id] {
+			if !l.inside[id][nick] {
+				v.phantom++
+				v.example("%s has left %s, and %s does not know", nick, id, who)
+			}
+		}
+	}
+}
+
+// sameJSON reports whether two texts hold the same JSON value.
+func sameJSON(a, b string) bool {
+	if a == b {
+		return true
+	}
+	var x, y any
+	return json.Unmarshal([]byte(a), &x) == nil && json.Unmarshal([]byte(b), &y) == nil &&
+		fmt.Sprint(x) == fmt.Sprint(y) // maps print in the order of their keys
+}
+
+// withoutGap takes the last field of a body out if it says gap.
+func withoutGap(body string) (text string, gap bool) {
+	text, gap = strings.CutSuffix(body, `,"gap":true}`)
+	if gap {
+		text += "}"
+	}
+	return text, gap
+}

@@ -1,0 +1,313 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"usher/internal/localsite"
+	"usher/internal/stack"
+)
+
+const (
+	chaosRooms, chaosPer = 100, 4
+	// chaosRate is how many joins and leaves there are a second: half of what
+	// Prosody can do beside everything else on two cores.
+	chaosRate = 120
+	// chaosReceivers is how many apps there are; faults hit all but the first.
+	chaosReceivers = 3
+)
+
+// chaosSite is a site with two ushers, whose connections to Prosody and Redis go
+// through proxies.
+type chaosSite struct {
+	*benchSite
+	say                      func(format string, args ...any)
+	component, client, store *faultyProxy
+	ushers                   []*measuredUsher
+	receivers                []*chaosReceiver
+	tail                     *chaosTail
+	meetings                 map[string]string // ids by room address
+
+	churning sync.WaitGroup
+	endChurn func()
+	churnErr error // why the last churn ended
+	tailing  sync.WaitGroup
+	endTail  func()
+}
+
+// newChaosSite starts everything and blocks until one usher leads and follows
+// all rooms; end it with close in any case.
+func (b *bench) newChaosSite(ctx context.Context) (c *chaosSite, err error) {
+	c = &chaosSite{say: b.say, meetings: map[string]string{}, endChurn: func() {}, endTail: func() {}}
+	if c.benchSite, err = b.newSite(ctx, chaosRooms, chaosPer, stack.ProsodyConfig{}); err != nil {
+		return c, err
+	}
+	address, err := url.Parse(c.redis.URL)
+	if err != nil {
+		return c, err
+	}
+	for _, p := range []struct {
+		proxy  **faultyProxy
+		target string
+	}{{&c.component, c.prosody.ComponentAddr}, {&c.client, c.prosody.ClientAddr}, {&c.store, address.Host}} {
+		if *p.proxy, err = startProxy(p.target); err != nil {
+			return c, err
+		}
+	}
+	var hooks []map[string]any
+	for i := range chaosReceivers {
+		r, err := startReceiver(fmt.Sprintf("app-%d", i+1))
+		if err != nil {
+			return c, err
+		}
+		c.receivers = append(c.receivers, r)
+		hooks = append(hooks, map[string]any{"name": r.name, "url": "http://" + r.addr + "/", "secrets": []string{string(r.secret.Key)}})
+	}
+	settings, err := json.Marshal(hooks)
+	if err != nil {
+		return c, err
+	}
+	if err := localsite.BeginStore(ctx, c.redis.URL); err != nil {
+		return c, err
+	}
+	if err := c.rdb.ConfigSet(ctx, "appendfsync", "no").Err(); err != nil { // see startRedis
+		return c, err
+	}
+	c.tail = &chaosTail{rdb: c.rdb, last: "0"}
+	tailing, endTail := context.WithCancel(ctx)
+	c.endTail = endTail
+	c.tailing.Go(func() { c.tail.run(tailing) })
+	address.Host = c.store.addr
+	for i := range 2 {
+		u, err := newUsher(c.program, filepath.Join(c.dir, fmt.Sprintf("usher-%d.log", i+1)), address.String(),
+			[]string{"USHER_WEBHOOKS=" + string(settings), "USHER_WEBHOOK_ALLOW=127.0.0.0/8"},
+			"--component-addr="+c.component.addr, "--client-addr="+c.client.addr, "--log-level=info",
+			"--tls-ca-file="+c.prosody.CAFile, "--occupant-password="+stack.Usher.Password)
+		if err != nil {
+			return c, err
+		}
+		c.ushers = append(c.ushers, u)
+	}
+	if err := c.ushers[0].start(ctx); err != nil {
+		return c, err
+	}
+	if err := c.ushers[1].spawn(ctx); err != nil {
+		return c, err
+	}
+	for _, address := range c.crowd.Rooms() {
+		id, err := c.meet(ctx, address)
+		if err != nil {
+			return c, err
+		}
+		c.meetings[address] = id
+	}
+	return c, c.ushers[0].inSync(ctx, chaosRooms)
+}
+
+// meet makes a meeting for a room, announces the room, and returns its id.
+func (c *chaosSite) meet(ctx context.Context, address string) (string, error) {
+	room := address[:len(address)-len("@")-len(stack.MUCDomain)]
+	text, err := c.ushers[0].post(ctx, "/v1/meetings", "application/json", benchKey, `{"room":"`+room+`"}`)
+	var made struct {
+		ID string `json:"id"`
+	}
+	return made.ID, errors.Join(err, json.Unmarshal(text, &made), c.ushers[0].reserve(ctx, room))
+}
+
+func (c *chaosSite) close() {
+	_ = c.stopChurn()
+	c.endTail()
+	c.tailing.Wait()
+	for _, u := range c.ushers {
+		if u.cmd != nil {
+			u.kill()
+		}
+	}
+	for _, p := range []*faultyProxy{c.component, c.client, c.store} {
+		if p != nil {
+			p.close()
+		}
+	}
+	for _, r := range c.receivers {
+		r.close()
+	}
+	c.benchSite.stop()
+}
+
+// churn lets people come and go until stopChurn.
+func (c *chaosSite) churn(ctx context.Context) {
+	churning, end := context.WithCancel(ctx)
+	c.endChurn = end
+	c.churning.Go(func() { c.churnErr = c.crowd.Churn(churning, chaosRate, nil) })
+}
+
+// stopChurn blocks until nobody comes or goes any more.
+func (c *chaosSite) stopChurn() error {
+	c.endChurn()
+	c.churning.Wait()
+	return c.churnErr
+}
+
+// died returns an error if an usher has ended by itself.
+func (c *chaosSite) died() error {
+	for _, u := range c.ushers {
+		select {
+		case <-u.ended:
+			return fmt.Errorf("an usher has ended by itself, %v, see %s", u.cmd.ProcessState, u.log)
+		default:
+		}
+	}
+	return nil
+}
+
+// leader returns the usher that leads, nil: none says so.
+func (c *chaosSite) leader(ctx context.Context) *measuredUsher {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	for _, u := range c.ushers {
+		if m, err := u.metrics(ctx); err == nil && m["usher_leader"] == 1 {
+			return u
+		}
+	}
+	return nil
+}
+
+const (
+	// quietFor is how long nothing may be committed before a site counts as quiet.
+	quietFor = 3 * time.Second
+	// lookInterval is the pause between two looks at a site that recovers.
+	lookInterval = 50 * time.Millisecond
+)
+
+// recovered blocks until an usher leads and sees all rooms, and everybody gets
+// what is committed.
+func (c *chaosSite) recovered(ctx context.Context) error {
+	return c.wait(ctx, "recovered", func() string { return c.busy(ctx, recoveredBacklog) })
+}
+
+// recoveredBacklog is how many events may wait for a receiver that keeps up
+// while people come and go: those of a second.
+const recoveredBacklog = chaosRate
+
+// quiet blocks until the site has recovered, everything is delivered, and nothing is
+// committed any more. Nobody may come or go.
+func (c *chaosSite) quiet(ctx context.Context) error {
+	since, events := time.Now(), -1
+	return c.wait(ctx, "quiet", func() string {
+		committed, why := c.tail.events(), c.busy(ctx, 0)
+		if why == "" && committed != events {
+			why = "still commits"
+		}
+		if why != "" {
+			since, events = time.Now(), committed
+		} else if time.Since(since) < quietFor {
+			why = "quiet for less than " + quietFor.String()
+		}
+		return why
+	})
+}
+
+// wait blocks until nothing stands in the way of what is awaited.
+func (c *chaosSite) wait(ctx context.Context, what string, obstacle func() string) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, chaosPatience, fmt.Errorf("not %s within %v", what, chaosPatience))
+	defer cancel()
+	for {
+		why := obstacle()
+		if why == "" {
+			return nil
+		}
+		sleep(ctx, lookInterval)
+		if ctx.Err() != nil {
+			return fmt.Errorf("%w: %s", context.Cause(ctx), why)
+		}
+	}
+}
+
+// busy says what a site has not done yet that is to recover; empty: nothing.
+func (c *chaosSite) busy(ctx context.Context, backlog float64) string {
+	if err := c.died(); err != nil {
+		return err.Error()
+	}
+	u := c.leader(ctx)
+	if u == nil {
+		return "no usher leads"
+	}
+	m, err := u.metrics(ctx)
+	switch {
+	case err != nil:
+		return err.Error()
+	case m["usher_rooms_followed"] != chaosRooms || m["usher_meetings_stale"] != 0:
+		return fmt.Sprintf("%v rooms followed, %v meetings stale", m["usher_rooms_followed"], m["usher_meetings_stale"])
+	}
+	for _, r := range c.receivers {
+		if n := m[`usher_webhook_backlog{endpoint="`+r.name+`"}`]; n > backlog {
+			return fmt.Sprintf("%v events wait for %s", n, r.name)
+		}
+	}
+	return ""
+}
+
+// ledger returns what was seen; the site is quiet.
+func (c *chaosSite) ledger(ctx context.Context) (*ledger, error) {
+	l := &ledger{arrived: map[string][]arrival{}, inside: map[string]map[string]bool{}, listed: map[string]map[string]bool{}}
+	if err := c.tail.read(ctx); err != nil { // what ended its reading, too
+		return nil, err
+	}
+	c.tail.note(l)
+	for _, r := range c.receivers {
+		var err error
+		if l.arrived[r.name], err = r.log(); err != nil {
+			return nil, err
+		}
+	}
+	u := c.leader(ctx)
+	if u == nil {
+		return nil, errors.New("no usher leads")
+	}
+	for address, nicks := range c.crowd.People() {
+		id := c.meetings[address]
+		l.inside[id] = nicks
+		var err error
+		if l.listed[id], err = listed(ctx, u, id); err != nil {
+			return nil, err
+		}
+	}
+	return l, nil
+}
+
+// listed returns the nicks of the people whom the API lists as present.
+func listed(ctx context.Context, u *measuredUsher, meeting string) (map[string]bool, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+u.api+"/v1/meetings/"+meeting+"/participants", nil)
+	if err != nil {
+		return nil, err
+	}
+	req.Header.Set("Authorization", "Bearer "+benchKey)
+	var text []byte
+	if err := u.do(req, &text); err != nil {
+		return nil, err
+	}
+	var list struct {
+		Data []struct {
+			Kind     string     `json:"kind"`
+			Endpoint string     `json:"endpoint_id"`
+			LeftAt   *time.Time `json:"left_at"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(text, &list); err != nil {
+		return nil, err
+	}
+	nicks := map[string]bool{}
+	for _, p := range list.Data {
+		if p.Kind == "human" && p.LeftAt == nil {
+			nicks[p.Endpoint] = true
+		}
+	}
+	return nicks, nil
+}
