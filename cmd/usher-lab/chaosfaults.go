@@ -61,9 +61,9 @@ var faults = []fault{
 		return c.startRedis(ctx)
 	}},
 	{"redis-stop", time.Second, 15 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
-		c.redis.Pause()
+		c.redis.Signal(syscall.SIGSTOP)
 		sleep(ctx, f.lasts)
-		c.redis.Resume()
+		c.redis.Signal(syscall.SIGCONT)
 		return nil
 	}},
 	{"redis-full", time.Second, 10 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
@@ -82,9 +82,9 @@ var faults = []fault{
 		return c.rollBack(ctx, f.lasts)
 	}},
 	{"prosody-stop", time.Second, 25 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
-		c.prosody.Pause()
+		c.prosody.Signal(syscall.SIGSTOP)
 		sleep(ctx, f.lasts)
-		c.prosody.Resume()
+		c.prosody.Signal(syscall.SIGCONT)
 		return nil
 	}},
 	{"prosody-kill", 0, 5 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
