@@ -128,6 +128,10 @@ func (f *Feed) restart(listeners map[listener]bool) {
 
 // deliver hands entries to all listeners and reports whether there are any.
 func (f *Feed) deliver(entries []meeting.LogEntry) bool {
+	events := make([]event, len(entries))
+	for i, e := range entries {
+		events[i] = readEvent(f.logger, e) // which may log
+	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if !f.following {
@@ -135,8 +139,7 @@ func (f *Feed) deliver(entries []meeting.LogEntry) bool {
 			l <- event{} // the first in its queue
 		}
 	}
-	for _, e := range entries {
-		ev := readEvent(f.logger, e)
+	for _, ev := range events {
 		for l := range f.listeners {
 			select {
 			case l <- ev:

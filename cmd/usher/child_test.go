@@ -49,11 +49,18 @@ type process struct {
 // until it listens. The scene's questions go to the one started last.
 func (s *scene) runUsher(more ...string) *process {
 	s.t.Helper()
+	return s.runUsherAs(func(*exec.Cmd) {}, more...)
+}
+
+// runUsherAs is runUsher with something changed about the child.
+func (s *scene) runUsherAs(change func(*exec.Cmd), more ...string) *process {
+	s.t.Helper()
 	admin, err := stack.FreeAddr()
 	must(s.t, err)
 	args := append(append([]string{"serve"}, s.args...), append([]string{"--admin-listen=" + admin}, more...)...)
 	p := &process{Cmd: exec.Command(os.Args[0], args...), at: addresses{admin: admin, redis: s.redis.URL}}
 	p.Env, p.Stderr = []string{beUsher(), "PATH=" + os.Getenv("PATH")}, s.log
+	change(p.Cmd)
 	must(s.t, p.Start())
 	s.t.Cleanup(p.kill)
 	cfg, err := localConfig(args[1:])

@@ -35,7 +35,11 @@ type serveCommand struct {
 
 // Run serves until a signal comes.
 func (c *serveCommand) Run(ctx context.Context, stderr io.Writer) error {
-	return app.Run(ctx, c.Config, newLog(stderr, c.LogLevel), nil)
+	log := newLog(stderr, c.LogLevel)
+	slog.SetDefault(log) // for libraries that log by themselves, net/http among them
+	// Whoever reads the log may end. usher goes on without.
+	signal.Ignore(syscall.SIGPIPE)
+	return app.Run(ctx, c.Config, log, nil)
 }
 
 // versionCommand is `usher version`.
@@ -50,8 +54,13 @@ func (versionCommand) Run() error {
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := run(ctx, os.Args[1:], os.LookupEnv, os.Stderr); err != nil {
-		fmt.Fprintln(os.Stderr, "usher:", err)
+	stderr := app.NewLogWriter(os.Stderr)
+	err := run(ctx, os.Args[1:], os.LookupEnv, stderr)
+	if err != nil {
+		fmt.Fprintln(stderr, "usher:", err)
+	}
+	stderr.Close()
+	if err != nil {
 		os.Exit(1)
 	}
 }

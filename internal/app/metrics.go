@@ -143,6 +143,7 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 func newProcessMetrics() *prometheus.Registry {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(
+		linesDropped,
 		collectors.NewGoCollector(),
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
