@@ -109,20 +109,9 @@ func (d *draft) each(in RecordingInput) {
 
 // applyRecording takes in an input about one recording.
 func (d *draft) applyRecording(in RecordingInput) error {
-	if d.m.ID == "" {
-		return ErrNotFound
-	}
-	i := d.m.recording(in.Recording.ID)
+	i, err := d.meant(in)
 	if i < 0 {
-		switch in.Kind {
-		case RecordingStop:
-			return ErrNotFound
-		case RecordingTried, RecordingAccepted:
-			return ErrNotWanted
-		case RecordingWaits, RecordingRefused, RecordingUnknown:
-			return nil
-		}
-		i = d.bring(in.Recording)
+		return err
 	}
 	r := &d.m.Recordings[i]
 	switch {
@@ -142,6 +131,27 @@ func (d *draft) applyRecording(in RecordingInput) error {
 		d.heard(d.m.Focus)
 	}
 	return d.err
+}
+
+// meant returns where the recording is that an input is about, -1 when nothing
+// comes of the input but perhaps an error. It brings one that is not at hand, of
+// which only files can come or go.
+func (d *draft) meant(in RecordingInput) (int, error) {
+	if d.m.ID == "" {
+		return -1, ErrNotFound
+	}
+	if i := d.m.recording(in.Recording.ID); i >= 0 {
+		return i, nil
+	}
+	switch in.Kind {
+	case RecordingStop:
+		return -1, ErrNotFound
+	case RecordingTried, RecordingAccepted:
+		return -1, ErrNotWanted
+	case RecordingWaits, RecordingRefused, RecordingUnknown:
+		return -1, nil
+	}
+	return d.bring(in.Recording), nil
 }
 
 // closed takes in that a recorder has finished a file.

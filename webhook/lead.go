@@ -74,11 +74,7 @@ func (d *Deliverer) serve(ctx context.Context) error {
 			d.registry.log.Warn("cannot keep account of webhook deliveries", "err", failed)
 		}
 		if failing = failed != nil; failing {
-			select {
-			case <-time.After(d.timing.storeRetry):
-			case <-ctx.Done():
-			}
-			d.poke() // what was not done is to be done again
+			d.pokeLater(ctx) // what was not done is to be done again
 		}
 		untidy = false
 		select {
@@ -98,6 +94,16 @@ func (d *Deliverer) poke() {
 	case d.work <- struct{}{}:
 	default: // it has not looked yet
 	}
+}
+
+// pokeLater does the same once the store has had time to come back, or ctx has
+// ended.
+func (d *Deliverer) pokeLater(ctx context.Context) {
+	select {
+	case <-time.After(d.timing.storeRetry):
+	case <-ctx.Done():
+	}
+	d.poke()
 }
 
 // start starts what is due, and arranges for what comes later. d.mu is held.

@@ -85,6 +85,6 @@ maxmemory-policy noeviction
 // ping asks a redis-server once.
 func ping(ctx context.Context, addr, password string) error {
 	client := redis.NewClient(&redis.Options{Addr: addr, Password: password, MaxRetries: -1, DialTimeout: pingTimeout, ReadTimeout: pingTimeout})
-	defer client.Close()
+	defer func() { _ = client.Close() }()
 	return client.Ping(ctx).Err()
 }
