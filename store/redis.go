@@ -79,7 +79,7 @@ func NewRedis(c Config) (*Redis, error) {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Redis{
-		rdb:     redis.NewUniversalClient(opts),
+		rdb:     newClient(opts),
 		keys:    keysOf(c.Site),
 		times:   defaultLeaseTimes,
 		metrics: newMetrics(c.Registerer),
@@ -90,10 +90,14 @@ func NewRedis(c Config) (*Redis, error) {
 // Close ends the connections; calls under way fail.
 func (r *Redis) Close() error { return r.rdb.Close() }
 
-// Ping reports whether Redis answers, within the timeouts of a call.
+// Ping reports whether Redis answers, within the timeouts of a call. Of a cluster
+// it asks the node that holds the site.
 func (r *Redis) Ping(ctx context.Context) (err error) {
 	defer r.measure(opPing, time.Now(), &err)
-	return r.rdb.Ping(ctx).Err()
+	if err = r.rdb.Get(ctx, r.keys.epoch()).Err(); errors.Is(err, redis.Nil) {
+		err = nil
+	}
+	return err
 }
 
 // options reads the URL. Its error never quotes it: it may hold a password.

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/child"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
 	"usher/store"
@@ -181,7 +182,13 @@ func (l *appLoad) work(site *localSite) {
 // newBareScene is a scene of Redis alone, for children without an XMPP server.
 func newBareScene(t *testing.T, flags ...string) *scene {
 	t.Helper()
-	s := &scene{t: t, redis: stacktest.Redis(t), log: &logText{}, localSite: &localSite{}}
+	return newBareSceneAt(t, stacktest.Redis(t), flags...)
+}
+
+// newBareSceneAt is one with that Redis, of which only the URL is needed.
+func newBareSceneAt(t *testing.T, redis *child.Redis, flags ...string) *scene {
+	t.Helper()
+	s := &scene{t: t, redis: redis, log: &logText{}, localSite: &localSite{}}
 	must(t, beginStore(t.Context(), s.redis.URL))
 	t.Cleanup(func() {
 		if t.Failed() {

@@ -3,6 +3,7 @@ package main
 import (
 	"syscall"
 	"testing"
+	"time"
 )
 
 // TestUsherKilled proves that kill -9 in the middle of a meeting loses nothing:
@@ -97,7 +98,12 @@ func TestTwoUshers(t *testing.T) {
 	s.oneSession()
 
 	second.kill()
+	killed := time.Now()
 	s.talkTo(first)
+	s.until("the other one leads", func() bool { return s.notReady()["meetings"] == "" })
+	if took := time.Since(killed); took > afterKill {
+		t.Errorf("the other one led %v after the leader was killed, want %v at most", took, afterKill)
+	}
 	s.waitReady("")
 	must(t, bob.Leave(within(t)))
 	s.counts(2)
