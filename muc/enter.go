@@ -50,13 +50,17 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 // entryDelay returns how long to wait before the room is looked at.
 func (r *Rooms) entryDelay(rm *room) time.Duration {
 	if !r.occupantUp || !r.controlUp && !rm.wasInside {
-		return coldInterval // every room is looked at when a stream comes up
+		return notByTime // every room is looked at when a stream comes up
 	}
-	wait := time.Until(rm.retryAt)
-	if wait <= 0 && !rm.wasInside && time.Since(rm.expected) > expectFor {
-		wait = reserve(&rm.probe, r.probes)
+	if wait := time.Until(rm.retryAt); wait > 0 {
+		return wait
 	}
-	return wait
+	if !rm.mayProbe && !rm.wasInside && time.Since(rm.expected) > expectFor {
+		r.probes.add(rm, time.Now())
+		return notByTime
+	}
+	rm.mayProbe = false
+	return 0
 }
 
 // enterWithPassword enters the room, with its password if it has one.
@@ -79,7 +83,7 @@ func (rm *room) probeInterval() time.Duration {
 		return expectFast
 	case since < expectFor:
 		return expectSlow
-	case rm.want == meeting.WantSoon, time.Now().Before(rm.warmUntil):
+	case time.Now().Before(rm.warmUntil):
 		return warmInterval
 	}
 	return coldInterval
@@ -161,7 +165,7 @@ func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 // stream ended and is not let into again.
 func (r *Rooms) reentryRefused(ctx context.Context, rm *room, refusal error) time.Duration {
 	if !r.occupantUp {
-		return coldInterval
+		return notByTime
 	}
 	err := r.grant(ctx, rm.name)
 	if is(err, stanza.ItemNotFound) {
@@ -178,7 +182,7 @@ func (r *Rooms) reentryRefused(ctx context.Context, rm *room, refusal error) tim
 // failed takes note of a failed look or entry and returns when to try again.
 func (r *Rooms) failed(rm *room, err error) time.Duration {
 	if r.run == nil || r.run.Err() != nil || !r.occupantUp || !r.controlUp {
-		return coldInterval // the streams report their own errors
+		return notByTime // every room is looked at when a stream comes up; the streams report their own errors
 	}
 	r.metrics.entries.WithLabelValues("failed").Inc()
 	rm.failures++

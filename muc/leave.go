@@ -121,7 +121,7 @@ func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 		return coldInterval
 	}
 	if !r.controlUp || ctx.Err() != nil {
-		return coldInterval // every room is looked at when a stream comes up
+		return notByTime // every room is looked at when a stream comes up
 	}
 	rm.failures++
 	if rm.failures == 1 {

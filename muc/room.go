@@ -32,15 +32,16 @@ type room struct {
 	busy  bool        // a step is at work
 	again bool        // something called for another step meanwhile
 
-	expected  time.Time         // when the server announced the room
-	warmUntil time.Time         // look often until then
-	wasInside bool              // usher was in it and lost sight of it; it may still exist
-	lostAt    time.Time         // when that was
-	alone     bool              // left because no human was in; enter only for somebody
-	failures  int               // entries, or kicks once inside, that failed in a row
-	evicted   int               // entries in a row that ended with a kick before stableAfter
-	retryAt   time.Time         // no entry before that
-	probe     *rate.Reservation // to probe for the room unannounced
+	expected  time.Time  // when the server announced the room
+	warmUntil time.Time  // look often until then
+	wasInside bool       // usher was in it and lost sight of it; it may still exist
+	lostAt    time.Time  // when that was
+	alone     bool       // left because no human was in; enter only for somebody
+	failures  int        // entries, or kicks once inside, that failed in a row
+	evicted   int        // entries in a row that ended with a kick before stableAfter
+	retryAt   time.Time  // no entry before that
+	turn      *probeTurn // its place among those that wait for a probe; nil: it does not
+	mayProbe  bool       // it was its turn
 
 	view     map[string]seen    // who is in, by nick, ourselves left out
 	roster   []meeting.Occupant // whom the room has reported since an entry or resync began; nil without one

@@ -46,14 +46,6 @@ const (
 	expectFastFor = time.Second
 	expectSlow    = 250 * time.Millisecond
 	expectFor     = 15 * time.Second
-	// warmInterval is the time between two probes for a room that people have just
-	// left or were just invited to, coldInterval for any other.
-	warmInterval = time.Second
-	warmFor      = meeting.SessionLinger
-	coldInterval = 10 * time.Second
-	// probesPerSecond bounds the probes for rooms that the server did not announce;
-	// each costs it about 0.1 ms.
-	probesPerSecond = 50
 
 	// emptyTimeout is how long usher stays once the last human has left, unless
 	// the focus goes first: whoever stays keeps the conference alive.
@@ -143,7 +135,6 @@ type Rooms struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	probes *rate.Limiter
 	checks *rate.Limiter
 	slots  chan struct{} // holds one for each room that is being entered
 
@@ -152,6 +143,7 @@ type Rooms struct {
 	// their comments say; a room may have changed then.
 	mu           sync.Mutex
 	rooms        map[string]*room
+	probes       probeQueue
 	run          context.Context // of Run; nil before and after it
 	steps        sync.WaitGroup
 	controlUp    bool
@@ -164,7 +156,7 @@ type Rooms struct {
 func New(cfg Config) *Rooms {
 	r := &Rooms{
 		cfg: cfg, log: cfg.Log,
-		probes: rate.NewLimiter(probesPerSecond, probesPerSecond),
+		probes: newProbeQueue(),
 		checks: rate.NewLimiter(checksPerSecond, checksPerSecond),
 		slots:  make(chan struct{}, maxEntering),
 		rooms:  map[string]*room{}, problems: map[string]string{},
@@ -185,7 +177,7 @@ func (r *Rooms) Run(ctx context.Context) error {
 		r.schedule(rm, 0)
 	}
 	r.mu.Unlock()
-	<-ctx.Done()
+	r.giveProbes(ctx)
 	r.mu.Lock()
 	r.run = nil
 	for _, rm := range r.rooms {
@@ -205,8 +197,11 @@ func (r *Rooms) Want(name string, w meeting.DesiredState) {
 		if w == meeting.WantNothing {
 			return
 		}
-		rm = &room{name: name}
+		rm = &room{name: name, warmUntil: time.Now().Add(freshFor)}
 		r.rooms[name] = rm
+	}
+	if w == meeting.WantSoon {
+		rm.warmUntil = time.Now().Add(warmFor)
 	}
 	stayed := rm.want == meeting.WantStay
 	rm.want = w

@@ -313,18 +313,6 @@ func TestThousandRoomsAreRegainedAtOnce(t *testing.T) {
 	})
 }
 
-func TestLookingForRoomsIsBounded(t *testing.T) {
-	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
-		for i := range 2000 {
-			r.Want("quiet"+string(rune('A'+i/100))+string(rune('0'+i%100)), meeting.WantFollow)
-		}
-		time.Sleep(20 * time.Second)
-		if n := s.count("grant"); n > 50*20+50 || n < 50*20-50 {
-			t.Errorf("%d probes in 20 s, want 50/s", n)
-		}
-	})
-}
-
 func TestHumanWithoutModeratorIsReported(t *testing.T) {
 	elects := site
 	elects.ElectsModerator = true

@@ -46,6 +46,12 @@ type scene struct {
 // newSite starts everything but usher.
 func newSite(t *testing.T, extra ...string) *scene {
 	t.Helper()
+	return newSiteOn(t, func(*stack.ProsodyConfig) {}, extra...)
+}
+
+// newSiteOn does so with another Prosody: edit changes its configuration.
+func newSiteOn(t *testing.T, edit func(*stack.ProsodyConfig), extra ...string) *scene {
+	t.Helper()
 	t.Parallel() // nothing is shared, and most tests wait for a timeout
 	s := &scene{t: t, redis: stacktest.Redis(t), log: &logText{}}
 	must(t, beginStore(t.Context(), s.redis.URL))
@@ -55,7 +61,7 @@ func newSite(t *testing.T, extra ...string) *scene {
 		}
 	})
 	var err error
-	s.localSite, err = startSite(t.Context(), t.TempDir(), newLog(s.log, slog.LevelInfo),
+	s.localSite, err = startSite(t.Context(), t.TempDir(), newLog(s.log, slog.LevelInfo), edit,
 		append([]string{"--redis-url=" + s.redis.URL}, extra...)...)
 	must(t, err)
 	s.at = addresses{api: s.cfg.Listen, redis: s.redis.URL}
@@ -71,7 +77,13 @@ func newSite(t *testing.T, extra ...string) *scene {
 // newScene starts the site and usher, and makes a meeting.
 func newScene(t *testing.T, extra ...string) *scene {
 	t.Helper()
-	s := newSite(t, extra...)
+	return newSceneOn(t, func(*stack.ProsodyConfig) {}, extra...)
+}
+
+// newSceneOn does so with another Prosody.
+func newSceneOn(t *testing.T, edit func(*stack.ProsodyConfig), extra ...string) *scene {
+	t.Helper()
+	s := newSiteOn(t, edit, extra...)
 	must(t, s.startUsher(t.Context(), newLog(s.log, slog.LevelInfo)))
 	s.waitReady("")
 	s.create("standup")

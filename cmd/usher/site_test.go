@@ -55,8 +55,8 @@ func startLocal(ctx context.Context, dir string, log *slog.Logger, extra ...stri
 	return newLocalSite(s)
 }
 
-func startSite(ctx context.Context, dir string, log *slog.Logger, extra ...string) (*localSite, error) {
-	s, err := localsite.StartWithoutUsher(ctx, dir, log, extra...)
+func startSite(ctx context.Context, dir string, log *slog.Logger, edit func(*stack.ProsodyConfig), extra ...string) (*localSite, error) {
+	s, err := localsite.StartOn(ctx, dir, log, edit, extra...)
 	if err != nil {
 		return nil, err
 	}

@@ -76,7 +76,12 @@ func Start(ctx context.Context, dir string, log *slog.Logger, extra ...string) (
 
 // StartWithoutUsher starts the site without usher and blocks until it is up, or ctx
 // ends.
-func StartWithoutUsher(ctx context.Context, dir string, log *slog.Logger, extra ...string) (_ *Site, err error) {
+func StartWithoutUsher(ctx context.Context, dir string, log *slog.Logger, extra ...string) (*Site, error) {
+	return StartOn(ctx, dir, log, func(*stack.ProsodyConfig) {}, extra...)
+}
+
+// StartOn is StartWithoutUsher with another Prosody: edit changes its configuration.
+func StartOn(ctx context.Context, dir string, log *slog.Logger, edit func(*stack.ProsodyConfig), extra ...string) (_ *Site, err error) {
 	s := &Site{}
 	// Stopping is ours: a child must not go before those who talk to it.
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
@@ -92,9 +97,9 @@ func StartWithoutUsher(ctx context.Context, dir string, log *slog.Logger, extra 
 	if err != nil {
 		return nil, err
 	}
-	s.Prosody, err = stack.StartProsody(ctx, filepath.Join(dir, "prosody"), stack.ProsodyConfig{
-		ReservationURL: "http://" + listen + "/reservations",
-	})
+	prosody := stack.ProsodyConfig{ReservationURL: "http://" + listen + "/reservations"}
+	edit(&prosody)
+	s.Prosody, err = stack.StartProsody(ctx, filepath.Join(dir, "prosody"), prosody)
 	if err != nil {
 		return nil, err
 	}

@@ -279,7 +279,8 @@ func (a *actor) settle() {
 	if m.ID == "" {
 		return
 	}
-	if w := m.DesiredState(now); w != a.asked {
+	// Each one who is on the way is news.
+	if w := m.DesiredState(now); w != a.asked || w == meeting.WantSoon {
 		a.asked = w
 		a.t.ask(a, m.Room, func() { a.t.rooms.Want(m.Room, w) })
 	}
