@@ -22,6 +22,7 @@ import (
 
 	"usher/internal/localsite"
 	"usher/internal/stack"
+	"usher/meeting"
 )
 
 // benchKey is the API key of measured ushers, on loopback for some seconds.
@@ -299,6 +300,10 @@ type event struct {
 			Endpoint string    `json:"endpoint_id"`
 			Hand     time.Time `json:"hand_raised_at"`
 		} `json:"participant"`
+		Recording struct {
+			ID    string                 `json:"id"`
+			State meeting.RecordingState `json:"state"`
+		} `json:"recording"`
 	} `json:"data"`
 }
 

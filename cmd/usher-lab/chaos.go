@@ -82,12 +82,13 @@ func (c *chaosCommand) chaos(ctx context.Context, out, progress io.Writer) (err 
 	if err := errors.Join(err, site.stopChurn()); err != nil {
 		return err
 	}
-	notQuiet := site.quiet(ctx)
+	notQuiet := errors.Join(site.recovered(ctx), site.endRecorded(ctx), site.quiet(ctx))
 	b.say("quiet")
 	l, err := site.ledger(ctx)
 	if err != nil {
 		return errors.Join(notQuiet, err)
 	}
+	b.say("%d recordings", len(l.recordings))
 	return errors.Join(notQuiet, report(l.check(), made, out))
 }
 

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"usher/meeting"
 )
 
 // committedEvent is an event of the log in Redis.
@@ -36,6 +38,8 @@ type ledger struct {
 	arrived   map[string][]arrival       // by receiver, in the order of arrival
 	inside    map[string]map[string]bool // nicks by meeting: the simulator's word
 	listed    map[string]map[string]bool // and the API's
+
+	recordings map[string]meeting.RecordingState // by id: the API's word
 }
 
 // verdict is what is wrong with a ledger.
@@ -127,6 +131,7 @@ func (l *ledger) checkReceiver(v *verdict, name string, committed map[string]com
 		v.example("%s never got %s seq %d of %s, committed %s", name, e.Type, e.Seq, e.MeetingID, e.at.Format(time.TimeOnly+".000"))
 	}
 	l.checkPeople(v, name, replay(l.arrived[name]))
+	l.checkRecordings(v, name)
 }
 
 // previous returns, by id, the seq of the meeting's event that was committed

@@ -3,8 +3,11 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
+
+	"usher/meeting"
 )
 
 // TestChaosCheck feeds the comparison a run in which one thing is wrong.
@@ -100,6 +103,49 @@ func TestChaosCheck(t *testing.T) {
 		got.examples = nil
 		if fmt.Sprint(got) != fmt.Sprint(tt.want) {
 			t.Errorf("%s: %+v, want %+v; %q", tt.name, got, tt.want, examples)
+		}
+	}
+}
+
+// TestChaosCheckRecordings lets an app be told of one recording, in all orders
+// that have something wrong.
+func TestChaosCheckRecordings(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		states string // as they came
+		now    meeting.RecordingState
+		want   verdict
+	}{
+		{"a whole one", "requested queued starting recording stopping processing available", "available", verdict{}},
+		{"a second file", "requested starting recording processing available available", "available", verdict{}},
+		{"started twice", "requested starting recording stopping recording", "recording", verdict{phantom: 1}},
+		{"goes on after its end", "requested failed starting", "starting", verdict{phantom: 1}},
+		{"the end is missing", "requested starting recording", "processing", verdict{lost: 1}},
+		{"all is missing", "", "processing", verdict{lost: 1}},
+	} {
+		l := &ledger{arrived: map[string][]arrival{}, recordings: map[string]meeting.RecordingState{"rec_a": tt.now}}
+		for i, state := range strings.Fields(tt.states) {
+			a := arrival{event: event{ID: fmt.Sprint("evt_", i), Type: "recording." + state, MeetingID: "mtg_a"}}
+			if state == "recording" {
+				a.Type = "recording.started"
+			}
+			a.Data.Recording.ID, a.Data.Recording.State = "rec_a", meeting.RecordingState(state)
+			l.arrived["app"] = append(l.arrived["app"], a, a) // the second is a repeat
+		}
+		var got verdict
+		l.checkRecordings(&got, "app")
+		examples := got.examples
+		got.examples = nil
+		if fmt.Sprint(got) != fmt.Sprint(tt.want) {
+			t.Errorf("%s: %+v, want %+v; %q", tt.name, got, tt.want, examples)
+		}
+		if len(l.arrived["app"]) == 0 {
+			continue
+		}
+		l.arrived["app"][0].gap = true
+		got = verdict{}
+		if l.checkRecordings(&got, "app"); !got.ok() {
+			t.Errorf("%s: %+v although it says gap", tt.name, got)
 		}
 	}
 }

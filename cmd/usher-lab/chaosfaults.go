@@ -111,6 +111,9 @@ var faults = []fault{
 	{"store-slow", time.Second, 10 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		return c.slowed(ctx, c.store, f)
 	}},
+	{"jibri-kill", 0, 5 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
+		return c.killJibri(ctx, f)
+	}},
 	{"receiver-hang", time.Second, 15 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		return c.misbehave(ctx, f, func(r *chaosReceiver) func() { return r.hang() })
 	}},

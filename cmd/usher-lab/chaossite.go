@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
 	"net/url"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"usher/internal/localsite"
+	"usher/internal/sim"
 	"usher/internal/stack"
 )
 
@@ -34,6 +34,9 @@ type chaosSite struct {
 	receivers                []*chaosReceiver
 	tail                     *chaosTail
 	meetings                 map[string]string // ids by room address
+	recorded                 []string          // those that record themselves
+	ended                    int               // how many of them are over
+	jibris                   [chaosJibris]*sim.Jibri
 
 	churning sync.WaitGroup
 	endChurn func()
@@ -101,20 +104,32 @@ func (b *bench) newChaosSite(ctx context.Context) (c *chaosSite, err error) {
 	if err := c.ushers[1].spawn(ctx); err != nil {
 		return c, err
 	}
-	for _, address := range c.crowd.Rooms() {
-		id, err := c.meet(ctx, address)
+	for i := range c.jibris {
+		if err := c.startJibri(ctx, i); err != nil {
+			return c, err
+		}
+	}
+	for i, address := range c.crowd.Rooms() {
+		trigger := "none"
+		if i < chaosRecorded {
+			trigger = "automatic"
+		}
+		id, err := c.meet(ctx, address, trigger)
 		if err != nil {
 			return c, err
 		}
 		c.meetings[address] = id
+		if i < chaosRecorded {
+			c.recorded = append(c.recorded, id)
+		}
 	}
 	return c, c.ushers[0].inSync(ctx, chaosRooms)
 }
 
 // meet makes a meeting for a room, announces the room, and returns its id.
-func (c *chaosSite) meet(ctx context.Context, address string) (string, error) {
+func (c *chaosSite) meet(ctx context.Context, address, trigger string) (string, error) {
 	room := address[:len(address)-len("@")-len(stack.MUCDomain)]
-	text, err := c.ushers[0].post(ctx, "/v1/meetings", "application/json", benchKey, `{"room":"`+room+`"}`)
+	text, err := c.ushers[0].post(ctx, "/v1/meetings", "application/json", benchKey, `{"room":"`+room+`","recording":{"trigger":"`+trigger+`"}}`)
 	var made struct {
 		ID string `json:"id"`
 	}
@@ -128,6 +143,11 @@ func (c *chaosSite) close() {
 	for _, u := range c.ushers {
 		if u.cmd != nil {
 			u.kill()
+		}
+	}
+	for _, j := range c.jibris {
+		if j != nil {
+			j.Die()
 		}
 	}
 	for _, p := range []*faultyProxy{c.component, c.client, c.store} {
@@ -243,7 +263,7 @@ func (c *chaosSite) busy(ctx context.Context, backlog float64) string {
 	switch {
 	case err != nil:
 		return err.Error()
-	case m["usher_rooms_followed"] != chaosRooms || m["usher_meetings_stale"] != 0:
+	case m["usher_rooms_followed"] != float64(chaosRooms-c.ended) || m["usher_meetings_stale"] != 0:
 		return fmt.Sprintf("%v rooms followed, %v meetings stale", m["usher_rooms_followed"], m["usher_meetings_stale"])
 	}
 	for _, r := range c.receivers {
@@ -267,6 +287,10 @@ func (c *chaosSite) ledger(ctx context.Context) (*ledger, error) {
 			return nil, err
 		}
 	}
+	var err error
+	if l.recordings, err = c.recordings(ctx); err != nil {
+		return nil, err
+	}
 	u := c.leader(ctx)
 	if u == nil {
 		return nil, errors.New("no usher leads")
@@ -284,15 +308,6 @@ func (c *chaosSite) ledger(ctx context.Context) (*ledger, error) {
 
 // listed returns the nicks of the people whom the API lists as present.
 func listed(ctx context.Context, u *measuredUsher, meeting string) (map[string]bool, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+u.api+"/v1/meetings/"+meeting+"/participants", nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+benchKey)
-	var text []byte
-	if err := u.do(req, &text); err != nil {
-		return nil, err
-	}
 	var list struct {
 		Data []struct {
 			Kind     string     `json:"kind"`
@@ -300,7 +315,7 @@ func listed(ctx context.Context, u *measuredUsher, meeting string) (map[string]b
 			LeftAt   *time.Time `json:"left_at"`
 		} `json:"data"`
 	}
-	if err := json.Unmarshal(text, &list); err != nil {
+	if err := u.getJSON(ctx, "/v1/meetings/"+meeting+"/participants", &list); err != nil {
 		return nil, err
 	}
 	nicks := map[string]bool{}
