@@ -269,11 +269,12 @@ func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (a
 	defer r.measure(opLease, time.Now(), &err)
 	keys := []string{r.keys.leader(), r.keys.fence(), r.keys.epoch(), r.keys.schema(), r.keys.redis()}
 	values, err := script.Run(ctx, r.rdb, keys, args...).Slice()
-	for i, v := range values {
-		if i == 0 {
-			answer, _ = v.(int64)
-		} else {
-			texts[i-1], _ = v.(string)
+	if len(values) > 0 {
+		answer, _ = values[0].(int64)
+	}
+	for i := range texts {
+		if i+1 < len(values) {
+			texts[i], _ = values[i+1].(string)
 		}
 	}
 	return answer, texts, err

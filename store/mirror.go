@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -140,7 +141,7 @@ func (u *upkeep) run(ctx context.Context) {
 			u.noteReset("what usher held is written anew; what had ended, the event log and events for endpoints that fail are lost")
 			continue
 		}
-		if err != nil && !failing && ctx.Err() == nil { // said once
+		if err != nil && !failing && ctx.Err() == nil && !errors.Is(err, errReset) { // said once
 			u.log.Error("cannot read what an emptied store is written anew from, or write it", "err", err)
 		}
 		failing = err != nil
