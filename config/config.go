@@ -46,7 +46,7 @@ type Config struct {
 	ElectsModerator bool     `default:"true" negatable:"" help:"The site makes the first human a moderator (Jicofo's auto-owner); usher then warns when that does not happen."`
 
 	Store    string `hidden:"" default:"redis" help:"Of versions until November 2026; redis is the only one."`
-	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL; without one usher starts a redis-server of its own in the data directory."`
+	RedisURL string `name:"redis-url" help:"redis:// or rediss:// URL, more nodes of a cluster as ?addr=HOST:PORT&addr=…, sentinels likewise with &master_name=NAME; without one usher starts a redis-server of its own in the data directory."`
 	DataDir  string `default:"usher-data" help:"Directory for that redis-server's files."`
 
 	// Neither the video bridge's port (8080) nor Prometheus's (9090), which
