@@ -162,12 +162,25 @@ func (k *keyCache) read(ctx context.Context, generation int) (map[string]storedK
 // load returns the keys as they are in the store now, by id. What cannot be
 // read is left out, and logged when that changes.
 func (k *keyCache) load(ctx context.Context) (map[string]storedKey, error) {
-	bySlot, err := k.store.APIKeys(ctx)
+	byID, unreadable, err := readKeys(ctx, k.store)
 	if err != nil {
 		return nil, err
 	}
-	byID := map[string]storedKey{}
-	var unreadable []string
+	slots := strings.Join(unreadable, " ")
+	if k.unreadable.Swap(slots) != slots && slots != "" {
+		k.log.Error("stored API keys cannot be read and open nothing; all others go on to count", "slots", slots)
+	}
+	return byID, nil
+}
+
+// readKeys returns the keys of the store by id, and in order the slots of those
+// that cannot be read.
+func readKeys(ctx context.Context, store KeyStore) (byID map[string]storedKey, unreadable []string, err error) {
+	bySlot, err := store.APIKeys(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	byID = map[string]storedKey{}
 	for slot, raw := range bySlot {
 		key := storedKey{slot: slot, raw: raw}
 		if json.Unmarshal(raw, &key) != nil || !strings.HasPrefix(key.ID, "key_") {
@@ -177,11 +190,14 @@ func (k *keyCache) load(ctx context.Context) (map[string]storedKey, error) {
 		byID[key.ID] = key
 	}
 	slices.Sort(unreadable)
-	slots := strings.Join(unreadable, " ")
-	if k.unreadable.Swap(slots) != slots && slots != "" {
-		k.log.Error("stored API keys cannot be read and open nothing; all others go on to count", "slots", slots)
-	}
-	return byID, nil
+	return byID, unreadable, nil
+}
+
+// StoredKeys returns how many API keys of the store open something, and in order
+// the slots of those that cannot be read. Errors are those of the store.
+func StoredKeys(ctx context.Context, store KeyStore) (readable int, unreadable []string, err error) {
+	byID, unreadable, err := readKeys(ctx, store)
+	return len(byID), unreadable, err
 }
 
 // forget makes the next look at the keys go to the store, and not into a read

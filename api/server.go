@@ -23,10 +23,11 @@ const (
 )
 
 // NewServer returns a server with these limits for a handler of this package.
-// Its Addr is empty: use Serve with a listener. log gets what net/http
+// Its Addr is empty: use Serve with a listener, one of [LimitConnections] where
+// strangers may connect. log gets what net/http
 // reports of bad connections.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
-	return &http.Server{
+	s := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: ReadHeaderTimeout,
 		ReadTimeout:       ReadTimeout,
@@ -35,4 +36,6 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 		MaxHeaderBytes:    MaxHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelWarn),
 	}
+	sayWork(s)
+	return s
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -188,7 +189,7 @@ func (r *Rooms) failed(rm *room, err error) time.Duration {
 	rm.failures++
 	switch rm.failures {
 	case 1:
-		r.log.Warn("cannot enter a room, trying again", "room", rm.name, "err", err)
+		r.note(slog.LevelWarn, "cannot enter a room, trying again", "room", rm.name, "err", err)
 	case failuresToReport:
 		r.problem("entry", "room "+rm.name+": "+err.Error())
 	}

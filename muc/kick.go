@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -72,7 +73,7 @@ func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) time.Duration {
 	if err != nil && len(rm.unwanted) > 0 {
 		rm.failures++
 		if rm.failures == 1 {
-			r.log.Warn("cannot kick somebody out of a room, trying again", "room", rm.name, "err", err)
+			r.note(slog.LevelWarn, "cannot kick somebody out of a room, trying again", "room", rm.name, "err", err)
 		}
 		return kickRetry
 	}

@@ -2,6 +2,7 @@ package muc
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -125,7 +126,7 @@ func (r *Rooms) close(ctx context.Context, rm *room) time.Duration {
 	}
 	rm.failures++
 	if rm.failures == 1 {
-		r.log.Warn("cannot end a room, trying again", "room", rm.name, "err", err)
+		r.note(slog.LevelWarn, "cannot end a room, trying again", "room", rm.name, "err", err)
 	}
 	return max(retry(rm.failures), retryMin)
 }

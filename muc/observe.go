@@ -3,6 +3,7 @@ package muc
 import (
 	"encoding/xml"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -18,7 +19,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 	name, domain, nick := splitAddress(p.From)
 	drop := func(reason string) { r.metrics.dropped.WithLabelValues(reason).Inc() }
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	rm := r.rooms[name]
 	switch {
 	case err != nil:
@@ -74,7 +75,7 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	case rm.phase == leaving:
 		rm.phase = outside
 	default:
-		r.log.Warn("usher was kicked out of a room", "room", rm.name, "reason", p.leftReason())
+		r.note(slog.LevelWarn, "usher was kicked out of a room", "room", rm.name, "reason", p.leftReason())
 		if at.Sub(rm.since) > stableAfter {
 			rm.evicted = 0
 		}

@@ -2,6 +2,7 @@ package muc
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -60,7 +61,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	if !rm.selfSeen {
 		// Our own presence comes last (XEP-0045 §7.2.2). Without it no presence was
 		// sent, which does not mean that nobody is in.
-		r.log.Warn("a room does not say who is in it", "room", rm.name)
+		r.note(slog.LevelWarn, "a room does not say who is in it", "room", rm.name)
 		rm.roster = nil
 		return false
 	}
@@ -82,7 +83,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 // but usher never changes its nick inside a room.
 func (r *Rooms) notIn(rm *room, err error) {
 	if rm.phase == inside && (is(err, stanza.NotAcceptable) || is(err, stanza.ItemNotFound)) {
-		r.log.Warn("usher is not in a room that it believed to be in", "room", rm.name)
+		r.note(slog.LevelWarn, "usher is not in a room that it believed to be in", "room", rm.name)
 		r.metrics.resyncs.WithLabelValues("not_in").Inc()
 		r.loseSight(rm)
 	}
@@ -134,7 +135,7 @@ func (r *Rooms) noAdministrator(err error) {
 func (r *Rooms) problem(check, text string) {
 	r.metrics.problems.WithLabelValues(check).Inc()
 	if r.problems[check] == "" {
-		r.log.Error("self-check failed", "check", check, "err", text)
+		r.note(slog.LevelError, "self-check failed", "check", check, "err", text)
 	}
 	r.problems[check] = text
 }

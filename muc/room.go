@@ -159,14 +159,15 @@ func (r *Rooms) schedule(rm *room, delay time.Duration) {
 // step does what is due about a room, and says when the next step is.
 func (r *Rooms) step(rm *room) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	ctx := r.run
 	if ctx == nil || rm.busy || r.rooms[rm.name] != rm {
+		r.mu.Unlock()
 		return
 	}
-	rm.busy, rm.again, rm.due = true, false, time.Time{}
 	r.steps.Add(1)
 	defer r.steps.Done()
+	defer r.unlock()
+	rm.busy, rm.again, rm.due = true, false, time.Time{}
 
 	var next time.Duration
 	switch {
@@ -195,7 +196,7 @@ func (r *Rooms) step(rm *room) {
 // unlocked runs f without r.mu, which is held before and after: a step holds it
 // except while it waits for the server.
 func (r *Rooms) unlocked(f func() error) error {
-	r.mu.Unlock()
+	r.unlock()
 	defer r.mu.Lock()
 	return f()
 }

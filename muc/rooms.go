@@ -150,6 +150,7 @@ type Rooms struct {
 	controlEnded time.Time // the last time
 	occupantUp   bool
 	problems     map[string]string // what the self-checks found, by check
+	notes        []func()          // to be called once mu is given up; see note
 }
 
 // New returns Rooms that do nothing until Run.
@@ -282,7 +283,7 @@ func (r *Rooms) OccupantDown() {
 // all is well. The check is one of those that the metric lists.
 func (r *Rooms) SetProblem(check, problem string) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	if problem == "" {
 		delete(r.problems, check)
 	} else {
@@ -296,4 +297,20 @@ func (r *Rooms) Problems() map[string]string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.problems)
+}
+
+// note has something logged once mu, which is held, is given up: writing may take
+// its time, and every presence waits for mu.
+func (r *Rooms) note(level slog.Level, msg string, args ...any) {
+	r.notes = append(r.notes, func() { r.log.Log(context.Background(), level, msg, args...) })
+}
+
+// unlock gives mu up, and logs what was noted.
+func (r *Rooms) unlock() {
+	notes := r.notes
+	r.notes = nil
+	r.mu.Unlock()
+	for _, log := range notes {
+		log()
+	}
 }

@@ -2,7 +2,9 @@ package muc_test
 
 import (
 	"context"
+	"log/slog"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -446,3 +448,34 @@ func TestProblemFoundElsewhere(t *testing.T) {
 		}
 	})
 }
+
+// TestLogOutsideTheLock: a log that does not take what is written holds up nobody
+// but who logs.
+func TestLogOutsideTheLock(t *testing.T) {
+	writing, free := make(chan struct{}), make(chan struct{})
+	r := muc.New(muc.Config{Log: slog.New(slog.NewTextHandler(writeFunc(func(p []byte) (int, error) {
+		close(writing)
+		<-free
+		return len(p), nil
+	}), nil))})
+	var logging sync.WaitGroup
+	defer logging.Wait()
+	defer close(free)
+	logging.Go(func() { r.SetProblem("hidden_domain", "people see usher") })
+	<-writing
+	got := make(chan string)
+	logging.Go(func() { got <- r.Problems()["hidden_domain"] })
+	select {
+	case problem := <-got:
+		if problem != "people see usher" {
+			t.Errorf("while it is logged the problem is %q, want what was set", problem)
+		}
+	case <-time.After(10 * time.Second):
+		logging.Go(func() { <-got })
+		t.Error("while something is logged nobody is answered")
+	}
+}
+
+type writeFunc func([]byte) (int, error)
+
+func (f writeFunc) Write(p []byte) (int, error) { return f(p) }

@@ -36,6 +36,7 @@ func TestServeStartsWithUnreadableEntries(t *testing.T) {
 		{"people:ses_1", "prt_1", ada, "prt_2", bytes.TrimSuffix(ada, []byte("}"))},
 		{"meeting:mtg_2", "json", "no meeting"},
 		{"endpoints", "whk_2", "no endpoint"},
+		{"apikeys", "other/1", "no key"},
 	} {
 		must(t, rdb.HSet(t.Context(), prefix+fmt.Sprint(fields[0]), fields[1:]...).Err())
 	}
@@ -51,6 +52,9 @@ func TestServeStartsWithUnreadableEntries(t *testing.T) {
 	}
 	if got := (asked{method: "GET", url: "http://" + s.at.api + "/v1/meetings/" + s.id, key: key.Key}).status(); got != "200" {
 		t.Errorf("a key is answered %s, want 200", got)
+	}
+	if got := s.detail("api_keys"); got != "made over the API: 1; 1 unreadable: other/1" {
+		t.Errorf("/readyz says of API keys %q, want the one that is unreadable beside the other", got)
 	}
 	if got := s.detail("store"); !strings.Contains(got, "participant prt_2") || !strings.Contains(got, "meeting mtg_2") {
 		t.Errorf("/readyz says of the store %q, want what was left out", got)

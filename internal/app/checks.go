@@ -37,6 +37,14 @@ func (l *leader) checks(st *store.Redis) []api.Check {
 			}
 			return strings.Join(append([]string{"redis"}, st.Findings()...), "; "), nil
 		}},
+		{Name: "api_keys", Run: func(ctx context.Context) (string, error) {
+			// The one whose key cannot be read is locked out, and nobody else.
+			n, unreadable, err := api.StoredKeys(ctx, st)
+			if err != nil {
+				return "not known while the store does not answer", nil
+			}
+			return fmt.Sprintf("made over the API: %d", n) + naming("unreadable", unreadable), nil
+		}},
 		{Name: "meetings", Run: leading(func(t *term) (string, error) {
 			if !t.tracker.Running() {
 				return "", errors.New("not loaded yet")

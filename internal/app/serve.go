@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -30,6 +31,17 @@ import (
 // drainTimeout is how long requests under way may take once usher is to
 // stop; clients wait for an answer about as long.
 const drainTimeout = 10 * time.Second
+
+// Limits of connections, of each listener by itself. Without them strangers
+// could hold all descriptors of the process.
+const (
+	// maxConnections is of a public listener: ten times the streams that may be
+	// open ([api.MaxListeners]). Each takes some 20 kB. Where descriptors are
+	// scarce it is a quarter of them, which leaves half to everything else.
+	maxConnections = 2048
+	// maxAdminConnections is enough for Prometheus, probes and a person.
+	maxAdminConnections = 64
+)
 
 // Addresses are where a running usher can be reached.
 type Addresses struct{ API, Admin, Whereby, Redis string }
@@ -146,14 +158,20 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 // listen opens the listeners of the API, of the admin side and, where it is
 // wanted, of Whereby's API alone. An error names the setting and the address.
 func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, at Addresses, err error) {
+	public := maxConnections
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err == nil {
+		public = int(min(maxConnections, files.Cur/4))
+	}
 	for _, to := range []struct {
 		setting, addr string
 		at            *string
 		optional      bool
+		most          int
 	}{
-		{"USHER_LISTEN", cfg.Listen, &at.API, false},
-		{"USHER_ADMIN_LISTEN", cfg.AdminListen, &at.Admin, false},
-		{"USHER_WHEREBY_ADDR", cfg.WherebyAddr, &at.Whereby, true},
+		{"USHER_LISTEN", cfg.Listen, &at.API, false, public},
+		{"USHER_ADMIN_LISTEN", cfg.AdminListen, &at.Admin, false, maxAdminConnections},
+		{"USHER_WHEREBY_ADDR", cfg.WherebyAddr, &at.Whereby, true, public},
 	} {
 		if to.optional && to.addr == "" {
 			continue
@@ -165,7 +183,7 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, a
 			}
 			return nil, Addresses{}, fmt.Errorf("%s: %w", to.setting, err)
 		}
-		listeners, *to.at = append(listeners, ln), ln.Addr().String()
+		listeners, *to.at = append(listeners, api.LimitConnections(ln, to.most)), ln.Addr().String()
 	}
 	return listeners, at, nil
 }

@@ -34,9 +34,22 @@ func newRegistry(cfg config.Config, st webhook.Store, log *slog.Logger, reg prom
 	})
 }
 
-// maxNamed is how many endpoints a line of /readyz names; more would hide the
+// maxNamed is how many of a kind a line of /readyz names; more would hide the
 // rest of it.
 const maxNamed = 5
+
+// naming returns a part of a line of /readyz: how many are as said, and which.
+// It is empty when none is.
+func naming(what string, ids []string) string {
+	if len(ids) == 0 {
+		return ""
+	}
+	text := fmt.Sprintf("; %d %s: %s", len(ids), what, strings.Join(ids[:min(len(ids), maxNamed)], ", "))
+	if len(ids) > maxNamed {
+		text += ", …"
+	}
+	return text
+}
 
 // webhooksCheck names the endpoints that get nothing at the moment. It never
 // fails: they are somebody else's servers, and usher keeps what waits for them.
@@ -49,18 +62,7 @@ func webhooksCheck(registry *webhook.Registry, deliverer *webhook.Deliverer) api
 				disabled = append(disabled, e.ID)
 			}
 		}
-		text := fmt.Sprintf("endpoints: %d", len(all))
-		for _, group := range []struct {
-			what string
-			ids  []string
-		}{{"failing", deliverer.Failing()}, {"disabled", disabled}, {"unreadable", registry.Unreadable()}} {
-			if n := len(group.ids); n > 0 {
-				text += fmt.Sprintf("; %d %s: %s", n, group.what, strings.Join(group.ids[:min(n, maxNamed)], ", "))
-				if n > maxNamed {
-					text += ", …"
-				}
-			}
-		}
-		return text, nil
+		return fmt.Sprintf("endpoints: %d", len(all)) + naming("failing", deliverer.Failing()) +
+			naming("disabled", disabled) + naming("unreadable", registry.Unreadable()), nil
 	}}
 }
