@@ -75,6 +75,9 @@ func (s *Settings) Resolve(_ huma.Context, body *huma.PathBuffer) (wrong []error
 // Resolve adds to what is wrong with the settings.
 func (b *newMeeting) Resolve(c huma.Context, body *huma.PathBuffer) []error {
 	wrong := b.Settings.Resolve(c, body)
+	if token.Reserved(b.Room) {
+		wrong = append(wrong, wrongField(body, "room", "the web server keeps this name for itself, so links would not lead into the room; choose another"))
+	}
 	if b.Room != "" && b.NamePrefix != "" {
 		wrong = append(wrong, wrongField(body, "name_prefix", "not together with room"))
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"usher/meeting"
+	"usher/token"
 )
 
 func TestCreateMeeting(t *testing.T) {
@@ -111,6 +112,27 @@ func TestCreateMeetingRefusesBadInput(t *testing.T) {
 		t.Errorf("%d errors for a body full of them, want %d", got, maxFieldErrors)
 	}
 	s.send("POST", "/v1/meetings", "room=a", "Bearer "+testKey, "application/x-www-form-urlencoded").problem(415)
+}
+
+// TestRoomNamesThatLeadNowhere: links to rooms of these names would lead to a
+// file or an endpoint of the Jitsi site, or into usher's own API.
+func TestRoomNamesThatLeadNowhere(t *testing.T) {
+	s := newSite(t)
+	names := []string{"config.js", "interface_config.js", "external_api.js", "http-bind", "xmpp-websocket", "robots.txt", "static", "Static"}
+	for path := range loadDocument(t, s).Paths.Map() {
+		names = append(names, strings.Split(path, "/")[1])
+	}
+	for _, name := range names {
+		p := s.do("POST", "/v1/meetings", fmt.Sprintf(`{"room":%q}`, name)).problem(http.StatusUnprocessableEntity)
+		if len(p.Errors) != 1 || p.Errors[0].Pointer != "/room" || !strings.Contains(p.Errors[0].Detail, "web server") {
+			t.Errorf("room %s: errors = %+v, want one for /room that says why", name, p.Errors)
+		}
+	}
+	for _, name := range names {
+		if m := s.create(fmt.Sprintf(`{"name_prefix":%q}`, name)); token.Reserved(m["room"].(string)) {
+			t.Errorf("with the prefix %s the room is %v, which is reserved", name, m["room"])
+		}
+	}
 }
 
 func TestListMeetings(t *testing.T) {

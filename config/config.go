@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/alecthomas/kong"
@@ -219,8 +220,23 @@ func (n *Named) UnmarshalText(text []byte) error {
 func Options(lookup func(string) (string, bool)) []kong.Option {
 	return []kong.Option{
 		kong.DefaultEnvars("USHER"),
+		kong.PostBuild(func(k *kong.Kong) error { return forgetEmpty(k, lookup) }),
 		kong.Resolvers(secretFiles(lookup)),
 	}
+}
+
+// forgetEmpty makes empty variables count as unset: Compose files and container
+// platforms pass those that nobody has set as empty ones.
+func forgetEmpty(k *kong.Kong, lookup func(string) (string, bool)) error {
+	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
+		if flag, ok := node.(*kong.Flag); ok {
+			flag.Tag.Envs = slices.DeleteFunc(slices.Clone(flag.Tag.Envs), func(env string) bool {
+				value, set := lookup(env)
+				return set && value == ""
+			})
+		}
+		return next(nil)
+	})
 }
 
 // secretFiles reads a setting from the file that its variable with _FILE

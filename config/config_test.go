@@ -78,6 +78,38 @@ func TestEnvironmentAndSecretFiles(t *testing.T) {
 	}
 }
 
+// TestEmptyVariablesAreUnset: container platforms pass each variable of a
+// Compose file, also those that nobody has set.
+func TestEmptyVariablesAreUnset(t *testing.T) {
+	var c withConfigFile
+	p, err := kong.New(&c, config.Options(os.LookupEnv)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := map[string]string{}
+	for _, flag := range p.Model.Flags {
+		for _, name := range flag.Envs {
+			env[name] = ""
+		}
+	}
+	if len(env) < 40 {
+		t.Fatalf("%d variables, want those of all settings", len(env))
+	}
+	env["USHER_COMPONENT_SECRET_FILE"] = ""
+	args := []string{"--component-secret=s", "--api-key=" + key}
+	want, err := parse(t, nil, args...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := parse(t, env, args...)
+	if err != nil {
+		t.Fatalf("with every variable empty: %v, want none", err)
+	}
+	if g, w := fmt.Sprintf("%+v", got), fmt.Sprintf("%+v", want); g != w {
+		t.Errorf("with every variable empty the settings are\n%s, want the defaults\n%s", g, w)
+	}
+}
+
 func TestEverythingWrongIsSaidAtOnce(t *testing.T) {
 	_, err := parse(t, nil)
 	if err == nil || !strings.Contains(err.Error(), "component-secret") || !strings.Contains(err.Error(), "api-key") {

@@ -174,6 +174,12 @@ func TestBreweryLetsInWhomTheSiteNames(t *testing.T) {
 			usher.send("<presence from='%s' to='%s/usher'><x xmlns='http://jabber.org/protocol/muc'/></presence>", pool, brewery)
 			if out {
 				usher.silent(pool, func(e element) bool { return e.XMLName.Local == "presence" })
+				// An account beside those of the focus and the Jibris is let in.
+				watcher := account(t, p, stack.Watcher, stack.AuthDomain)
+				watcher.send("<presence to='%s/usher'><x xmlns='http://jabber.org/protocol/muc'/></presence>", brewery)
+				if first := watcher.next("presence", nil); first.find("jibri-status").XMLName.Local == "" {
+					t.Errorf("the first that %s sees is %s, want j1 with its status", stack.Watcher.JID(), first.Inner)
+				}
 				return
 			}
 			if first := usher.next("presence", nil); first.attr("from") != brewery+"/j1" || first.find("jibri-status").XMLName.Local == "" {
@@ -210,7 +216,7 @@ func TestTokensSayWhoSomebodyIs(t *testing.T) {
 		t.Errorf("id of a guest = %q, want none", got)
 	}
 
-	failure := anonymous(t, p, "token="+signed(t, "another secret", "one")).next("failure", nil)
+	failure := anonymous(t, p, stack.Domain, "token="+signed(t, "another secret", "one")).next("failure", nil)
 	if failure.find("not-allowed").XMLName.Local == "" {
 		t.Errorf("login with a wrongly signed token = %s, want not-allowed", failure.Inner)
 	}

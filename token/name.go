@@ -4,6 +4,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"slices"
 	"strings"
 )
 
@@ -36,6 +37,32 @@ func RoomName(prefix string) string {
 		return random
 	}
 	return name + "-" + random
+}
+
+// reserved are first segments of paths that lead elsewhere than into a room of
+// that name: what Jitsi's web server keeps for itself (docker-jitsi-meet's
+// meet.conf, jitsi-meet's Debian package and its nginx site), and those of
+// usher's own API, which may be published under the same host.
+var reserved = map[string]bool{
+	"http-bind": true, "xmpp-websocket": true, "colibri-ws": true, "colibri-relay-ws": true,
+	"conference-request": true, "room-info": true, "rtcstats-ws": true, "rtc-visualizer": true,
+	"etherpad": true, "socket.io": true, "load-test": true,
+	"libs": true, "css": true, "static": true, "images": true, "fonts": true, "lang": true, "sounds": true,
+	"connection_optimization": true, "transcripts": true, "scripts": true,
+
+	"v1": true, "j": true, "d": true, "r": true, "internal": true, "live": true, "whereby": true, "reservations": true,
+}
+
+// reservedFiles are how the files end that lie where the web server looks for
+// rooms: config.js, external_api.js, manifest.json, robots.txt and their like.
+var reservedFiles = []string{".js", ".json", ".html", ".htm", ".css", ".txt", ".ico"}
+
+// Reserved reports whether a room of this name could not be reached, because the
+// link to it leads to something of the web server's or of usher's. Names of
+// [RoomName] are never reserved.
+func Reserved(room string) bool {
+	room = strings.ToLower(room)
+	return reserved[room] || slices.ContainsFunc(reservedFiles, func(end string) bool { return strings.HasSuffix(room, end) })
 }
 
 // Code returns the code of a join link: 130 random bits in letters and digits,

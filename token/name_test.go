@@ -27,6 +27,28 @@ func TestRoomName(t *testing.T) {
 	}
 }
 
+// TestNamesThatTheWebServerKeepsForItself has what a stock Jitsi site answers
+// itself, and what looks alike and is a room.
+func TestNamesThatTheWebServerKeepsForItself(t *testing.T) {
+	for _, room := range []string{
+		"config.js", "interface_config.js", "external_api.js", "http-bind", "xmpp-websocket", "robots.txt", "static",
+		"logging_config.js", "pwa-worker.js", "manifest.json", "favicon.ico", "index.html", "libs", "Static", "CONFIG.JS",
+		"colibri-ws", "conference-request", "v1", "j", "d", "reservations",
+	} {
+		if !Reserved(room) {
+			t.Errorf("Reserved(%q) = false, want true", room)
+		}
+		if name := RoomName(room); Reserved(name) {
+			t.Errorf("RoomName(%q) = %q, which is reserved", room, name)
+		}
+	}
+	for _, room := range []string{"standup", "statics", "config.jsx", "js", "v2", "my-static", "static-2", "weekly.sync"} {
+		if Reserved(room) {
+			t.Errorf("Reserved(%q) = true, want false", room)
+		}
+	}
+}
+
 func TestCode(t *testing.T) {
 	a, b := Code(), Code()
 	if want := regexp.MustCompile("^[A-Z2-7]{26}$"); a == b || !want.MatchString(a) {
