@@ -102,8 +102,8 @@ func (r *Rooms) endedUnseen(rm *room) time.Duration {
 	return warmInterval
 }
 
-// ready reports whether the room may be entered: as its owner, and not before
-// the focus, whose arrival is what sets a Jitsi room up. A room that does not
+// ready reports whether the room may be entered: as a member, for that gets usher
+// into a members-only room and past a lobby, and not before the focus, whose arrival is what sets a Jitsi room up. A room that does not
 // exist is the server's item-not-found.
 func (r *Rooms) ready(ctx context.Context, rm *room) (bool, error) {
 	roles, alone := []string{"moderator"}, rm.alone
@@ -111,9 +111,9 @@ func (r *Rooms) ready(ctx context.Context, rm *room) (bool, error) {
 		roles = allRoles
 	}
 	r.metrics.probes.Inc()
-	if err := r.grant(ctx, rm.name); err != nil {
+	if err := r.grant(ctx, rm.name, member); err != nil {
 		r.noAdministrator(err)
-		return false, fmt.Errorf("grant ownership: %w", err)
+		return false, fmt.Errorf("grant membership: %w", err)
 	}
 	items, err := r.list(ctx, rm.name, roles...)
 	if err != nil {
@@ -167,7 +167,7 @@ func (r *Rooms) reentryRefused(ctx context.Context, rm *room, refusal error) tim
 	if !r.occupantUp {
 		return notByTime
 	}
-	err := r.grant(ctx, rm.name)
+	err := r.grant(ctx, rm.name, member)
 	if is(err, stanza.ItemNotFound) {
 		return r.endedUnseen(rm)
 	}

@@ -56,13 +56,17 @@ func (r *Rooms) report(rm *room, at time.Time, in meeting.Input) {
 // selfPresence handles what the room says about usher itself.
 func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	if p.Type != "unavailable" {
-		rm.role = meeting.Role(p.User.Item.Role)
+		rm.role, rm.affil = meeting.Role(p.User.Item.Role), p.User.Item.Affiliation
+		rm.selfReported()
 		rm.selfSeen = rm.selfSeen || p.has(statusSelf)
 		if rm.phase == entering && p.has(statusSelf) {
 			// The room sends our own presence after everybody else's (XEP-0045 §7.2.2).
 			rm.phase = inside
 			r.reportRoster(rm, at)
 			rm.signal(nil)
+		}
+		if rm.unaffiliated() {
+			r.schedule(rm, 0)
 		}
 		return
 	}

@@ -104,16 +104,6 @@ func (rm *room) differs(items []item, ourselves string) bool {
 	return listed != len(rm.view)
 }
 
-// regainOwnership makes usher owner again without leaving: without it usher
-// cannot record or kick.
-func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
-	if err := r.grant(ctx, rm.name); err != nil {
-		r.problem("role", "room "+rm.name+": usher could not be made owner of a room: "+err.Error())
-		return
-	}
-	delete(r.problems, "role")
-}
-
 // noModerator reports humans without a moderator on a site that elects one:
 // Jicofo takes usher for the room's owner, which happens when its trusted
 // domains lack usher's.

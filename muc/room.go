@@ -48,10 +48,15 @@ type room struct {
 	selfSeen bool               // our own presence came since a resync began
 	arrived  chan error         // ends the wait of an entry or a leave
 	role     meeting.Role       // our own
+	affil    string             // our own affiliation
+	changed  chan struct{}      // is closed when either is reported; nil while nobody waits
+	owning   int                // how many need usher to be an owner
+	memberAt time.Time          // when usher last made itself a member
 	focus    meeting.FocusSays  // what the focus last reported
 	since    time.Time          // of the entry
 
 	unwanted    []meeting.Kick    // to be kicked
+	kickAt      time.Time         // not before that: the last kick failed
 	rosterDue   bool              // the meeting missed presences: it needs the whole roster
 	confirmedAt time.Time         // when we last knew for certain who is in
 	checkAt     time.Time         // when to compare with the server's lists next
@@ -108,7 +113,9 @@ func reserve(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
 // reset forgets what only holds inside.
 func (rm *room) reset() {
 	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
+	rm.affil, rm.role = "", ""
 	rm.signal(errOut)
+	rm.selfReported()
 }
 
 // humans returns how many humans are in, how many of them are moderators, and

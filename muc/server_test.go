@@ -1,6 +1,7 @@
 package muc_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -41,13 +42,15 @@ type server struct {
 	silent     bool     // joins are neither refused nor let in
 	noKicks    bool     // kicks fail while set
 	noAdmin    bool     // usher's control address is no administrator
+	noOwner    bool     // the room makes nobody an owner
 	log        []string // what usher did
 }
 
 type fakeRoom struct {
 	people   map[string]person // by nick
 	usher    bool              // usher is in
-	owner    bool              // usher's address is owner
+	affil    string            // usher's affiliation; empty: none
+	grants   []string          // what it was given, one after the other
 	password string
 }
 
@@ -154,7 +157,7 @@ func (s *server) kick(to, query string) error {
 		s.mu.Unlock()
 		return stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}
 	}
-	if fr == nil || !fr.owner {
+	if fr == nil || fr.affil != "owner" {
 		s.mu.Unlock()
 		return stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAllowed}
 	}
@@ -165,6 +168,25 @@ func (s *server) kick(to, query string) error {
 	}
 	s.leave(room, nick, "<status code='307'/>")
 	return nil
+}
+
+// affiliate changes what usher is to the room. s.mu is held.
+func (s *server) affiliate(room, affil string) {
+	fr := s.rooms[room]
+	fr.affil, fr.grants = affil, append(fr.grants, affil)
+	if fr.usher {
+		s.tell(room, "usher", "", fr.ourselves())
+	}
+}
+
+// ourselves is what usher's own presence says.
+func (fr *fakeRoom) ourselves() string {
+	role := "participant"
+	if fr.affil == "owner" {
+		role = "moderator"
+	}
+	return fmt.Sprintf("<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='%s' role='%s' jid='usher@hidden.meet.jitsi/usher'/><status code='110'/></x>",
+		cmp.Or(fr.affil, "none"), role)
 }
 
 func (s *server) focus(room string) {
@@ -327,7 +349,7 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	switch {
 	case strings.Contains(query, "<destroy>"):
 		what = "destroy"
-	case strings.Contains(query, `affiliation="owner"`):
+	case strings.Contains(query, `affiliation="`):
 		what = "grant"
 	case strings.Contains(query, "muc#owner"):
 		what = "form"
@@ -343,7 +365,12 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	case "destroy":
 		c.s.destroyLocked(room)
 	case "grant":
-		fr.owner = true
+		_, affil, _ := strings.Cut(query, `affiliation="`)
+		affil, _, _ = strings.Cut(affil, `"`)
+		if c.s.noOwner && affil == "owner" {
+			return stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable}
+		}
+		c.s.affiliate(room, affil)
 	case "form":
 		return xml.Unmarshal([]byte("<query><x xmlns='jabber:x:data'><field var='muc#roomconfig_roomsecret'><value>"+fr.password+"</value></field></x></query>"), reply)
 	case "list":
@@ -394,11 +421,7 @@ func (o occupant) Send(_ context.Context, kind, to, typ string, payload ...any) 
 		for _, nick := range slices.Sorted(maps.Keys(fr.people)) {
 			o.s.tell(room, nick, "", fr.people[nick].children())
 		}
-		role := "participant"
-		if fr.owner {
-			role = "moderator"
-		}
-		o.s.tell(room, "usher", "", userX("usher@hidden.meet.jitsi/usher", role, "<status code='110'/>"))
+		o.s.tell(room, "usher", "", fr.ourselves())
 	}
 	return nil
 }
