@@ -17,6 +17,13 @@ type item struct {
 	Reason      string `xml:"reason,omitempty"`
 }
 
+// presence returns what a list says of an occupant as a presence would.
+func (i item) presence() *presence {
+	p := &presence{}
+	p.User.Item.JID, p.User.Item.Role = i.JID, i.Role
+	return p
+}
+
 type adminQuery struct {
 	XMLName xml.Name `xml:"http://jabber.org/protocol/muc#admin query"`
 	Items   []item   `xml:"item"`
@@ -93,8 +100,8 @@ func (r *Rooms) password(ctx context.Context, room string) (string, error) {
 // selfPing asks on the occupant's stream whether usher is in the room
 // (XEP-0410). The answer comes after every presence that the server sent
 // before it, so it is a barrier as well.
-func (r *Rooms) selfPing(ctx context.Context, room string) error {
-	return r.request(ctx, r.cfg.Occupant, r.self(room), "get", struct {
+func (r *Rooms) selfPing(ctx context.Context, rm *room) error {
+	return r.request(ctx, r.cfg.Occupant, r.self(rm), "get", struct {
 		XMLName xml.Name `xml:"urn:xmpp:ping ping"`
 	}{}, nil)
 }

@@ -33,7 +33,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 		if rm.phase == entering {
 			rm.signal(fmt.Errorf("muc: entry refused: %w", stanza.Error{Condition: p.condition()}))
 		}
-	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == r.cfg.Site.Nick:
+	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == rm.nick:
 		r.selfPresence(rm, at, &p)
 	case rm.phase == leaving: // whoever comes now is found when usher probes for the room again
 	case p.Type != "unavailable":
@@ -169,7 +169,8 @@ func (r *Rooms) loseSight(rm *room) {
 // roomGone takes note that the room does not exist any more.
 func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
 	rm.reset()
-	rm.wasInside = false
+	rm.wasInside, rm.listed = false, false
+	r.solved("entry", rm)
 	rm.warmUntil = at.Add(warmFor)
 	r.cfg.Observe(rm.name, at, meeting.RoomGone{Reason: reason})
 }

@@ -2,6 +2,7 @@ package muc
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -20,7 +21,7 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 	if err != nil && !is(err, stanza.ItemNotFound) {
 		return // the control stream has trouble of its own
 	}
-	if err := r.selfPing(ctx, rm.name); err != nil {
+	if err := r.selfPing(ctx, rm); err != nil {
 		r.notIn(rm, err)
 		return
 	}
@@ -48,7 +49,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	if err == nil {
 		// Our own presence may come for other reasons too, so the answer to a
 		// question asked after the join marks the end.
-		err = r.selfPing(ctx, rm.name)
+		err = r.selfPing(ctx, rm)
 	}
 	if err != nil {
 		r.notIn(rm, err)
@@ -117,6 +118,13 @@ func (r *Rooms) noModerator(rm *room) {
 func (r *Rooms) noAdministrator(err error) {
 	if is(err, stanza.Forbidden) || is(err, stanza.NotAllowed) || is(err, stanza.NotAuthorized) {
 		r.problem("control", "usher is no administrator of "+r.cfg.Site.MUC+"; does its admins list hold usher's control address? ("+err.Error()+")")
+	}
+}
+
+// solved takes back what a self-check found about the room.
+func (r *Rooms) solved(check string, rm *room) {
+	if strings.HasPrefix(r.problems[check], "room "+rm.name+":") {
+		delete(r.problems, check)
 	}
 }
 

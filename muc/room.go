@@ -36,6 +36,8 @@ type room struct {
 	warmUntil time.Time  // look often until then
 	wasInside bool       // usher was in it and lost sight of it; it may still exist
 	lostAt    time.Time  // when that was
+	listed    bool       // usher is not let in, and the meeting knows who is in from lists
+	nick      string     // usher's own in it, since it was last entered
 	alone     bool       // left because no human was in; enter only for somebody
 	failures  int        // entries, or kicks once inside, that failed in a row
 	evicted   int        // entries in a row that ended with a kick before stableAfter
@@ -193,6 +195,7 @@ func (r *Rooms) step(rm *room) {
 	}
 	if rm.want == meeting.WantNothing && rm.phase == outside {
 		rm.stopTimer()
+		r.solved("entry", rm)
 		delete(r.rooms, rm.name)
 		return
 	}
@@ -211,7 +214,7 @@ func (r *Rooms) unlocked(f func() error) error {
 // meanwhile.
 func (r *Rooms) sendPresence(ctx context.Context, rm *room, typ string, payload ...any) error {
 	return r.unlocked(func() error {
-		return r.cfg.Occupant.Send(ctx, "presence", r.self(rm.name), typ, payload...)
+		return r.cfg.Occupant.Send(ctx, "presence", r.self(rm), typ, payload...)
 	})
 }
 
@@ -238,4 +241,4 @@ func (r *Rooms) awaitSelf(ctx context.Context, rm *room, timeout time.Duration, 
 func (r *Rooms) address(room string) string { return room + "@" + r.cfg.Site.MUC }
 
 // self returns usher's own address in the room.
-func (r *Rooms) self(room string) string { return r.address(room) + "/" + r.cfg.Site.Nick }
+func (r *Rooms) self(rm *room) string { return r.address(rm.name) + "/" + rm.nick }
