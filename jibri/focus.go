@@ -101,11 +101,14 @@ func (s *Scheduler) askStop(ctx context.Context, r meeting.Recording) (unknown b
 }
 
 // ask sends a command to Jicofo, which is the occupant named focus of each room
-// and answers occupants only.
+// and obeys moderators only. It reads the sender's role when the room's queue
+// gets to the command, so usher stays an owner until the answer or the timeout.
 func (s *Scheduler) ask(ctx context.Context, timeout time.Duration, r meeting.Recording, c command, reply any) error {
-	ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
-	defer cancel()
-	return s.cfg.Occupant.IQ(ctx, r.Room+"@"+s.cfg.MUC+"/focus", "set", c, reply)
+	return s.cfg.Own(ctx, r.Room, func() error {
+		ctx, cancel := context.WithTimeoutCause(ctx, timeout, errNoAnswer)
+		defer cancel()
+		return s.cfg.Occupant.IQ(ctx, r.Room+"@"+s.cfg.MUC+"/focus", "set", c, reply)
+	})
 }
 
 // refusals are the conditions of error answers to a start (Jicofo's BaseJibri and

@@ -32,8 +32,9 @@ type Config struct {
 	// Do reports to a meeting what came of a request and blocks until that is
 	// stored; see tracker.Tracker.Do.
 	Do func(ctx context.Context, meetingID string, f meeting.Input) (meeting.Meeting, error)
-	// Own makes usher an owner of the room again.
-	Own     func(ctx context.Context, room string) error
+	// Own calls do while usher is an owner of the room, which is whom the focus
+	// obeys, and once more when that is refused; see muc.Rooms.Own.
+	Own     func(ctx context.Context, room string, do func() error) error
 	Log     *slog.Logger
 	Metrics prometheus.Registerer
 }
@@ -201,9 +202,6 @@ func (s *Scheduler) start(ctx context.Context, t *task, r meeting.Recording) {
 		return
 	}
 	answer, err := s.askStart(ctx, r)
-	if err == nil && answer.Refusal == meeting.RefusedNotAllowed && s.cfg.Own(ctx, r.Room) == nil {
-		answer, err = s.askStart(ctx, r) // somebody took our ownership away since the last check
-	}
 	if err != nil {
 		return // this process stops leading; the next one asks again
 	}

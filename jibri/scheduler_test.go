@@ -170,8 +170,8 @@ func TestAnswers(t *testing.T) {
 				if c.want == meeting.RecordingFailed && r.Detail != "the focus answered bad-request: because" {
 					t.Errorf("it failed with detail %q, want the focus's words", r.Detail)
 				}
-				if name == "no rights" && s.owned != 1 {
-					t.Errorf("ownership was asked for %d times, want once", s.owned)
+				if name == "no rights" && s.owned != 2 {
+					t.Errorf("%d tries as an owner, want two", s.owned)
 				}
 			})
 		})

@@ -17,6 +17,13 @@ type item struct {
 	Reason      string `xml:"reason,omitempty"`
 }
 
+// presence returns what a list says of an occupant as a presence would.
+func (i item) presence() *presence {
+	p := &presence{}
+	p.User.Item.JID, p.User.Item.Role = i.JID, i.Role
+	return p
+}
+
 type adminQuery struct {
 	XMLName xml.Name `xml:"http://jabber.org/protocol/muc#admin query"`
 	Items   []item   `xml:"item"`
@@ -40,21 +47,13 @@ func (r *Rooms) request(ctx context.Context, s Stream, to, typ string, payload, 
 	return r.unlocked(func() error { return s.IQ(ctx, to, typ, payload, reply) })
 }
 
-// grant makes the occupant an owner of the room (XEP-0045 §10.3). A room that
-// does not exist answers item-not-found: this is also how usher finds out that
-// one has come alive, since an IQ never creates a room.
-func (r *Rooms) grant(ctx context.Context, room string) error {
+// grant gives the occupant an affiliation with the room (XEP-0045 §9.3, §10.3). A
+// room that does not exist answers item-not-found: this is also how usher finds out
+// that one has come alive, since an IQ never creates a room.
+func (r *Rooms) grant(ctx context.Context, room, affiliation string) error {
 	return r.request(ctx, r.cfg.Control, r.address(room), "set", adminQuery{
-		Items: []item{{Affiliation: "owner", JID: r.cfg.Site.OccupantJID}},
+		Items: []item{{Affiliation: affiliation, JID: r.cfg.Site.OccupantJID}},
 	}, nil)
-}
-
-// Own makes usher an owner of the room, should it not be one any more. It
-// blocks for an answer.
-func (r *Rooms) Own(ctx context.Context, room string) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.grant(ctx, room)
 }
 
 // list returns everybody in the room: nick, real address and role. It blocks
@@ -101,8 +100,8 @@ func (r *Rooms) password(ctx context.Context, room string) (string, error) {
 // selfPing asks on the occupant's stream whether usher is in the room
 // (XEP-0410). The answer comes after every presence that the server sent
 // before it, so it is a barrier as well.
-func (r *Rooms) selfPing(ctx context.Context, room string) error {
-	return r.request(ctx, r.cfg.Occupant, r.self(room), "get", struct {
+func (r *Rooms) selfPing(ctx context.Context, rm *room) error {
+	return r.request(ctx, r.cfg.Occupant, r.self(rm), "get", struct {
 		XMLName xml.Name `xml:"urn:xmpp:ping ping"`
 	}{}, nil)
 }

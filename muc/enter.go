@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -25,23 +26,26 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 	if !back {
 		ready, err := r.ready(ctx, rm)
 		switch {
-		case is(err, stanza.ItemNotFound) && rm.want == meeting.WantRegain:
+		case is(err, stanza.ItemNotFound) && (rm.want == meeting.WantRegain || rm.listed):
 			return r.endedUnseen(rm) // even if it was there for a moment when usher tried to come back
 		case is(err, stanza.ItemNotFound), err == nil && !ready:
+			rm.failures = 0
 			return rm.probeInterval()
 		case err != nil:
 			return r.failed(rm, err)
 		}
 	}
-	err := r.enterWithPassword(ctx, rm)
+	err := r.enterPrepared(ctx, rm)
 	switch {
 	case err == nil:
 		r.metrics.entries.WithLabelValues("ok").Inc()
-		rm.wasInside, rm.alone, rm.failures = false, false, 0
-		delete(r.problems, "entry")
+		rm.wasInside, rm.alone, rm.listed, rm.failures = false, false, false, 0
+		r.solved("entry", rm)
 		delete(r.problems, "control")
 		rm.checkAt = time.Now() // compared with the server's lists next
 		return 0
+	case is(err, stanza.ServiceUnavailable) && r.controlUp:
+		return r.readLists(ctx, rm, err)
 	case back:
 		return r.reentryRefused(ctx, rm, err)
 	}
@@ -51,6 +55,10 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 // entryDelay returns how long to wait before the room is looked at.
 func (r *Rooms) entryDelay(rm *room) time.Duration {
 	if !r.occupantUp || !r.controlUp && !rm.wasInside {
+		if rm.listed {
+			rm.listed = false
+			r.cfg.Observe(rm.name, time.Now(), meeting.SightLost{})
+		}
 		return notByTime // every room is looked at when a stream comes up
 	}
 	if wait := time.Until(rm.retryAt); wait > 0 {
@@ -64,17 +72,33 @@ func (r *Rooms) entryDelay(rm *room) time.Duration {
 	return 0
 }
 
-// enterWithPassword enters the room, with its password if it has one.
-func (r *Rooms) enterWithPassword(ctx context.Context, rm *room) error {
-	err := r.enter(ctx, rm, "")
-	if !is(err, stanza.NotAuthorized) {
-		return err
+// remedies is how many refusals of one entry are answered; each needs one.
+const remedies = 3
+
+// enterPrepared enters the room. What a refusal asks for, it brings along the next
+// time (XEP-0045 §7.2): another nick, the room's password, membership.
+func (r *Rooms) enterPrepared(ctx context.Context, rm *room) error {
+	rm.nick = r.cfg.Site.Nick
+	password := ""
+	for tries := 0; ; tries++ {
+		err := r.enter(ctx, rm, password)
+		var remedy error
+		switch {
+		case err == nil || tries == remedies:
+			return err
+		case is(err, stanza.Conflict):
+			rm.nick = fmt.Sprintf("%s_%04x", r.cfg.Site.Nick, rand.N(1<<16))
+		case is(err, stanza.NotAuthorized):
+			password, remedy = r.password(ctx, rm.name)
+		case is(err, stanza.RegistrationRequired), is(err, stanza.Forbidden):
+			remedy = r.grant(ctx, rm.name, member)
+		default:
+			return err
+		}
+		if remedy != nil {
+			return fmt.Errorf("%w, and: %w", err, remedy)
+		}
 	}
-	password, err := r.password(ctx, rm.name)
-	if err != nil {
-		return err
-	}
-	return r.enter(ctx, rm, password)
 }
 
 // probeInterval returns how soon to look again for a room that does not exist.
@@ -103,8 +127,8 @@ func (r *Rooms) endedUnseen(rm *room) time.Duration {
 	return warmInterval
 }
 
-// ready reports whether the room may be entered: as its owner, and not before
-// the focus, whose arrival is what sets a Jitsi room up. A room that does not
+// ready reports whether the room may be entered: as a member, for that gets usher
+// into a members-only room and past a lobby, and not before the focus, whose arrival is what sets a Jitsi room up. A room that does not
 // exist is the server's item-not-found.
 func (r *Rooms) ready(ctx context.Context, rm *room) (bool, error) {
 	roles, alone := []string{"moderator"}, rm.alone
@@ -112,9 +136,9 @@ func (r *Rooms) ready(ctx context.Context, rm *room) (bool, error) {
 		roles = allRoles
 	}
 	r.metrics.probes.Inc()
-	if err := r.grant(ctx, rm.name); err != nil {
+	if err := r.grant(ctx, rm.name, member); err != nil {
 		r.noAdministrator(err)
-		return false, fmt.Errorf("grant ownership: %w", err)
+		return false, fmt.Errorf("grant membership: %w", err)
 	}
 	items, err := r.list(ctx, rm.name, roles...)
 	if err != nil {
@@ -168,7 +192,7 @@ func (r *Rooms) reentryRefused(ctx context.Context, rm *room, refusal error) tim
 	if !r.occupantUp {
 		return notByTime
 	}
-	err := r.grant(ctx, rm.name)
+	err := r.grant(ctx, rm.name, member)
 	if is(err, stanza.ItemNotFound) {
 		return r.endedUnseen(rm)
 	}
@@ -187,11 +211,39 @@ func (r *Rooms) failed(rm *room, err error) time.Duration {
 	}
 	r.metrics.entries.WithLabelValues("failed").Inc()
 	rm.failures++
-	switch rm.failures {
-	case 1:
+	if rm.failures == 1 {
 		r.note(slog.LevelWarn, "cannot enter a room, trying again", "room", rm.name, "err", err)
-	case failuresToReport:
-		r.problem("entry", "room "+rm.name+": "+err.Error())
+	}
+	if rm.failures < failuresToReport {
+		return retry(rm.failures)
+	}
+	r.problem("entry", "room "+rm.name+": "+err.Error())
+	if errors.As(err, new(stanza.Error)) {
+		return refusedInterval
 	}
 	return retry(rm.failures)
+}
+
+// readLists handles a room that is full: its roles are listed on the control stream
+// instead, until there is a place. It returns when to go on.
+func (r *Rooms) readLists(ctx context.Context, rm *room, refusal error) time.Duration {
+	items, err := r.list(ctx, rm.name, allRoles...)
+	if err != nil {
+		return r.failed(rm, refusal)
+	}
+	r.metrics.entries.WithLabelValues("failed").Inc()
+	r.problem("entry", "room "+rm.name+": it is full, and usher follows it by lists only, some seconds late: let it in with muc_access_whitelist, which is to have "+
+		r.cfg.Site.OccupantJID+" ("+refusal.Error()+")")
+	var roster meeting.Roster
+	for _, it := range items {
+		o, _ := r.cfg.Site.occupant(it.Nick, it.presence())
+		roster.Occupants = append(roster.Occupants, o)
+		if o.Kind == meeting.KindFocus {
+			// Nothing can be concluded about recordings.
+			roster.Focus = meeting.FocusSays{Here: true, Status: "not seen"}
+		}
+	}
+	rm.listed, rm.lostAt, rm.wasInside, rm.failures = true, time.Now(), false, 0
+	r.cfg.Observe(rm.name, time.Now(), roster)
+	return fullInterval
 }

@@ -27,25 +27,17 @@ func (r *Rooms) Kick(ctx context.Context, room string, nicks []string, reason st
 }
 
 func (r *Rooms) kick(ctx context.Context, room string, kicks []meeting.Kick) error {
-	if rm := r.rooms[room]; rm == nil || rm.phase != inside {
-		return fmt.Errorf("muc: usher is not in room %s: %w", room, meeting.ErrUnavailable)
-	}
-	var errs []error
-	for _, k := range kicks {
-		query := adminQuery{Items: []item{{Nick: k.Nick, Role: "none", Reason: k.Reason}}}
-		send := func() error { return r.request(ctx, r.cfg.Occupant, r.address(room), "set", query, nil) }
-		err := send()
-		if is(err, stanza.NotAllowed) || is(err, stanza.Forbidden) {
-			// Somebody took our ownership away since the last check.
-			if err = r.grant(ctx, room); err == nil {
-				err = send()
+	return r.own(ctx, room, func() error {
+		var errs []error
+		for _, k := range kicks {
+			query := adminQuery{Items: []item{{Nick: k.Nick, Role: "none", Reason: k.Reason}}}
+			err := r.request(ctx, r.cfg.Occupant, r.address(room), "set", query, nil)
+			if err != nil && !is(err, stanza.ItemNotFound) {
+				errs = append(errs, fmt.Errorf("kick from room %s: %w", room, err))
 			}
 		}
-		if err != nil && !is(err, stanza.ItemNotFound) {
-			errs = append(errs, fmt.Errorf("kick from room %s: %w", room, err))
-		}
-	}
-	return errors.Join(errs...)
+		return errors.Join(errs...)
+	})
 }
 
 // Evict names those who are in the room and must not be (tracker.Rooms).
@@ -60,14 +52,14 @@ func (r *Rooms) Evict(name string, who []meeting.Kick) {
 	switch {
 	case rm.phase != inside: // once usher is in
 	case len(who) == 0:
-		rm.failures = 0
+		rm.failures, rm.kickAt = 0, time.Time{}
 	case rm.failures == 0: // else when the kick that failed is tried again
 		r.schedule(rm, 0)
 	}
 }
 
-// kickUnwanted kicks those who must not be in the room, and returns when to go on.
-func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) time.Duration {
+// kickUnwanted kicks those who must not be in the room.
+func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) {
 	who := rm.unwanted
 	err := r.kick(ctx, rm.name, who)
 	if err != nil && len(rm.unwanted) > 0 {
@@ -75,11 +67,11 @@ func (r *Rooms) kickUnwanted(ctx context.Context, rm *room) time.Duration {
 		if rm.failures == 1 {
 			r.note(slog.LevelWarn, "cannot kick somebody out of a room, trying again", "room", rm.name, "err", err)
 		}
-		return kickRetry
+		rm.kickAt = time.Now().Add(kickRetry)
+		return
 	}
-	rm.failures = 0
+	rm.failures, rm.kickAt = 0, time.Time{}
 	if len(rm.unwanted) > 0 && &rm.unwanted[0] == &who[0] { // Evict was not called meanwhile
 		rm.unwanted = nil
 	}
-	return 0
 }

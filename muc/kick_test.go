@@ -24,7 +24,7 @@ func TestKick(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		seen.take()
-		s.set(func() { s.rooms["standup"].owner = false }) // somebody took it away
+		s.set(func() { s.affiliate("standup", "none") }) // somebody took it away
 		// One connection has just gone by itself.
 		if err := r.Kick(t.Context(), "standup", []string{"aa", "gone", "ab"}, "enough"); err != nil {
 			t.Error(err)

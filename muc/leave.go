@@ -61,8 +61,19 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	wait := rm.timeLeft(now)
 	if wait <= 0 {
 		rm.alone, rm.warmUntil = true, now.Add(warmFor)
+		if rm.affil == owner {
+			r.beMember(ctx, rm) // the room may go on
+		}
 		r.leaveRoom(ctx, rm)
 		return warmInterval
+	}
+	if rm.unaffiliated() && r.controlUp {
+		if left := rm.memberAt.Add(memberInterval).Sub(now); left > 0 {
+			wait = min(wait, left)
+		} else {
+			r.beMember(ctx, rm)
+			return 0
+		}
 	}
 	if !rm.unmoderated.IsZero() {
 		if left := rm.unmoderated.Add(moderatorWithin).Sub(now); left > 0 {
@@ -73,7 +84,12 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 		}
 	}
 	if len(rm.unwanted) > 0 {
-		return r.kickUnwanted(ctx, rm)
+		if left := rm.kickAt.Sub(now); left > 0 {
+			wait = min(wait, left)
+		} else {
+			r.kickUnwanted(ctx, rm)
+			return 0
+		}
 	}
 	if rm.rosterDue {
 		if !r.resync(ctx, rm) {
@@ -89,9 +105,6 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	}
 	if check > 0 {
 		return max(min(wait, check), expectFast)
-	}
-	if rm.role != meeting.RoleModerator {
-		r.regainOwnership(ctx, rm)
 	}
 	r.compare(ctx, rm)
 	return 0

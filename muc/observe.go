@@ -34,7 +34,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 		if rm.phase == entering {
 			rm.signal(fmt.Errorf("muc: entry refused: %w", stanza.Error{Condition: p.condition()}))
 		}
-	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == r.cfg.Site.Nick:
+	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == rm.nick:
 		r.selfPresence(rm, at, &p)
 	case rm.phase == leaving: // whoever comes now is found when usher probes for the room again
 	case p.Type != "unavailable":
@@ -57,13 +57,17 @@ func (r *Rooms) report(rm *room, at time.Time, in meeting.Input) {
 // selfPresence handles what the room says about usher itself.
 func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	if p.Type != "unavailable" {
-		rm.role = meeting.Role(p.User.Item.Role)
+		rm.role, rm.affil = meeting.Role(p.User.Item.Role), p.User.Item.Affiliation
+		rm.selfReported()
 		rm.selfSeen = rm.selfSeen || p.has(statusSelf)
 		if rm.phase == entering && p.has(statusSelf) {
 			// The room sends our own presence after everybody else's (XEP-0045 §7.2.2).
 			rm.phase = inside
 			r.reportRoster(rm, at)
 			rm.signal(nil)
+		}
+		if rm.unaffiliated() {
+			r.schedule(rm, 0)
 		}
 		return
 	}
@@ -166,7 +170,8 @@ func (r *Rooms) loseSight(rm *room) {
 // roomGone takes note that the room does not exist any more.
 func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
 	rm.reset()
-	rm.wasInside = false
+	rm.wasInside, rm.listed = false, false
+	r.solved("entry", rm)
 	rm.warmUntil = at.Add(warmFor)
 	r.cfg.Observe(rm.name, at, meeting.RoomGone{Reason: reason})
 }

@@ -55,9 +55,10 @@ type presence struct {
 	} `xml:"identity>user"`
 	User struct {
 		Item struct {
-			JID  string `xml:"jid,attr"`
-			Role string `xml:"role,attr"`
-			Nick string `xml:"nick,attr"`
+			JID         string `xml:"jid,attr"`
+			Role        string `xml:"role,attr"`
+			Affiliation string `xml:"affiliation,attr"`
+			Nick        string `xml:"nick,attr"`
 		} `xml:"item"`
 		Status  []status  `xml:"status"`
 		Destroy *struct{} `xml:"destroy"`

@@ -3,6 +3,7 @@ package muc
 import (
 	"context"
 	"log/slog"
+	"strings"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -21,7 +22,7 @@ func (r *Rooms) compare(ctx context.Context, rm *room) {
 	if err != nil && !is(err, stanza.ItemNotFound) {
 		return // the control stream has trouble of its own
 	}
-	if err := r.selfPing(ctx, rm.name); err != nil {
+	if err := r.selfPing(ctx, rm); err != nil {
 		r.notIn(rm, err)
 		return
 	}
@@ -49,7 +50,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	if err == nil {
 		// Our own presence may come for other reasons too, so the answer to a
 		// question asked after the join marks the end.
-		err = r.selfPing(ctx, rm.name)
+		err = r.selfPing(ctx, rm)
 	}
 	if err != nil {
 		r.notIn(rm, err)
@@ -105,16 +106,6 @@ func (rm *room) differs(items []item, ourselves string) bool {
 	return listed != len(rm.view)
 }
 
-// regainOwnership makes usher owner again without leaving: without it usher
-// cannot record or kick.
-func (r *Rooms) regainOwnership(ctx context.Context, rm *room) {
-	if err := r.grant(ctx, rm.name); err != nil {
-		r.problem("role", "room "+rm.name+": usher could not be made owner of a room: "+err.Error())
-		return
-	}
-	delete(r.problems, "role")
-}
-
 // noModerator reports humans without a moderator on a site that elects one:
 // Jicofo takes usher for the room's owner, which happens when its trusted
 // domains lack usher's.
@@ -128,6 +119,13 @@ func (r *Rooms) noModerator(rm *room) {
 func (r *Rooms) noAdministrator(err error) {
 	if is(err, stanza.Forbidden) || is(err, stanza.NotAllowed) || is(err, stanza.NotAuthorized) {
 		r.problem("control", "usher is no administrator of "+r.cfg.Site.MUC+"; does its admins list hold usher's control address? ("+err.Error()+")")
+	}
+}
+
+// solved takes back what a self-check found about the room.
+func (r *Rooms) solved(check string, rm *room) {
+	if strings.HasPrefix(r.problems[check], "room "+rm.name+":") {
+		delete(r.problems, check)
 	}
 }
 

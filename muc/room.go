@@ -36,6 +36,8 @@ type room struct {
 	warmUntil time.Time  // look often until then
 	wasInside bool       // usher was in it and lost sight of it; it may still exist
 	lostAt    time.Time  // when that was
+	listed    bool       // usher is not let in, and the meeting knows who is in from lists
+	nick      string     // usher's own in it, since it was last entered
 	alone     bool       // left because no human was in; enter only for somebody
 	failures  int        // entries, or kicks once inside, that failed in a row
 	evicted   int        // entries in a row that ended with a kick before stableAfter
@@ -48,10 +50,15 @@ type room struct {
 	selfSeen bool               // our own presence came since a resync began
 	arrived  chan error         // ends the wait of an entry or a leave
 	role     meeting.Role       // our own
+	affil    string             // our own affiliation
+	changed  chan struct{}      // is closed when either is reported; nil while nobody waits
+	owning   int                // how many need usher to be an owner
+	memberAt time.Time          // when usher last made itself a member
 	focus    meeting.FocusSays  // what the focus last reported
 	since    time.Time          // of the entry
 
 	unwanted    []meeting.Kick    // to be kicked
+	kickAt      time.Time         // not before that: the last kick failed
 	rosterDue   bool              // the meeting missed presences: it needs the whole roster
 	confirmedAt time.Time         // when we last knew for certain who is in
 	checkAt     time.Time         // when to compare with the server's lists next
@@ -108,7 +115,9 @@ func reserve(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
 // reset forgets what only holds inside.
 func (rm *room) reset() {
 	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
+	rm.affil, rm.role = "", ""
 	rm.signal(errOut)
+	rm.selfReported()
 }
 
 // humans returns how many humans are in, how many of them are moderators, and
@@ -187,6 +196,7 @@ func (r *Rooms) step(rm *room) {
 	}
 	if rm.want == meeting.WantNothing && rm.phase == outside {
 		rm.stopTimer()
+		r.solved("entry", rm)
 		delete(r.rooms, rm.name)
 		return
 	}
@@ -205,7 +215,7 @@ func (r *Rooms) unlocked(f func() error) error {
 // meanwhile.
 func (r *Rooms) sendPresence(ctx context.Context, rm *room, typ string, payload ...any) error {
 	return r.unlocked(func() error {
-		return r.cfg.Occupant.Send(ctx, "presence", r.self(rm.name), typ, payload...)
+		return r.cfg.Occupant.Send(ctx, "presence", r.self(rm), typ, payload...)
 	})
 }
 
@@ -232,4 +242,4 @@ func (r *Rooms) awaitSelf(ctx context.Context, rm *room, timeout time.Duration, 
 func (r *Rooms) address(room string) string { return room + "@" + r.cfg.Site.MUC }
 
 // self returns usher's own address in the room.
-func (r *Rooms) self(room string) string { return r.address(room) + "/" + r.cfg.Site.Nick }
+func (r *Rooms) self(rm *room) string { return r.address(rm.name) + "/" + rm.nick }

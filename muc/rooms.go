@@ -80,6 +80,13 @@ const (
 	// kickRetry is the wait after a kick that failed: short, because whoever must
 	// not be in sees, hears or records the others meanwhile.
 	kickRetry = 2 * time.Second
+	// fullInterval is the time between two lists, and tries to enter, of a room that
+	// is full.
+	fullInterval = 5 * time.Second
+	// refusedInterval is the wait after an entry was refused failuresToReport times
+	// for a reason that usher can do nothing about; somebody has to, and by then
+	// /readyz says so.
+	refusedInterval = 5 * time.Minute
 	// failuresToReport is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
 	failuresToReport = 5

@@ -1,6 +1,7 @@
 package muc_test
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -41,14 +42,20 @@ type server struct {
 	silent     bool     // joins are neither refused nor let in
 	noKicks    bool     // kicks fail while set
 	noAdmin    bool     // usher's control address is no administrator
+	noOwner    bool     // the room makes nobody an owner
 	log        []string // what usher did
 }
 
 type fakeRoom struct {
 	people   map[string]person // by nick
 	usher    bool              // usher is in
-	owner    bool              // usher's address is owner
+	affil    string            // usher's affiliation; empty: none
+	grants   []string          // what it was given, one after the other
 	password string
+	nick     string // usher's own
+	seats    int    // for people and usher; 0: no limit
+	refuses  string // the condition that usher is refused with
+	members  bool   // for members only
 }
 
 type person struct {
@@ -154,7 +161,7 @@ func (s *server) kick(to, query string) error {
 		s.mu.Unlock()
 		return stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}
 	}
-	if fr == nil || !fr.owner {
+	if fr == nil || fr.affil != "owner" {
 		s.mu.Unlock()
 		return stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAllowed}
 	}
@@ -165,6 +172,25 @@ func (s *server) kick(to, query string) error {
 	}
 	s.leave(room, nick, "<status code='307'/>")
 	return nil
+}
+
+// affiliate changes what usher is to the room. s.mu is held.
+func (s *server) affiliate(room, affil string) {
+	fr := s.rooms[room]
+	fr.affil, fr.grants = affil, append(fr.grants, affil)
+	if fr.usher {
+		s.tell(room, fr.nick, "", fr.ourselves())
+	}
+}
+
+// ourselves is what usher's own presence says.
+func (fr *fakeRoom) ourselves() string {
+	role := "participant"
+	if fr.affil == "owner" {
+		role = "moderator"
+	}
+	return fmt.Sprintf("<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='%s' role='%s' jid='usher@hidden.meet.jitsi/usher'/><status code='110'/></x>",
+		cmp.Or(fr.affil, "none"), role)
 }
 
 func (s *server) focus(room string) {
@@ -202,7 +228,7 @@ func (s *server) putOut(room, inside string) {
 	defer s.mu.Unlock()
 	if fr := s.rooms[room]; fr != nil && fr.usher {
 		fr.usher = false
-		s.tell(room, "usher", "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", inside+"<status code='110'/>"))
+		s.tell(room, fr.nick, "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", inside+"<status code='110'/>"))
 		s.sweep(room)
 	}
 }
@@ -218,7 +244,7 @@ func (s *server) destroyLocked(room string) {
 	if fr := s.rooms[room]; fr != nil {
 		delete(s.rooms, room)
 		if fr.usher {
-			s.tell(room, "usher", "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", "<destroy><reason>over</reason></destroy><status code='110'/>"))
+			s.tell(room, fr.nick, "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", "<destroy><reason>over</reason></destroy><status code='110'/>"))
 		}
 	}
 }
@@ -327,7 +353,7 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	switch {
 	case strings.Contains(query, "<destroy>"):
 		what = "destroy"
-	case strings.Contains(query, `affiliation="owner"`):
+	case strings.Contains(query, `affiliation="`):
 		what = "grant"
 	case strings.Contains(query, "muc#owner"):
 		what = "form"
@@ -343,7 +369,12 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	case "destroy":
 		c.s.destroyLocked(room)
 	case "grant":
-		fr.owner = true
+		_, affil, _ := strings.Cut(query, `affiliation="`)
+		affil, _, _ = strings.Cut(affil, `"`)
+		if c.s.noOwner && affil == "owner" {
+			return stanza.Error{Type: stanza.Cancel, Condition: stanza.ServiceUnavailable}
+		}
+		c.s.affiliate(room, affil)
 	case "form":
 		return xml.Unmarshal([]byte("<query><x xmlns='jabber:x:data'><field var='muc#roomconfig_roomsecret'><value>"+fr.password+"</value></field></x></query>"), reply)
 	case "list":
@@ -354,7 +385,7 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 			}
 		}
 		if fr.usher && strings.Contains(query, `role="moderator"`) {
-			b.WriteString("<item nick='usher' jid='usher@hidden.meet.jitsi/usher' role='moderator'/>")
+			b.WriteString("<item nick='" + fr.nick + "' jid='usher@hidden.meet.jitsi/usher' role='moderator'/>")
 		}
 		return xml.Unmarshal([]byte("<query xmlns='http://jabber.org/protocol/muc#admin'>"+b.String()+"</query>"), reply)
 	}
@@ -375,32 +406,50 @@ func (o occupant) Send(_ context.Context, kind, to, typ string, payload ...any) 
 		return errDown
 	}
 	room, _, _ := strings.Cut(to, "@")
+	_, nick, _ := strings.Cut(to, "/")
 	fr := o.s.rooms[room]
 	o.s.log = append(o.s.log, strings.TrimSpace("presence "+typ+" "+room))
+	refuse := func(condition string) {
+		o.s.tell(room, nick, "error", "<error type='cancel'><"+condition+" xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
+	}
 	switch {
 	case o.s.silent:
 	case typ == "unavailable":
 		if fr != nil && fr.usher {
 			fr.usher = false
-			o.s.tell(room, "usher", "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", "<status code='110'/>"))
+			o.s.tell(room, fr.nick, "unavailable", userX("usher@hidden.meet.jitsi/usher", "none", "<status code='110'/>"))
 			o.s.sweep(room)
 		}
 	case fr == nil:
-		o.s.tell(room, "usher", "error", "<error type='cancel'><not-allowed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
-	case fr.password != "" && !fr.usher && !strings.Contains(string(text), "<password>"+fr.password+"</password>"):
-		o.s.tell(room, "usher", "error", "<error type='auth'><not-authorized xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error>")
+		refuse("not-allowed")
+	case fr.usher: // a resync
+		o.s.list(room)
+	case fr.refuses != "":
+		refuse(fr.refuses)
+	case fr.affil == "outcast":
+		refuse("forbidden")
+	case fr.members && fr.affil != "member" && fr.affil != "owner":
+		refuse("registration-required")
+	case fr.password != "" && !strings.Contains(string(text), "<password>"+fr.password+"</password>"):
+		refuse("not-authorized")
+	case fr.people[nick].jid != "":
+		refuse("conflict")
+	case fr.seats > 0 && len(fr.people) > fr.seats: // the focus needs none
+		refuse("service-unavailable")
 	default:
-		fr.usher = true
-		for _, nick := range slices.Sorted(maps.Keys(fr.people)) {
-			o.s.tell(room, nick, "", fr.people[nick].children())
-		}
-		role := "participant"
-		if fr.owner {
-			role = "moderator"
-		}
-		o.s.tell(room, "usher", "", userX("usher@hidden.meet.jitsi/usher", role, "<status code='110'/>"))
+		fr.usher, fr.nick = true, nick
+		o.s.list(room)
 	}
 	return nil
+}
+
+// list tells usher who is in the room. s.mu is held.
+func (s *server) list(room string) {
+	fr := s.rooms[room]
+	for _, nick := range slices.Sorted(maps.Keys(fr.people)) {
+		s.tell(room, nick, "", fr.people[nick].children())
+	}
+	s.tell(room, fr.nick, "", fr.ourselves())
 }
 
 // IQ answers the self-ping (XEP-0410), after everything told before, and kicks.
