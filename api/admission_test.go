@@ -125,14 +125,14 @@ func (awayLeader) Do(context.Context, string, meeting.Input) (meeting.Meeting, e
 // they hold, until an app makes them a new way in.
 func TestRemovedUser(t *testing.T) {
 	s := newSite(t)
-	id := s.create(`{"room":"r"}`)["id"].(string)
+	id := s.create(`{"room":"rm"}`)["id"].(string)
 	path := "/v1/meetings/" + id
 	mine, team := s.link(path, `{"user":{"id":"u1"}}`), s.link(path, `{"user":{"id":"u2"}}`)
 	anybody := s.link(path, `{}`)
 	ada := human("ada")
 	ada.UserID = "u1"
-	s.observe("r", meeting.Seen{Occupant: ada})
-	s.observe("r", meeting.Seen{Occupant: human("guest")})
+	s.observe("rm", meeting.Seen{Occupant: ada})
+	s.observe("rm", meeting.Seen{Occupant: human("guest")})
 	var list struct{ Data []meeting.ParticipantInfo }
 	s.do("GET", path+"/participants", "").into(http.StatusOK, &list)
 	kick := func() {
@@ -145,7 +145,7 @@ func TestRemovedUser(t *testing.T) {
 	}
 	out := func(want ...meeting.Kick) {
 		t.Helper()
-		m, _ := s.tracker.Room("r")
+		m, _ := s.tracker.Room("rm")
 		if got := m.ToKick(time.Now()); !slices.Equal(got, want) {
 			t.Errorf("to kick: %v, want %v", got, want)
 		}
@@ -158,7 +158,7 @@ func TestRemovedUser(t *testing.T) {
 		s.tokenOf(l.URL) // others' links work on
 	}
 	ada.Nick, ada.JID = "ada2", "ada2@meet.jitsi/x"
-	s.observe("r", meeting.Seen{Occupant: ada})
+	s.observe("rm", meeting.Seen{Occupant: ada})
 	out(meeting.Kick{Nick: "ada", Reason: "enough"}, meeting.Kick{Nick: "ada2", Reason: "enough"})
 
 	// Ways in for others change nothing; a new one for her lets her in again.

@@ -107,7 +107,7 @@ func TestKeysWhileTheStoreIsAway(t *testing.T) {
 
 func TestScopes(t *testing.T) {
 	s := newSite(t)
-	path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
+	path := "/v1/meetings/" + s.create(`{"room":"rm"}`)["id"].(string)
 	all := []Scope{ScopeMeetingsRead, ScopeMeetingsWrite, ScopeParticipantsWrite, ScopeRecordingsWrite, ScopeWebhooksWrite, ScopeEventsRead, ScopeAdmin}
 	keys := map[Scope]string{}
 	for _, scope := range all {

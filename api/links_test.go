@@ -262,7 +262,7 @@ func TestJoinLinkForPrograms(t *testing.T) {
 func TestLinkOfAMeetingThatIsNotOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		path := "/v1/meetings/" + s.create(`{"room":"r","start_at":"2000-01-02T10:30:00Z","end_at":"2000-01-02T11:00:00Z"}`)["id"].(string)
+		path := "/v1/meetings/" + s.create(`{"room":"rm","start_at":"2000-01-02T10:30:00Z","end_at":"2000-01-02T11:00:00Z"}`)["id"].(string)
 		l := s.link(path, `{}`)
 		res := s.click(l.URL)
 		res.page(http.StatusForbidden, "not open yet", "2 January 2000 at 10:30 UTC")
@@ -295,7 +295,7 @@ func (deafLeader) Do(ctx context.Context, _ string, _ meeting.Input) (meeting.Me
 func TestASlowMeetingKeepsNobodyOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
+		path := "/v1/meetings/" + s.create(`{"room":"rm"}`)["id"].(string)
 		l := s.link(path, `{}`)
 		s.serve(func(c *testConfig) { c.Leader = deafLeader{leader{s.tracker, s}} })
 		begin := time.Now()
@@ -315,7 +315,7 @@ func TestASlowMeetingKeepsNobodyOut(t *testing.T) {
 func TestLinkLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
+		path := "/v1/meetings/" + s.create(`{"room":"rm"}`)["id"].(string)
 		l := s.link(path, `{}`)
 		for range AddressBurst {
 			if res := s.click(l.URL); res.Code != http.StatusFound {

@@ -196,10 +196,10 @@ func TestListMeetings(t *testing.T) {
 
 func TestEndMeeting(t *testing.T) {
 	s := newSite(t)
-	path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
+	path := "/v1/meetings/" + s.create(`{"room":"rm"}`)["id"].(string)
 	for _, closed := range []bool{false, false, true} {
 		if closed {
-			s.tracker.Observe("r", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
+			s.tracker.Observe("rm", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
 		}
 		var m anyMap
 		s.do("POST", path+"/end", "").into(http.StatusOK, &m)
@@ -221,7 +221,7 @@ func TestEndMeeting(t *testing.T) {
 func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		id := s.create(`{"room":"r"}`)["id"].(string)
+		id := s.create(`{"room":"rm"}`)["id"].(string)
 		s.store.fail(fmt.Errorf("dial: %w", meeting.ErrUnavailable))
 		for _, target := range []string{
 			"POST /v1/meetings", "GET /v1/meetings", "GET /v1/meetings/" + id, "POST /v1/meetings/" + id + "/end",

@@ -40,7 +40,7 @@ func TestCreateMeetingWithLimits(t *testing.T) {
 func TestPatchMeeting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // starts at midnight UTC 2000-01-01
 		s := newSite(t)
-		path := "/v1/meetings/" + s.create(`{"room":"r","end_at":"2000-01-01T10:00:00Z","max_participants":5,"departure_timeout_s":9,"metadata":{"a":"b"}}`)["id"].(string)
+		path := "/v1/meetings/" + s.create(`{"room":"rm","end_at":"2000-01-01T10:00:00Z","max_participants":5,"departure_timeout_s":9,"metadata":{"a":"b"}}`)["id"].(string)
 		res := s.do("GET", path, "")
 		if got := res.Header().Get("ETag"); got != `"1"` {
 			t.Fatalf("ETag = %s, want \"1\"", got)
@@ -104,9 +104,9 @@ func TestPatchMeeting(t *testing.T) {
 
 func TestDeleteMeeting(t *testing.T) {
 	s := newSite(t)
-	id := s.create(`{"room":"r","external_id":"x"}`)["id"].(string)
+	id := s.create(`{"room":"rm","external_id":"x"}`)["id"].(string)
 	path := "/v1/meetings/" + id
-	s.observe("r", meeting.Seen{Occupant: human("ann")})
+	s.observe("rm", meeting.Seen{Occupant: human("ann")})
 	var sessions struct{ Data []struct{ ID string } }
 	s.do("GET", path+"/sessions", "").into(http.StatusOK, &sessions)
 	gone := []string{
@@ -128,13 +128,13 @@ func TestDeleteMeeting(t *testing.T) {
 			t.Errorf("list = %v, want nothing", list.Data)
 		}
 	}
-	s.tracker.Observe("r", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
+	s.tracker.Observe("rm", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
 	s.until(func() bool { return s.do("DELETE", path, "").Code == http.StatusNotFound })
 
-	path = "/v1/meetings/" + s.create(`{"room":"r","external_id":"x","reuse_room":true}`)["id"].(string)
+	path = "/v1/meetings/" + s.create(`{"room":"rm","external_id":"x","reuse_room":true}`)["id"].(string)
 	s.do("POST", path+"/end", "").into(http.StatusOK, &anyMap{})
-	s.tracker.Observe("r", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
-	s.until(func() bool { _, known := s.tracker.Room("r"); return !known })
+	s.tracker.Observe("rm", time.Now(), meeting.RoomGone{Reason: meeting.LeftDestroyed})
+	s.until(func() bool { _, known := s.tracker.Room("rm"); return !known })
 	if res := s.do("DELETE", path, ""); res.Code != http.StatusNoContent {
 		t.Errorf("DELETE of a meeting that is over = %d %s, want 204", res.Code, res.Body)
 	}
@@ -145,11 +145,11 @@ func TestDeleteMeeting(t *testing.T) {
 // about what an app wants to change.
 func TestIfMatchOnALiveMeeting(t *testing.T) {
 	s := newSite(t)
-	path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
+	path := "/v1/meetings/" + s.create(`{"room":"rm"}`)["id"].(string)
 	etag := s.do("GET", path, "").Header().Get("ETag")
-	s.observe("r", meeting.Seen{Occupant: human("ann")})
-	s.observe("r", meeting.Seen{Occupant: human("bob")})
-	s.observe("r", meeting.Gone{Nick: "bob", Reason: meeting.LeftByChoice})
+	s.observe("rm", meeting.Seen{Occupant: human("ann")})
+	s.observe("rm", meeting.Seen{Occupant: human("bob")})
+	s.observe("rm", meeting.Gone{Nick: "bob", Reason: meeting.LeftByChoice})
 	if now := s.do("GET", path, "").Header().Get("ETag"); now != etag {
 		t.Errorf("ETag = %s once people came and went, want still %s", now, etag)
 	}

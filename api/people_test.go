@@ -12,15 +12,15 @@ import (
 
 func TestKickParticipant(t *testing.T) {
 	s := newSite(t)
-	id := s.create(`{"room":"r"}`)["id"].(string)
+	id := s.create(`{"room":"rm"}`)["id"].(string)
 	path := "/v1/meetings/" + id + "/participants"
 	for _, nick := range []string{"laptop", "phone"} {
 		ada := human(nick)
 		ada.UserID = "u1"
-		s.observe("r", meeting.Seen{Occupant: ada})
+		s.observe("rm", meeting.Seen{Occupant: ada})
 	}
-	s.observe("r", meeting.Seen{Occupant: human("bob")})
-	s.observe("r", meeting.Gone{Nick: "bob", Reason: meeting.LeftByChoice})
+	s.observe("rm", meeting.Seen{Occupant: human("bob")})
+	s.observe("rm", meeting.Gone{Nick: "bob", Reason: meeting.LeftByChoice})
 	var list struct{ Data []meeting.ParticipantInfo }
 	s.do("GET", path, "").into(http.StatusOK, &list)
 	ada, bob := list.Data[0].ID, list.Data[1].ID
@@ -28,7 +28,7 @@ func TestKickParticipant(t *testing.T) {
 	if res := s.do("DELETE", path+"/"+ada+"?reason=too%20loud", ""); res.Code != http.StatusNoContent || res.Body.Len() > 0 {
 		t.Errorf("kick = %d %s, want 204", res.Code, res.Body)
 	}
-	if want := []string{"r[laptop phone]too loud"}; !slices.Equal(s.kicked, want) {
+	if want := []string{"rm[laptop phone]too loud"}; !slices.Equal(s.kicked, want) {
 		t.Errorf("kicked %q, want %q", s.kicked, want)
 	}
 	s.do("DELETE", path+"/"+bob, "").problemCode(http.StatusConflict, "not_present")

@@ -136,7 +136,7 @@ func TestReservationRefused(t *testing.T) {
 
 func TestReservationBadRequests(t *testing.T) {
 	s := newSite(t)
-	s.create(`{"room":"r"}`)
+	s.create(`{"room":"rm"}`)
 	tests := []struct {
 		name, body, authorization string
 		status                    int
@@ -159,7 +159,7 @@ func TestReservationBadRequests(t *testing.T) {
 func TestReservationWhileStandby(t *testing.T) {
 	s := newStandby(t)
 	var m message
-	s.ask("r").into(http.StatusServiceUnavailable, &m)
+	s.ask("rm").into(http.StatusServiceUnavailable, &m)
 	if m.Message == "" {
 		t.Error("no message for people")
 	}
@@ -169,11 +169,11 @@ func TestReservationWhileStandby(t *testing.T) {
 // p99 of 5 ms at 200 a second, so these must stay far below it.
 func BenchmarkReservation(b *testing.B) {
 	s := newSite(b)
-	s.create(`{"room":"r"}`)
+	s.create(`{"room":"rm"}`)
 	var took []time.Duration
 	for b.Loop() {
 		begin := time.Now()
-		if res := s.ask("r"); res.Code != http.StatusOK {
+		if res := s.ask("rm"); res.Code != http.StatusOK {
 			b.Fatal(res.Code)
 		}
 		took = append(took, time.Since(begin))
@@ -201,7 +201,7 @@ func TestReservationWhileStartingOrStopping(t *testing.T) {
 	for _, running := range [][]bool{{false, true}, {true, false}} {
 		h := &server{Config: Config{Service: service.New(service.Config{Leader: &passing{running: running}})}}
 		w := httptest.NewRecorder()
-		if h.reserve(w, "r", ""); w.Code != http.StatusServiceUnavailable {
+		if h.reserve(w, "rm", ""); w.Code != http.StatusServiceUnavailable {
 			t.Errorf("running %v: status = %d, want 503: a refusal would be remembered", running, w.Code)
 		}
 	}

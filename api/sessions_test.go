@@ -10,7 +10,7 @@ import (
 
 func TestSessionsAndParticipants(t *testing.T) {
 	s := newSite(t)
-	path := "/v1/meetings/" + s.create(`{"room":"r"}`)["id"].(string)
+	path := "/v1/meetings/" + s.create(`{"room":"rm"}`)["id"].(string)
 	names := func(path string) string {
 		t.Helper()
 		var p struct {
@@ -36,9 +36,9 @@ func TestSessionsAndParticipants(t *testing.T) {
 	if got := names(path + "/participants"); got != "[]" {
 		t.Errorf("participants before a session = %s, want none", got)
 	}
-	s.observe("r", meeting.Seen{Occupant: human("ann")})
-	s.observe("r", meeting.Seen{Occupant: human("bob")})
-	s.observe("r", meeting.Gone{Nick: "ann", Reason: meeting.LeftByChoice})
+	s.observe("rm", meeting.Seen{Occupant: human("ann")})
+	s.observe("rm", meeting.Seen{Occupant: human("bob")})
+	s.observe("rm", meeting.Gone{Nick: "ann", Reason: meeting.LeftByChoice})
 
 	var sessions struct {
 		Data []meeting.Session
