@@ -8,6 +8,12 @@
 -- Comments mark what differs from docker-jitsi-meet.
 local dir = ENV_USHER_LOCAL_DIR
 
+-- A list of modules, in the form of docker-jitsi-meet's XMPP_MODULES, added to.
+local function with(modules, variable)
+    for name in (variable or ""):gmatch("[^,]+") do modules[#modules + 1] = name; end
+    return modules
+end
+
 -- Loopback, on free ports; nothing of the machine's own Prosody is touched.
 interfaces = { "127.0.0.1" }
 c2s_ports = { ENV_USHER_LOCAL_CLIENT_PORT }
@@ -42,6 +48,7 @@ authentication = "internal_hashed"
 c2s_require_encryption = true
 
 http_default_host = "meet.jitsi"
+muc_mapper_domain_base = "meet.jitsi"
 consider_bosh_secure = true
 consider_websocket_secure = true
 smacks_max_unacked_stanzas = 5
@@ -56,24 +63,26 @@ VirtualHost "meet.jitsi"
     app_id = ENV_JWT_APP_ID
     app_secret = ENV_JWT_APP_SECRET
     allow_empty_token = true
-    modules_enabled = {
+    modules_enabled = with({
         "bosh";
         "websocket";
         "smacks";
         "presence_identity"; -- not in docker's default list; the README asks for it
         ENV_PROSODY_RESERVATION_REST_BASE_URL and "reservations" or nil;
-    }
+    }, ENV_XMPP_MODULES)
     main_muc = "muc.meet.jitsi"
     reservations_api_prefix = ENV_PROSODY_RESERVATION_REST_BASE_URL
     -- docker-jitsi-meet: true. People come by websocket there, which counts as
     -- encrypted; simulated people come by TCP, thousands of them.
     c2s_require_encryption = false
 
--- docker-jitsi-meet: with ENABLE_GUESTS, as "jitsi-anonymous". As in its images
--- that load XMPP_MODULES on the main host alone, presence_identity is missing.
+-- docker-jitsi-meet: with ENABLE_GUESTS, as "jitsi-anonymous". Without XMPP_MODULES
+-- presence_identity is missing, as in its images that load those on the main host
+-- alone.
 VirtualHost "guest.meet.jitsi"
     authentication = "anonymous"
-    modules_enabled = { "smacks" }
+    modules_enabled = with({ "smacks" }, ENV_XMPP_MODULES)
+    main_muc = "muc.meet.jitsi"
     c2s_require_encryption = false
 
 VirtualHost "auth.meet.jitsi"
@@ -103,13 +112,15 @@ Component "internal-muc.meet.jitsi" "muc"
 Component "muc.meet.jitsi" "muc"
     restrict_room_creation = true
     storage = "memory"
-    modules_enabled = {
+    modules_enabled = with({
         "muc_hide_all";
         "muc_meeting_id";
         "token_verification";
         "muc_resource_validate";
         ENV_USHER_LOCAL_MUC_MODULE; -- of the benchmark
-    }
+    }, ENV_XMPP_MUC_MODULES)
+    -- docker-jitsi-meet: in XMPP_MUC_CONFIGURATION, which is Lua code there.
+    muc_max_occupants = ENV_USHER_LOCAL_SEATS
     bench_post_file = ENV_USHER_LOCAL_MUC_MODULE_FILE
     muc_room_cache_size = 10000
     muc_room_locking = false
@@ -118,9 +129,11 @@ Component "muc.meet.jitsi" "muc"
     muc_room_allow_persistent = false
 
 -- docker-jitsi-meet: mod_client_proxy, which hands conference requests to the
--- focus account. Here the simulated focus takes them itself, as a component.
-Component "focus.meet.jitsi"
+-- focus account. Here the simulated focus takes them itself, as a component,
+-- unless a test asks for the proxy.
+Component "focus.meet.jitsi" (ENV_USHER_LOCAL_FOCUS_MODULE or "component")
     component_secret = ENV_USHER_LOCAL_FOCUS_SECRET
+    target_address = "focus@auth.meet.jitsi"
 
 -- Not in docker-jitsi-meet: one stream that plays many people, for load.
 Component "crowd.meet.jitsi"

@@ -210,7 +210,7 @@ func TestTokensSayWhoSomebodyIs(t *testing.T) {
 		t.Errorf("id of a guest = %q, want none", got)
 	}
 
-	failure := anonymous(t, p, "token="+signed(t, "another secret", "one")).next("failure", nil)
+	failure := anonymous(t, p, stack.Domain, "token="+signed(t, "another secret", "one")).next("failure", nil)
 	if failure.find("not-allowed").XMLName.Local == "" {
 		t.Errorf("login with a wrongly signed token = %s, want not-allowed", failure.Inner)
 	}

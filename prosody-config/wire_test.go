@@ -150,12 +150,19 @@ func (s *stream) silent(from string, match func(element) bool) {
 // component connects as an external component (XEP-0114).
 func component(t testing.TB, p *stack.Prosody, domain, secret string) *stream {
 	t.Helper()
+	s := handshake(t, p, domain, secret)
+	s.next("handshake", nil)
+	return s
+}
+
+// handshake sends a component's proof and leaves the answer to the caller.
+func handshake(t testing.TB, p *stack.Prosody, domain, secret string) *stream {
+	t.Helper()
 	s := dial(t, p.ComponentAddr)
 	header := s.open("jabber:component:accept", domain)
 	id := element{Attrs: header.Attr}.attr("id")
 	sum := sha1.Sum([]byte(id + secret))
 	s.send("<handshake>%s</handshake>", hex.EncodeToString(sum[:]))
-	s.next("handshake", nil)
 	return s
 }
 
@@ -189,17 +196,26 @@ func account(t testing.TB, p *stack.Prosody, a stack.Account, certificateName st
 // person logs in anonymously; initial is the initial response of ANONYMOUS.
 func person(t testing.TB, p *stack.Prosody, initial string) *stream {
 	t.Helper()
-	s := anonymous(t, p, initial)
+	s := anonymous(t, p, stack.Domain, initial)
 	s.next("success", nil)
 	s.bind(stack.Domain)
 	return s
 }
 
+// guestPerson logs in on the guest host.
+func guestPerson(t testing.TB, p *stack.Prosody) *stream {
+	t.Helper()
+	s := anonymous(t, p, stack.GuestDomain, "")
+	s.next("success", nil)
+	s.bind(stack.GuestDomain)
+	return s
+}
+
 // anonymous sends SASL ANONYMOUS and leaves the answer to the caller.
-func anonymous(t testing.TB, p *stack.Prosody, initial string) *stream {
+func anonymous(t testing.TB, p *stack.Prosody, domain, initial string) *stream {
 	t.Helper()
 	s := dial(t, p.ClientAddr)
-	s.open("jabber:client", stack.Domain)
+	s.open("jabber:client", domain)
 	s.next("features", nil)
 	s.send("<auth xmlns='urn:ietf:params:xml:ns:xmpp-sasl' mechanism='ANONYMOUS'>%s</auth>",
 		base64.StdEncoding.EncodeToString([]byte(initial)))

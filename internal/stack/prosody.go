@@ -36,6 +36,9 @@ type ProsodyConfig struct {
 	// MUCModule is the path of a module mod_NAME.lua that the MUC component
 	// loads in addition. Empty: none. Its option bench_post_file is MUCModuleFile.
 	MUCModule, MUCModuleFile string
+	// Env are further variables, NAME=VALUE, as a site's .env gives them to
+	// docker-jitsi-meet's Prosody; they beat those that are set here.
+	Env []string
 	// LogLevel is Prosody's: debug, info (default), warn or error.
 	LogLevel string
 }
@@ -115,7 +118,7 @@ func environment(dir string, cfg ProsodyConfig, ports []int) []string {
 	if cfg.ReservationURL != "" {
 		env = append(env, "PROSODY_RESERVATION_REST_BASE_URL="+cfg.ReservationURL)
 	}
-	return env
+	return append(env, cfg.Env...)
 }
 
 // copyFiles copies the files of a folder into another one, over those there.

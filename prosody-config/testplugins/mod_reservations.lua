@@ -21,7 +21,14 @@ local prefix = module:get_option_string("reservations_api_prefix");
 local headers = module:get_option("reservations_api_headers") or {};
 local timeout = module:get_option_number("reservations_api_timeout", 20); -- seconds
 local main_muc = module:get_option_string("main_muc");
+-- Of the site, not of this host: people of a guest host ask the same focus.
+local focus = "focus." .. module:get_option_string("muc_mapper_domain_base");
 local refusal_lasts = 30; -- seconds
+
+if not prefix then
+	module:log("error", "no reservations_api_prefix: rooms open without a question");
+	return;
+end
 
 local xmlns_focus = "http://jitsi.org/protocol/focus";
 local reservations = {}; -- by room JID: { waiting = events, id, or refusal and until }
@@ -79,7 +86,7 @@ end
 
 module:hook("pre-iq/host", function (event)
 	local conference = event.stanza.attr.type == "set" and event.stanza:get_child("conference", xmlns_focus);
-	if not conference or event.stanza.attr.to ~= "focus." .. module.host then return; end
+	if not conference or event.stanza.attr.to ~= focus then return; end
 	local room = conference.attr.room;
 	local muc = prosody.hosts[main_muc] and prosody.hosts[main_muc].modules.muc;
 	if not room or muc.get_room_from_jid(room) then return; end
