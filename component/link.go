@@ -12,6 +12,7 @@
 package component
 
 import (
+	"cmp"
 	"context"
 	"encoding/xml"
 	"errors"
@@ -69,6 +70,9 @@ type Handler struct {
 
 // Options are what both kinds of link have in common. The zero value is usable.
 type Options struct {
+	// Name is the label of metrics and log lines; default "component" or "client".
+	// Links of one registry need different ones.
+	Name    string
 	Handler Handler
 	// Explain puts a failed login in the terms of whoever has to mend it, for
 	// [Link.Status] and the log. It wraps the error. nil leaves it as it is.
@@ -81,7 +85,7 @@ type Options struct {
 // Link is one XMPP stream that is redialled for as long as [Link.Run] runs.
 // Its methods are safe for concurrent use.
 type Link struct {
-	kind     string // label of metrics and log lines: component or client
+	kind     string // component or client
 	ns       string // namespace of its stanzas
 	domain   string // the component's domain, or the domain of the login
 	opts     Options
@@ -102,13 +106,14 @@ func newLink(kind, ns, domain string, opts Options) *Link {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
+	name := cmp.Or(opts.Name, kind)
 	return &Link{
 		kind:    kind,
 		ns:      ns,
 		domain:  domain,
 		opts:    opts,
-		log:     log.With("link", kind),
-		metrics: newMetrics(opts.Metrics, kind),
+		log:     log.With("link", name),
+		metrics: newMetrics(opts.Metrics, name),
 		dial:    (&net.Dialer{}).DialContext,
 		since:   time.Now(),
 	}

@@ -5,7 +5,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
-// The closed set of the label link.
+// The kinds of links, and what their label link is unless [Options] names another.
 const (
 	kindComponent = "component"
 	kindClient    = "client"

@@ -8,6 +8,7 @@ import (
 // Recording is what serve needs to record.
 type Recording struct {
 	Brewery         string  `placeholder:"jibribrewery@internal-muc.DOMAIN" help:"Room in which the site's Jibris wait for work; usher watches them there where the site lets it in."`
+	BreweryPassword Secret  `help:"Password of usher's account in the domain of focus-jid, named as occupant-user: usher watches the brewery as it, because stock sites let nobody else in. Without one usher tries as a part of its component."`
 	RecorderKeys    []Named `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
 	JibriHookSecret Secret  `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8480/internal/jibri/SECRET."`
 	RecordingsDir   string  `help:"Directory in which usher sees the files that recorders share or move, for downloads."`

@@ -44,19 +44,20 @@ func TestCertificateOfTheGuide(t *testing.T) {
 	p := stacktest.Prosody(t, stack.ProsodyConfig{Certificates: filepath.Join(site, "prosody", "config", "certs")})
 
 	for caFile, trusted := range map[string]bool{filepath.Join(site, "usher", "ca.pem"): true, p.CAFile: false} {
-		login, err := streams.NewClient(streams.ClientConfig{
-			Addr: p.ClientAddr, JID: stack.Usher.JID() + "/usher", Password: stack.Usher.Password,
-			ServerName: stack.Domain, CAFile: caFile,
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		up, err := firstOutcome(t, login)
-		switch {
-		case trusted && !up:
-			t.Errorf("login that trusts %s: %v, want it up", caFile, err)
-		case !trusted && !errors.Is(err, streams.ErrTLS):
-			t.Errorf("login that trusts another authority: up %v, %v; want %v", up, err, streams.ErrTLS)
+		for server, who := range map[string]stack.Account{stack.Domain: stack.Usher, stack.AuthDomain: stack.Watcher} {
+			login, err := streams.NewClient(streams.ClientConfig{
+				Addr: p.ClientAddr, JID: who.JID() + "/usher", Password: who.Password, ServerName: server, CAFile: caFile,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			up, err := firstOutcome(t, login)
+			switch {
+			case trusted && !up:
+				t.Errorf("login of %s that trusts %s: %v, want it up", who.JID(), caFile, err)
+			case !trusted && !errors.Is(err, streams.ErrTLS):
+				t.Errorf("login of %s that trusts another authority: up %v, %v; want %v", who.JID(), up, err, streams.ErrTLS)
+			}
 		}
 	}
 }

@@ -174,6 +174,12 @@ func TestBreweryLetsInWhomTheSiteNames(t *testing.T) {
 			usher.send("<presence from='%s' to='%s/usher'><x xmlns='http://jabber.org/protocol/muc'/></presence>", pool, brewery)
 			if out {
 				usher.silent(pool, func(e element) bool { return e.XMLName.Local == "presence" })
+				// An account beside those of the focus and the Jibris is let in.
+				watcher := account(t, p, stack.Watcher, stack.AuthDomain)
+				watcher.send("<presence to='%s/usher'><x xmlns='http://jabber.org/protocol/muc'/></presence>", brewery)
+				if first := watcher.next("presence", nil); first.find("jibri-status").XMLName.Local == "" {
+					t.Errorf("the first that %s sees is %s, want j1 with its status", stack.Watcher.JID(), first.Inner)
+				}
 				return
 			}
 			if first := usher.next("presence", nil); first.attr("from") != brewery+"/j1" || first.find("jibri-status").XMLName.Local == "" {

@@ -25,9 +25,17 @@ const (
 	// out of the brewery says nothing at all (mod_muc_filter_access).
 	enterTimeout = 15 * time.Second
 	// interval is the time between two looks: a MUC that was reloaded does not say
-	// that usher is out of it, so usher asks (XEP-0410); and before it is let in,
-	// somebody has to change the server's configuration, or a machine to come.
+	// that usher is out of it, so usher asks (XEP-0410).
 	interval = time.Minute
+	// refusedInterval is the time until usher tries again after a refusal: a
+	// Prosody that was restarted refuses everybody until Jicofo has made the room,
+	// which takes up to two minutes.
+	refusedInterval = 10 * time.Second
+	// maxInterval bounds the time until the next try where the site keeps usher
+	// out, which doubles with each: the server logs an error for each. Usher is let
+	// in by a change of the configuration, after which Prosody is restarted and the
+	// stream begins anew.
+	maxInterval = time.Hour
 	// pingTimeout bounds that question.
 	pingTimeout = 10 * time.Second
 )
@@ -73,11 +81,20 @@ func New[S any](cfg Config[S]) *Watcher[S] {
 
 // Run enters the brewery and stays in it until ctx ends. It blocks.
 func (w *Watcher[S]) Run(ctx context.Context) error {
+	wait := interval
 	for {
-		w.look(ctx)
+		switch err := w.look(ctx); {
+		case errors.Is(err, errLockedOut):
+			wait = min(2*wait, maxInterval)
+		case errors.Is(err, errRefused):
+			wait = refusedInterval
+		default:
+			wait = interval
+		}
 		select {
-		case <-time.After(interval):
+		case <-time.After(wait):
 		case <-w.again:
+			wait = interval
 		case <-ctx.Done():
 			return nil
 		}
@@ -97,7 +114,7 @@ func (w *Watcher[S]) Down() {
 	w.mu.Lock()
 	w.up = false
 	w.mu.Unlock()
-	w.out("the component's stream is down")
+	w.out("the stream is down")
 }
 
 // Watching reports whether usher sees the brewery, and why not.
@@ -122,17 +139,18 @@ func (w *Watcher[S]) out(why string) {
 	w.cfg.Unseen()
 }
 
-// look enters the brewery or checks that usher is still in.
-func (w *Watcher[S]) look(ctx context.Context) {
+// look enters the brewery or checks that usher is still in. It returns why usher
+// could not enter.
+func (w *Watcher[S]) look(ctx context.Context) error {
 	w.mu.Lock()
 	up, in := w.up, w.in
 	w.mu.Unlock()
 	if !up {
-		return // a stream that comes up ends the wait
+		return nil // a stream that comes up ends the wait
 	}
 	if in {
 		if err := w.ping(ctx); err == nil || ctx.Err() != nil {
-			return
+			return nil
 		}
 		w.out("usher dropped out of the brewery")
 	}
@@ -146,6 +164,7 @@ func (w *Watcher[S]) look(ctx context.Context) {
 	if news {
 		w.cfg.Log.Info("cannot see a brewery", "brewery", w.cfg.Room, "reason", err)
 	}
+	return err
 }
 
 // ping asks whether usher is in the brewery (XEP-0410 §3).
@@ -168,6 +187,7 @@ type join struct {
 // Reasons for not being in the brewery.
 var (
 	errLockedOut = errors.New("no answer from the brewery: the site does not let usher in (muc_filter_whitelist)")
+	errRefused   = errors.New("the brewery refuses usher")
 	errAlone     = errors.New("nobody is in the brewery: none of its machines, and no Jicofo")
 )
 
@@ -235,7 +255,7 @@ func (w *Watcher[S]) Presence(d *xml.Decoder, start xml.StartElement) {
 	case !strings.EqualFold(room, w.cfg.Room):
 	case p.Type == "error":
 		refusal := cmp.Or(p.Error.Condition, stanza.UndefinedCondition)
-		w.entered(fmt.Errorf("the brewery refuses usher: %s", refusal))
+		w.entered(fmt.Errorf("%w: %s", errRefused, refusal))
 	case p.has(statusSelf):
 		w.self(&p)
 	case who != "" && p.Type == "unavailable":

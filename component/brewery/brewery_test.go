@@ -132,31 +132,75 @@ func TestOccupants(t *testing.T) {
 func TestNotLetIn(t *testing.T) {
 	refused := `<presence from='` + address + `/usher' type='error'><error type='auth'><registration-required xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>`
 	alone := `<presence from='` + address + `/usher'><x xmlns='http://jabber.org/protocol/muc#user'><status code='201'/><status code='110'/></x></presence>`
-	for name, c := range map[string]struct{ answer, problem string }{
-		"silence": {"", "muc_filter_whitelist"},
-		"refusal": {refused, "registration-required"},
-		"alone":   {alone, "nobody is in the brewery"},
+	for name, c := range map[string]struct {
+		answer, problem string
+		joins           int // in twenty seconds
+	}{
+		"silence": {"", "muc_filter_whitelist", 1},
+		"refusal": {refused, "registration-required", 2},
+		"alone":   {alone, "nobody is in the brewery", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRoom(t, c.answer)
-				time.Sleep(20 * time.Second)
+				time.Sleep(19 * time.Second)
 				if ok, problem := r.watcher.Watching(); ok || !strings.Contains(problem, c.problem) {
 					t.Errorf("watching %v, problem %q, want %q", ok, problem, c.problem)
 				}
 				r.mu.Lock()
-				if r.joins != 1 || r.leaves != 1 {
-					t.Errorf("%d joins and %d leaves, want one each", r.joins, r.leaves)
+				if r.joins != c.joins || r.leaves != c.joins {
+					t.Errorf("%d joins and %d leaves, want %d each", r.joins, r.leaves, c.joins)
 				}
 				r.answer = selfIn // the site has changed its mind
 				r.mu.Unlock()
-				time.Sleep(2 * time.Minute)
+				time.Sleep(3 * time.Minute)
 				if ok, problem := r.watcher.Watching(); !ok {
 					t.Errorf("still not watching: %s", problem)
 				}
 			})
 		})
 	}
+}
+
+// TestKeptOutTriesLessAndLess: the server logs an error for each try of somebody
+// whom it keeps out, and is asked once an hour in the end; a new stream is a new
+// beginning.
+func TestKeptOutTriesLessAndLess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, "")
+		tries := func() int {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return r.joins
+		}
+		time.Sleep(24 * time.Hour)
+		if got := tries(); got < 24 || got > 30 {
+			t.Errorf("%d tries in a day, want one an hour and a few at first", got)
+		}
+		before := tries()
+		r.watcher.Down()
+		r.watcher.Up()
+		time.Sleep(4 * time.Minute)
+		if got := tries() - before; got != 2 {
+			t.Errorf("%d tries in the four minutes after the stream came up anew, want 2", got)
+		}
+	})
+}
+
+// TestRefusedWhileTheBreweryIsNotMadeYet: after a restart of Prosody everybody is
+// refused until Jicofo has made the room.
+func TestRefusedWhileTheBreweryIsNotMadeYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRoom(t, `<presence from='`+address+`/usher' type='error'><error type='cancel'><not-allowed xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></presence>`)
+		time.Sleep(95 * time.Second)
+		r.mu.Lock()
+		r.answer = selfIn
+		r.mu.Unlock()
+		time.Sleep(10 * time.Second)
+		if ok, problem := r.watcher.Watching(); !ok {
+			t.Errorf("ten seconds after the room was made: %s, want usher in it", problem)
+		}
+	})
 }
 
 func TestComesBack(t *testing.T) {

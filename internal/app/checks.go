@@ -50,11 +50,17 @@ func (l *leader) checks(st *store.Redis) []api.Check {
 			if t.login == nil {
 				return "labelled, on the component", nil
 			}
-			return linkState(t.login, "hidden, as "+occupantAccount(l.cfg))
+			return linkState(t.login, "hidden, as "+occupantAccount(l.cfg).jid())
 		})},
 		{Name: "recorders", Run: leading(func(t *term) (string, error) {
 			// Without them in sight recording works all the same.
 			if ok, problem := t.pool.Watching(); !ok {
+				if t.brewery == nil {
+					return "not in sight: " + problem + "; with USHER_BREWERY_PASSWORD usher watches as " + breweryAccount(l.cfg).jid(), nil
+				}
+				if _, err := linkState(t.brewery, ""); err != nil {
+					problem = err.Error()
+				}
 				return "not in sight: " + problem, nil
 			}
 			idle, all := 0, t.pool.Recorders()

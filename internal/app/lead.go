@@ -95,6 +95,9 @@ func (l *leader) runTerm(ctx context.Context) error {
 	g.Go(func() error { return t.pool.Run(ctx) })
 	g.Go(func() error { return t.scheduler.Run(ctx) })
 	g.Go(func() error { return t.component.Run(ctx) })
+	if t.brewery != nil {
+		g.Go(func() error { return t.brewery.Run(ctx) })
+	}
 	if t.login != nil {
 		g.Go(func() error { return t.login.Run(ctx) })
 		if l.cfg.SiteURL != "" {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"strings"
 
 	"usher/component"
 	"usher/config"
@@ -17,12 +18,17 @@ func checkLogins(cfg config.Config) error {
 	if _, err := component.NewComponent(componentLogin(cfg)); err != nil {
 		return fmt.Errorf("the component's login, by USHER_COMPONENT_ADDR, USHER_COMPONENT_DOMAIN and USHER_COMPONENT_SECRET: %w", err)
 	}
-	if cfg.OccupantPassword == "" {
-		return nil
+	if cfg.OccupantPassword != "" {
+		if _, err := component.NewClient(occupantLogin(cfg)); err != nil {
+			return fmt.Errorf("the occupant's login, by USHER_CLIENT_ADDR, USHER_OCCUPANT_USER, USHER_HIDDEN_DOMAIN, "+
+				"USHER_TLS_CA_FILE, USHER_TLS_PIN and USHER_TLS_INSECURE: %w", err)
+		}
 	}
-	if _, err := component.NewClient(occupantLogin(cfg)); err != nil {
-		return fmt.Errorf("the occupant's login, by USHER_CLIENT_ADDR, USHER_OCCUPANT_USER, USHER_HIDDEN_DOMAIN, "+
-			"USHER_TLS_CA_FILE, USHER_TLS_PIN and USHER_TLS_INSECURE: %w", err)
+	if cfg.BreweryPassword != "" {
+		if _, err := component.NewClient(breweryLogin(cfg)); err != nil {
+			return fmt.Errorf("the login that watches the recorders, by USHER_CLIENT_ADDR, USHER_OCCUPANT_USER, USHER_FOCUS_JID, "+
+				"USHER_TLS_CA_FILE, USHER_TLS_PIN and USHER_TLS_INSECURE: %w", err)
+		}
 	}
 	return nil
 }
@@ -35,17 +41,54 @@ func componentLogin(cfg config.Config) component.ComponentConfig {
 	}
 }
 
-// occupantLogin says how usher logs in as the hidden occupant.
-func occupantLogin(cfg config.Config) component.ClientConfig {
-	return component.ClientConfig{
-		Addr: cfg.ClientAddr, JID: occupantAccount(cfg) + "/" + resource,
-		Password: string(cfg.OccupantPassword), ServerName: cfg.TLSServerName,
-		CAFile: cfg.TLSCAFile, PinSHA256: cfg.TLSPin, Insecure: cfg.TLSInsecure,
-		Options: component.Options{Explain: func(err error) error { return explainOccupant(cfg, err) }, LogXML: cfg.LogXML},
+// account is one of usher's accounts, with the settings that it hangs on.
+type account struct {
+	user, domain, domainSetting, passwordSetting string
+	server                                       string // what the server's certificate must name
+	what                                         string // the domain is for
+}
+
+func (a account) jid() string { return a.user + "@" + a.domain }
+
+// occupantAccount is who usher is in rooms, in hidden mode.
+func occupantAccount(cfg config.Config) account {
+	return account{
+		user: cfg.OccupantUser, domain: cfg.HiddenDomain, server: cfg.TLSServerName,
+		domainSetting: "USHER_HIDDEN_DOMAIN", passwordSetting: "USHER_OCCUPANT_PASSWORD",
+		what: "the host that recorders log in to, which docker-jitsi-meet has with ENABLE_RECORDING=1",
 	}
 }
 
-func occupantAccount(cfg config.Config) string { return cfg.OccupantUser + "@" + cfg.HiddenDomain }
+// breweryAccount is who watches the recorders, where the site lets only Jicofo's
+// domain into their room. That domain has a certificate of its own.
+func breweryAccount(cfg config.Config) account {
+	_, domain, _ := strings.Cut(cfg.FocusJID, "@")
+	return account{
+		user: cfg.OccupantUser, domain: domain, server: domain,
+		domainSetting: "USHER_FOCUS_JID", passwordSetting: "USHER_BREWERY_PASSWORD",
+		what: "the host that Jicofo and Jibri log in to",
+	}
+}
+
+// occupantLogin says how usher logs in as the hidden occupant.
+func occupantLogin(cfg config.Config) component.ClientConfig {
+	return clientLogin(cfg, occupantAccount(cfg), cfg.OccupantPassword)
+}
+
+// breweryLogin says how usher logs in to watch the recorders.
+func breweryLogin(cfg config.Config) component.ClientConfig {
+	login := clientLogin(cfg, breweryAccount(cfg), cfg.BreweryPassword)
+	login.Name = "brewery"
+	return login
+}
+
+func clientLogin(cfg config.Config, a account, password config.Secret) component.ClientConfig {
+	return component.ClientConfig{
+		Addr: cfg.ClientAddr, JID: a.jid() + "/" + resource, Password: string(password), ServerName: a.server,
+		CAFile: cfg.TLSCAFile, PinSHA256: cfg.TLSPin, Insecure: cfg.TLSInsecure,
+		Options: component.Options{Explain: func(err error) error { return explainClient(cfg, a, err) }, LogXML: cfg.LogXML},
+	}
+}
 
 // explainComponent says which settings a failed login of the component hangs
 // on, and what to do.
@@ -65,21 +108,20 @@ func explainComponent(cfg config.Config, err error) error {
 	return fmt.Errorf("%s: %w", text, err)
 }
 
-// explainOccupant does the same for the occupant's login.
-func explainOccupant(cfg config.Config, err error) error {
-	text := fmt.Sprintf("%s cannot log in on %s (USHER_CLIENT_ADDR)", occupantAccount(cfg), cfg.ClientAddr)
+// explainClient does the same for the login of an account.
+func explainClient(cfg config.Config, a account, err error) error {
+	text := fmt.Sprintf("%s cannot log in on %s (USHER_CLIENT_ADDR)", a.jid(), cfg.ClientAddr)
 	switch {
 	case errors.Is(err, component.ErrHostUnknown):
-		text = fmt.Sprintf("XMPP server does not know the domain %s (USHER_HIDDEN_DOMAIN); "+
-			"it must be the host that recorders log in to, which docker-jitsi-meet has with ENABLE_RECORDING=1, and Prosody restarted since it was added",
-			cfg.HiddenDomain)
+		text = fmt.Sprintf("XMPP server does not know the domain %s (%s); it must be %s, and Prosody restarted since it was added",
+			a.domain, a.domainSetting, a.what)
 	case errors.Is(err, component.ErrNotAuthorized):
-		text = fmt.Sprintf("XMPP server refuses %s: there is no such account (USHER_OCCUPANT_USER, USHER_HIDDEN_DOMAIN), or it has another password (USHER_OCCUPANT_PASSWORD); "+
-			"to create it, run: prosodyctl register %s %s PASSWORD", occupantAccount(cfg), cfg.OccupantUser, cfg.HiddenDomain)
+		text = fmt.Sprintf("XMPP server refuses %s: there is no such account (USHER_OCCUPANT_USER, %s), or it has another password (%s); "+
+			"to create it, run: prosodyctl register %s %s PASSWORD", a.jid(), a.domainSetting, a.passwordSetting, a.user, a.domain)
 	case errors.Is(err, component.ErrWrongPort):
 		text = fmt.Sprintf("%s (USHER_CLIENT_ADDR) is not the XMPP server's port for clients, which is 5222 by default", cfg.ClientAddr)
 	case errors.Is(err, component.ErrTLS):
-		text = untrusted(cfg, err)
+		text = untrusted(cfg, a, err)
 	case errors.As(err, new(*fs.PathError)):
 		text = "certificates to trust cannot be read (USHER_TLS_CA_FILE)"
 	case dialFailed(err):
@@ -89,15 +131,17 @@ func explainOccupant(cfg config.Config, err error) error {
 }
 
 // untrusted says which settings make the server's certificate trusted.
-func untrusted(cfg config.Config, err error) string {
+func untrusted(cfg config.Config, a account, err error) string {
 	switch {
+	case errors.As(err, new(x509.HostnameError)) && a.server == cfg.TLSServerName:
+		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s; set USHER_TLS_SERVER_NAME to a name that it is for", cfg.ClientAddr, a.server)
 	case errors.As(err, new(x509.HostnameError)):
-		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s; set USHER_TLS_SERVER_NAME to a name that it is for", cfg.ClientAddr, cfg.TLSServerName)
+		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s; give Prosody one that is", cfg.ClientAddr, a.server)
 	case cfg.TLSPin != "":
-		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not the one of USHER_TLS_PIN, or there is none", cfg.ClientAddr)
+		return fmt.Sprintf("certificate that %s (USHER_CLIENT_ADDR) shows for %s is not the one of USHER_TLS_PIN, or there is none", cfg.ClientAddr, a.server)
 	}
-	return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not trusted; set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or USHER_TLS_PIN to its SHA-256; "+
-		"inside one machine or container network USHER_TLS_INSECURE=true accepts any", cfg.ClientAddr)
+	return fmt.Sprintf("certificate that %s (USHER_CLIENT_ADDR) shows for %s is not trusted; set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or USHER_TLS_PIN to its SHA-256; "+
+		"inside one machine or container network USHER_TLS_INSECURE=true accepts any", cfg.ClientAddr, a.server)
 }
 
 // dialFailed reports whether there was no connection at all.

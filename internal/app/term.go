@@ -9,6 +9,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/component"
+	"usher/config"
 	"usher/jibri"
 	"usher/meeting"
 	"usher/meeting/tracker"
@@ -29,6 +30,7 @@ const (
 type term struct {
 	component *component.Link // control, and the occupant in labelled mode
 	login     *component.Link // the hidden occupant's; nil in labelled mode
+	brewery   *component.Link // watches the recorders; nil where the component does
 	rooms     *muc.Rooms
 	tracker   *tracker.Tracker
 	pool      *jibri.Pool
@@ -43,30 +45,16 @@ func (l *leader) newTerm() (*term, error) {
 	t := &term{metrics: reg}
 	site := muc.Site{
 		MUC: cfg.MUC, FocusJID: cfg.FocusJID, HiddenDomain: cfg.HiddenDomain,
-		ComponentDomain: cfg.ComponentDomain, OccupantJID: occupantAccount(cfg),
+		ComponentDomain: cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
 		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
 	}
-	_, breweryDomain, _ := strings.Cut(cfg.Brewery, "@")
-	control := component.Handler{
-		Presence: func(d *xml.Decoder, start xml.StartElement) {
-			if domainOf(start) == breweryDomain {
-				t.pool.Presence(d, start)
-			} else if l.labelled {
-				t.rooms.Presence(d, start)
-			}
-		},
-		Up:   func(string) { t.pool.Up(); t.rooms.ControlUp() },
-		Down: func(error) { t.pool.Down(); t.rooms.ControlDown() },
-	}
 	if l.labelled {
 		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
-		control.Up = func(string) { t.pool.Up(); t.rooms.ControlUp(); t.rooms.OccupantUp() }
-		control.Down = func(error) { t.pool.Down(); t.rooms.ControlDown(); t.rooms.OccupantDown() }
 	}
 	var err error
 	asComponent := componentLogin(cfg)
-	asComponent.Handler, asComponent.Log, asComponent.Metrics = control, l.log, reg
+	asComponent.Handler, asComponent.Log, asComponent.Metrics = t.onComponent(cfg, l.labelled), l.log, reg
 	if t.component, err = component.NewComponent(asComponent); err != nil {
 		return nil, err
 	}
@@ -84,6 +72,20 @@ func (l *leader) newTerm() (*term, error) {
 		}
 		occupant = t.login.As("")
 	}
+	pool := t.component.As(poolUser + "@" + cfg.ComponentDomain + "/" + resource)
+	if cfg.BreweryPassword != "" {
+		asPool := breweryLogin(cfg)
+		asPool.Log, asPool.Metrics = l.log, reg
+		asPool.Handler = component.Handler{
+			Presence: func(d *xml.Decoder, start xml.StartElement) { t.pool.Presence(d, start) },
+			Up:       func(string) { t.pool.Up() },
+			Down:     func(error) { t.pool.Down() },
+		}
+		if t.brewery, err = component.NewClient(asPool); err != nil {
+			return nil, err
+		}
+		pool = t.brewery.As("")
+	}
 	t.rooms = muc.New(muc.Config{
 		Site:     site,
 		Control:  t.component.As(controlUser + "@" + cfg.ComponentDomain + "/" + resource),
@@ -91,10 +93,7 @@ func (l *leader) newTerm() (*term, error) {
 		Observe:  func(room string, at time.Time, f meeting.Input) { t.tracker.Observe(room, at, f) },
 		Log:      l.log, Metrics: reg,
 	})
-	t.pool = jibri.NewPool(jibri.PoolConfig{
-		Stream:  t.component.As(poolUser + "@" + cfg.ComponentDomain + "/" + resource),
-		Brewery: cfg.Brewery, Log: l.log, Metrics: reg,
-	})
+	t.pool = jibri.NewPool(jibri.PoolConfig{Stream: pool, Brewery: cfg.Brewery, Log: l.log, Metrics: reg})
 	t.scheduler = jibri.NewScheduler(jibri.Config{
 		Occupant: occupant, MUC: cfg.MUC, Pool: t.pool,
 		Do: func(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
@@ -112,6 +111,41 @@ func (l *leader) newTerm() (*term, error) {
 		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
 	})
 	return t, nil
+}
+
+// onComponent hands what comes on the component's stream to whoever is on it: the
+// control address, the occupant in labelled mode, and whoever watches the
+// recorders without an account.
+func (t *term) onComponent(cfg config.Config, labelled bool) component.Handler {
+	_, breweryDomain, _ := strings.Cut(cfg.Brewery, "@")
+	watches := cfg.BreweryPassword == ""
+	return component.Handler{
+		Presence: func(d *xml.Decoder, start xml.StartElement) {
+			if watches && domainOf(start) == breweryDomain {
+				t.pool.Presence(d, start)
+			} else if labelled {
+				t.rooms.Presence(d, start)
+			}
+		},
+		Up: func(string) {
+			if watches {
+				t.pool.Up()
+			}
+			t.rooms.ControlUp()
+			if labelled {
+				t.rooms.OccupantUp()
+			}
+		},
+		Down: func(error) {
+			if watches {
+				t.pool.Down()
+			}
+			t.rooms.ControlDown()
+			if labelled {
+				t.rooms.OccupantDown()
+			}
+		},
+	}
 }
 
 // domainOf returns the domain that a stanza comes from.

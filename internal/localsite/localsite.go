@@ -97,7 +97,7 @@ func StartOn(ctx context.Context, dir string, log *slog.Logger, edit func(*stack
 	if err != nil {
 		return nil, err
 	}
-	prosody := stack.ProsodyConfig{ReservationURL: "http://" + listen + "/reservations"}
+	prosody := stack.ProsodyConfig{ReservationURL: "http://" + listen + "/reservations", KeepPoolOut: true}
 	edit(&prosody)
 	s.Prosody, err = stack.StartProsody(ctx, filepath.Join(dir, "prosody"), prosody)
 	if err != nil {
@@ -124,7 +124,7 @@ func StartOn(ctx context.Context, dir string, log *slog.Logger, edit func(*stack
 	s.Args = append([]string{
 		"--listen=" + listen, "--admin-listen=127.0.0.1:0",
 		"--component-addr=" + s.Prosody.ComponentAddr, "--component-secret=" + stack.ComponentSecret,
-		"--client-addr=" + s.Prosody.ClientAddr, "--occupant-password=" + stack.Usher.Password,
+		"--client-addr=" + s.Prosody.ClientAddr, "--occupant-password=" + stack.Usher.Password, "--brewery-password=" + stack.Watcher.Password,
 		"--tls-ca-file=" + s.Prosody.CAFile, "--trust-identity",
 		"--reservation-token=" + stack.ReservationToken, "--api-key=" + "key-" + rand.Text(),
 		"--data-dir=" + filepath.Join(dir, "redis"),

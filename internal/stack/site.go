@@ -43,6 +43,7 @@ var (
 	Jibri    = Account{"jibri", AuthDomain, "jibri-password"}
 	Recorder = Account{"recorder", HiddenDomain, "recorder-password"}
 	Usher    = Account{"usher", HiddenDomain, "usher-password"}
+	Watcher  = Account{"usher", AuthDomain, "watcher-password"} // usher's, in the brewery
 )
 
-var accounts = []Account{Focus, JVB, Jibri, Recorder, Usher}
+var accounts = []Account{Focus, JVB, Jibri, Recorder, Usher, Watcher}
