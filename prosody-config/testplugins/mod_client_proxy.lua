@@ -22,22 +22,15 @@ end
 module:hook("presence/host", presence);
 module:hook("presence/bare", presence);
 
-local function request(event)
+module:hook("iq/host", function (event) -- with a resource or without
 	local stanza = event.stanza;
-	if stanza.attr.type ~= "get" and stanza.attr.type ~= "set" then return; end
-	if not session then
-		module:send(st.error_reply(stanza, "cancel", "service-unavailable"));
-		return true;
+	if stanza.attr.type == "result" or stanza.attr.type == "error" then
+		stanza.attr.from, stanza.attr.to = module.host, jid.resource(stanza.attr.to);
+	elseif session then
+		stanza.attr.from, stanza.attr.to = module.host .. "/" .. stanza.attr.from, session;
+	else
+		stanza = st.error_reply(stanza, "cancel", "service-unavailable");
 	end
-	stanza.attr.from, stanza.attr.to = module.host .. "/" .. stanza.attr.from, session;
-	module:send(stanza);
-	return true;
-end
-module:hook("iq/host", request);
-
-module:hook("iq/full", function (event)
-	local stanza = event.stanza;
-	stanza.attr.from, stanza.attr.to = module.host, jid.resource(stanza.attr.to);
 	module:send(stanza);
 	return true;
 end);
