@@ -146,7 +146,7 @@ func TestReservationBadRequests(t *testing.T) {
 		{"too large", "name=" + strings.Repeat("x", maxReservationBody), "Bearer " + testToken, 413},
 		{"no token", "name=r", "", 401},
 		{"an API key", "name=r", "Bearer " + testKey, 401},
-		{"no Content-Type", "name=r", "Bearer " + testToken, 200},
+		{"no Content-Type", "name=rm", "Bearer " + testToken, 200},
 	}
 	for _, tt := range tests {
 		res := s.send("POST", "/reservations/conference", tt.body, tt.authorization, "")
