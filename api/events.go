@@ -58,7 +58,7 @@ type Events struct {
 
 // EventFilter is the part of an input that chooses events.
 type EventFilter struct {
-	After     string `query:"after" maxLength:"40" pattern:"^[0-9]{1,19}(-[0-9]{1,19})?$" doc:"Place in the log: next_cursor, or the id of an event of the stream" example:"1795348803120-0"`
+	After     string `query:"after" maxLength:"40" pattern:"^([0-9]{1,19}(-[0-9]{1,19})?)?$" doc:"Place in the log: next_cursor, or the id of an event of the stream" example:"1795348803120-0"`
 	MeetingID string `query:"meeting_id" maxLength:"64" doc:"Only those of one meeting"`
 }
 

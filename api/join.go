@@ -79,7 +79,7 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 	case now.Before(m.StartAt):
 		early := earlyPage
 		early.Opens = m.StartAt.UTC()
-		w.Header().Set("Retry-After", strconv.Itoa(int((m.StartAt.Sub(now)+time.Second-1)/time.Second)))
+		w.Header().Set("Retry-After", strconv.FormatInt(wholeSeconds(m.StartAt.Sub(now)), 10))
 		return service.Ticket{}, &early
 	}
 	ticket, err := h.svc.Ticket(m, l)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -20,6 +21,9 @@ const (
 	// MaxMetadata is in bytes of keys and values; it keeps a meeting's metadata from
 	// becoming the bulk of every webhook that carries the meeting.
 	MaxMetadata = 16 << 10
+	// MaxYear keeps dates within what RFC 3339 and JSON can say in any zone, and
+	// after something is added to them.
+	MaxYear = 9000
 )
 
 // Settings are what an app says about a meeting when it makes one, and may change
@@ -34,7 +38,7 @@ type Settings struct {
 	EmptyTimeoutS     int64             `json:"empty_timeout_s,omitempty" nullable:"true" minimum:"0" maximum:"2678400" doc:"The meeting ends after this many seconds without a session; 0 or null: never"`
 	MaxParticipants   int               `json:"max_participants,omitempty" nullable:"true" minimum:"0" maximum:"10000" doc:"How many people the room takes, where the site lets usher say so; 0 or null: the site's own limit. People who are in stay in"`
 	Recording         newPolicy         `json:"recording,omitempty" doc:"What the meeting does about recording by itself. A change replaces all of it; null: nothing"`
-	Metadata          map[string]string `json:"metadata,omitempty" nullable:"true" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB. A change replaces all that was there; null: none"`
+	Metadata          map[string]string `json:"metadata,omitempty" nullable:"true" maxProperties:"50" doc:"The app's own, given back with the meeting; at most 16 KiB of text, without control characters but tabs and line breaks in values. A change replaces all that was there; null: none"`
 }
 
 // newMeeting is the body that makes a meeting. Its limits in length leave room
@@ -44,7 +48,7 @@ type newMeeting struct {
 	Room       string   `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
 	ReuseRoom  bool     `json:"reuse_room,omitempty" doc:"Take the room although tokens of its last meeting may still open it: for a day after the end of one without an end of its own, for 15 minutes after the end of any other, and as long as a token lives that was made for longer"`
 	NamePrefix string   `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case, with hyphens for dots and underscores; not together with room"`
-	ExternalID string   `json:"external_id,omitempty" maxLength:"200" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
+	ExternalID string   `json:"external_id,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
 	Settings
 }
 
@@ -57,6 +61,11 @@ func (s *Settings) Resolve(_ huma.Context, body *huma.PathBuffer) (wrong []error
 	if s.StartAt != nil && start.Before(now.Add(-MaxStartAge)) {
 		wrong = append(wrong, wrongField(body, "start_at", "more than a day in the past"))
 	}
+	for field, at := range map[string]time.Time{"start_at": start, "end_at": end} {
+		if at.Year() > MaxYear {
+			wrong = append(wrong, wrongField(body, field, "too far in the future"))
+		}
+	}
 	if s.EndAt != nil && !end.After(now) {
 		wrong = append(wrong, wrongField(body, "end_at", "must be in the future"))
 	} else if s.EndAt != nil && !end.After(start) {
@@ -65,12 +74,18 @@ func (s *Settings) Resolve(_ huma.Context, body *huma.PathBuffer) (wrong []error
 	size := 0
 	for k, v := range s.Metadata {
 		size += len(k) + len(v)
+		if strings.ContainsFunc(k+lineBreaks.Replace(v), unicode.IsControl) {
+			wrong = append(wrong, wrongField(body, "metadata", "holds a control character"))
+		}
 	}
 	if size > MaxMetadata {
 		wrong = append(wrong, wrongField(body, "metadata", "too large"))
 	}
 	return wrong
 }
+
+// lineBreaks takes out the control characters that values of metadata may hold.
+var lineBreaks = strings.NewReplacer("\t", "", "\r", "", "\n", "")
 
 // Resolve adds to what is wrong with the settings.
 func (b *newMeeting) Resolve(c huma.Context, body *huma.PathBuffer) []error {

@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -53,7 +56,7 @@ func (v *v1) register() (document []byte, err error) {
 		v.expect(op.Path, op.Method, op.DefaultStatus)
 	})
 	v.api = huma.NewAPI(cfg, humago.NewAdapter(v.mux, ""))
-	v.api.UseMiddleware(checkScope)
+	v.api.UseMiddleware(checkScope, checkQuery)
 	v.registerMeetings()
 	v.registerPeople()
 	v.registerInsights()
@@ -144,6 +147,35 @@ func checkScope(ctx huma.Context, next func(huma.Context)) {
 	next(ctx)
 }
 
+// checkQuery refuses what would read as if a parameter was not given: an app that
+// filters by something which it does not have must not see everything. Without a
+// value may be those whose pattern says so, such as the cursor of the first page.
+func checkQuery(ctx huma.Context, next func(huma.Context)) {
+	r, w := humago.Unwrap(ctx)
+	query, err := url.ParseQuery(r.URL.RawQuery)
+	mayBeEmpty := func(name string) bool {
+		return slices.ContainsFunc(ctx.Operation().Parameters, func(p *huma.Param) bool {
+			fits, _ := regexp.MatchString(p.Schema.Pattern, "") // huma has compiled it
+			return p.Name == name && p.Schema.Pattern != "" && fits
+		})
+	}
+	p := NewProblem(http.StatusUnprocessableEntity, "")
+	if err != nil {
+		p.Detail = "the query cannot be read"
+	}
+	for name, values := range query {
+		if slices.Contains(values, "") && !mayBeEmpty(name) || !utf8.ValidString(strings.Join(values, "")) {
+			p.Errors = append(p.Errors, fieldError(&huma.ErrorDetail{Location: "query." + name, Message: "has no value, or one that is not UTF-8"}))
+		}
+	}
+	if err != nil || len(p.Errors) > 0 {
+		p.Errors = p.Errors[:min(len(p.Errors), maxFieldErrors)]
+		writeProblem(w, r, p)
+		return
+	}
+	next(ctx)
+}
+
 // Page is a part of a list, newest first.
 type Page[T any] struct {
 	Data       []T     `json:"data" nullable:"false"`
@@ -181,7 +213,7 @@ func newestOf[T any](list []T, p Paging, id func(T) string) (page []T, next stri
 type Paging struct {
 	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most elements on a page"`
 	// The pattern keeps nonsense from the store; what fits it is the store's.
-	Cursor string `query:"cursor" maxLength:"200" pattern:"^[A-Za-z0-9_=.:-]+$" doc:"next_cursor of the page before"`
+	Cursor string `query:"cursor" maxLength:"200" pattern:"^[A-Za-z0-9_=.:-]*$" doc:"next_cursor of the page before; empty: the first page"`
 }
 
 // ByID is the input of operations on one thing.
@@ -205,7 +237,8 @@ func schemaName(t reflect.Type, hint string) string {
 }
 
 // describe completes what huma does not see by itself: that [meeting.Time] is
-// a time, and that a pointer to a struct may be null.
+// a time, that a pointer to a struct may be null, and that so may be what need
+// not be in a body that comes in. Of a struct there its own tag says so.
 func describe(schemas huma.Registry) {
 	for name, s := range schemas.Map() {
 		t := schemas.TypeFromRef("#/components/schemas/" + name)
@@ -214,6 +247,11 @@ func describe(schemas huma.Registry) {
 			p := s.Properties[field]
 			switch {
 			case p == nil:
+			case s.AdditionalProperties == false && !slices.Contains(s.Required, field) && p.Ref == "":
+				p.Nullable = true
+				if p.Enum != nil {
+					p.Enum = append(p.Enum, nil)
+				}
 			case f.Type == reflect.TypeFor[meeting.Time](), f.Type == reflect.TypeFor[*meeting.Time]():
 				p.Format = "date-time"
 			case p.Ref != "" && f.Type.Kind() == reflect.Pointer && options == "":

@@ -104,7 +104,7 @@ func (v *v1) getParticipant(ctx context.Context, in *ByPerson) (meeting.Particip
 
 func (v *v1) kick(ctx context.Context, in *struct {
 	ByPerson
-	Reason string `query:"reason" maxLength:"200" doc:"Shown to the person" example:"This meeting is for the team only"`
+	Reason string `query:"reason" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"Shown to the person" example:"This meeting is for the team only"`
 }) error {
 	return v.svc.Remove(ctx, in.ID, in.Participant, in.Reason)
 }

@@ -9,10 +9,12 @@ import (
 	"log/slog"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 
@@ -240,8 +242,11 @@ func fieldErrors(details []*huma.ErrorDetail) []FieldError {
 // pointerEscapes turns huma's body.list[0].name into a JSON pointer's tail.
 var pointerEscapes = strings.NewReplacer("~", "~0", "/", "~1", ".", "/", "[", "/", "]", "")
 
+// plainText is the pattern of texts in one line, as tags have it.
+const plainText = `^[^\x00-\x1f\x7f-\x9f]*$`
+
 func fieldError(d *huma.ErrorDetail) FieldError {
-	f := FieldError{Detail: d.Message}
+	f := FieldError{Detail: strings.Replace(d.Message, "match pattern "+plainText, "have no control characters", 1)}
 	where, name, named := strings.Cut(d.Location, ".")
 	if len(name) > maxFieldName {
 		name = strings.ToValidUTF8(name[:maxFieldName], "") + "…"
@@ -257,7 +262,13 @@ func fieldError(d *huma.ErrorDetail) FieldError {
 
 // DecodeJSON is json.Unmarshal with errors fit for the outside: without names
 // of Go types, and without what was sent.
+//
+// Text that is not UTF-8 is an error (RFC 8259 section 8): encoding/json would
+// make one text of several.
 func DecodeJSON(data []byte, v any) error {
+	if at := badText(data); at >= 0 {
+		return errors.New("not UTF-8 at byte " + strconv.Itoa(at+1))
+	}
 	err := json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError
@@ -270,4 +281,24 @@ func DecodeJSON(data []byte, v any) error {
 		return errors.New("a value has the wrong type, at byte " + strconv.FormatInt(wrongType.Offset, 10))
 	}
 	return errors.New("a value cannot be read")
+}
+
+// Escaped backslashes and pairs of surrogates, and, as a group, halves of pairs.
+var surrogates = regexp.MustCompile(`\\\\|\\u[dD][89abAB]..\\u[dD][c-fC-F]..|(\\u[dD][89a-fA-F])`)
+
+// badText returns where JSON first has text that cannot be UTF-8, -1 for nowhere.
+func badText(data []byte) int {
+	if !utf8.Valid(data) {
+		at := 0
+		for r, n := utf8.DecodeRune(data); r != utf8.RuneError || n > 1; r, n = utf8.DecodeRune(data[at:]) {
+			at += n
+		}
+		return at
+	}
+	for _, found := range surrogates.FindAllSubmatchIndex(data, -1) {
+		if found[2] >= 0 {
+			return found[2]
+		}
+	}
+	return -1
 }

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"io"
+	"math"
 	"net/http"
 	"net/url"
 	"strings"
@@ -134,8 +135,11 @@ func seconds(m meeting.Meeting, now time.Time) int64 {
 	if end.IsZero() {
 		return int64(OpenEndedReservation / time.Second)
 	}
-	return int64((end.Sub(now) + ReservationGrace + time.Second - 1) / time.Second)
+	return wholeSeconds(end.Sub(now)) + wholeSeconds(ReservationGrace)
 }
+
+// wholeSeconds returns the time in seconds, rounded up, however long it is.
+func wholeSeconds(d time.Duration) int64 { return int64(math.Ceil(d.Seconds())) }
 
 // isOver reports whether the meeting's end has come, although that may not be
 // stored yet.

@@ -28,7 +28,7 @@ const (
 // reports of bad connections.
 func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	s := &http.Server{
-		Handler:           h,
+		Handler:           closeDoubtful(h),
 		ReadHeaderTimeout: ReadHeaderTimeout,
 		ReadTimeout:       ReadTimeout,
 		WriteTimeout:      WriteTimeout,
@@ -38,4 +38,18 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 	sayWork(s)
 	return s
+}
+
+// closeDoubtful closes a connection after a request about whose end somebody on
+// the way may be of another mind, and take the next request of somebody else for
+// a part of it (RFC 9112 section 6.1). net/http hides that there was a
+// Content-Length besides Transfer-Encoding, and Transfer-Encoding in HTTP/1.0, so
+// all with the one or in the other are meant.
+func closeDoubtful(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if len(r.TransferEncoding) > 0 || !r.ProtoAtLeast(1, 1) {
+			w.Header().Set("Connection", "close")
+		}
+		h.ServeHTTP(w, r)
+	})
 }

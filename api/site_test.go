@@ -166,6 +166,13 @@ type site struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	s := newStandby(t)
+	s.run()
+	return s
+}
+
+// run runs the tracker and the feed until the test ends.
+func (s *site) run() {
+	s.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	ready, done := make(chan struct{}), make(chan error, 1)
 	go func() { done <- s.tracker.Run(ctx, func() { close(ready) }) }()
@@ -175,14 +182,13 @@ func newSite(t testing.TB) *site {
 	go func() { defer close(fed); _ = s.feed.Run(feeding) }()
 	s.stopFeed = func() { stop(); <-fed }
 	s.until(func() bool { s.feed.mu.Lock(); defer s.feed.mu.Unlock(); return s.feed.listeners != nil })
-	t.Cleanup(func() {
+	s.t.Cleanup(func() {
 		s.stopFeed()
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("tracker ended with %v", err)
+			s.t.Errorf("tracker ended with %v", err)
 		}
 	})
-	return s
 }
 
 // newStandby is a site whose tracker does not run.

@@ -49,7 +49,7 @@ type newWebhook struct {
 	URL       string                   `json:"url" minLength:"1" maxLength:"2048" doc:"https, or http to an address that this site allows"`
 	Events    []string                 `json:"events,omitempty" maxItems:"64" nullable:"false" doc:"Types of events, prefixes such as participant.*, or *; missing: all"`
 	MeetingID string                   `json:"meeting_id,omitempty" maxLength:"64" doc:"Only events of this meeting"`
-	Name      string                   `json:"name,omitempty" maxLength:"128" doc:"For people"`
+	Name      string                   `json:"name,omitempty" maxLength:"128" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"For people"`
 	Dialect   string                   `json:"dialect,omitempty" maxLength:"32" doc:"Shape of what is sent: standard, whereby, jitsi or event_sync; missing: standard"`
 	Headers   map[string]config.Secret `json:"headers,omitempty" doc:"Headers that requests carry besides, such as Authorization"`
 }
@@ -219,7 +219,7 @@ func (v *v1) testWebhook(ctx context.Context, in *ByID) (webhook.Attempt, error)
 func (v *v1) listDeliveries(ctx context.Context, in *struct {
 	ByID
 	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most elements on a page"`
-	Cursor string `query:"cursor" maxLength:"40" pattern:"^[0-9]{1,19}-[0-9]{1,19}$" doc:"next_cursor of the page before"`
+	Cursor string `query:"cursor" maxLength:"40" pattern:"^([1-9][0-9]{0,18}-[0-9]{1,19})?$" doc:"next_cursor of the page before; empty: the first page"`
 	Dead   bool   `query:"dead" doc:"The events that were given up"`
 }) (Page[webhook.Attempt], error) {
 	list, next, err := v.Webhooks.Attempts(ctx, in.ID, in.Dead, in.Cursor, in.Limit)
@@ -241,7 +241,11 @@ func (v *v1) replayWebhook(ctx context.Context, in *struct {
 	if in.Body.Before != nil {
 		before = *in.Body.Before
 	}
-	if !before.After(in.Body.After) {
+	switch {
+	case before.After(in.Body.After):
+	case in.Body.Before == nil:
+		return Replayed{}, &meeting.InvalidError{Field: "after", Detail: "is not in the past"}
+	default:
 		return Replayed{}, &meeting.InvalidError{Field: "before", Detail: "is not later than after"}
 	}
 	n, err := v.Deliverer.Replay(ctx, in.ID, in.Body.After, before)

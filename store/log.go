@@ -31,7 +31,8 @@ func (r *Redis) Events(ctx context.Context, after string, limit int) ([]meeting.
 // Between calls f with the events that were committed in the given time, in order
 // and page by page, until it returns an error, which Between returns.
 func (r *Redis) Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error {
-	start, end := strconv.FormatInt(from.UnixMilli(), 10), strconv.FormatInt(to.UnixMilli(), 10)
+	place := func(at time.Time) string { return strconv.FormatInt(max(at.UnixMilli(), 0), 10) } // of 1970 at the earliest
+	start, end := place(from), place(to)
 	for {
 		page, err := r.events(ctx, start, end, MaxPage)
 		if err != nil || len(page) == 0 {

@@ -62,11 +62,11 @@ type Claims struct {
 
 // User is who somebody is to others in the room. Fields may be empty.
 type User struct {
-	_      struct{} `json:"-" additionalProperties:"false"`
-	ID     string   `json:"id,omitempty" maxLength:"200" doc:"The app's own; it makes several connections one person"`
-	Name   string   `json:"name,omitempty" maxLength:"200" doc:"Shown to others"`
-	Email  string   `json:"email,omitempty" maxLength:"254"` // for the picture, from Gravatar
-	Avatar string   `json:"avatar,omitempty" maxLength:"2000" pattern:"^https?://[^ ]+$" doc:"Address of a picture"`
+	_      struct{} `json:"-" additionalProperties:"false" nullable:"true"`
+	ID     string   `json:"id,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"The app's own; it makes several connections one person"`
+	Name   string   `json:"name,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"Shown to others"`
+	Email  string   `json:"email,omitempty" maxLength:"254" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$"` // for the picture, from Gravatar
+	Avatar string   `json:"avatar,omitempty" maxLength:"2000" pattern:"^https?://[^\\x00- \\x7f-\\x9f]+$" doc:"Address of a picture"`
 }
 
 // Until returns when a token made now for a meeting should expire: [EndGrace]

@@ -61,7 +61,7 @@ var chaosTiming = timing{
 	probe: 200 * time.Millisecond, refresh: time.Second, flush: flushInterval, storeRetry: 50 * time.Millisecond,
 }
 
-const chaosTimeout = time.Second
+const chaosTimeout = 3 * time.Second // also for a receiver on a busy machine
 
 func waits(n int, d time.Duration) []time.Duration {
 	list := make([]time.Duration, n)

@@ -26,9 +26,14 @@ const (
 	errPort    = blockedError("address with a port below 1024 other than 80 and 443")
 )
 
-// private are the addresses that are not on the public internet, or that stand
-// for others which may not be (IANA special-purpose address registries), besides
-// those that package netip knows.
+// public is what of IPv6 is given out to networks (RFC 4291 section 2.4, IANA).
+// What lies outside is of this machine or network, reserved, or stands for an IPv4
+// address: as IPv4-compatible, IPv4-translated, or NAT64 of the local network.
+var public = netip.MustParsePrefix("2000::/3")
+
+// private are the other addresses that are not on the public internet, or that
+// stand for others which may not be (IANA special-purpose address registries),
+// besides those that package netip knows.
 var private = prefixes(
 	"0.0.0.0/8",       // this network; Linux takes it for this machine
 	"100.64.0.0/10",   // carrier-grade NAT, and some clouds' metadata
@@ -39,18 +44,12 @@ var private = prefixes(
 	"198.51.100.0/24", // documentation
 	"203.0.113.0/24",  // documentation
 	"240.0.0.0/4",     // reserved, and broadcast
-	"::/96",           // unspecified, this machine, IPv4-compatible
-	"64:ff9b:1::/48",  // NAT64 of the local network (RFC 8215)
-	"100::/64",        // discard
 	"2001::/23",       // protocol assignments, Teredo among them
 	"2001:db8::/32",   // documentation
 	"3fff::/20",       // documentation
-	"5f00::/16",       // segment routing
-	"fec0::/10",       // site-local
 )
 
-// Prefixes whose addresses carry an IPv4 address, which is judged in their
-// place, and the byte at which it begins.
+// Prefixes whose addresses carry an IPv4 address, which is judged as well.
 var (
 	nat64  = netip.MustParsePrefix("64:ff9b::/96") // RFC 6052
 	sixto4 = netip.MustParsePrefix("2002::/16")    // RFC 3056
@@ -70,6 +69,9 @@ func (g *guard) check(at netip.AddrPort, plain bool) error {
 	addr := at.Addr().Unmap().WithZone("")
 	if contains(g.allowed, addr) {
 		return nil
+	}
+	if addr.Is6() && !public.Contains(addr) && !nat64.Contains(addr) {
+		return errPrivate
 	}
 	for _, a := range []netip.Addr{addr, embedded(addr)} {
 		// Not global are this machine, link-local, where clouds' metadata is, and
@@ -96,6 +98,8 @@ func embedded(addr netip.Addr) netip.Addr {
 		return netip.AddrFrom4([4]byte(b[12:16]))
 	case sixto4.Contains(addr):
 		return netip.AddrFrom4([4]byte(b[2:6]))
+	case b[8]&^0x02 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe: // ISATAP, in any prefix (RFC 5214)
+		return netip.AddrFrom4([4]byte(b[12:16]))
 	}
 	return addr
 }

@@ -51,6 +51,16 @@ func TestGuard(t *testing.T) {
 		{"[64:ff9b::a9fe:a9fe]:80", errPrivate}, // NAT64 of 169.254.169.254
 		{"[64:ff9b::5db8:d70e]:443", nil},       // NAT64 of 93.184.215.14
 		{"[64:ff9b:1::1]:443", errPrivate},
+		{"[64:ff9b:1::5db8:d70e]:443", errPrivate},        // NAT64 of the local network
+		{"[::ffff:0:7f00:1]:443", errPrivate},             // IPv4-translated 127.0.0.1
+		{"[::ffff:0:5db8:d70e]:443", errPrivate},          // IPv4-translated, only within a network
+		{"[::5db8:d70e]:443", errPrivate},                 // IPv4-compatible
+		{"[2001:0:5db8:d70e::f5ff:fffe]:443", errPrivate}, // Teredo of 10.0.0.1
+		{"[2606:2800:21f::5efe:a00:1]:443", errPrivate},   // ISATAP of 10.0.0.1
+		{"[2606:2800:21f:0:200:5efe:a9fe:a9fe]:443", errPrivate},
+		{"[2606:2800:21f::5efe:5db8:d70e]:443", nil}, // ISATAP of 93.184.215.14
+		{"[1::1]:443", errPrivate},                   // reserved
+		{"[4000::1]:443", errPrivate},
 		{"[100::1]:443", errPrivate},
 		{"[2001::1]:443", errPrivate}, // Teredo
 		{"[2001:db8::1]:443", errPrivate},

@@ -26,8 +26,6 @@ const (
 	// maxPrefix, in bytes, is generous: names of rooms are cut, not
 	// refused, but nobody means one of a page's length.
 	maxPrefix = 200
-	// maxYear keeps dates within what RFC 3339 and JSON can say.
-	maxYear = 9000
 )
 
 // meetingBody is a meeting as Whereby shows it.
@@ -124,7 +122,7 @@ func readEndDate(text *string, now time.Time) (time.Time, error) {
 			continue
 		case !end.After(now):
 			return time.Time{}, refuse("endDate must be in the future")
-		case end.Year() > maxYear:
+		case end.Year() > api.MaxYear:
 			return time.Time{}, refuse("endDate is too far in the future")
 		}
 		return end.UTC().Truncate(time.Millisecond), nil
