@@ -183,11 +183,13 @@ func (d *draft) endSession() {
 		if !person.Present() {
 			continue
 		}
-		// A recorder that outstays the humans: its part in this session is over.
+		// Somebody who outstays the humans, such as a recorder or a dial-in: their
+		// part in this session is over, and another begins with the next one.
 		closing := person
 		closing.LeftAt, closing.LeftReason, closing.Connections = Time{d.at}, LeftByChoice, nil
 		closing.Stayed += d.at.Sub(person.ArrivedAt)
 		d.save(closing)
+		d.notify(ParticipantLeft, Data{Participant: new(closing.Info())})
 		person.ID, person.SessionID = d.newID("prt_"), ""
 		person.JoinedAt, person.ArrivedAt, person.Stayed = Time{d.at}, d.at, 0
 		stay = append(stay, person)
