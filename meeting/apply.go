@@ -16,6 +16,9 @@ type Effects struct {
 	// ReuseRoom lets a new meeting have a room that is held, see
 	// [Meeting.RoomHeldUntil].
 	ReuseRoom bool
+	// More says that the input is not worked off, because of its MaxEvents: after
+	// these effects are stored it is to be applied again, with another seed.
+	More bool
 }
 
 // Add appends what follows from a later input of the same commit.
@@ -65,12 +68,13 @@ func (r Recording) id() string   { return r.ID }
 //	any      StoreReset    same      store.reset, unless it has ended; all of it is stored
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
 //	ended    RoomGone      ended     nothing; the meeting is closed
+//	ended    any of these  ended     first the rest of an end that was cut short
 //
 // Recordings of the meeting go their own way, also after its end, by
 // recordingTable; what time and occupancy do to them is looked at after every
 // input.
 func Apply(m Meeting, in TimedInput) (Meeting, Effects, error) {
-	d := draft{m: m, at: in.At, seed: in.Seed}
+	d := draft{m: m, at: in.At, seed: in.Seed, maxEvents: in.MaxEvents}
 	d.m.Recordings = slices.Clone(m.Recordings)
 	var err error
 	switch f := in.Input.(type) {
@@ -108,6 +112,7 @@ func Apply(m Meeting, in TimedInput) (Meeting, Effects, error) {
 	if d.changed {
 		d.m.Version++
 	}
+	d.fx.More = d.more
 	return d.m, d.fx, nil
 }
 
@@ -122,6 +127,9 @@ type draft struct {
 	changed bool  // something must be stored
 	owned   bool  // m.People is ours to change; m.Recordings is
 	err     error // of a recording that refuses an input
+
+	maxEvents int  // see TimedInput
+	more      bool // see Effects
 }
 
 func (d *draft) create(f Created) error {
@@ -141,21 +149,52 @@ func (d *draft) end(f Ended) error {
 	switch {
 	case d.m.ID == "":
 		return ErrNotFound
-	case d.m.State() == StateEnded && f.Forget:
-		d.changed = d.changed || !d.m.Forgotten
-		d.m.Forgotten = true
-		return nil
 	case d.m.State() == StateEnded:
-		return ErrEnded
+		if !f.Forget && !d.m.ending() {
+			return ErrEnded
+		}
+		d.forget(f.Forget)
+		d.goOnEnding()
+		return nil
 	}
 	d.each(RecordingInput{Kind: RecordingStop, Reason: StopMeetingEnd}) // first, so that they know of the session
-	d.everybodyLeft(LeftDestroyed)
+	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = d.at, f.Reason, time.Time{}
+	d.changed = true
+	d.forget(f.Forget)
+	d.finishEnd()
+	return nil
+}
+
+func (d *draft) forget(asked bool) {
+	d.changed = d.changed || asked && !d.m.Forgotten
+	d.m.Forgotten = d.m.Forgotten || asked
+}
+
+// ending reports whether the meeting has ended and has people to let go, who were
+// too many for one commit. [Ended], [RoomGone] and a [Tick], which is due, go on
+// with that.
+func (m Meeting) ending() bool { return !m.EndedAt.IsZero() && m.Session.ID != "" }
+
+// goOnEnding finishes an end, as of when the meeting ended, and reports whether
+// nothing of it is left.
+func (d *draft) goOnEnding() bool {
+	if d.m.ending() {
+		now := d.at
+		d.at = d.m.EndedAt
+		d.finishEnd()
+		d.at = now
+	}
+	return !d.m.ending()
+}
+
+// finishEnd lets everybody go, and when they are gone reports the meeting's end.
+func (d *draft) finishEnd() {
+	if !d.everybodyLeft(LeftDestroyed) {
+		return
+	}
 	d.endSession()
 	d.m.People, d.m.Pending, d.m.Removals = nil, nil, nil
-	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = d.at, f.Reason, time.Time{}
-	d.m.Forgotten = f.Forget
 	d.notifyMeeting(MeetingEnded)
-	return nil
 }
 
 // storeReset has the meeting stored, and reports to apps that the store has lost
@@ -172,13 +211,16 @@ func (d *draft) storeReset() {
 
 func (d *draft) roomGone(reason LeftReason) {
 	if d.m.State() == StateEnded {
-		d.changed = d.changed || !d.m.Closed
-		d.m.Closed = true
-		d.roomEnded()
+		if d.goOnEnding() {
+			d.changed = d.changed || !d.m.Closed
+			d.m.Closed = true
+			d.roomEnded()
+		}
 		return
 	}
-	d.found(func() { d.everybodyLeft(reason) })
-	d.roomEnded()
+	if d.found(func() bool { return d.everybodyLeft(reason) }) {
+		d.roomEnded()
+	}
 }
 
 // observe takes in what the room says.
@@ -194,7 +236,9 @@ func (d *draft) observe(f Input) {
 		d.renamed(f.From, f.To)
 	case Roster:
 		unseen := !d.m.StaleSince.IsZero()
-		d.found(func() { d.roster(f) })
+		if !d.found(func() bool { return d.roster(f) }) {
+			return
+		}
 		if unseen && d.m.Focus == f.Focus {
 			d.heard(f.Focus) // what it said before vouched for nothing meanwhile
 		}
@@ -210,8 +254,8 @@ func (d *draft) observe(f Input) {
 }
 
 // roster makes the people those on the list, as if each difference had been
-// seen when it happened.
-func (d *draft) roster(f Roster) {
+// seen when it happened, and reports whether it got to the last.
+func (d *draft) roster(f Roster) bool {
 	var left, moved []string
 	for person, c := range d.m.connections {
 		switch {
@@ -222,29 +266,39 @@ func (d *draft) roster(f Roster) {
 			left = append(left, c.Nick)
 		}
 	}
-	for _, nick := range left {
-		d.gone(nick, LeftDisconnected)
+	if !d.allGone(left, LeftDisconnected) {
+		return false
 	}
 	for _, o := range f.Occupants {
+		if d.full() {
+			return false
+		}
 		d.seen(o)
 	}
 	// Somebody who came back on a new connection was never gone, so the old
 	// one is taken away last.
-	for _, nick := range moved {
-		d.gone(nick, LeftDisconnected)
-	}
+	return d.allGone(moved, LeftDisconnected)
 }
 
-// found makes changes that lead to how the room is now. If sight of it had been
-// lost, they happened at some time since then, and it is regained.
-func (d *draft) found(change func()) {
+// found makes changes that lead to how the room is now, and reports whether it
+// made all of them. If sight of the room had been lost, they happened at some time
+// since then, and with the last of them it is regained.
+func (d *draft) found(change func() bool) (all bool) {
 	d.window = d.blind()
-	change()
+	all = change()
 	d.window = nil
-	if !d.m.StaleSince.IsZero() {
+	if all && !d.m.StaleSince.IsZero() {
 		d.m.StaleSince = time.Time{}
 		d.changed = true
 	}
+	return all
+}
+
+// full reports whether the rest of the input is left for the next time. People
+// without a session make no events, so they never are.
+func (d *draft) full() bool {
+	d.more = d.maxEvents > 0 && d.m.Session.ID != "" && len(d.fx.Events) >= d.maxEvents
+	return d.more
 }
 
 // blind returns the time that usher has been without sight of the room, nil if

@@ -11,6 +11,9 @@ type TimedInput struct {
 	At    time.Time // when it was observed; UTC, whole milliseconds
 	Seed  Seed      // for the ids it gives rise to
 	Input Input
+	// MaxEvents is after how many events a change of many people is to stop, in a
+	// state that can be stored, see [Effects].More. 0: it does not.
+	MaxEvents int
 }
 
 // Input is something that happened to a meeting, or was asked of it: one of the

@@ -107,7 +107,10 @@ func (m Meeting) Deadline(now time.Time) time.Time {
 	for _, r := range m.Recordings {
 		next = earliest(next, m.recordingDue(r))
 	}
-	if m.State() == StateEnded {
+	switch {
+	case m.ending():
+		return earliest(next, m.EndedAt)
+	case m.State() == StateEnded:
 		return next
 	}
 	for _, from := range m.recorderKicks {
@@ -131,6 +134,7 @@ func (m Meeting) Deadline(now time.Time) time.Time {
 // tick makes the changes whose time has come.
 func (d *draft) tick() {
 	if d.m.ID == "" || d.m.State() == StateEnded {
+		d.goOnEnding()
 		return
 	}
 	end, reason := d.m.EndsAt()

@@ -142,15 +142,24 @@ func (d *draft) renamed(from, to string) {
 	d.updated(person)
 }
 
-// everybodyLeft ends every connection.
-func (d *draft) everybodyLeft(reason LeftReason) {
+// everybodyLeft ends every connection, and reports whether it got to the last.
+func (d *draft) everybodyLeft(reason LeftReason) bool {
 	var nicks []string
 	for _, c := range d.m.connections {
 		nicks = append(nicks, c.Nick)
 	}
+	return d.allGone(nicks, reason)
+}
+
+// allGone ends connections, and reports whether it got to the last.
+func (d *draft) allGone(nicks []string, reason LeftReason) bool {
 	for _, nick := range nicks {
+		if d.full() {
+			return false
+		}
 		d.gone(nick, reason)
 	}
+	return true
 }
 
 func (d *draft) startSession() {

@@ -262,7 +262,7 @@ func (d *draft) records(before Meeting) {
 	d.changed = d.changed || len(kept) < len(d.m.Recordings)
 	d.m.Recordings = kept
 	n := d.m.Policy.humans()
-	if n == 0 || d.m.Session.ID == "" || d.m.Unprompted == d.m.Session.ID ||
+	if n == 0 || d.more || d.m.State() != StateLive || d.m.Unprompted == d.m.Session.ID ||
 		!d.m.StaleSince.IsZero() || d.m.Occupancy().Humans < n {
 		return
 	}
