@@ -151,22 +151,26 @@ func (a *actor) take() (batch []request, urgent chan struct{}, missed bool) {
 	return batch, urgent, missed
 }
 
-// batch applies what waits, stores the change, and does what follows from it.
+// batch applies what waits, stores the change, in several commits if it is a
+// large one, and does what follows from each.
 func (a *actor) batch(ctx context.Context, urgent <-chan struct{}, batch []request) {
 	defer a.survivePanic(ctx, batch)
-	was := *a.meeting.Load()
-	next, fx, accepted := a.apply(was, batch)
-	if err := a.store(ctx, urgent, was, next, fx, batch); err != nil {
-		a.commitFailed(ctx, batch, err)
-		return
-	}
-	a.meeting.Store(&next)
-	if was.ID != next.ID {
-		a.t.register(a, next)
-	}
-	a.settle()
-	for _, r := range accepted {
-		r.answer(outcome{meeting: next})
+	since := batch[0].since
+	for len(batch) > 0 {
+		c, accepted, rest := a.apply(*a.meeting.Load(), batch)
+		if err := a.store(ctx, urgent, c, since); err != nil {
+			a.commitFailed(ctx, batch, err)
+			return
+		}
+		next := c.Meeting
+		if was := a.meeting.Swap(&next); was.ID != next.ID {
+			a.t.register(a, next)
+		}
+		a.settle()
+		for _, r := range accepted {
+			r.answer(outcome{meeting: next})
+		}
+		batch = rest
 	}
 }
 
@@ -186,50 +190,59 @@ func (a *actor) survivePanic(ctx context.Context, batch []request) {
 	a.startOver(ctx, batch)
 }
 
-// apply returns the meeting after all inputs of the batch, and the requests
-// that were not refused; those that were have their answer.
-func (a *actor) apply(m meeting.Meeting, batch []request) (next meeting.Meeting, fx meeting.Effects, accepted []request) {
-	next = m
-	for _, r := range batch {
-		m, f, err := meeting.Apply(next, r.input)
+// apply returns the commit of as many inputs of the batch as maxWrites allows,
+// the requests that were not refused, and those that are for the next commit;
+// those that were refused have their answer. A request whose change needs further
+// commits is among both: what it decides is in the first.
+func (a *actor) apply(m meeting.Meeting, batch []request) (c meeting.Commit, accepted, rest []request) {
+	first := batch[0].input
+	c = meeting.Commit{Op: meeting.NewID("op_", first.At, first.Seed, 0), From: m.Version, Meeting: m}
+	writes, each := 0, maxWrites // of the last event; as long as there is none, the most
+	for rest = batch; len(rest) > 0 && writes < maxWrites; {
+		r := rest[0]
+		r.input.MaxEvents = max(1, (maxWrites-writes)/each)
+		m, fx, err := meeting.Apply(c.Meeting, r.input)
 		if err != nil {
-			a.refuse([]request{r}, err)
+			a.refuse(rest[:1], err)
+			rest = rest[1:]
 			continue
 		}
-		next = m
-		fx.Add(f)
+		c.Meeting = m
+		c.Add(fx)
+		for _, e := range fx.Events {
+			endpoints := a.t.route(e)
+			c.Routes = append(c.Routes, endpoints)
+			each = 1 + len(endpoints)
+			writes += each
+		}
 		accepted = append(accepted, r)
+		if fx.More {
+			rest[0].input.Seed = meeting.NewSeed() // for new ids
+		} else {
+			rest = rest[1:]
+		}
 	}
-	if cap(next.People) > len(next.People)+len(next.People)/4+1 {
+	if people := c.Meeting.People; cap(people) > len(people)+len(people)/4+1 {
 		// Grown by doubling while many came in. Meetings are many and stay, so
 		// what is not used would add up.
-		next.People = slices.Clone(next.People)
+		c.Meeting.People = slices.Clone(people)
 	}
-	return next, fx, accepted
+	return c, accepted, rest
 }
 
 // store commits the change, if there is one, and deletes a meeting that is to be
 // forgotten.
-func (a *actor) store(ctx context.Context, urgent <-chan struct{}, was, next meeting.Meeting, fx meeting.Effects, batch []request) error {
-	if next.Version != was.Version {
-		first := batch[0].input
-		c := meeting.Commit{Op: meeting.NewID("op_", first.At, first.Seed, 0), From: was.Version, Meeting: next, Effects: fx}
-		for _, e := range fx.Events {
-			var endpoints []string
-			if a.t.opts.Route != nil {
-				endpoints = a.t.opts.Route(e)
-			}
-			c.Routes = append(c.Routes, endpoints)
-		}
+func (a *actor) store(ctx context.Context, urgent <-chan struct{}, c meeting.Commit, since time.Time) error {
+	if c.Meeting.Version != c.From {
 		if err := a.t.insist(ctx, urgent, func() error { return a.t.commit(ctx, &c) }); err != nil {
 			return err
 		}
 		if a.t.opts.Committed != nil {
-			a.t.opts.Committed(c, time.Since(batch[0].since))
+			a.t.opts.Committed(c, time.Since(since))
 		}
 	}
-	if next.Forgotten && next.Closed {
-		return a.t.insist(ctx, urgent, func() error { return a.t.store.Forget(ctx, next.ID) })
+	if c.Meeting.Forgotten && c.Meeting.Closed {
+		return a.t.insist(ctx, urgent, func() error { return a.t.store.Forget(ctx, c.Meeting.ID) })
 	}
 	return nil
 }
