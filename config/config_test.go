@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/alecthomas/kong"
 
@@ -142,6 +143,20 @@ func TestRecorderKeys(t *testing.T) {
 		c, err := parse(t, nil, "--component-secret=s", "--api-key="+key, "--recorder-key="+keys)
 		if want == "" && (err != nil || len(c.RecorderKeys) != 2) || want != "" && (err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "h1dden")) {
 			t.Errorf("%s: %v, %v; want %q", keys, c.RecorderKeys, err, want)
+		}
+	}
+}
+
+// TestRecordingDelay: one that is no start of a meeting is refused by its name.
+func TestRecordingDelay(t *testing.T) {
+	for delay, want := range map[string]time.Duration{"": 3 * time.Second, "0s": 0, "1m": time.Minute, "61s": -1, "-1s": -1, "soon": -1} {
+		flags := []string{"--component-secret=s", "--api-key=" + key}
+		if delay != "" {
+			flags = append(flags, "--recording-delay="+delay)
+		}
+		c, err := parse(t, nil, flags...)
+		if want < 0 && (err == nil || !strings.Contains(err.Error(), "recording-delay")) || want >= 0 && (err != nil || c.RecordingDelay != want) {
+			t.Errorf("%q: error %v, want %v", delay, err, want)
 		}
 	}
 }

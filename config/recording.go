@@ -3,7 +3,12 @@ package config
 import (
 	"errors"
 	"strings"
+	"time"
 )
+
+// maxRecordingDelay is the longest recording-delay: more than that is no start
+// of a meeting.
+const maxRecordingDelay = time.Minute
 
 // Recording is what serve needs to record.
 type Recording struct {
@@ -11,8 +16,12 @@ type Recording struct {
 	BreweryPassword Secret  `help:"Password of usher's account in the domain of focus-jid, named as occupant-user: usher watches the brewery as it, because stock sites let nobody else in. Without one usher tries as a part of its component."`
 	RecorderKeys    []Named `name:"recorder-key" env:"USHER_RECORDER_KEY" placeholder:"NAME=SECRET" help:"Who may hand files over: the name and secret that usher finalize has on each Jibri's host."`
 	JibriHookSecret Secret  `help:"Unguessable part of the URL that Jibris report their state to: JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8480/internal/jibri/SECRET."`
-	RecordingsDir   string  `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
-	S3              S3      `embed:"" prefix:"s3-"` // kong would call its variables USHER_S_3_
+	// RecordingDelay: while a recorder starts, which takes it some seconds, Jicofo
+	// works off nothing else of the room; the people of most meetings come in the
+	// first moments. Three seconds let in whoever followed the same link at once.
+	RecordingDelay time.Duration `default:"3s" help:"How long after the first human a recording of the trigger automatic starts, 1m at most: until its recorder is up, Jicofo makes nobody a moderator and lets nobody speak to others who comes in."`
+	RecordingsDir  string        `help:"Directory in which usher sees the files that recorders share or move, for downloads."`
+	S3             S3            `embed:"" prefix:"s3-"` // kong would call its variables USHER_S_3_
 }
 
 // S3 is object storage as usher itself reaches it, for links to what recorders
@@ -42,6 +51,9 @@ func (r *Recording) check() error {
 	}
 	if (r.S3.Endpoint == "") != (r.S3.AccessKey == "" && r.S3.SecretKey == "") {
 		problems = append(problems, errors.New("s3-endpoint, s3-access-key and s3-secret-key belong together"))
+	}
+	if r.RecordingDelay < 0 || r.RecordingDelay > maxRecordingDelay {
+		problems = append(problems, errors.New("recording-delay must be from 0s to 1m"))
 	}
 	return errors.Join(problems...)
 }

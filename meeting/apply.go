@@ -74,7 +74,7 @@ func (r Recording) id() string   { return r.ID }
 // recordingTable; what time and occupancy do to them is looked at after every
 // input.
 func Apply(m Meeting, in TimedInput) (Meeting, Effects, error) {
-	d := draft{m: m, at: in.At, seed: in.Seed, maxEvents: in.MaxEvents}
+	d := draft{m: m, at: in.At, seed: in.Seed, maxEvents: in.MaxEvents, triggerDelay: in.TriggerDelay}
 	d.m.Recordings = slices.Clone(m.Recordings)
 	var err error
 	switch f := in.Input.(type) {
@@ -130,6 +130,8 @@ type draft struct {
 
 	maxEvents int  // see TimedInput
 	more      bool // see Effects
+
+	triggerDelay time.Duration // see TimedInput
 }
 
 func (d *draft) create(f Created) error {

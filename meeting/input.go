@@ -14,6 +14,9 @@ type TimedInput struct {
 	// MaxEvents is after how many events a change of many people is to stop, in a
 	// state that can be stored, see [Effects].More. 0: it does not.
 	MaxEvents int
+	// TriggerDelay is how long after the first human [TriggerAutomatic] records, a
+	// setting of the site.
+	TriggerDelay time.Duration
 }
 
 // Input is something that happened to a meeting, or was asked of it: one of the

@@ -57,6 +57,11 @@ func closeFile(d *draft, r *Recording, _ RecordingInput) {
 		d.m.Focus.Status == focusOn && d.m.Focus.Session == r.JibriSession && d.m.StaleSince.IsZero() {
 		return // the first of two recorders; the second goes on
 	}
+	if !r.Doubt.IsZero() {
+		// The focus has restarted, or is away, and could neither stop the recorder
+		// nor replace it: it died.
+		r.Failure = cmp.Or(r.Failure, FailFocusLost)
+	}
 	r.StartedAt = cmp.Or(r.StartedAt, r.RequestedAt) // there is a file, so it did begin
 	d.ended(r)
 }

@@ -267,6 +267,10 @@ func (d *draft) records(before Meeting) {
 		return
 	}
 	if !slices.ContainsFunc(d.m.Recordings, func(r Recording) bool { return r.State.Active() || r.State == RecordingStopping }) {
-		d.request(d.newRecording(Requester{ByTrigger, string(d.m.Policy.Trigger)}))
+		r := d.newRecording(Requester{ByTrigger, string(d.m.Policy.Trigger)})
+		if d.m.Policy.Trigger == TriggerAutomatic {
+			r.NotBefore = d.at.Add(d.triggerDelay)
+		}
+		d.request(r)
 	}
 }

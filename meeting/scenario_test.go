@@ -73,6 +73,8 @@ type story struct {
 	now time.Time
 	n   byte
 
+	delay time.Duration // of the trigger automatic
+
 	stored map[string]meeting.Recording // as the effects said
 }
 
@@ -97,6 +99,7 @@ func (s *story) do(t *testing.T, line string) string {
 		}
 		c.MaxDuration, c.EmptyTimeout = length(t, args["max"]), length(t, args["empty"])
 		c.Policy = meeting.RecordingPolicy{Trigger: meeting.Trigger(args["trigger"]), MaxLength: length(t, args["length"])}
+		s.delay = length(t, args["delay"])
 		f = c
 	case "patch":
 		p := meeting.Patched{}
@@ -189,7 +192,7 @@ func (s *story) do(t *testing.T, line string) string {
 	}
 	s.n++
 	before := s.m
-	m, fx, err := meeting.Apply(s.m, meeting.TimedInput{At: s.now, Seed: meeting.Seed{9: s.n}, Input: f})
+	m, fx, err := meeting.Apply(s.m, meeting.TimedInput{At: s.now, Seed: meeting.Seed{9: s.n}, Input: f, TriggerDelay: s.delay})
 	if err != nil {
 		return "refused: " + err.Error() + "\n"
 	}

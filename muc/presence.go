@@ -110,11 +110,6 @@ const (
 	statusTechnical = "333" // removed after an error, not by a person
 )
 
-// shutdownText begins the status text of people whose connections Prosody
-// closes after a signal to stop: it does so before its rooms could
-// say 332.
-const shutdownText = "Disconnected: Received SIG"
-
 func (p *presence) has(code string) bool { return slices.Contains(p.User.Status, status{code}) }
 
 // condition returns the error condition of an error presence.
@@ -129,12 +124,14 @@ func (p *presence) condition() stanza.Condition {
 
 // leftReason says why an occupant is unavailable (XEP-0045 §7.14, §9, §15.6.2).
 // Prosody removes a connection that answers with errors by a kick with 333, and
-// names a lost one in the status text.
+// names a lost one in the status text. That text anybody can choose as they leave,
+// so it says nothing of the server: when Prosody is told to stop, who is closed
+// before its rooms say 332 or the stream ends counts as disconnected.
 func (p *presence) leftReason() meeting.LeftReason {
 	switch {
 	case p.User.Destroy != nil:
 		return meeting.LeftDestroyed
-	case p.has(statusShutdown), strings.HasPrefix(p.Text, shutdownText):
+	case p.has(statusShutdown):
 		return meeting.LeftServerShutdown
 	case p.has(statusTechnical):
 		return meeting.LeftDisconnected

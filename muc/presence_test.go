@@ -163,7 +163,9 @@ func TestLeftReason(t *testing.T) {
 		{"server shutdown (332)", "<status code='332'/>", "", meeting.LeftServerShutdown},
 		{"members only (322)", "<status code='322'/>", "", meeting.LeftKicked},
 		{"to a breakout room", "", "<status>switch_room</status>", meeting.LeftSwitchedRoom},
-		{"server told to stop", "", "<status>Disconnected: Received SIGTERM</status>", meeting.LeftServerShutdown},
+		// Prosody says so of connections that it closes when it is told to stop, but
+		// anybody can say the same as they leave.
+		{"somebody who says that the server stops", "", "<status>Disconnected: Received SIGTERM</status>", meeting.LeftDisconnected},
 		{"lost connection", "", "<status>Disconnected: Hibernating too long</status>", meeting.LeftDisconnected},
 		{"room destroyed", "<destroy><reason>over</reason></destroy>", "", meeting.LeftDestroyed},
 	}

@@ -103,7 +103,7 @@ func (l *leader) newTerm() (*term, error) {
 	})
 	metrics := newTermMetrics(reg, t)
 	t.tracker = tracker.New(l.store, t.rooms, tracker.Options{
-		Log: l.log, Route: l.registry.Route, Recorders: t.scheduler,
+		Log: l.log, Route: l.registry.Route, Recorders: t.scheduler, TriggerDelay: cfg.RecordingDelay,
 		Committed: func(c meeting.Commit, latency time.Duration) {
 			l.deliverer.Committed(c)
 			metrics.committed(c, latency)

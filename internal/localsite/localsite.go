@@ -128,6 +128,7 @@ func StartOn(ctx context.Context, dir string, log *slog.Logger, edit func(*stack
 		"--tls-ca-file=" + s.Prosody.CAFile, "--trust-identity",
 		"--reservation-token=" + stack.ReservationToken, "--api-key=" + "key-" + rand.Text(),
 		"--data-dir=" + filepath.Join(dir, "redis"),
+		"--recording-delay=0s", // nobody comes in the first moments unless the script says so
 		"--recordings-dir=" + s.Recordings, "--seal-secret=" + rand.Text(), "--jibri-hook-secret=" + "hook-" + rand.Text(),
 		"--recorder-key=jibri-1=" + s.RecorderKeys["jibri-1"], "--recorder-key=jibri-2=" + s.RecorderKeys["jibri-2"],
 		"--jwt-app-id=" + stack.JWTAppID, "--jwt-secret=" + stack.JWTAppSecret,

@@ -84,8 +84,11 @@ type Recorders interface {
 
 // Options configure a Tracker; the zero value is usable.
 type Options struct {
-	Recorders Recorders    // nil: nothing is recorded
-	Log       *slog.Logger // nil discards
+	Recorders Recorders // nil: nothing is recorded
+	// TriggerDelay is how long after the first human a meeting with
+	// [meeting.TriggerAutomatic] is recorded.
+	TriggerDelay time.Duration
+	Log          *slog.Logger // nil discards
 	// Route names the webhook endpoints that are to get an event; nil: none.
 	Route func(meeting.Event) []string
 	// Committed is called after each commit, on the meeting's goroutine, with
