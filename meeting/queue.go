@@ -46,7 +46,10 @@ type Retry struct {
 	Refusals int           `json:"refusals,omitempty"` // that speak of the event
 	Refused  time.Duration `json:"refused,omitempty"`  // since it was first refused
 	Due      time.Duration `json:"due,omitempty"`      // until the next try that counts
-	Gap      bool          `json:"gap,omitempty"`      // the event before it was given up
+	Gap      bool          `json:"gap,omitempty"`      // the event before it was given up, or may be lost
+	// GapUntil is the number from which on events may be lost no more: those
+	// before it say gap and leave it to the next to say so, too.
+	GapUntil int64 `json:"gap_until,omitempty"`
 }
 
 // Health is what is known about an endpoint.

@@ -113,7 +113,8 @@ func (r *Redis) jumps(ctx context.Context) (fields []field, err error) {
 		}
 		for _, m := range open {
 			retry, _ := decode[meeting.Retry](stored[m.ID], m.ID) // what cannot be read is begun anew
-			retry.Gap = true
+			// What waited already is older than what may be lost.
+			retry.Gap, retry.GapUntil = true, m.Seq+seqJump
 			fields = append(fields, field{r.keys.retry(id), m.ID, encode(retry)})
 		}
 	}

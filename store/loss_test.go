@@ -36,6 +36,12 @@ func TestSequenceNumbersJump(t *testing.T) {
 			if retries[s.m.ID].Gap {
 				gaps += endpoint
 			}
+			if u := retries[s.m.ID].GapUntil; u != 0 && u != seq {
+				t.Errorf("%s says gap until event %d, want %d: what is lost would come before", endpoint, u, seq)
+			}
+			if retries[s.m.ID].Gap != (retries[s.m.ID].GapUntil != 0) {
+				t.Errorf("retries of %s = %+v, want that events waiting leave gap to those after the jump", endpoint, retries[s.m.ID])
+			}
 			if endpoint == "erp" && (retries[s.m.ID].Failures != 3 || retries["mtg_other"] != meeting.Retry{Refusals: 1}) {
 				t.Errorf("retries of %s = %+v, want what was known kept", endpoint, retries)
 			}

@@ -350,6 +350,30 @@ func TestFailingOverTakeover(t *testing.T) {
 	}
 }
 
+// TestGapAfterAJump has an event wait while the numbers of its meeting jump: what
+// may be lost comes after it, so the first event after the jump says gap, too.
+func TestGapAfterAJump(t *testing.T) {
+	w := newWorld(t, func(*delivery) (answer, time.Duration, time.Duration) { return accepted, 0, quick })
+	w.commit("crm", "a", 20, 2)
+	w.retries["crm"]["a"] = meeting.Retry{Gap: true, GapUntil: 120}
+	w.takeOver()
+	w.start()
+	w.run(time.Second)
+	w.takeOver()
+	w.commit("crm", "a", 121, 2)
+	w.run(time.Second)
+	got := map[int64]bool{}
+	for _, a := range w.arrived[1:] { // the first one got lost
+		got[a.seq] = a.gap
+	}
+	if want := map[int64]bool{20: true, 21: true, 121: true, 122: false}; !maps.Equal(got, want) {
+		t.Errorf("gap by number = %v, want %v", got, want)
+	}
+	if left, kept := w.retries["crm"]["a"]; kept {
+		t.Errorf("what is kept of retries = %+v, want nothing", left)
+	}
+}
+
 // TestFairQueue lets a thousand endpoints hang: one bound holds for all, one that
 // answers is served at once, and none of the others is forgotten.
 func TestFairQueue(t *testing.T) {

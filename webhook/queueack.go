@@ -131,7 +131,11 @@ func (q *queue) ack(d *delivery, gap bool) {
 		l.events = l.events[1:]
 		e.inMemory--
 	}
-	l.tries = tries{Retry: meeting.Retry{Gap: gap}}
+	next := meeting.Retry{Gap: gap}
+	if l.Gap && d.event.Seq < l.GapUntil {
+		next = meeting.Retry{Gap: true, GapUntil: l.GapUntil}
+	}
+	l.tries = tries{Retry: next}
 	if e.acks[l.id] == nil {
 		e.acks[l.id] = &meeting.Ack{MeetingID: l.id}
 	}

@@ -19,7 +19,7 @@ type chaosCommand struct {
 	For  time.Duration `default:"10m" help:"How long things go wrong."`
 	Seed uint64        `help:"The same seed makes the same choices. Default: one of the time."`
 	Only []string      `help:"Faults whose names begin so."`
-	Skip []string      `default:"redis-rollback" help:"No faults whose names begin so. Default: redis-rollback, which usher does not announce yet."`
+	Skip []string      `help:"No faults whose names begin so."`
 	Keep bool          `help:"Keep the files of all servers."`
 }
 

@@ -21,7 +21,7 @@ func TestChaos(t *testing.T) {
 		t.Fatalf("go build: %v\n%s", err, out)
 	}
 	var out, progress bytes.Buffer
-	c := chaosCommand{usherFlag: usherFlag{program}, For: 25 * time.Second, Skip: []string{"redis-rollback"}}
+	c := chaosCommand{usherFlag: usherFlag{program}, For: 25 * time.Second}
 	if err := c.chaos(t.Context(), &out, &progress); err != nil {
 		t.Fatalf("%v\n%s%s", err, progress.String(), out.String())
 	}

@@ -74,7 +74,7 @@ func (l *ledger) check() verdict {
 	for _, name := range slices.Sorted(maps.Keys(l.arrived)) {
 		l.checkReceiver(&v, name, committed)
 	}
-	l.checkPeople(&v, "the API", l.listed)
+	l.checkPeople(&v, "the API", l.listed, nil)
 	return v
 }
 
@@ -130,7 +130,8 @@ func (l *ledger) checkReceiver(v *verdict, name string, committed map[string]com
 		v.lost++
 		v.example("%s never got %s seq %d of %s, committed %s", name, e.Type, e.Seq, e.MeetingID, e.at.Format(time.TimeOnly+".000"))
 	}
-	l.checkPeople(v, name, replay(l.arrived[name]))
+	inside, unsure := replay(l.arrived[name])
+	l.checkPeople(v, name, inside, unsure)
 	l.checkRecordings(v, name)
 }
 
@@ -149,32 +150,40 @@ func (l *ledger) taken(at time.Time) bool {
 	return slices.ContainsFunc(l.losses, func(w lossWindow) bool { return !at.Before(w.from) && !at.After(w.to) })
 }
 
-// replay returns whom an app believes to be inside that goes by first arrivals.
-func replay(arrivals []arrival) map[string]map[string]bool {
-	inside, seen := map[string]map[string]bool{}, map[string]bool{}
+// replay returns whom an app believes to be inside that goes by first arrivals,
+// and of whom it does not know after a gap, unless it reads the meeting anew.
+func replay(arrivals []arrival) (inside, unsure map[string]map[string]bool) {
+	inside, unsure = map[string]map[string]bool{}, map[string]map[string]bool{}
+	seen := map[string]bool{}
 	nicks := map[string]string{} // by the participant's id
 	for _, a := range arrivals {
-		p := a.Data.Participant
-		if seen[a.ID] || p.Kind != "human" {
+		if seen[a.ID] {
 			continue
 		}
 		seen[a.ID] = true
 		if inside[a.MeetingID] == nil {
-			inside[a.MeetingID] = map[string]bool{}
+			inside[a.MeetingID], unsure[a.MeetingID] = map[string]bool{}, map[string]bool{}
 		}
-		switch a.Type {
-		case "participant.joined":
+		in := inside[a.MeetingID]
+		if a.gap {
+			maps.Copy(unsure[a.MeetingID], in)
+		}
+		p := a.Data.Participant
+		switch {
+		case p.Kind != "human":
+		case a.Type == "participant.joined":
 			nicks[p.ID] = p.Endpoint
-			inside[a.MeetingID][p.Endpoint] = true
-		case "participant.left":
-			delete(inside[a.MeetingID], nicks[p.ID])
+			in[p.Endpoint] = true
+		case a.Type == "participant.left":
+			delete(in, nicks[p.ID])
 		}
 	}
-	return inside
+	return inside, unsure
 }
 
-// checkPeople compares somebody's word on who is inside with the truth.
-func (l *ledger) checkPeople(v *verdict, who string, word map[string]map[string]bool) {
+// checkPeople compares somebody's word on who is inside with the truth. Of
+// people of whom they are unsure they may not know that they have left.
+func (l *ledger) checkPeople(v *verdict, who string, word, unsure map[string]map[string]bool) {
 	for _, id := range slices.Sorted(maps.Keys(l.inside)) {
 		for nick := range l.inside[id] {
 			if !word[id][nick] {
@@ -183,7 +192,7 @@ func (l *ledger) checkPeople(v *verdict, who string, word map[string]map[string]
 			}
 		}
 		for nick := range word[id] {
-			if !l.inside[id][nick] {
+			if !l.inside[id][nick] && !unsure[id][nick] {
 				v.phantom++
 				v.example("%s has left %s, and %s does not know", nick, id, who)
 			}
