@@ -76,6 +76,7 @@ func (r *Rooms) beOwner(ctx context.Context, rm *room) error {
 	}
 	rm.affil = ""
 	err := r.grant(ctx, rm.name, owner)
+	r.noAdministrator(err)
 	ctx, cancel := context.WithTimeoutCause(ctx, ownTimeout, errNotOwner)
 	defer cancel()
 	for err == nil && (rm.affil != owner || rm.role != meeting.RoleModerator) {
