@@ -75,7 +75,7 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 		if left := rm.nicks(meeting.KindRecorder, meeting.KindStreamer); len(left) > 0 {
 			// Its Jibri has died, or it would have gone by itself: it would keep the conference alive.
 			if err := r.kick(ctx, rm.name, left); err != nil {
-				r.log.Warn("cannot put a recorder out of a room that all have left", "room", rm.name, "err", err)
+				r.note(slog.LevelWarn, "cannot put a recorder out of a room that all have left", "room", rm.name, "err", err)
 			}
 		}
 		if rm.affil == owner {

@@ -91,7 +91,7 @@ func (r *Rooms) regainSight(ctx context.Context, rm *room) {
 	if r.resync(ctx, rm) || rm.phase != inside {
 		return
 	}
-	r.log.Warn("a room hides who is in it, looking as its owner", "room", rm.name, "err", err)
+	r.note(slog.LevelWarn, "a room hides who is in it, looking as its owner", "room", rm.name, "err", err)
 	rm.blind = true
 	_ = r.own(ctx, rm.name, func() error { r.resync(ctx, rm); return nil })
 }
