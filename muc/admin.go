@@ -97,6 +97,26 @@ func (r *Rooms) password(ctx context.Context, room string) (string, error) {
 	return "", errors.New("muc: the room's form has no password")
 }
 
+// showAddresses has everybody in the room see the others' real addresses (XEP-0045
+// §10.2, muc#roomconfig_whois); fields that are left out stay as they are.
+func (r *Rooms) showAddresses(ctx context.Context, room string) error {
+	type field struct {
+		Var   string `xml:"var,attr"`
+		Value string `xml:"value"`
+	}
+	type form struct {
+		XMLName xml.Name `xml:"jabber:x:data x"`
+		Type    string   `xml:"type,attr"`
+		Fields  []field  `xml:"field"`
+	}
+	return r.request(ctx, r.cfg.Control, r.address(room), "set", struct {
+		XMLName xml.Name `xml:"http://jabber.org/protocol/muc#owner query"`
+		Form    form
+	}{Form: form{Type: "submit", Fields: []field{
+		{"FORM_TYPE", "http://jabber.org/protocol/muc#roomconfig"}, {"muc#roomconfig_whois", "anyone"},
+	}}}, nil)
+}
+
 // selfPing asks on the occupant's stream whether usher is in the room
 // (XEP-0410). The answer comes after every presence that the server sent
 // before it, so it is a barrier as well.

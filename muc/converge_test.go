@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +57,7 @@ var (
 // verbs are drawn from evenly: what stands here twice happens twice as often.
 var verbs = []string{
 	"join", "join", "join", "join", "leave", "leave", "leave", "rename", "reload", "change",
+	"hide addresses", "affiliate", "members only", "no seat", "seat", "squat",
 	"take over", "again", "again gone", "destroy", "put usher out",
 	"lose presences", "lose none", "drop occupant", "drop control", "raise streams",
 	"restart server", "shut server down", "store", "store", "crash", "start", "start",
@@ -105,6 +107,11 @@ func converge(ctx context.Context, actions []action) (happened []string, wrong e
 	for _, a := range actions {
 		w.do(ctx, a)
 	}
+	w.server.set(func() {
+		for _, fr := range w.server.rooms {
+			fr.seats = 0
+		}
+	})
 	for _, verb := range []string{"start", "lose none", "store", "raise streams"} {
 		w.do(ctx, action{verb: verb})
 	}
@@ -198,6 +205,17 @@ func (w *world) do(ctx context.Context, a action) {
 	case a.verb == "put usher out" && s.usherIn(a.room):
 		w.note(a)
 		s.putOut(a.room, "<status code='307'/>")
+	case a.verb == "squat" && somebody && !s.usherIn(a.room):
+		if _, taken := s.person(a.room, "usher"); !taken {
+			w.join(a, "usher", a.user)
+		}
+	case slices.Contains([]string{"hide addresses", "affiliate", "members only", "no seat", "seat"}, a.verb) && somebody:
+		affil := []string{"owner", "admin", "none", "outcast"}[a.who]
+		w.note(a, affil)
+		s.set(func() { s.rooms[a.room].change(s, a.room, a.verb, affil) })
+		if a.verb == "affiliate" && affil == "outcast" {
+			s.putOut(a.room, "<status code='301'/>")
+		}
 	case a.verb == "lose presences", a.verb == "lose none":
 		w.note(a)
 		s.set(func() { s.lose = a.verb == "lose presences" })
@@ -233,6 +251,22 @@ func (w *world) do(ctx context.Context, a action) {
 	}
 	if !a.hurry {
 		synctest.Wait()
+	}
+}
+
+// change is what a host does to the room. server.mu is held.
+func (fr *fakeRoom) change(s *server, room, verb, affil string) {
+	switch verb {
+	case "hide addresses":
+		fr.hides = true
+	case "affiliate":
+		s.affiliate(room, affil)
+	case "members only":
+		fr.members = true
+	case "no seat":
+		fr.seats = 1
+	case "seat":
+		fr.seats = 0
 	}
 }
 
@@ -311,7 +345,7 @@ func (s *server) rename(room, from, to string) {
 	if fr.usher {
 		s.tell(room, from, "unavailable", fmt.Sprintf("<x xmlns='http://jabber.org/protocol/muc#user'>"+
 			"<item role='%s' jid='%s' nick='%s'/><status code='303'/></x>", p.role, p.jid, to))
-		s.tell(room, to, "", p.children())
+		s.tell(room, to, "", fr.shows(p))
 	}
 }
 

@@ -144,15 +144,16 @@ func (r *Rooms) ready(ctx context.Context, rm *room) (bool, error) {
 	if err != nil {
 		return false, fmt.Errorf("list occupants: %w", err)
 	}
-	focus, others := false, 0
+	focus, humans := false, 0
 	for _, it := range items {
-		if bare := bareJID(it.JID); bare == r.cfg.Site.FocusJID {
+		switch o, _ := r.cfg.Site.occupant(it.Nick, it.presence()); o.Kind {
+		case meeting.KindFocus:
 			focus = true
-		} else if bare != r.cfg.Site.OccupantJID {
-			others++
+		case meeting.KindHuman:
+			humans++
 		}
 	}
-	return focus && (!alone || others > 0), nil
+	return focus && (!alone || humans > 0), nil
 }
 
 var allRoles = []string{"moderator", "participant", "visitor"}

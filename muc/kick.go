@@ -22,7 +22,7 @@ func (r *Rooms) Kick(ctx context.Context, room string, nicks []string, reason st
 		kicks[i] = meeting.Kick{Nick: nick, Reason: reason}
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	return r.kick(ctx, room, kicks)
 }
 
@@ -43,7 +43,7 @@ func (r *Rooms) kick(ctx context.Context, room string, kicks []meeting.Kick) err
 // Evict names those who are in the room and must not be (tracker.Rooms).
 func (r *Rooms) Evict(name string, who []meeting.Kick) {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	rm := r.rooms[name]
 	if rm == nil {
 		return // no meeting wants anything of it

@@ -3,6 +3,7 @@ package muc
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -47,12 +48,22 @@ func (rm *room) timeLeft(now time.Time) time.Duration {
 		return checkInterval
 	case !rm.visited:
 		return rm.since.Add(unvisitedTimeout).Sub(now)
-	case rm.want == meeting.WantStay:
+	case rm.want == meeting.WantStay, len(rm.nicks(meeting.KindStreamer)) > 0:
 		return rm.emptySince.Add(recordingTimeout).Sub(now)
 	case !focus:
 		return 0
 	}
 	return rm.emptySince.Add(emptyTimeout).Sub(now)
+}
+
+// nicks names those of the kinds who are in, to be kicked.
+func (rm *room) nicks(kinds ...meeting.Kind) (found []meeting.Kick) {
+	for nick, s := range rm.view {
+		if slices.Contains(kinds, s.kind) {
+			found = append(found, meeting.Kick{Nick: nick, Reason: "Everybody has left."})
+		}
+	}
+	return found
 }
 
 // maintain looks after a room that usher is in, and returns when to look again.
@@ -61,6 +72,12 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	wait := rm.timeLeft(now)
 	if wait <= 0 {
 		rm.alone, rm.warmUntil = true, now.Add(warmFor)
+		if left := rm.nicks(meeting.KindRecorder, meeting.KindStreamer); len(left) > 0 {
+			// Its Jibri has died, or it would have gone by itself: it would keep the conference alive.
+			if err := r.kick(ctx, rm.name, left); err != nil {
+				r.note(slog.LevelWarn, "cannot put a recorder out of a room that all have left", "room", rm.name, "err", err)
+			}
+		}
 		if rm.affil == owner {
 			r.beMember(ctx, rm) // the room may go on
 		}
@@ -90,6 +107,13 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 			r.kickUnwanted(ctx, rm)
 			return 0
 		}
+	}
+	if rm.blind {
+		if left := rm.sightAt.Sub(now); left > 0 {
+			return min(wait, left)
+		}
+		r.regainSight(ctx, rm)
+		return 0
 	}
 	if rm.rosterDue {
 		if !r.resync(ctx, rm) {

@@ -107,6 +107,16 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting
 
 // occupantSeen handles somebody's arrival or change.
 func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
+	if p.User.Item.JID == "" {
+		// Whoever it is, and with that what has changed, can only be guessed.
+		r.metrics.untrusted.WithLabelValues("address").Inc()
+		if !rm.blind {
+			rm.blind = true
+			r.report(rm, at, meeting.SightLost{})
+			r.schedule(rm, 0)
+		}
+		return
+	}
 	o, doubts := r.cfg.Site.occupant(nick, p)
 	for _, doubt := range doubts {
 		r.metrics.untrusted.WithLabelValues(doubt).Inc()
@@ -156,7 +166,12 @@ func (r *Rooms) renamed(rm *room, at time.Time, from, to string) {
 // began, in the order in which they came.
 func (r *Rooms) reportRoster(rm *room, at time.Time) {
 	occupants := rm.roster
-	rm.roster, rm.rosterDue, rm.confirmedAt = nil, false, at
+	rm.roster = nil
+	if rm.blind {
+		r.cfg.Observe(rm.name, at, meeting.SightLost{})
+		return
+	}
+	rm.rosterDue, rm.confirmedAt = false, at
 	r.cfg.Observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.focus})
 }
 

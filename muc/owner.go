@@ -40,7 +40,7 @@ var errNotOwner = errors.New("muc: the room does not make usher its owner")
 // none, which a members-only room throws out.
 func (r *Rooms) Own(ctx context.Context, room string, do func() error) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
+	defer r.unlock()
 	return r.own(ctx, room, func() error { return r.unlocked(do) })
 }
 
@@ -76,6 +76,7 @@ func (r *Rooms) beOwner(ctx context.Context, rm *room) error {
 	}
 	rm.affil = ""
 	err := r.grant(ctx, rm.name, owner)
+	r.noAdministrator(err)
 	ctx, cancel := context.WithTimeoutCause(ctx, ownTimeout, errNotOwner)
 	defer cancel()
 	for err == nil && (rm.affil != owner || rm.role != meeting.RoleModerator) {

@@ -45,7 +45,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	if rm.phase != inside {
 		return false
 	}
-	rm.roster, rm.selfSeen = []meeting.Occupant{}, false
+	rm.roster, rm.selfSeen, rm.blind = []meeting.Occupant{}, false, false
 	err := r.sendPresence(ctx, rm, "", r.cfg.Site.join("")...)
 	if err == nil {
 		// Our own presence may come for other reasons too, so the answer to a
@@ -66,6 +66,10 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 		rm.roster = nil
 		return false
 	}
+	if rm.blind {
+		rm.roster = nil
+		return false
+	}
 	rm.view = map[string]seen{}
 	for _, o := range rm.roster {
 		rm.view[o.Nick] = newSeen(o)
@@ -76,6 +80,20 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 	r.reportRoster(rm, time.Now())
 	r.scheduleLeave(rm, time.Now())
 	return true
+}
+
+// regainSight has a room that hides addresses show them again: its form says that
+// only moderators see them, and usher is none. Where the form cannot be
+// changed, usher looks as an owner.
+func (r *Rooms) regainSight(ctx context.Context, rm *room) {
+	rm.sightAt = time.Now().Add(sightInterval)
+	err := r.showAddresses(ctx, rm.name)
+	if r.resync(ctx, rm) || rm.phase != inside {
+		return
+	}
+	r.note(slog.LevelWarn, "a room hides who is in it, looking as its owner", "room", rm.name, "err", err)
+	rm.blind = true
+	_ = r.own(ctx, rm.name, func() error { r.resync(ctx, rm); return nil })
 }
 
 // notIn handles a failed self-ping: the room says that usher is not in it

@@ -60,6 +60,8 @@ type room struct {
 	unwanted    []meeting.Kick    // to be kicked
 	kickAt      time.Time         // not before that: the last kick failed
 	rosterDue   bool              // the meeting missed presences: it needs the whole roster
+	blind       bool              // the room hides the addresses of those in it
+	sightAt     time.Time         // not before that: the last try to see them
 	confirmedAt time.Time         // when we last knew for certain who is in
 	checkAt     time.Time         // when to compare with the server's lists next
 	check       *rate.Reservation // to do so
@@ -115,7 +117,7 @@ func reserve(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
 // reset forgets what only holds inside.
 func (rm *room) reset() {
 	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
-	rm.affil, rm.role = "", ""
+	rm.affil, rm.role, rm.blind = "", "", false
 	rm.signal(errOut)
 	rm.selfReported()
 }

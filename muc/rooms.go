@@ -50,8 +50,8 @@ const (
 	// emptyTimeout is how long usher stays once the last human has left, unless
 	// the focus goes first: whoever stays keeps the conference alive.
 	emptyTimeout = 5 * time.Second
-	// recordingTimeout is the same while a recording is to end first, with the focus
-	// or without: usher kicks its recorder until it has left, and must be in the
+	// recordingTimeout is the same while a recording is to end first or a live stream is
+	// on, with the focus or without: usher kicks its recorder until it has left, and must be in the
 	// room to do so. Jibri itself leaves an empty room after 30 s.
 	recordingTimeout = 45 * time.Second
 	// unvisitedTimeout is the same for a room that no human ever came to.
@@ -87,6 +87,9 @@ const (
 	// for a reason that usher can do nothing about; somebody has to, and by then
 	// /readyz says so.
 	refusedInterval = 5 * time.Minute
+	// sightInterval is the least time between two tries to see the addresses of those
+	// in a room that hides them.
+	sightInterval = 5 * time.Second
 	// failuresToReport is how many failed entries into one room are a finding
 	// about the site rather than bad luck.
 	failuresToReport = 5

@@ -56,10 +56,12 @@ type fakeRoom struct {
 	seats    int    // for people and usher; 0: no limit
 	refuses  string // the condition that usher is refused with
 	members  bool   // for members only
+	hides    bool   // shows addresses to moderators only
+	stubborn bool   // its form cannot be changed
 }
 
 type person struct {
-	jid, user, name, role string
+	jid, user, name, role, mode string
 }
 
 func newServer() *server {
@@ -120,10 +122,21 @@ func userX(jid, role, inside string) string {
 	return fmt.Sprintf("<x xmlns='http://jabber.org/protocol/muc#user'><item affiliation='none' role='%s' jid='%s'/>%s</x>", role, jid, inside)
 }
 
+// shows is what the room tells usher of somebody.
+func (fr *fakeRoom) shows(p person) string {
+	if fr.hides && fr.affil != "owner" {
+		p.jid = ""
+	}
+	return p.children()
+}
+
 func (p person) children() string {
 	text := "<nick xmlns='http://jabber.org/protocol/nick'>" + p.name + "</nick>"
 	if p.user != "" {
 		text += "<identity><user><id>" + p.user + "</id></user></identity>"
+	}
+	if p.mode != "" {
+		text += "<mode>" + p.mode + "</mode>"
 	}
 	return text + userX(p.jid, p.role, "")
 }
@@ -145,7 +158,7 @@ func (s *server) join(room, nick string, p person) {
 	}
 	fr.people[nick] = p
 	if fr.usher {
-		s.tell(room, nick, "", p.children())
+		s.tell(room, nick, "", fr.shows(p))
 	}
 }
 
@@ -355,6 +368,8 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 		what = "destroy"
 	case strings.Contains(query, `affiliation="`):
 		what = "grant"
+	case strings.Contains(query, `type="submit"`):
+		what = "submit"
 	case strings.Contains(query, "muc#owner"):
 		what = "form"
 	}
@@ -368,6 +383,11 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	switch what {
 	case "destroy":
 		c.s.destroyLocked(room)
+	case "submit":
+		if fr.stubborn {
+			return stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAllowed}
+		}
+		fr.hides = false
 	case "grant":
 		_, affil, _ := strings.Cut(query, `affiliation="`)
 		affil, _, _ = strings.Cut(affil, `"`)
@@ -447,7 +467,7 @@ func (o occupant) Send(_ context.Context, kind, to, typ string, payload ...any) 
 func (s *server) list(room string) {
 	fr := s.rooms[room]
 	for _, nick := range slices.Sorted(maps.Keys(fr.people)) {
-		s.tell(room, nick, "", fr.people[nick].children())
+		s.tell(room, nick, "", fr.shows(fr.people[nick]))
 	}
 	s.tell(room, fr.nick, "", fr.ourselves())
 }
@@ -459,19 +479,26 @@ func (o occupant) IQ(ctx context.Context, to, _ string, payload, _ any) error {
 		return err
 	}
 	if query := string(text); strings.Contains(query, `role="none"`) {
-		return o.s.kick(to, query)
+		return o.answer(ctx, o.s.kick(to, query))
 	}
 	o.s.mu.Lock()
-	if !o.s.occupantUp {
-		o.s.mu.Unlock()
-		return errDown
-	}
 	room, _, _ := strings.Cut(to, "@")
 	var answer error
 	if fr := o.s.rooms[room]; fr == nil || !fr.usher {
 		answer = stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAcceptable}
 	}
+	o.s.mu.Unlock()
+	return o.answer(ctx, answer)
+}
+
+// answer answers after everything told before.
+func (o occupant) answer(ctx context.Context, answer error) error {
 	done := make(chan error, 1)
+	o.s.mu.Lock()
+	if !o.s.occupantUp {
+		o.s.mu.Unlock()
+		return errDown
+	}
 	o.s.later(func(*muc.Rooms) { done <- answer })
 	o.s.mu.Unlock()
 	select {

@@ -35,10 +35,10 @@ module:hook("muc-occupant-pre-join", function (event)
 	local room, bare = event.room, event.occupant.bare_jid;
 	if bare == usher then
 		note("joins", room:get_affiliation(bare) or "none");
-	elseif not owner(room) and person(bare) then
-		room:set_affiliation(true, bare, "owner");
 	elseif bare ~= focus then
-		room:set_affiliation(true, bare, "member");
+		local affiliation = not owner(room) and person(bare) and "owner" or "member";
+		room:set_affiliation(true, bare, affiliation);
+		event.occupant.role = room:get_default_role(affiliation); -- was chosen before
 	end
 end, 20);
 
@@ -80,7 +80,8 @@ module:hook("iq/full", function (event)
 			event.origin.send(st.error_reply(stanza, "auth", "not-allowed"));
 			return true;
 		end
-	elseif from == focus and jid.resource(stanza.attr.to) == "usher" and (command or stanza.attr.type == "error") then
+	elseif from == focus and jid.resource(stanza.attr.to) == "usher" and stanza.attr.type ~= "get" and stanza.attr.type ~= "set"
+		and not stanza:get_child("query", "http://jabber.org/protocol/disco#info") then
 		note("answered");
 	end
 end, 10);
