@@ -56,7 +56,7 @@ func (l *Connections) Accept() (net.Conn, error) {
 	}
 	c := &connection{TCPConn: conn.(*net.TCPConn), of: l}
 	if !l.place(c) {
-		c.TCPConn.Close()
+		_ = c.TCPConn.Close()
 		return nil, net.ErrClosed
 	}
 	return c, nil
@@ -71,7 +71,7 @@ func (l *Connections) place(c *connection) bool {
 		if oldest := l.idle.Front(); oldest != nil {
 			oldest := oldest.Value.(*connection)
 			oldest.end()
-			oldest.TCPConn.Close() // does not wait for the other side
+			_ = oldest.TCPConn.Close() // does not wait for the other side
 		} else {
 			l.news.Wait()
 		}
@@ -178,7 +178,7 @@ type requestBody struct {
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF { //nolint:errorlint // readers return it as it is
+	if err == io.EOF {
 		if closed := b.conn.work(); closed != nil {
 			return n, closed
 		}
