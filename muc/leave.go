@@ -71,26 +71,8 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	now := time.Now()
 	wait := rm.timeLeft(now)
 	if wait <= 0 {
-		rm.alone, rm.warmUntil = true, now.Add(warmFor)
-		if left := rm.nicks(meeting.KindRecorder, meeting.KindStreamer); len(left) > 0 {
-			// Its Jibri has died, or it would have gone by itself: it would keep the conference alive.
-			if err := r.kick(ctx, rm.name, left); err != nil {
-				r.note(slog.LevelWarn, "cannot put a recorder out of a room that all have left", "room", rm.name, "err", err)
-			}
-		}
-		if rm.affil == owner {
-			r.beMember(ctx, rm) // the room may go on
-		}
-		r.leaveRoom(ctx, rm)
+		r.leaveEmpty(ctx, rm)
 		return warmInterval
-	}
-	if rm.unaffiliated() && r.controlUp {
-		if left := rm.memberAt.Add(memberInterval).Sub(now); left > 0 {
-			wait = min(wait, left)
-		} else {
-			r.beMember(ctx, rm)
-			return 0
-		}
 	}
 	if !rm.unmoderated.IsZero() {
 		if left := rm.unmoderated.Add(moderatorWithin).Sub(now); left > 0 {
@@ -100,20 +82,9 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 			rm.unmoderated = time.Time{}
 		}
 	}
-	if len(rm.unwanted) > 0 {
-		if left := rm.kickAt.Sub(now); left > 0 {
-			wait = min(wait, left)
-		} else {
-			r.kickUnwanted(ctx, rm)
-			return 0
-		}
-	}
-	if rm.blind {
-		if left := rm.sightAt.Sub(now); left > 0 {
-			return min(wait, left)
-		}
-		r.regainSight(ctx, rm)
-		return 0
+	left, mended := r.mend(ctx, rm, now)
+	if wait = min(wait, left); mended || rm.blind {
+		return wait
 	}
 	if rm.rosterDue {
 		if !r.resync(ctx, rm) {
@@ -132,6 +103,47 @@ func (r *Rooms) maintain(ctx context.Context, rm *room) time.Duration {
 	}
 	r.compare(ctx, rm)
 	return 0
+}
+
+// mend does what others have made necessary, one thing at a time and each not too
+// often. It returns when to look again, and whether it did something.
+func (r *Rooms) mend(ctx context.Context, rm *room, now time.Time) (wait time.Duration, done bool) {
+	wait = checkInterval
+	for _, job := range []struct {
+		needed bool
+		from   time.Time
+		do     func(context.Context, *room)
+	}{
+		{rm.unaffiliated() && r.controlUp, rm.memberAt.Add(memberInterval), r.beMember},
+		{len(rm.unwanted) > 0, rm.kickAt, r.kickUnwanted},
+		{rm.blind, rm.sightAt, r.regainSight},
+	} {
+		if left := job.from.Sub(now); job.needed && left > 0 {
+			wait = min(wait, left)
+		} else if job.needed {
+			job.do(ctx, rm)
+			return 0, true
+		}
+	}
+	return wait, false
+}
+
+// leaveEmpty leaves a room that no human is in any more.
+func (r *Rooms) leaveEmpty(ctx context.Context, rm *room) {
+	if left := rm.nicks(meeting.KindRecorder, meeting.KindStreamer); len(left) > 0 {
+		// Its Jibri has died, or it would have gone by itself: it would keep the conference alive.
+		if err := r.kick(ctx, rm.name, left); err != nil {
+			r.note(slog.LevelWarn, "cannot put a recorder out of a room that all have left", "room", rm.name, "err", err)
+		}
+		if humans, _, _ := rm.humans(); humans > 0 {
+			return // somebody came back meanwhile
+		}
+	}
+	rm.alone, rm.warmUntil = true, time.Now().Add(warmFor)
+	if rm.affil == owner {
+		r.beMember(ctx, rm) // the room may go on
+	}
+	r.leaveRoom(ctx, rm)
 }
 
 // leaveRoom leaves the room and blocks until the room confirms it.
