@@ -53,7 +53,7 @@ func (c *chaosCommand) chaos(ctx context.Context, out, progress io.Writer) (err 
 		return errors.New("no fault has such a name")
 	}
 	if c.Seed == 0 {
-		c.Seed = uint64(time.Now().UnixNano()) //nolint:gosec // any number will do
+		c.Seed = uint64(time.Now().UnixNano())
 	}
 	dir, err := os.MkdirTemp("", "usher-chaos-")
 	if err != nil {
@@ -74,7 +74,7 @@ func (c *chaosCommand) chaos(ctx context.Context, out, progress io.Writer) (err 
 		return err
 	}
 	site.churn(ctx)
-	made, err := site.play(ctx, chosen, c.For, rand.New(rand.NewPCG(c.Seed, 0))) //nolint:gosec // chosen again with the same seed
+	made, err := site.play(ctx, chosen, c.For, rand.New(rand.NewPCG(c.Seed, 0)))
 	if err == nil {
 		b.say("healed")
 		err = site.settle(ctx)

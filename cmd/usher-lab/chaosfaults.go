@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -27,6 +28,9 @@ type occurrence struct {
 }
 
 const (
+	// epochKey names the state in Redis; while that is written anew it begins
+	// with "?" (store/epoch.go).
+	epochKey = "usher:{main}:epoch"
 	// flushWindow is how long before FLUSHALL an event may have been committed
 	// that is lost with it because its delivery was waiting.
 	flushWindow = 10 * time.Second
@@ -76,7 +80,17 @@ var faults = []fault{
 		if err := c.recovered(ctx); err != nil {
 			return err
 		}
-		return c.tail.empty(ctx, flushWindow)
+		if err := c.tail.empty(ctx, flushWindow); err != nil {
+			return err
+		}
+		// So is one whose leader dies before it has written anew what nobody else holds.
+		return c.wait(ctx, "written anew", func() string {
+			epoch, err := c.rdb.Get(ctx, epochKey).Result()
+			if err != nil || strings.HasPrefix(epoch, "?") {
+				return fmt.Sprintf("the epoch is %q (%v)", epoch, err)
+			}
+			return ""
+		})
 	}},
 	{"redis-rollback", time.Second, 4 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		return c.rollBack(ctx, f.lasts)

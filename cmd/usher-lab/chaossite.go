@@ -52,56 +52,14 @@ func (b *bench) newChaosSite(ctx context.Context) (c *chaosSite, err error) {
 	if c.benchSite, err = b.newSite(ctx, chaosRooms, chaosPer, stack.ProsodyConfig{}); err != nil {
 		return c, err
 	}
-	address, err := url.Parse(c.redis.URL)
+	if err := c.watchStore(ctx); err != nil {
+		return c, err
+	}
+	settings, err := c.startReceivers()
 	if err != nil {
 		return c, err
 	}
-	for _, p := range []struct {
-		proxy  **faultyProxy
-		target string
-	}{{&c.component, c.prosody.ComponentAddr}, {&c.client, c.prosody.ClientAddr}, {&c.store, address.Host}} {
-		if *p.proxy, err = startProxy(p.target); err != nil {
-			return c, err
-		}
-	}
-	var hooks []map[string]any
-	for i := range chaosReceivers {
-		r, err := startReceiver(fmt.Sprintf("app-%d", i+1))
-		if err != nil {
-			return c, err
-		}
-		c.receivers = append(c.receivers, r)
-		hooks = append(hooks, map[string]any{"name": r.name, "url": "http://" + r.addr + "/", "secrets": []string{string(r.secret.Key)}})
-	}
-	settings, err := json.Marshal(hooks)
-	if err != nil {
-		return c, err
-	}
-	if err := localsite.BeginStore(ctx, c.redis.URL); err != nil {
-		return c, err
-	}
-	if err := c.rdb.ConfigSet(ctx, "appendfsync", "no").Err(); err != nil { // see startRedis
-		return c, err
-	}
-	c.tail = &chaosTail{rdb: c.rdb, last: "0"}
-	tailing, endTail := context.WithCancel(ctx)
-	c.endTail = endTail
-	c.tailing.Go(func() { c.tail.run(tailing) })
-	address.Host = c.store.addr
-	for i := range 2 {
-		u, err := newUsher(c.program, filepath.Join(c.dir, fmt.Sprintf("usher-%d.log", i+1)), address.String(),
-			[]string{"USHER_WEBHOOKS=" + string(settings), "USHER_WEBHOOK_ALLOW=127.0.0.0/8"},
-			"--component-addr="+c.component.addr, "--client-addr="+c.client.addr, "--log-level=info",
-			"--tls-ca-file="+c.prosody.CAFile, "--occupant-password="+stack.Usher.Password)
-		if err != nil {
-			return c, err
-		}
-		c.ushers = append(c.ushers, u)
-	}
-	if err := c.ushers[0].start(ctx); err != nil {
-		return c, err
-	}
-	if err := c.ushers[1].spawn(ctx); err != nil {
+	if err := c.startUshers(ctx, settings); err != nil {
 		return c, err
 	}
 	for i := range c.jibris {
@@ -124,6 +82,69 @@ func (b *bench) newChaosSite(ctx context.Context) (c *chaosSite, err error) {
 		}
 	}
 	return c, c.ushers[0].inSync(ctx, chaosRooms)
+}
+
+// watchStore makes Redis ready for its first usher and begins to read what that
+// commits.
+func (c *chaosSite) watchStore(ctx context.Context) error {
+	if err := localsite.BeginStore(ctx, c.redis.URL); err != nil {
+		return err
+	}
+	if err := c.rdb.ConfigSet(ctx, "appendfsync", "no").Err(); err != nil { // see startRedis
+		return err
+	}
+	c.tail = &chaosTail{rdb: c.rdb, last: "0"}
+	tailing, endTail := context.WithCancel(ctx)
+	c.endTail = endTail
+	c.tailing.Go(func() { c.tail.run(tailing) })
+	return nil
+}
+
+// startReceivers starts the apps and returns USHER_WEBHOOKS for them.
+func (c *chaosSite) startReceivers() (string, error) {
+	var hooks []map[string]any
+	for i := range chaosReceivers {
+		r, err := startReceiver(fmt.Sprintf("app-%d", i+1))
+		if err != nil {
+			return "", err
+		}
+		c.receivers = append(c.receivers, r)
+		hooks = append(hooks, map[string]any{"name": r.name, "url": "http://" + r.addr + "/", "secrets": []string{string(r.secret.Key)}})
+	}
+	settings, err := json.Marshal(hooks)
+	return string(settings), err
+}
+
+// startUshers starts the proxies and two ushers behind them, and blocks until
+// the first one leads.
+func (c *chaosSite) startUshers(ctx context.Context, webhooks string) error {
+	address, err := url.Parse(c.redis.URL)
+	if err != nil {
+		return err
+	}
+	for _, p := range []struct {
+		proxy  **faultyProxy
+		target string
+	}{{&c.component, c.prosody.ComponentAddr}, {&c.client, c.prosody.ClientAddr}, {&c.store, address.Host}} {
+		if *p.proxy, err = startProxy(p.target); err != nil {
+			return err
+		}
+	}
+	address.Host = c.store.addr
+	for i := range 2 {
+		u, err := newUsher(c.program, filepath.Join(c.dir, fmt.Sprintf("usher-%d.log", i+1)), address.String(),
+			[]string{"USHER_WEBHOOKS=" + webhooks, "USHER_WEBHOOK_ALLOW=127.0.0.0/8"},
+			"--component-addr="+c.component.addr, "--client-addr="+c.client.addr, "--log-level=info",
+			"--tls-ca-file="+c.prosody.CAFile, "--occupant-password="+stack.Usher.Password)
+		if err != nil {
+			return err
+		}
+		c.ushers = append(c.ushers, u)
+	}
+	if err := c.ushers[0].start(ctx); err != nil {
+		return err
+	}
+	return c.ushers[1].spawn(ctx)
 }
 
 // meet makes a meeting for a room, announces the room, and returns its id.
