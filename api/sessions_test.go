@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"usher/meeting"
 )
@@ -37,6 +38,7 @@ func TestSessionsAndParticipants(t *testing.T) {
 		t.Errorf("participants before a session = %s, want none", got)
 	}
 	s.observe("rm", meeting.Seen{Occupant: human("ann")})
+	time.Sleep(time.Millisecond) // the order is that of joining
 	s.observe("rm", meeting.Seen{Occupant: human("bob")})
 	s.observe("rm", meeting.Gone{Nick: "ann", Reason: meeting.LeftByChoice})
 
