@@ -77,24 +77,8 @@ func (r *Rooms) beOwner(ctx context.Context, rm *room) error {
 	rm.affil = ""
 	err := r.grant(ctx, rm.name, owner)
 	r.noAdministrator(err)
-	ctx, cancel := context.WithTimeoutCause(ctx, ownTimeout, errNotOwner)
-	defer cancel()
-	for err == nil && (rm.affil != owner || rm.role != meeting.RoleModerator) {
-		if rm.phase != inside {
-			return fmt.Errorf("muc: usher is not in room %s any more: %w", rm.name, meeting.ErrUnavailable)
-		}
-		if rm.changed == nil {
-			rm.changed = make(chan struct{})
-		}
-		changed := rm.changed
-		err = r.unlocked(func() error {
-			select {
-			case <-changed:
-				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
-		})
+	if err == nil {
+		err = r.awaitOwner(ctx, rm)
 	}
 	if err == nil {
 		delete(r.problems, "role")
@@ -102,6 +86,33 @@ func (r *Rooms) beOwner(ctx context.Context, rm *room) error {
 		r.problem("role", "room "+rm.name+": usher could not become owner: "+err.Error())
 	}
 	return err
+}
+
+// awaitOwner blocks until the room has said that usher is an owner.
+func (r *Rooms) awaitOwner(ctx context.Context, rm *room) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, ownTimeout, errNotOwner)
+	defer cancel()
+	for rm.affil != owner || rm.role != meeting.RoleModerator {
+		if rm.phase != inside {
+			return fmt.Errorf("muc: usher is not in room %s any more: %w", rm.name, meeting.ErrUnavailable)
+		}
+		if rm.changed == nil {
+			rm.changed = make(chan struct{})
+		}
+		changed := rm.changed
+		err := r.unlocked(func() error {
+			select {
+			case <-changed:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // beMember makes usher a member of the room, whatever it is.

@@ -80,7 +80,10 @@ func (c *eventsTailCommand) stream(ctx context.Context, out io.Writer) error {
 	defer cancel(nil)
 	silence := time.AfterFunc(tailSilence, func() { cancel(fmt.Errorf("nothing came for %v", tailSilence)) })
 	defer silence.Stop()
-	target := strings.TrimRight(c.API, "/") + "/v1/events/stream?meeting_id=" + url.QueryEscape(c.Meeting)
+	target := strings.TrimRight(c.API, "/") + "/v1/events/stream"
+	if c.Meeting != "" {
+		target += "?meeting_id=" + url.QueryEscape(c.Meeting)
+	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, target, http.NoBody)
 	if err != nil {
 		return fmt.Errorf("%w: the API's URL makes no request", errFinal)

@@ -63,7 +63,7 @@ func occupantAccount(cfg config.Config) account {
 // domain into their room. That domain has a certificate of its own.
 func breweryAccount(cfg config.Config) account {
 	_, domain, _ := strings.Cut(cfg.FocusJID, "@")
-	return account{
+	return account{ //nolint:gosec // names of settings, no credentials
 		user: cfg.OccupantUser, domain: domain, server: domain,
 		domainSetting: "USHER_FOCUS_JID", passwordSetting: "USHER_BREWERY_PASSWORD",
 		what: "the host that Jicofo and Jibri log in to",

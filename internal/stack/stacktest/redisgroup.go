@@ -79,8 +79,8 @@ cluster-replica-validity-factor 0
 	}
 	g.wait(t, "the cluster works", func(n *redisNode) bool {
 		known := 0
-		for _, slot := range n.ClusterSlots(t.Context()).Val() {
-			known += len(slot.Nodes)
+		for _, shard := range n.ClusterShards(t.Context()).Val() {
+			known += len(shard.Nodes)
 		}
 		return known == len(g.nodes) && strings.Contains(n.ClusterInfo(t.Context()).Val(), "cluster_state:ok") && replicates(t, n)
 	})
