@@ -13,13 +13,14 @@ import (
 	"usher/config"
 	"usher/meeting"
 	"usher/meeting/tracker"
+	"usher/store"
 	"usher/webhook"
 )
 
 // conflictPause is how long usher stands back after another process took its
 // component's place. Fighting back at once would go on for ever; who holds the
 // lease is settled after this long.
-const conflictPause = 15 * time.Second
+const conflictPause = store.LeaseTTL
 
 // leader is what this process does while it leads the site: the streams, the
 // rooms and the meetings. The HTTP side asks it for the term that is on.
