@@ -69,7 +69,7 @@ func newEdgeSite(t *testing.T) *edgeSite {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.handler = &matching{t: t, next: s.handler, router: router, seen: map[string]bool{}}
+	s.handler = &matching{t: t, next: s.handler, router: router, seen: map[string]bool{}, held: map[string]bool{}}
 	return e
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -60,7 +61,8 @@ type matching struct {
 	t      *testing.T
 	next   http.Handler
 	router routers.Router
-	seen   map[string]bool // operation and status
+	seen   map[string]bool // operations that answered well
+	held   map[string]bool // answers that were held against the document: kin-openapi compiles a schema each time
 }
 
 func (m *matching) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -93,6 +95,11 @@ func (m *matching) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			m.t.Errorf("%s %s was accepted: %v", r.Method, r.URL, err)
 		}
 	}
+	answer := fmt.Sprint(route.Operation.OperationID, rec.Code, rec.Body)
+	if m.held[answer] {
+		return
+	}
+	m.held[answer] = true
 	err = openapi3filter.ValidateResponse(r.Context(), &openapi3filter.ResponseValidationInput{
 		RequestValidationInput: asked, Status: rec.Code, Header: rec.Header(),
 		Body: io.NopCloser(bytes.NewReader(rec.Body.Bytes())), Options: asked.Options,
@@ -112,7 +119,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &matching{t: t, next: s.handler, router: router, seen: map[string]bool{}}
+	m := &matching{t: t, next: s.handler, router: router, seen: map[string]bool{}, held: map[string]bool{}}
 	s.handler = m
 
 	var made meeting.MeetingInfo
