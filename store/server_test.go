@@ -28,8 +28,13 @@ func startServer(t testing.TB) *server {
 	}
 	s.raw = redis.NewClient(options)
 	t.Cleanup(func() { s.raw.Close() })
+	s.writeFirst()
 	return s
 }
+
+// writeFirst makes Redis write each change to its file before it answers, so that
+// a kill loses nothing: with everysec a slow disk may put that off for two seconds.
+func (s *server) writeFirst() { s.do("CONFIG", "SET", "appendfsync", "no") }
 
 // start runs the server again after a Kill, and returns when it answers.
 func (s *server) start() {
@@ -37,6 +42,7 @@ func (s *server) start() {
 	if err := s.Restart(s.t.Context()); err != nil {
 		s.t.Fatal(err)
 	}
+	s.writeFirst()
 }
 
 // do runs a command as an administrator would.
