@@ -112,7 +112,7 @@ func (s *Scheduler) Queue() []meeting.Recording {
 	defer s.mu.Unlock()
 	var queue []meeting.Recording
 	for _, t := range s.tasks {
-		if r, ok := t.m.ActiveRecording(); ok && r.State == meeting.RecordingQueued {
+		if r, ok := t.m.ActiveRecording(); ok && r.State == meeting.RecordingQueued && r.Waits != meeting.ReasonStream {
 			queue = append(queue, r)
 		}
 	}

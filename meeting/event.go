@@ -35,6 +35,9 @@ const (
 	RecordingWasAborted  EventType = "recording.aborted"   // ended on purpose before it began
 	RecordingWasDeleted  EventType = "recording.deleted"   // an app deleted it
 
+	StreamStarted EventType = "stream.started" // somebody streams the meeting live
+	StreamEnded   EventType = "stream.ended"   // nobody does any more
+
 	StoreWasReset EventType = "store.reset" // the store was emptied, and the meeting is written anew
 )
 
@@ -72,6 +75,7 @@ type Data struct {
 	Participant  *ParticipantInfo  `json:"participant,omitempty"`
 	Changed      []string          `json:"changed,omitempty"` // fields of the participant
 	Recording    *RecordingInfo    `json:"recording,omitempty"`
+	Stream       *StreamInfo       `json:"stream,omitempty"`
 	Occupancy    *Occupancy        `json:"occupancy,omitempty"`
 }
 
@@ -97,6 +101,7 @@ type MeetingInfo struct {
 	Session           *SessionInfo      `json:"session" doc:"The open session, null when there is none"`
 	Recording         PolicyInfo        `json:"recording" doc:"What the meeting does about recording by itself"`
 	ActiveRecording   *RecordingInfo    `json:"active_recording" doc:"The recording that records or is on the way to it, null when there is none"`
+	Stream            StreamInfo        `json:"stream" doc:"The live stream that somebody has started in the client"`
 	StateVersion      int64             `json:"state_version" doc:"Grows by one with every change"`
 }
 
@@ -150,7 +155,7 @@ func (m Meeting) Info() MeetingInfo {
 		EndedAt:           TimeOrNull(m.EndedAt), EndReason: m.EndReason,
 		StaleSince: TimeOrNull(m.StaleSince),
 		Occupancy:  m.Occupancy(), StateVersion: m.Version,
-		Recording: m.Policy.Info(),
+		Recording: m.Policy.Info(), Stream: m.Stream.info(),
 	}
 	if r, ok := m.ActiveRecording(); ok {
 		active := r.Info()

@@ -56,6 +56,8 @@ type Meeting struct {
 	Session Session `json:"session,omitzero"`
 	// Focus is what the focus last said about recording.
 	Focus FocusSays `json:"focus,omitzero"`
+	// Stream is the live stream.
+	Stream LiveStream `json:"stream,omitzero"`
 	// Recordings are those that are not settled, or were a moment ago.
 	Recordings []Recording `json:"recordings,omitempty"`
 	// Unprompted is the session in which no recording starts by itself any more:

@@ -70,7 +70,7 @@ type Occupant struct {
 	Screen Media  `json:"screen,omitempty"`
 	// HandRaised is when the hand went up, in Unix milliseconds; 0 is down.
 	HandRaised int64 `json:"hand_raised,omitempty"`
-	// Recording is Jibri's own id of what a recorder records, once it says.
+	// Recording is Jibri's own id of what a recorder records or streams, once it says.
 	Recording string `json:"recording,omitempty"`
 }
 
@@ -144,6 +144,7 @@ func (p *Participant) describe() []string {
 		hand = Time{time.UnixMilli(newest.HandRaised).UTC()}
 	}
 	var changed []string
+	set(&changed, "kind", &p.Kind, newest.Kind)
 	set(&changed, "name", &p.Name, newest.Name)
 	set(&changed, "email", &p.Email, newest.Email)
 	set(&changed, "role", &p.Role, role)

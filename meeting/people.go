@@ -21,7 +21,8 @@ func (d *draft) seen(o Occupant) {
 	if *known == o {
 		return
 	}
-	if known.JID != o.JID || known.Kind != o.Kind || known.UserID != o.UserID {
+	streams := known.Kind == KindRecorder && o.Kind == KindStreamer // a Jibri says so once it is in
+	if known.JID != o.JID || known.Kind != o.Kind && !streams || known.UserID != o.UserID {
 		// Somebody else under this nick: the leave of the one before was missed.
 		d.gone(o.Nick, LeftDisconnected)
 		d.join(o)
@@ -29,6 +30,10 @@ func (d *draft) seen(o Occupant) {
 	}
 	person := d.person(p)
 	person.Connections[c] = o
+	if streams && person.SessionID != "" {
+		d.m.Session.Recorders--
+		d.saveSession()
+	}
 	d.updated(person)
 }
 
@@ -185,6 +190,7 @@ func (d *draft) endSession() {
 	if d.m.Session.ID == "" {
 		return
 	}
+	d.endStream()
 	d.m.Session.EndedAt = Time{cmp.Or(d.m.Session.EmptySince, d.at)}
 	listed := d.listed()
 	var stay []Participant

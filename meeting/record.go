@@ -246,6 +246,12 @@ func startRefused(d *draft, r *Recording, in RecordingInput) {
 		d.requestAgain(r, min(max(d.at.Sub(r.RequestedAt.Time), readyMin), readyMax))
 		return
 	case RefusedExists:
+		if d.m.streams() {
+			r.Attempts--
+			in.Reason = ReasonStream
+			wait(d, r, in)
+			return
+		}
 		// It shows itself by the focus's presence, or by its recorder's.
 		r.NotBefore = d.at.Add(adoptTimeout)
 		d.keep(r)

@@ -44,8 +44,8 @@ func (s RecordingState) waiting() bool { return s == RecordingRequested || s == 
 // RecordingMode is what becomes of what is recorded.
 type RecordingMode string
 
-// ModeFile writes a file. Jibri knows live streams as well; usher does not start
-// them yet.
+// ModeFile writes a file. Jibri knows live streams as well, which are no
+// recordings: see [LiveStream].
 const ModeFile RecordingMode = "file"
 
 // RecordingReason says why a recording waits, ended, or has no file.
@@ -55,6 +55,7 @@ type RecordingReason string
 const (
 	ReasonBusy       RecordingReason = "recorders_busy" // all record
 	ReasonNoRecorder RecordingReason = "no_recorders"   // the site has none that works
+	ReasonStream     RecordingReason = "live_stream"    // the meeting is streamed live: one at a time
 )
 
 // Reasons to stop.
@@ -224,6 +225,8 @@ type FocusSays struct {
 	// Status is "on" or "off" then.
 	Session string `json:"session,omitempty"`
 	Status  string `json:"status,omitempty"`
+	// Stream says that it is a live stream instead of a recording.
+	Stream  bool   `json:"stream,omitempty"`
 	Failure string `json:"failure,omitempty"` // "error" or "busy", with off
 	// Initiator is the nick of who started or stopped it, if somebody did.
 	Initiator string `json:"initiator,omitempty"`
@@ -301,8 +304,9 @@ func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
 	if slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
 		return Recording{}, time.Time{}, false // one after the other: the focus knows one per room
 	}
+	streams := m.streams()
 	r, ok = m.firstRecording(func(r Recording) bool {
-		return r.State.waiting() || r.State == RecordingStarting && r.JibriSession == "" && !r.failing()
+		return r.State.waiting() && !streams || r.State == RecordingStarting && r.JibriSession == "" && !r.failing()
 	})
 	return r, r.NotBefore, ok
 }
@@ -310,8 +314,8 @@ func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
 // ToStop returns the recording that the focus is to be asked to stop. It knows
 // one per room, so asking may end another one than is meant.
 func (m Meeting) ToStop() (Recording, bool) {
-	if !m.Focus.Here || !m.StaleSince.IsZero() || m.State() == StateEnded {
-		return Recording{}, false
+	if !m.Focus.Here || m.Focus.streams() || !m.StaleSince.IsZero() || m.State() == StateEnded {
+		return Recording{}, false // it would stop the live stream
 	}
 	return m.firstRecording(func(r Recording) bool {
 		its := r.JibriSession != "" && r.JibriSession == m.Focus.Session

@@ -36,7 +36,7 @@ type RecordingStatus struct {
 	StartedAt    Time            `json:"started_at" nullable:"true"` // the focus said on
 	StoppedAt    Time            `json:"stopped_at" nullable:"true"` // its recorder had left, or was taken for gone
 	SettledAt    Time            `json:"settled_at" nullable:"true" doc:"When it became available, failed or aborted"`
-	Failure      RecordingReason `json:"failure,omitempty" enum:"queue_timeout,recorders_busy,no_recorders,start_timeout,no_answer,not_allowed,refused,recorder_error,focus_lost,file_missing,hand_over" doc:"What went wrong; one that stopped with an error may still have a file"`
+	Failure      RecordingReason `json:"failure,omitempty" enum:"queue_timeout,recorders_busy,no_recorders,live_stream,start_timeout,no_answer,not_allowed,refused,recorder_error,focus_lost,file_missing,hand_over" doc:"What went wrong; one that stopped with an error may still have a file"`
 	Detail       string          `json:"detail,omitempty" doc:"More about the failure, for people"`
 	Recorder     string          `json:"recorder,omitempty" doc:"The recorder that handed its file over"`
 }
@@ -45,8 +45,8 @@ type RecordingStatus struct {
 type RecordingInfo struct {
 	RecordingStatus
 	RequestedBy Requester       `json:"requested_by"`
-	QueueReason RecordingReason `json:"queue_reason,omitempty" enum:"recorders_busy,no_recorders" doc:"Why it waits"`
-	QueueUntil  *Time           `json:"queue_until" doc:"It fails then unless it has a recorder"`
+	QueueReason RecordingReason `json:"queue_reason,omitempty" enum:"recorders_busy,no_recorders,live_stream" doc:"Why it waits"`
+	QueueUntil  *Time           `json:"queue_until" doc:"It fails then unless it has a recorder; null while it waits for the end of a live stream"`
 	Attempt     int             `json:"attempt" doc:"How often the focus was asked to start it and found a recorder, or failed to"`
 	StopReason  RecordingReason `json:"stop_reason,omitempty" enum:"requested,participant,empty,meeting_ended,max_length,recorder,failure,room_gone,stop_not_answered"`
 	Files       []FileInfo      `json:"files" nullable:"false"`
@@ -93,7 +93,10 @@ func (r Recording) Info() RecordingInfo {
 		StopReason: r.Stop, Files: []FileInfo{}, DeletedAt: TimeOrNull(r.Deleted),
 	}
 	if r.State.waiting() {
-		info.QueueReason, info.QueueUntil = r.Waits, TimeOrNull(r.QueueUntil)
+		info.QueueReason = r.Waits
+		if r.Waits != ReasonStream {
+			info.QueueUntil = TimeOrNull(r.QueueUntil)
+		}
 	}
 	for _, f := range r.Files {
 		info.Files = append(info.Files, FileInfo{

@@ -80,14 +80,16 @@ func (r Recording) failing() bool { return r.State == RecordingStarting && r.Fai
 // recorderKicks yields the nicks of recorders in the room that are not to stay, and
 // from when on each is to be kicked. That goes on until it has left.
 func (m Meeting) recorderKicks(yield func(nick string, from time.Time) bool) {
-	if len(m.Recordings) == 0 || !m.StaleSince.IsZero() {
+	stopped := !m.Stream.Stopped.IsZero()
+	if len(m.Recordings) == 0 && !stopped || !m.StaleSince.IsZero() {
 		return
 	}
 	for p, c := range m.connections {
-		if p.Kind != KindRecorder {
-			continue
+		from, ok := m.Stream.Stopped.Add(stopTimeout), stopped && m.streamer(p, c)
+		if p.Kind == KindRecorder {
+			from, ok = m.kickFrom(p, c)
 		}
-		if from, ok := m.kickFrom(p, c); ok && !yield(c.Nick, from) {
+		if ok && !yield(c.Nick, from) {
 			return
 		}
 	}

@@ -30,13 +30,16 @@ func (d *draft) heard(said FocusSays) {
 	}
 }
 
-// saidOn takes in that the focus says that it records. It knows one recording at
-// a time, so the end of others was missed.
+// saidOn takes in that the focus says that it records, or streams. It knows one
+// session of Jibri's at a time, so the end of others was missed.
 func (d *draft) saidOn(said FocusSays) {
 	for i := range len(d.m.Recordings) {
-		if s := d.m.Recordings[i].JibriSession; s != "" && s != said.Session {
+		if s := d.m.Recordings[i].JibriSession; s != "" && (s != said.Session || said.Stream) {
 			d.input(&d.m.Recordings[i], RecordingInput{Kind: inputFocusOther})
 		}
+	}
+	if said.Stream {
+		return
 	}
 	r := d.ofSession(said.Session)
 	if r == nil {
@@ -165,6 +168,9 @@ func (m Meeting) recordingTimers(r Recording) []recordingTimer {
 	empty := recordingTimer{m.noHuman(), stop, RecordingInput{Reason: StopEmpty}}
 	switch r.State {
 	case RecordingRequested, RecordingQueued:
+		if m.streams() {
+			return []recordingTimer{empty}
+		}
 		return []recordingTimer{empty, {r.QueueUntil, giveUp, RecordingInput{Failure: FailQueueTimeout}}}
 	case RecordingStarting:
 		return []recordingTimer{
@@ -254,6 +260,10 @@ func (d *draft) roomEnded() {
 // before is the meeting as it was before the event.
 func (d *draft) records(before Meeting) {
 	d.recorderMoves(before)
+	streams := d.m.streams()
+	if streams {
+		d.each(RecordingInput{Kind: RecordingWaits, Reason: ReasonStream})
+	}
 	for i := 0; i < len(d.m.Recordings); i++ { // one that goes on with another recorder joins the list
 		d.input(&d.m.Recordings[i], RecordingInput{Kind: inputTime})
 	}
@@ -263,7 +273,7 @@ func (d *draft) records(before Meeting) {
 	d.m.Recordings = kept
 	n := d.m.Policy.humans()
 	if n == 0 || d.more || d.m.State() != StateLive || d.m.Unprompted == d.m.Session.ID ||
-		!d.m.StaleSince.IsZero() || d.m.Occupancy().Humans < n {
+		!d.m.StaleSince.IsZero() || streams || d.m.Occupancy().Humans < n {
 		return
 	}
 	if !slices.ContainsFunc(d.m.Recordings, func(r Recording) bool { return r.State.Active() || r.State == RecordingStopping }) {

@@ -127,9 +127,9 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.NickChanged{From: args["from"], To: args["to"]}
 	case "roster":
 		var r meeting.Roster
-		for _, w := range words[1:] { // nick/user, nick//session of a recorder, or focus=session that it records
-			if w == "focus="+args["focus"] {
-				r.Focus = meeting.FocusSays{Here: true, Session: args["focus"], Status: "on"}
+		for _, w := range words[1:] { // nick/user, nick//session of a recorder, or focus=session or stream=session that it records or streams
+			if w == "focus="+args["focus"] || w == "stream="+args["stream"] {
+				r.Focus = meeting.FocusSays{Here: true, Session: args["focus"] + args["stream"], Status: "on", Stream: args["stream"] != ""}
 				continue
 			}
 			nick, user, _ := strings.Cut(w, "/")
@@ -148,8 +148,8 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.Tick{}
 	case "store_reset":
 		f = meeting.StoreReset{}
-	case "focus": // on, off, here or away
-		says := meeting.FocusSays{Here: words[1] != "away", Session: args["session"], Failure: args["failure"], Initiator: args["by"]}
+	case "focus": // on, off, pending, here or away
+		says := meeting.FocusSays{Here: words[1] != "away", Session: args["session"], Failure: args["failure"], Initiator: args["by"], Stream: args["mode"] == "stream"}
 		if args["session"] != "" {
 			says.Status = words[1]
 		}
@@ -321,6 +321,9 @@ func (s *story) state() string {
 	}
 	if !s.m.StaleSince.IsZero() {
 		line += " stale"
+	}
+	if s.m.Info().Stream.Active {
+		line += " stream"
 	}
 	for _, r := range s.m.Recordings {
 		line += " rec=" + string(r.State)

@@ -21,6 +21,10 @@ const (
 	featureTranscriber = "http://jitsi.org/protocol/transcriber"
 )
 
+// modeStream is what a Jibri that streams live, and the focus that has it do so,
+// call that; everything else is a file.
+const modeStream = "stream"
+
 // maxText is how many bytes of a name, address or user id are kept. What
 // people call themselves is theirs to choose, but every change of it is stored
 // and sent on; 256 is four times the longest name that Jitsi's field accepts.
@@ -34,7 +38,7 @@ type presence struct {
 	Nick string `xml:"http://jabber.org/protocol/nick nick"`
 	Text string `xml:"status"` // "switch_room", or the server's words on a lost connection
 	Mode string `xml:"mode"`   // of a recorder: file or stream
-	// SessionID is Jibri's own id of what a recorder records.
+	// SessionID is Jibri's own id of what a recorder records or streams.
 	SessionID string `xml:"session_id"`
 	// Recording is what the focus says of the room's recording; it stays in
 	// every later presence.
@@ -82,6 +86,7 @@ type status struct {
 // RecordingStatus).
 type recordingStatus struct {
 	Status    string `xml:"status,attr"`
+	Mode      string `xml:"recording_mode,attr"` // file, or stream for a live stream
 	Session   string `xml:"session_id,attr"`
 	Failure   string `xml:"failure_reason,attr"`
 	Initiator string `xml:"initiator,attr"` // occupant address
@@ -92,7 +97,7 @@ func (p *presence) focusReport() meeting.FocusSays {
 	report := meeting.FocusSays{Here: true}
 	if r := p.Recording; r != nil && r.Session != "" && len(r.Session) <= maxText {
 		_, _, nick := splitAddress(r.Initiator)
-		report.Session, report.Status = r.Session, clip(r.Status)
+		report.Session, report.Status, report.Stream = r.Session, clip(r.Status), r.Mode == modeStream
 		report.Failure, report.Initiator = clip(r.Failure), clip(nick)
 	}
 	return report
@@ -166,7 +171,7 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 			doubts = append(doubts, "identity")
 		}
 	}
-	if kind == meeting.KindRecorder {
+	if kind == meeting.KindRecorder || kind == meeting.KindStreamer {
 		o.Recording = clip(p.SessionID)
 	}
 	if p.Recording != nil && kind != meeting.KindFocus {
@@ -197,7 +202,7 @@ func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 	}{
 		{s.ComponentDomain, true, meeting.KindBot},
 		{s.HiddenDomain, transcriber || local == "transcriber", meeting.KindTranscriber},
-		{s.HiddenDomain, p.Mode == "stream", meeting.KindStreamer},
+		{s.HiddenDomain, p.Mode == modeStream, meeting.KindStreamer},
 		{s.HiddenDomain, jibri || local == "recorder", meeting.KindRecorder},
 		{s.HiddenDomain, true, meeting.KindBot}, // the site's own; people do not see it
 		{focusDomain, jigasi || p.Initiator != nil, meeting.KindSIP},

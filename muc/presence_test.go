@@ -91,6 +91,14 @@ func TestRecordingIsBelievedFromTheFocusAlone(t *testing.T) {
 	if o, doubts := testSite.occupant("focus", &p); o.Kind != meeting.KindHuman || !slices.Equal(doubts, []string{"focus", "recording"}) {
 		t.Errorf("a forger is %s, doubts %v", o.Kind, doubts)
 	}
+	p = stanza("focus", "focus@auth.meet.jitsi/focus", strings.Replace(status, "status=", "recording_mode='stream' status=", 1))
+	if got, want := p.focusReport(), (meeting.FocusSays{Here: true, Session: "s1", Status: "on", Stream: true, Initiator: "aa"}); got != want {
+		t.Errorf("of a live stream the focus says %+v, want %+v", got, want)
+	}
+	p = stanza("rr", "recorder@hidden.meet.jitsi/x", "<session_id>s1</session_id><mode>stream</mode>")
+	if o, _ := testSite.occupant("rr", &p); o.Kind != meeting.KindStreamer || o.Recording != "s1" {
+		t.Errorf("a streamer is %s and streams %q", o.Kind, o.Recording)
+	}
 	p = stanza("rr", "recorder@hidden.meet.jitsi/x", "<session_id>s1</session_id><mode>file</mode>")
 	if o, _ := testSite.occupant("rr", &p); o.Kind != meeting.KindRecorder || o.Recording != "s1" {
 		t.Errorf("a recorder is %s and records %q", o.Kind, o.Recording)

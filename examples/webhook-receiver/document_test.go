@@ -74,6 +74,7 @@ func TestDocumentShowsTheEvents(t *testing.T) {
 		meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
 		meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
 		meeting.RecordingWasAborted, meeting.RecordingWasDeleted,
+		meeting.StreamStarted, meeting.StreamEnded,
 		meeting.StoreWasReset,
 	}
 	slices.Sort(shown)

@@ -27,6 +27,7 @@ var eventTypes = []meeting.EventType{
 	meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
 	meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
 	meeting.RecordingWasAborted, meeting.RecordingWasDeleted,
+	meeting.StreamStarted, meeting.StreamEnded,
 	meeting.StoreWasReset,
 }
 
@@ -87,6 +88,7 @@ var (
 	meetingsDesc     = prometheus.NewDesc("usher_meetings", "Meetings that are not over, by state.", []string{"state"}, nil)
 	participantsDesc = prometheus.NewDesc("usher_participants", "People and services in meetings now, by kind.", []string{"kind"}, nil)
 	recordingsDesc   = prometheus.NewDesc("usher_recordings", "Recordings that are not settled, by state.", []string{"state"}, nil)
+	streamsDesc      = prometheus.NewDesc("usher_live_streams", "Meetings that are streamed live.", nil, nil)
 	staleDesc        = prometheus.NewDesc("usher_meetings_stale", "Meetings with people whose room usher cannot see.", nil, nil)
 )
 
@@ -96,6 +98,7 @@ func (o *occupancy) Describe(ch chan<- *prometheus.Desc) {
 	ch <- participantsDesc
 	ch <- staleDesc
 	ch <- recordingsDesc
+	ch <- streamsDesc
 }
 
 // Collect implements prometheus.Collector.
@@ -104,13 +107,16 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 		meeting.RecordingRequested: 0, meeting.RecordingQueued: 0, meeting.RecordingStarting: 0,
 		meeting.RecordingOn: 0, meeting.RecordingStopping: 0, meeting.RecordingProcessing: 0,
 	}
-	var created, live, stale, humans, recorders, others int
+	var created, live, streams, stale, humans, recorders, others int
 	o.t.tracker.Each(func(m meeting.Meeting) {
 		switch m.State() {
 		case meeting.StateCreated:
 			created++
 		case meeting.StateLive:
 			live++
+		}
+		if m.Stream.Session != "" {
+			streams++
 		}
 		if !m.StaleSince.IsZero() {
 			stale++
@@ -131,6 +137,7 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 	gauge(meetingsDesc, created, "created")
 	gauge(meetingsDesc, live, "live")
 	gauge(staleDesc, stale)
+	gauge(streamsDesc, streams)
 	for state, n := range recordings {
 		gauge(recordingsDesc, n, string(state))
 	}
