@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -122,6 +123,10 @@ func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 		r.metrics.untrusted.WithLabelValues(doubt).Inc()
 	}
 	was, known := rm.view[nick]
+	if _, host, _ := splitAddress(bareJID(o.JID)); !known && slices.Contains(doubts, doubtFeature) {
+		r.note(slog.LevelWarn, "somebody is not believed to be a phone, recorder or transcriber: if the site's own log in at this host, "+
+			"it belongs into USHER_TRUSTED_DOMAIN, or into USHER_DIAL_IN_DOMAIN where people do too", "room", rm.name, "host", host)
+	}
 	if now := newSeen(o); !known || was != now {
 		rm.view[nick] = now
 		if o.Kind == meeting.KindHuman {

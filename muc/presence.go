@@ -167,6 +167,9 @@ func (p *presence) leftReason() meeting.LeftReason {
 	return meeting.LeftByChoice
 }
 
+// doubtFeature is a claim to be one of the site's services that is not believed.
+const doubtFeature = "feature"
+
 // occupant returns what the presence says about its sender, and which of its
 // claims were not believed.
 func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
@@ -218,7 +221,7 @@ func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
 		doubts = append(doubts, "focus")
 	}
 	if p.claims(featureJibri) || p.claims(featureJigasi) || p.claims(featureTranscriber) {
-		doubts = append(doubts, "feature")
+		doubts = append(doubts, doubtFeature)
 	}
 	return meeting.KindHuman, doubts
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -52,6 +53,9 @@ func TestDialInByDomain(t *testing.T) {
 			doubts := 2 - tt.others
 			if n := s.metric(`usher_untrusted_presence_total{kind="feature"}`); (n > 0) != (doubts > 0) {
 				t.Errorf("%v claims counted, want %d or more", n, doubts)
+			}
+			if told := strings.Contains(s.log.String(), "USHER_DIAL_IN_DOMAIN"); told != (doubts > 0) {
+				t.Errorf("the log names the setting: %v, want %v", told, doubts > 0)
 			}
 		})
 	}
