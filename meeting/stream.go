@@ -42,11 +42,12 @@ func (m Meeting) streamer(p *Participant, c Occupant) bool {
 	return p.Kind == KindStreamer && (c.Recording == "" || c.Recording == m.Stream.Session)
 }
 
-// followStream takes in what has become of the live stream. While the room cannot
-// be seen, nothing has.
+// followStream takes in what has become of the live stream. While the room, or what
+// the focus says, cannot be seen, nothing has.
 func (d *draft) followStream() {
 	said := d.m.Focus
-	if d.m.Session.ID == "" || !d.m.StaleSince.IsZero() {
+	unseen := said.Session == "" && said.Status != ""
+	if d.m.Session.ID == "" || unseen || !d.m.StaleSince.IsZero() {
 		return
 	}
 	if said.streams() && said.Session == d.m.Stream.Session {
