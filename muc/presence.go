@@ -63,6 +63,10 @@ type presence struct {
 			Role        string `xml:"role,attr"`
 			Affiliation string `xml:"affiliation,attr"`
 			Nick        string `xml:"nick,attr"`
+			// Actor is who put the occupant out (XEP-0045 §8.2).
+			Actor struct {
+				Nick string `xml:"nick,attr"`
+			} `xml:"actor"`
 		} `xml:"item"`
 		Status  []status  `xml:"status"`
 		Destroy *struct{} `xml:"destroy"`
@@ -150,6 +154,19 @@ func (p *presence) leftReason() meeting.LeftReason {
 		return meeting.LeftDisconnected
 	}
 	return meeting.LeftByChoice
+}
+
+// gone is what an unavailable presence reports; usher is usher's own nick in the
+// room, which nobody else has.
+func (p *presence) gone(nick, usher string) meeting.Gone {
+	g := meeting.Gone{Nick: nick, Reason: p.leftReason()}
+	if g.Reason == meeting.LeftKicked || g.Reason == meeting.LeftBanned {
+		g.ByUsher = p.User.Item.Actor.Nick == usher
+		if !g.ByUsher {
+			g.Actor = p.User.Item.Actor.Nick
+		}
+	}
+	return g
 }
 
 // occupant returns what the presence says about its sender, and which of its

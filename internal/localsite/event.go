@@ -15,6 +15,7 @@ type Event struct {
 			Name       string             `json:"name"`
 			Role       meeting.Role       `json:"role"`
 			LeftReason meeting.LeftReason `json:"left_reason"`
+			LeftBy     *meeting.Remover   `json:"left_by"`
 		} `json:"participant"`
 		Changed   []string           `json:"changed"`
 		Occupancy *meeting.Occupancy `json:"occupancy"`
