@@ -2,8 +2,7 @@ package sim
 
 import (
 	"encoding/xml"
-	"strconv"
-	"time"
+	"strings"
 )
 
 // focusVersion is what the focus calls itself in its presence.
@@ -20,24 +19,39 @@ type versionComponent struct {
 	Text string `xml:",chardata"`
 }
 
-// conferenceProperties say when the conference began, in the focus's presence.
+// conferenceProperties are what the focus says of the conference in its presence
+// (ConferenceProperties).
 type conferenceProperties struct {
-	XMLName  xml.Name           `xml:"http://jitsi.org/protocol/focus conference-properties"`
-	Property conferenceProperty `xml:"property"`
+	XMLName    xml.Name             `xml:"http://jitsi.org/protocol/focus conference-properties"`
+	Properties []conferenceProperty `xml:"property"`
 }
 
 type conferenceProperty struct {
-	Value string `xml:"value,attr"`
 	Key   string `xml:"key,attr"`
+	Value string `xml:"value,attr"`
 }
 
-// focusPresence is what the focus tells everybody about a conference.
-func focusPresence(created time.Time) []any {
+// Keys of conference properties.
+const (
+	propertyRestart = "support-terminate-restart"
+	propertyBridges = "bridge-count"
+)
+
+// smackPriority is in every presence that Smack sends.
+var smackPriority = newElement("", "priority", "0")
+
+// focusPresence is what the focus tells everybody about a conference, in
+// Jicofo's order (JitsiMeetConferenceImpl.joinTheRoom); status is nil until
+// something was recorded.
+func focusPresence(room string, properties []conferenceProperty, status *recordingStatus) []any {
+	name, _, _ := strings.Cut(room, "@")
 	return []any{
+		smackPriority,
+		newElement("http://jitsi.org/jitmeet/etherpad", "etherpad", name),
 		versions{Component: versionComponent{focusNick, focusVersion}},
-		conferenceProperties{Property: conferenceProperty{
-			Key: "created-ms", Value: strconv.FormatInt(created.UnixMilli(), 10),
-		}},
+		conferenceProperties{Properties: properties},
+		status,
+		newElement(nsCaps, "c", "", "hash", "sha-1", "node", "http://jitsi.org/jicofo", "ver", "Lg0vhCNhxjoeKJi2/hukdsizNWA="),
 	}
 }
 
