@@ -409,7 +409,8 @@ func TestRecordingIsStoppedWithoutAFocus(t *testing.T) {
 			s := &studio{scene: newSite(t), dirs: map[string]string{}}
 			usher := s.runUsher()
 			s.waitReady("")
-			j := s.jibri("jibri-1", func(c *sim.JibriConfig) { c.EmptyPatience = kickedPatience })
+			// Longer than usher waits for a recorder to leave by itself, as with a real one.
+			j := s.jibri("jibri-1", func(c *sim.JibriConfig) { c.EmptyPatience = 13 * time.Second })
 			s.meets("standup", "automatic")
 			ada := s.enters("Ada")
 			r := s.newest(meeting.RecordingOn)

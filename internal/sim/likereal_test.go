@@ -14,11 +14,11 @@ import (
 	"usher/internal/stack"
 )
 
-// TestSimulatedSiteIsLikeTheReal compares what the simulated focus and recorder
+// TestSimulatedFocusAndJibriAreLikeTheReal compares what the simulated focus and recorder
 // send over a real Prosody with what Jicofo 7ebb13d and Jibri 62369d5 sent: the
 // same elements and attributes in the same order, and the same words where there
 // is a choice of few. Ids, names and addresses differ.
-func TestSimulatedSiteIsLikeTheReal(t *testing.T) {
+func TestSimulatedFocusAndJibriAreLikeTheReal(t *testing.T) {
 	const (
 		automatic  = "../../muc/testdata/real/recording-automatic-alice.xml"
 		fromClient = "../../muc/testdata/real/recording-from-the-client-alice.xml"
