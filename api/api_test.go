@@ -2,7 +2,6 @@ package api
 
 import (
 	"bufio"
-	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -17,7 +16,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"usher/meeting"
+	"usher/internal/apitest"
 )
 
 func TestNewRefusesWeakCredentials(t *testing.T) {
@@ -109,20 +108,15 @@ func TestAccessLogHoldsNoQuery(t *testing.T) {
 	}
 }
 
-// panicky is a store with a bug.
-type panicky struct{ wholeStore }
-
-func (panicky) Load(context.Context, string) (meeting.Meeting, error) { panic("a bug") }
-
 func TestPanicIsAnswered(t *testing.T) {
 	s := newStandby(t)
-	s.serve(func(c *testConfig) { c.Store = panicky{s.store} })
+	s.serve(func(c *testConfig) { c.Store = apitest.Panicky{Store: s.store} })
 	res := s.do("GET", "/v1/meetings/m", "")
 	if body := res.Body.String(); strings.Contains(body, "bug") || strings.Contains(body, "goroutine") {
 		t.Errorf("answer tells of the panic: %s", body)
 	}
 	res.problem(http.StatusInternalServerError)
-	if log := s.log.String(); !strings.Contains(log, "a bug") || !strings.Contains(log, "panicky") {
+	if log := s.log.String(); !strings.Contains(log, "a bug") || !strings.Contains(log, "Panicky") {
 		t.Errorf("log does not tell of the panic: %s", log)
 	}
 }

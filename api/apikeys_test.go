@@ -94,13 +94,13 @@ func TestKeysWhileTheStoreIsAway(t *testing.T) {
 		s := newSite(t)
 		key := s.makeKey("app", `"meetings:read"`)
 		s.as(key.Key, "GET", "/v1/meetings", "").into(http.StatusOK, &anyMap{})
-		s.store.fail(meeting.ErrUnavailable)
+		s.store.Fail(meeting.ErrUnavailable)
 		time.Sleep(time.Minute)
 		s.as(key.Key, "GET", "/v1/meetings", "").problemCode(http.StatusServiceUnavailable, "unavailable")
 		s.as(key.Key+"x", "GET", "/v1/meetings", "").problemCode(http.StatusUnauthorized, "unauthorized")
 		s.serve(func(*testConfig) {}) // one that has never seen the keys
 		s.as(key.Key+"x", "GET", "/v1/meetings", "").problemCode(http.StatusServiceUnavailable, "unavailable")
-		s.store.fail(nil)
+		s.store.Fail(nil)
 		s.as(key.Key, "GET", "/v1/meetings", "").into(http.StatusOK, &anyMap{})
 	})
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/routers/legacy"
 
+	"usher/internal/apitest"
 	"usher/internal/stack/stacktest"
 	"usher/meeting"
 	"usher/meeting/tracker"
@@ -50,7 +51,7 @@ func newEdgeSite(t *testing.T) *edgeSite {
 		t.Fatal(err)
 	}
 	s := newStandby(t)
-	s.tracker = tracker.New(rdb, noRooms{}, tracker.Options{})
+	s.tracker = tracker.New(rdb, apitest.NoRooms{}, tracker.Options{})
 	s.feed = NewFeed(rdb, slog.New(slog.DiscardHandler))
 	s.serve(func(c *testConfig) { c.Store = rdb })
 	s.run()

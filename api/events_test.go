@@ -294,10 +294,10 @@ func TestStreamHeartbeat(t *testing.T) {
 func TestStreamWhileTheLogFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
-		s.store.fail(fmt.Errorf("dial: %w", meeting.ErrUnavailable))
+		s.store.Fail(fmt.Errorf("dial: %w", meeting.ErrUnavailable))
 		s.do("GET", streamPath, "").problemCode(http.StatusServiceUnavailable, "unavailable")
 		s.do("GET", "/v1/events", "").problemCode(http.StatusServiceUnavailable, "unavailable")
-		s.store.fail(errors.New("WRONGTYPE"))
+		s.store.Fail(errors.New("WRONGTYPE"))
 		s.do("GET", "/v1/events", "").problemCode(http.StatusInternalServerError, "internal")
 	})
 }

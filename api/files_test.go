@@ -135,9 +135,9 @@ func TestDownloadRefused(t *testing.T) {
 				t.Errorf("%s: %d %s, want 404", name, res.Code, res.Body)
 			}
 		}
-		s.store.fail(meeting.ErrUnavailable)
+		s.store.Fail(meeting.ErrUnavailable)
 		s.follow("GET", path, nil).problemCode(http.StatusServiceUnavailable, "unavailable")
-		s.store.fail(nil)
+		s.store.Fail(nil)
 		for _, tt := range []struct {
 			err    error
 			status int

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/apitest"
 	"usher/meeting"
 	"usher/meeting/tracker"
 	"usher/storage"
@@ -112,12 +113,12 @@ func TestHandOverWhileUsherIsAway(t *testing.T) {
 	s := newStudio(t)
 	rec := s.recorded("s1", testFile)
 	closed := storage.Report{Phase: storage.PhaseClosed, JibriSession: rec.JibriSession}
-	s.store.fail(meeting.ErrUnavailable)
+	s.store.Fail(meeting.ErrUnavailable)
 	s.call(closed).problem(http.StatusServiceUnavailable)
-	s.store.fail(nil)
+	s.store.Fail(nil)
 	// A process that does not lead has a tracker that does not run.
 	s.serve(func(c *testConfig) {
-		c.Leader = leader{tracker.New(s.site.store, noRooms{}, tracker.Options{}), s.site}
+		c.Leader = leader{tracker.New(s.site.store, apitest.NoRooms{}, tracker.Options{}), s.site}
 		c.RecorderKeys, c.Recorders = map[string]string{"j1": recorderSecret}, s.recorders
 	})
 	s.call(closed).problem(http.StatusServiceUnavailable)

@@ -67,7 +67,7 @@ func TestIdempotencyKeyAfterFailure(t *testing.T) {
 			t.Error("a failure was kept")
 		}
 	}
-	s.store.fail(meeting.ErrUnavailable)
+	s.store.Fail(meeting.ErrUnavailable)
 	s.repeat("/v1/meetings", "k", `{}`).problem(http.StatusServiceUnavailable)
 	s.do("POST", "/v1/meetings", `{}`).problem(http.StatusServiceUnavailable)
 }

@@ -216,7 +216,7 @@ func TestListOfKeysIsNeverOld(t *testing.T) {
 	s := newSite(t)
 	key := s.makeKey("app", `"meetings:read"`)
 	s.do("GET", "/v1/api-keys", "").into(http.StatusOK, &anyMap{})
-	s.store.fail(meeting.ErrUnavailable)
+	s.store.Fail(meeting.ErrUnavailable)
 	s.do("GET", "/v1/api-keys", "").problemCode(http.StatusServiceUnavailable, "unavailable")
 	s.do("DELETE", "/v1/api-keys/"+key.ID, "").problemCode(http.StatusServiceUnavailable, "unavailable")
 }

@@ -10,40 +10,10 @@ import (
 	"testing/synctest"
 	"time"
 
-	"usher/internal/tokentest"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/token"
 )
-
-const testJWTSecret = "a-secret-of-at-least-32-characters"
-
-// tokenSite is what the tokens of tests have in common.
-var tokenSite = token.Site{AppID: "app", Audience: "jitsi", Domain: "meet.jitsi"}
-
-func tokenKey(t testing.TB) *token.Key {
-	t.Helper()
-	key, err := token.SecretKey(testJWTSecret)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func newIssuer(t testing.TB) *token.Issuer {
-	t.Helper()
-	issuer, err := token.NewIssuer(tokenSite, tokenKey(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return issuer
-}
-
-// verify returns what a token says if it opens the room at the time now.
-func verify(t testing.TB, now time.Time, text, room string) (token.Claims, error) {
-	t.Helper()
-	return tokentest.Verify(now, text, token.Expect{Site: tokenSite, Key: tokenKey(t), Room: room})
-}
 
 // pending returns how many people the meeting of the room believes on the way.
 func (s *site) pending(room string) int {
@@ -276,7 +246,7 @@ func TestLinkOfAMeetingThatIsNotOpen(t *testing.T) {
 		time.Sleep(time.Hour)
 		synctest.Wait()
 		s.click(l.URL).page(http.StatusGone, "over")
-		s.store.fail(meeting.ErrUnavailable)
+		s.store.Fail(meeting.ErrUnavailable)
 		res = s.click(l.URL)
 		if res.page(http.StatusServiceUnavailable, "right now"); res.Header().Get("Retry-After") == "" {
 			t.Error("no Retry-After")

@@ -222,7 +222,7 @@ func TestStoreAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)
 		id := s.create(`{"room":"rm"}`)["id"].(string)
-		s.store.fail(fmt.Errorf("dial: %w", meeting.ErrUnavailable))
+		s.store.Fail(fmt.Errorf("dial: %w", meeting.ErrUnavailable))
 		for _, target := range []string{
 			"POST /v1/meetings", "GET /v1/meetings", "GET /v1/meetings/" + id, "POST /v1/meetings/" + id + "/end",
 			"GET /v1/meetings/" + id + "/participants", "GET /v1/meetings/" + id + "/sessions",
@@ -241,7 +241,7 @@ func TestStoreAway(t *testing.T) {
 				t.Errorf("%s: %s tells of usher's insides", target, res.Body)
 			}
 		}
-		s.store.fail(errors.New("WRONGTYPE of a key"))
+		s.store.Fail(errors.New("WRONGTYPE of a key"))
 		if res := s.do("GET", "/v1/meetings", ""); strings.Contains(res.Body.String(), "WRONGTYPE") {
 			t.Errorf("%s tells of usher's insides", res.Body)
 		} else {
@@ -250,7 +250,7 @@ func TestStoreAway(t *testing.T) {
 		if !strings.Contains(s.log.String(), "WRONGTYPE") {
 			t.Error("the log does not tell why")
 		}
-		s.store.fail(nil)
+		s.store.Fail(nil)
 		time.Sleep(10 * time.Second)
 		s.do("GET", "/v1/meetings/"+id, "").into(http.StatusOK, &anyMap{})
 	})

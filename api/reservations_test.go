@@ -44,7 +44,7 @@ func TestReservationAllowed(t *testing.T) {
 			t.Errorf("expected rooms = %s, want %s", got, want)
 		}
 		// The store has no part in it.
-		s.store.fail(meeting.ErrUnavailable)
+		s.store.Fail(meeting.ErrUnavailable)
 		if res := s.ask("standup"); res.Code != http.StatusOK {
 			t.Errorf("reservation without a store = %d, want 200", res.Code)
 		}
@@ -121,12 +121,12 @@ func TestReservationRefused(t *testing.T) {
 			t.Errorf("refused rooms are expected: %v", s.expected)
 		}
 		// Time ends a meeting even while the store cannot be told.
-		s.store.fail(meeting.ErrUnavailable)
+		s.store.Fail(meeting.ErrUnavailable)
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		var m message
 		s.ask("unsaved").into(http.StatusForbidden, &m)
-		s.store.fail(nil)
+		s.store.Fail(nil)
 		time.Sleep(34 * time.Hour)
 		if res := s.ask("later"); res.Code != http.StatusOK {
 			t.Errorf("reservation after the start = %d, want 200", res.Code)

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"bytes"
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -10,14 +8,11 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"strings"
-	"sync"
 	"testing"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"usher/internal/memorystore"
+	"usher/internal/apitest"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/meeting/tracker"
@@ -26,17 +21,9 @@ import (
 	"usher/webhook"
 )
 
-// faultyStore is a store that fails as long as a test says so.
-type faultyStore struct {
-	*memorystore.Memory
-	mu    sync.Mutex
-	err   error  // answers everything while set
-	spoil string // place of an event that cannot be read
-}
-
 var (
-	_ tracker.Store = (*faultyStore)(nil)
-	_ wholeStore    = (*faultyStore)(nil)
+	_ tracker.Store = (*apitest.Store)(nil)
+	_ wholeStore    = (*apitest.Store)(nil)
 	_ wholeStore    = (*store.Redis)(nil)
 )
 
@@ -47,106 +34,15 @@ type wholeStore interface {
 	webhook.Store
 }
 
-func newFaultyStore() *faultyStore { return &faultyStore{Memory: new(memorystore.Memory)} }
-
-func (s *faultyStore) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err = err
-}
-
-func (s *faultyStore) fault() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.err
-}
-
-func (s *faultyStore) Commit(ctx context.Context, c meeting.Commit) error {
-	if err := s.fault(); err != nil {
-		return err
-	}
-	return s.Memory.Commit(ctx, c)
-}
-
-func (s *faultyStore) Load(ctx context.Context, id string) (meeting.Meeting, error) {
-	m, err := s.Memory.Load(ctx, id)
-	return m, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error) {
-	list, next, err := s.Memory.List(ctx, f, cursor, limit)
-	return list, next, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) Session(ctx context.Context, id string) (meeting.Session, error) {
-	session, err := s.Memory.Session(ctx, id)
-	return session, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) Events(ctx context.Context, after string, limit int) ([]meeting.LogEntry, error) {
-	entries, err := s.Memory.Events(ctx, after, limit)
-	for i := range entries {
-		if entries[i].ID == s.spoil {
-			entries[i].Event = nil
-		}
-	}
-	return entries, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) Follow(ctx context.Context, deliver func([]meeting.LogEntry) bool) error {
-	if err := s.fault(); err != nil {
-		return err
-	}
-	return s.Memory.Follow(ctx, deliver)
-}
-
-func (s *faultyStore) Link(ctx context.Context, meetingID, hash string) ([]byte, error) {
-	link, err := s.Memory.Link(ctx, meetingID, hash)
-	return link, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) Recording(ctx context.Context, id string) (meeting.Recording, error) {
-	r, err := s.Memory.Recording(ctx, id)
-	return r, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) RecordingOf(ctx context.Context, jibriSession string) (meeting.Recording, error) {
-	r, err := s.Memory.RecordingOf(ctx, jibriSession)
-	return r, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) Recordings(ctx context.Context, f meeting.RecordingFilter, cursor string, limit int) ([]meeting.Recording, string, error) {
-	list, next, err := s.Memory.Recordings(ctx, f, cursor, limit)
-	return list, next, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) APIKeys(ctx context.Context) (map[string][]byte, error) {
-	keys, err := s.Memory.APIKeys(ctx)
-	return keys, cmp.Or(s.fault(), err)
-}
-
-func (s *faultyStore) Claim(ctx context.Context, name string, value []byte, life time.Duration) ([]byte, error) {
-	if err := s.fault(); err != nil {
-		return nil, err
-	}
-	return s.Memory.Claim(ctx, name, value, life)
-}
-
-type noRooms struct{}
-
-func (noRooms) Want(string, meeting.DesiredState) {}
-func (noRooms) Resync(string)                     {}
-func (noRooms) Evict(string, []meeting.Kick)      {}
-
 const (
-	testKey   = "key-0123456789abcdef"
+	testKey   = apitest.Key
 	testToken = "reservation-0123456789"
 )
 
 // site is the handler under test with a real tracker behind it.
 type site struct {
 	t         testing.TB
-	store     *faultyStore
+	store     *apitest.Store
 	tracker   *tracker.Tracker
 	handler   http.Handler
 	svc       *service.Service
@@ -154,7 +50,7 @@ type site struct {
 	deliverer *webhook.Deliverer
 	feed      *Feed
 	metrics   *prometheus.Registry
-	log       *lockedBuffer
+	log       *apitest.Buffer
 
 	expected []string // rooms that Expect was called with
 	kicked   []string // what Kick was called with
@@ -173,30 +69,21 @@ func newSite(t testing.TB) *site {
 // run runs the tracker and the feed until the test ends.
 func (s *site) run() {
 	s.t.Helper()
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- s.tracker.Run(ctx, func() { close(ready) }) }()
-	<-ready
-	feeding, stop := context.WithCancel(ctx)
+	apitest.Run(s.t, s.tracker)
+	feeding, stop := context.WithCancel(context.Background())
 	fed := make(chan struct{})
 	go func() { defer close(fed); _ = s.feed.Run(feeding) }()
 	s.stopFeed = func() { stop(); <-fed }
 	s.until(func() bool { s.feed.mu.Lock(); defer s.feed.mu.Unlock(); return s.feed.listeners != nil })
-	s.t.Cleanup(func() {
-		s.stopFeed()
-		cancel()
-		if err := <-done; err != nil {
-			s.t.Errorf("tracker ended with %v", err)
-		}
-	})
+	s.t.Cleanup(func() { s.stopFeed() })
 }
 
 // newStandby is a site whose tracker does not run.
 func newStandby(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, store: newFaultyStore(), log: &lockedBuffer{}}
+	s := &site{t: t, store: apitest.NewStore(), log: &apitest.Buffer{}}
 	s.feed = NewFeed(s.store, slog.New(slog.DiscardHandler))
-	s.tracker = tracker.New(s.store, noRooms{}, tracker.Options{})
+	s.tracker = tracker.New(s.store, apitest.NoRooms{}, tracker.Options{})
 	s.serve(func(*testConfig) {})
 	return s
 }
@@ -213,7 +100,7 @@ func (s *site) serve(change func(*testConfig)) {
 			Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 			Metrics: s.metrics, Version: "test",
 		},
-		Leader: leader{s.tracker, s}, Store: s.store, Tokens: newIssuer(s.t),
+		Leader: leader{s.tracker, s}, Store: s.store, Tokens: apitest.NewIssuer(s.t),
 	}
 	change(&cfg)
 	s.svc = service.New(service.Config{
@@ -251,30 +138,6 @@ type leader struct {
 	*site
 }
 
-// lockedBuffer takes the log of requests that run at the same time.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func (l *lockedBuffer) Reset() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.b.Reset()
-}
-
 // Kick notes who is to be put out.
 func (s *site) Kick(_ context.Context, room string, nicks []string, reason string) error {
 	s.kicked = append(s.kicked, fmt.Sprint(room, nicks, reason))
@@ -300,30 +163,13 @@ func (s *site) send(method, target, body, authorization, contentType string) res
 // sendWith sends a request with the API key and JSON, unless the headers say
 // otherwise; an empty one is not sent.
 func (s *site) sendWith(method, target, body string, headers http.Header) response {
-	s.t.Helper()
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
-	r.Header.Set("Authorization", "Bearer "+testKey)
-	r.Header.Set("Content-Type", "application/json")
-	for name, values := range headers {
-		r.Header[name] = values
-		if values[0] == "" {
-			r.Header.Del(name)
-		}
-	}
-	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
-	return response{w, s.t}
+	return response{apitest.Send(s.handler, method, target, body, headers), s.t}
 }
 
 // into checks the status and decodes the body.
 func (r response) into(status int, v any) {
 	r.t.Helper()
-	if r.Code != status {
-		r.t.Fatalf("status = %d, want %d: %s", r.Code, status, r.Body)
-	}
-	if err := json.Unmarshal(r.Body.Bytes(), v); err != nil {
-		r.t.Fatalf("decode %s: %v", r.Body, err)
-	}
+	apitest.Into(r.t, r.ResponseRecorder, status, v)
 }
 
 // problem checks that the answer is a complete problem of the status.
@@ -364,14 +210,7 @@ func encode(t testing.TB, v any) []byte {
 }
 
 // until waits for something that is about to be.
-func (s *site) until(what func() bool) {
-	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !what(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatal("it has not come to be")
-		}
-	}
-}
+func (s *site) until(what func() bool) { s.t.Helper(); apitest.Until(s.t, what) }
 
 // create makes a meeting and returns it.
 func (s *site) create(body string) anyMap {
@@ -381,21 +220,10 @@ func (s *site) create(body string) anyMap {
 	return m
 }
 
-// human is somebody in a room.
-func human(nick string) meeting.Occupant {
-	return meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/x", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
-}
+var human, verify = apitest.Human, apitest.Verify
 
 // observe lets the tracker see an input and waits until the store has it.
 func (s *site) observe(room string, f meeting.Input) {
 	s.t.Helper()
-	before, _ := s.tracker.Room(room)
-	s.tracker.Observe(room, time.Now(), f)
-	for range 1000 {
-		if m, _ := s.tracker.Room(room); m.Version > before.Version {
-			return
-		}
-		time.Sleep(time.Millisecond)
-	}
-	s.t.Fatalf("nothing came of %#v", f)
+	apitest.Observe(s.t, s.tracker, room, f)
 }

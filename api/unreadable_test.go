@@ -13,7 +13,7 @@ import (
 func TestUnreadableEventIsLeftOut(t *testing.T) {
 	for _, spoilt := range []string{"2-0", "3-0"} {
 		s := newSite(t)
-		s.store.spoil = spoilt
+		s.store.Spoil = spoilt
 		for i := range 3 {
 			s.create(fmt.Sprintf(`{"room":"r%d"}`, i))
 		}

@@ -122,8 +122,9 @@ type draft struct {
 	m       Meeting
 	at      time.Time
 	seed    Seed
-	ids     int     // ids made so far
-	window  *Window // set while working through what was found later
+	ids     int      // ids made so far
+	window  *Window  // set while working through what was found later
+	remover *Remover // set while somebody goes whom somebody put out
 	fx      Effects
 	changed bool  // something must be stored
 	owned   bool  // m.People is ours to change; m.Recordings is
@@ -234,7 +235,9 @@ func (d *draft) observe(f Input) {
 		d.seen(f.Occupant)
 		d.window = nil
 	case Gone:
+		d.remover = d.whoRemoved(f)
 		d.gone(f.Nick, f.Reason)
+		d.remover = nil
 	case NickChanged:
 		d.renamed(f.From, f.To)
 	case Roster:

@@ -133,6 +133,7 @@ type Person struct {
 	JoinedAt   Time       `json:"joined_at" doc:"First came in, in this session"`
 	LeftAt     Time       `json:"left_at" nullable:"true"`
 	LeftReason LeftReason `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
+	LeftBy     *Remover   `json:"left_by,omitempty" doc:"Who put them out, where the room says"`
 }
 
 // IsHost reports whether the person moderates, or is to by their token.

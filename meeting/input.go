@@ -69,6 +69,10 @@ type Seen struct{ Occupant Occupant }
 type Gone struct {
 	Nick   string
 	Reason LeftReason
+	// Actor is the nick of the occupant who put them out; empty where the room
+	// names none, as for a leave, or somebody who is not in it.
+	Actor   string
+	ByUsher bool // usher did, for an app
 }
 
 // NickChanged is a change of nick without a leave (XEP-0045 §7.6).

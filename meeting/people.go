@@ -53,7 +53,7 @@ func (d *draft) join(o Occupant) {
 			d.updated(person)
 			return
 		}
-		person.ArrivedAt, person.LeftAt, person.LeftReason = d.at, Time{}, ""
+		person.ArrivedAt, person.LeftAt, person.LeftReason, person.LeftBy = d.at, Time{}, "", nil
 		person.describe()
 		d.joined(person)
 		return
@@ -114,6 +114,7 @@ func (d *draft) gone(nick string, reason LeftReason) {
 	}
 	left := *person
 	left.LeftAt, left.LeftReason = Time{d.at}, reason
+	left.LeftBy = d.remover
 	left.Stayed += d.at.Sub(left.ArrivedAt)
 	if left.UserID == "" || left.SessionID == "" {
 		// Nothing to recognise them by when they return, or no event spoke of

@@ -17,6 +17,30 @@ type Removal struct {
 	Reason string `json:"reason,omitempty"` // shown to them each time
 }
 
+// Remover is who put somebody out of the room.
+type Remover struct {
+	Type RequesterType `json:"type" enum:"app,participant"`
+	ID   string        `json:"id,omitempty" doc:"The participant"`
+	Name string        `json:"name,omitempty" doc:"The participant's name"`
+}
+
+// whoRemoved returns who put somebody out, nil for nobody and where it is not
+// known. Recorders are put out by usher itself, not for an app.
+func (d *draft) whoRemoved(g Gone) *Remover {
+	if g.ByUsher {
+		p, _ := d.find(g.Nick)
+		if p < 0 || d.m.People[p].Kind == KindRecorder || d.m.People[p].Kind == KindStreamer {
+			return nil
+		}
+		return &Remover{Type: ByApp}
+	}
+	p, _ := d.find(g.Actor)
+	if p < 0 {
+		return nil
+	}
+	return &Remover{Type: ByParticipant, ID: d.m.People[p].ID, Name: d.m.People[p].Name}
+}
+
 // Kick says whom to put out of the room, and what to show them.
 type Kick struct{ Nick, Reason string }
 

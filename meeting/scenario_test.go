@@ -122,7 +122,7 @@ func (s *story) do(t *testing.T, line string) string {
 	case "seen":
 		f = meeting.Seen{Occupant: occupant(args)}
 	case "gone":
-		f = meeting.Gone{Nick: args["nick"], Reason: meeting.LeftReason(args["reason"])}
+		f = meeting.Gone{Nick: args["nick"], Reason: meeting.LeftReason(args["reason"]), Actor: args["by"], ByUsher: args["by"] == "usher"}
 	case "nick":
 		f = meeting.NickChanged{From: args["from"], To: args["to"]}
 	case "roster":
@@ -279,6 +279,9 @@ func describe(n meeting.Event) string {
 		words = append(words, who)
 		if p.LeftReason != "" {
 			words = append(words, "reason="+string(p.LeftReason))
+		}
+		if by := p.LeftBy; by != nil {
+			words = append(words, strings.TrimSpace("by="+string(by.Type)+" "+by.Name))
 		}
 		if p.PresentSeconds > 0 {
 			words = append(words, fmt.Sprintf("present=%ds", p.PresentSeconds))

@@ -15,6 +15,12 @@ type item struct {
 	JID         string `xml:"jid,attr,omitempty"`
 	Nick        string `xml:"nick,attr,omitempty"`
 	Reason      string `xml:"reason,omitempty"`
+	// Actor is who put the occupant out (XEP-0045 §8.2).
+	Actor *actor `xml:"actor"`
+}
+
+type actor struct {
+	Nick string `xml:"nick,attr"`
 }
 
 // presence returns what a list says of an occupant as a presence would.

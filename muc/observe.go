@@ -43,7 +43,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 	case p.has(statusNick) && p.item().Nick != "":
 		r.renamed(rm, at, nick, p.item().Nick)
 	default:
-		r.occupantGone(rm, at, nick, p.leftReason())
+		r.occupantGone(rm, at, p.gone(nick, rm.nick))
 	}
 }
 
@@ -92,17 +92,17 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 }
 
 // occupantGone handles somebody's leave.
-func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting.LeftReason) {
-	rm.unlist(nick)
-	was := rm.view[nick].kind // empty for somebody unknown
-	delete(rm.view, nick)
+func (r *Rooms) occupantGone(rm *room, at time.Time, gone meeting.Gone) {
+	rm.unlist(gone.Nick)
+	was := rm.view[gone.Nick].kind // empty for somebody unknown
+	delete(rm.view, gone.Nick)
 	if was == meeting.KindFocus || was == meeting.KindHuman {
 		r.scheduleLeave(rm, at)
 	}
 	if was == meeting.KindFocus {
 		r.focusReported(rm, at, meeting.FocusSays{})
 	} else {
-		r.report(rm, at, meeting.Gone{Nick: nick, Reason: reason})
+		r.report(rm, at, gone)
 	}
 }
 

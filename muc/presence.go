@@ -167,6 +167,20 @@ func (p *presence) leftReason() meeting.LeftReason {
 	return meeting.LeftByChoice
 }
 
+// gone is what an unavailable presence reports; usher is usher's own nick in the
+// room, which nobody else has.
+func (p *presence) gone(nick, usher string) meeting.Gone {
+	g := meeting.Gone{Nick: nick, Reason: p.leftReason()}
+	by := p.item().Actor
+	if by != nil && (g.Reason == meeting.LeftKicked || g.Reason == meeting.LeftBanned) {
+		g.ByUsher = by.Nick == usher
+		if !g.ByUsher {
+			g.Actor = by.Nick
+		}
+	}
+	return g
+}
+
 // doubtFeature is a claim to be one of the site's services that is not believed.
 const doubtFeature = "feature"
 

@@ -102,9 +102,9 @@ func TestWherebyDoesNotGuess(t *testing.T) {
 		t.Errorf("%d sessions once it sees the room again, want one", len(list.Results))
 	}
 
-	s.store.fail(meeting.ErrUnavailable)
+	s.store.Fail(meeting.ErrUnavailable)
 	s.refused("GET", path, "", "", 503)
-	s.store.fail(nil)
+	s.store.Fail(nil)
 	standby := newStandby(t)
 	for _, path := range []string{path, "/insights/rooms", "/insights/participants?roomSessionId=x"} {
 		res := standby.send("GET", "/whereby/v1"+path, "", "Bearer "+testKey, "")

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -21,8 +20,7 @@ import (
 
 	"usher/api"
 	"usher/api/whereby"
-	"usher/internal/memorystore"
-	"usher/internal/tokentest"
+	"usher/internal/apitest"
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/meeting/tracker"
@@ -31,7 +29,7 @@ import (
 )
 
 const (
-	testKey        = "key-0123456789abcdef"
+	testKey        = apitest.Key
 	recorderSecret = "secret-of-recorder-j1"
 )
 
@@ -40,42 +38,11 @@ type (
 	Link   = service.Link
 )
 
-// faultyStore is a store that fails as long as a test says so.
-type faultyStore struct {
-	*memorystore.Memory
-	mu  sync.Mutex
-	err error
-}
-
-func (s *faultyStore) fail(err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.err = err
-}
-
-func (s *faultyStore) List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error) {
-	list, next, err := s.Memory.List(ctx, f, cursor, limit)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return list, next, cmp.Or(s.err, err)
-}
-
-// panicky is a store with a bug.
-type panicky struct{ wholeStore }
-
-func (panicky) Load(context.Context, string) (meeting.Meeting, error) { panic("a bug") }
-
 type wholeStore interface {
 	service.Store
 	api.Store
 	webhook.Store
 }
-
-type noRooms struct{}
-
-func (noRooms) Want(string, meeting.DesiredState) {}
-func (noRooms) Resync(string)                     {}
-func (noRooms) Evict(string, []meeting.Kick)      {}
 
 // leader is the process under test. Nobody is kicked here.
 type leader struct{ *tracker.Tracker }
@@ -109,12 +76,12 @@ func (f *fakeFiles) Remove(_ context.Context, file meeting.RecordingFile) error 
 // site is all of usher's HTTP side with a real tracker behind it.
 type site struct {
 	t       testing.TB
-	store   *faultyStore
+	store   *apitest.Store
 	tracker *tracker.Tracker
 	svc     *service.Service
 	handler http.Handler
 	metrics *prometheus.Registry
-	log     *lockedBuffer
+	log     *apitest.Buffer
 }
 
 // testConfig is what a test may want otherwise.
@@ -131,24 +98,15 @@ type testConfig struct {
 func newSite(t testing.TB) *site {
 	t.Helper()
 	s := newStandby(t)
-	ctx, cancel := context.WithCancel(context.Background())
-	ready, done := make(chan struct{}), make(chan error, 1)
-	go func() { done <- s.tracker.Run(ctx, func() { close(ready) }) }()
-	<-ready
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("tracker ended with %v", err)
-		}
-	})
+	apitest.Run(t, s.tracker)
 	return s
 }
 
 // newStandby is a site whose tracker does not run.
 func newStandby(t testing.TB) *site {
 	t.Helper()
-	s := &site{t: t, store: &faultyStore{Memory: new(memorystore.Memory)}, log: &lockedBuffer{}}
-	s.tracker = tracker.New(s.store, noRooms{}, tracker.Options{})
+	s := &site{t: t, store: apitest.NewStore(), log: &apitest.Buffer{}}
+	s.tracker = tracker.New(s.store, apitest.NoRooms{}, tracker.Options{})
 	s.serve(func(*testConfig) {})
 	return s
 }
@@ -176,24 +134,6 @@ func (s *site) serve(change func(*testConfig)) {
 	}
 }
 
-// lockedBuffer takes the log of requests that run at the same time.
-type lockedBuffer struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lockedBuffer) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lockedBuffer) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 type response struct {
 	*httptest.ResponseRecorder
 	t testing.TB
@@ -213,12 +153,8 @@ func (s *site) as(key, method, target, body string) response {
 
 func (s *site) send(method, target, body, authorization, contentType string) response {
 	s.t.Helper()
-	r := httptest.NewRequest(method, target, strings.NewReader(body))
-	r.Header.Set("Authorization", authorization)
-	r.Header.Set("Content-Type", contentType)
-	w := httptest.NewRecorder()
-	s.handler.ServeHTTP(w, r)
-	return response{w, s.t}
+	headers := http.Header{"Authorization": {authorization}, "Content-Type": {contentType}}
+	return response{apitest.Send(s.handler, method, target, body, headers), s.t}
 }
 
 // click opens a join link as a browser does.
@@ -230,12 +166,7 @@ func (s *site) click(url string) response {
 // into checks the status and decodes the body.
 func (r response) into(status int, v any) {
 	r.t.Helper()
-	if r.Code != status {
-		r.t.Fatalf("status = %d, want %d: %s", r.Code, status, r.Body)
-	}
-	if err := json.Unmarshal(r.Body.Bytes(), v); err != nil {
-		r.t.Fatalf("decode %s: %v", r.Body, err)
-	}
+	apitest.Into(r.t, r.ResponseRecorder, status, v)
 }
 
 // page checks that the answer is a page for people with these words.
@@ -279,54 +210,15 @@ func (s *site) handOver(body any) response {
 }
 
 // until waits for something that is about to be.
-func (s *site) until(what func() bool) {
-	s.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); !what(); time.Sleep(time.Millisecond) {
-		if time.Now().After(deadline) {
-			s.t.Fatal("it has not come to be")
-		}
-	}
-}
+func (s *site) until(what func() bool) { s.t.Helper(); apitest.Until(s.t, what) }
 
 // observe lets the tracker see an input and waits until the store has it.
 func (s *site) observe(room string, f meeting.Input) {
 	s.t.Helper()
-	before, _ := s.tracker.Room(room)
-	s.tracker.Observe(room, time.Now(), f)
-	s.until(func() bool { m, _ := s.tracker.Room(room); return m.Version > before.Version })
+	apitest.Observe(s.t, s.tracker, room, f)
 }
 
-// human is somebody in a room.
-func human(nick string) meeting.Occupant {
-	return meeting.Occupant{Nick: nick, JID: nick + "@meet.jitsi/x", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
-}
-
-// tokenSite is what the tokens of tests have in common.
-var tokenSite = token.Site{AppID: "app", Audience: "jitsi", Domain: "meet.jitsi"}
-
-func tokenKey(t testing.TB) *token.Key {
-	t.Helper()
-	key, err := token.SecretKey("a-secret-of-at-least-32-characters")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return key
-}
-
-func newIssuer(t testing.TB) *token.Issuer {
-	t.Helper()
-	issuer, err := token.NewIssuer(tokenSite, tokenKey(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return issuer
-}
-
-// verify returns what a token says if it opens the room at the time now.
-func verify(t testing.TB, now time.Time, text, room string) (token.Claims, error) {
-	t.Helper()
-	return tokentest.Verify(now, text, token.Expect{Site: tokenSite, Key: tokenKey(t), Room: room})
-}
+var human, newIssuer, verify = apitest.Human, apitest.NewIssuer, apitest.Verify
 
 var testFile = meeting.RecordingFile{
 	Name: "a.mp4", Dir: "s1", Storage: meeting.StorageFile, Path: "standup-2026.mp4", Size: 10, SHA256: fmt.Sprintf("%064d", 7),

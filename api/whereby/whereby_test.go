@@ -17,6 +17,7 @@ import (
 
 	"usher/api"
 	"usher/api/whereby"
+	"usher/internal/apitest"
 	"usher/meeting"
 )
 
@@ -355,7 +356,7 @@ func TestWherebyRefusals(t *testing.T) {
 	}
 	s.serve(func(c *testConfig) { c.Tokens = nil })
 	s.refused("POST", "/meetings", "application/json", `{`+soon+`}`, 501)
-	s.serve(func(c *testConfig) { c.Store = panicky{s.store} })
+	s.serve(func(c *testConfig) { c.Store = apitest.Panicky{Store: s.store} })
 	if message := s.refused("GET", "/meetings/m", "", "", 500); strings.Contains(message, "bug") {
 		t.Errorf("the answer shows the panic: %s", message)
 	}

@@ -17,6 +17,7 @@ type Event struct {
 			Role       meeting.Role       `json:"role"`
 			Host       bool               `json:"host"`
 			LeftReason meeting.LeftReason `json:"left_reason"`
+			LeftBy     *meeting.Remover   `json:"left_by"`
 		} `json:"participant"`
 		Changed   []string           `json:"changed"`
 		Occupancy *meeting.Occupancy `json:"occupancy"`

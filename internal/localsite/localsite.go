@@ -168,8 +168,9 @@ func (s *Site) StartJibri(ctx context.Context, dir, name string, edit func(*sim.
 	cfg := sim.JibriConfig{
 		Site: s.Sim, Name: name, Brewery: stack.Brewery, Dir: filepath.Join(dir, "jibri"),
 		Password: stack.Jibri.Password, RecorderPassword: stack.Recorder.Password,
-		Finalize:   []string{s.Program, "finalize"},
-		Subscriber: "http://" + s.At.API + "/internal/jibri/" + string(s.Config.JibriHookSecret),
+		BrowserDelay: 50 * time.Millisecond, // a machine whose Chrome is quick
+		Finalize:     []string{s.Program, "finalize"},
+		Subscriber:   "http://" + s.At.API + "/internal/jibri/" + string(s.Config.JibriHookSecret),
 		Env: append([]string{
 			"PATH=" + os.Getenv("PATH"), "USHER_URL=http://" + s.At.API, "USHER_RECORDER=" + name,
 			"USHER_RECORDER_SECRET=" + s.RecorderKeys[name], "USHER_SPOOL_DIR=" + filepath.Join(dir, "spool"),

@@ -21,21 +21,26 @@ type conference struct {
 	end    context.CancelFunc
 	inRoom chan error // the room's first word about us, buffered
 
-	entered bool                // the room has confirmed us
-	joined  bool                // and our presence is complete: from here on, members count
-	leaving bool                // we have said goodbye; the room has not confirmed it yet
-	early   []*occupantPresence // of others, before joined
-	members []*member           // by arrival, without ourselves
-	owner   *member             // whom AutoOwnerRoleManager takes for the owner
+	entered bool      // the room has confirmed us
+	joined  bool      // and our presence is complete: from here on, members count
+	leaving bool      // we have said goodbye; the room has not confirmed it yet
+	blocked bool      // tasks wait for something; see queue
+	tasks   []func()  // what has come from the room and waits, in order
+	members []*member // by arrival, without ourselves
+	owner   *member   // whom AutoOwnerRoleManager takes for the owner
 	invited map[*member]bool
-	created time.Time
-	session *session         // the recording that goes on, or is being started
-	status  *recordingStatus // what our presence says of recording; nil: nothing yet
-	timer   *time.Timer      // until somebody comes; nil once somebody has
+
+	properties []conferenceProperty
+	session    *session         // the recording that goes on, or is being started
+	status     *recordingStatus // what our presence says of recording; nil: nothing yet
+	timer      *time.Timer      // until somebody comes; nil once somebody has
 }
 
 func newConference(f *Focus, room string) *conference {
-	c := &conference{focus: f, room: room, inRoom: make(chan error, 1), invited: map[*member]bool{}, created: time.Now()}
+	c := &conference{
+		focus: f, room: room, inRoom: make(chan error, 1), invited: map[*member]bool{}, blocked: true,
+		properties: []conferenceProperty{{propertyRestart, "true"}},
+	}
 	c.ctx, c.end = context.WithCancel(context.Background())
 	c.timer = time.AfterFunc(f.cfg.StartTimeout, func() {
 		f.mu.Lock()
@@ -63,13 +68,45 @@ func (c *conference) join() error {
 		return context.Cause(c.ctx)
 	}
 	c.joined = true
-	for _, p := range c.early {
-		_, nick := p.occupant()
-		c.onPresence(p, nick)
-	}
-	c.early = nil
+	c.release()
 	c.elect()
 	return nil
+}
+
+// queue lets a task wait for its turn: what comes from a room is worked off in
+// order (ChatRoomImpl.xmppTaskQueue). Until the focus is in, and while it asks a
+// Jibri to start, everything waits: presences too, so nobody who comes meanwhile
+// is made moderator or invited.
+func (c *conference) queue(task func()) {
+	c.tasks = append(c.tasks, task)
+	c.work()
+}
+
+func (c *conference) work() {
+	for !c.blocked && len(c.tasks) > 0 {
+		task := c.tasks[0]
+		c.tasks = c.tasks[1:]
+		task()
+	}
+}
+
+// block holds the queue until wait has returned, which it calls without the lock.
+func (c *conference) block(wait func()) {
+	c.blocked = true
+	c.focus.changed.ring()
+	c.focus.effects.Go(func() {
+		wait()
+		c.focus.mu.Lock()
+		defer c.focus.mu.Unlock()
+		c.release()
+	})
+}
+
+// release goes on with the queue.
+func (c *conference) release() {
+	c.blocked = false
+	c.work()
+	c.focus.changed.ring()
 }
 
 // enter is Jicofo's way in (ChatRoomImpl.joinAs, joinTheRoom): the bare join,
@@ -90,7 +127,20 @@ func (c *conference) enter(ctx context.Context) error {
 	if err := sender.IQ(ctx, c.room, "set", nonAnonymous, nil); err != nil {
 		return refusal("room configuration", err)
 	}
-	return sender.Send(ctx, "presence", self, "", focusPresence(c.created)...)
+	return sender.Send(ctx, "presence", self, "", focusPresence(c.room, c.properties, nil)...)
+}
+
+// setProperty changes what our presence says of the conference.
+func (c *conference) setProperty(key, value string) {
+	i := slices.IndexFunc(c.properties, func(p conferenceProperty) bool { return p.Key == key })
+	if i < 0 {
+		i = len(c.properties)
+		c.properties = append(c.properties, conferenceProperty{Key: key})
+	}
+	if c.properties[i].Value != value {
+		c.properties[i].Value = value
+		c.present()
+	}
 }
 
 func (c *conference) onOwnPresence(p *occupantPresence) {
@@ -114,10 +164,6 @@ func (c *conference) heard(err error) {
 }
 
 func (c *conference) onPresence(p *occupantPresence, nick string) {
-	if !c.joined {
-		c.early = append(c.early, p)
-		return
-	}
 	i := slices.IndexFunc(c.members, func(m *member) bool { return m.nick == nick })
 	switch {
 	case p.Type == "unavailable" && i >= 0:
@@ -141,6 +187,9 @@ func (c *conference) onLeft(m *member) {
 	if m == c.owner {
 		c.owner = nil
 		c.elect()
+	}
+	if len(c.invited) == 0 {
+		c.setProperty(propertyBridges, "0") // expireBridgeSessions
 	}
 	if len(c.members) == 0 {
 		c.leave()
@@ -200,6 +249,7 @@ func (c *conference) leave() {
 // forget ends the conference.
 func (c *conference) forget() {
 	c.end()
+	c.tasks = nil
 	if c.session != nil {
 		c.session.end()
 	}

@@ -9,8 +9,8 @@
 //     presences seen on the wire of a real browser;
 //   - the [Focus] for Jicofo (7ebb13d): it creates rooms on request, counts and
 //     invites members, elects an owner, chooses Jibris and says what they record,
-//     and leaves when it is alone;
-//   - a [Jibri] for the recorder (jibri, XmppApi and FileRecordingJibriService): it
+//     works off each room in order, and leaves when it is alone;
+//   - a [Jibri] for the recorder (62369d5, XmppApi and FileRecordingJibriService): it
 //     waits in the brewery, enters rooms as the recorder, writes files that are no
 //     video and runs the hook;
 //   - a [Crowd] for thousands of web clients, on one component stream.

@@ -318,7 +318,7 @@ func (f *Focus) onPresence(d *xml.Decoder, start xml.StartElement) {
 	case nick == focusNick:
 		c.onOwnPresence(&p)
 	default:
-		c.onPresence(&p, nick)
+		c.queue(func() { c.onPresence(&p, nick) })
 	}
 	f.changed.ring()
 }

@@ -1,9 +1,7 @@
 package sim
 
 import (
-	"encoding/xml"
 	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -103,21 +101,6 @@ func TestFocusWithoutAutoOwner(t *testing.T) {
 		if got := bob.Occupants()[p.Nick()].Role; got != "participant" {
 			t.Errorf("%s is %s, want participant", p.name, got)
 		}
-	}
-}
-
-func TestFocusPresence(t *testing.T) {
-	want := tokens(t, readTestdata(t, "seen-focus.xml"))
-	want = want[1:slices.IndexFunc(want, func(s string) bool { return strings.Contains(s, "occupant-id") })]
-	var got []string
-	for _, e := range focusPresence(time.UnixMilli(1795344041948)) {
-		text, err := xml.Marshal(e)
-		must(t, err)
-		got = append(got, tokens(t, text)...)
-	}
-	got[slices.Index(got, focusVersion)] = "standin"
-	if !slices.Equal(got, want) {
-		t.Errorf("focus presence:\n got %q\nwant %q", got, want)
 	}
 }
 

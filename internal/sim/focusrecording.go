@@ -3,7 +3,8 @@ package sim
 import (
 	"context"
 	"crypto/rand"
-	"encoding/hex"
+	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -39,61 +40,73 @@ func (f *Focus) onJibri(r component.Request) {
 	room, nick, _ := strings.Cut(r.From, "/")
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if room == f.brewery.address && room != "" {
-		r.Answer("result")
-		f.jibriSays(nick, q)
+	c := f.conferences[room]
+	if room == f.brewery.address {
+		c = f.recordedBy(nick)
+	}
+	if c == nil || f.brewery.address == "" {
+		refuse(r, q, stanza.ItemNotFound, "") // no conference takes it
 		return
 	}
-	c := f.conferences[room]
-	m := c.member(nick)
+	c.queue(func() { c.onJibri(r, q, nick) })
+}
+
+// onJibri handles a request of a member of the room, or of the Jibri that
+// records it, when the queue gets to it.
+func (c *conference) onJibri(r component.Request, q jibriIQ, nick string) {
+	if bare(r.From) == c.focus.brewery.address && c.session != nil && c.session.jibri == nick {
+		r.Answer("result")
+		c.jibriSays(q)
+		return
+	}
+	m, checks := c.member(nick), !c.focus.cfg.NoModeratorChecks
 	switch {
-	case m == nil || f.brewery.address == "":
-		refuse(r, q, stanza.ItemNotFound, "")
-	case m.role == visitor && !f.cfg.NoModeratorChecks:
+	case m == nil && checks:
 		refuse(r, q, stanza.Forbidden, "")
-	case m.role < moderator && !f.cfg.NoModeratorChecks:
+	case checks && m.role < moderator:
 		refuse(r, q, stanza.NotAllowed, "")
 	case q.Action == "start":
 		c.startRecording(r, q)
 	case q.Action == "stop" && c.session == nil:
 		refuse(r, q, stanza.ItemNotFound, "Unknown session")
 	case q.Action == "stop":
-		r.Answer("result")
 		c.stopRecording(r.From)
+		r.Answer("result")
 	default:
-		refuse(r, q, stanza.BadRequest, "")
+		refuse(r, q, stanza.BadRequest, "undefined action")
 	}
 }
 
-// member returns who has the nick, or nil; also of no conference.
+// member returns who has the nick, or nil.
 func (c *conference) member(nick string) *member {
-	if c == nil {
-		return nil
-	}
 	if i := slices.IndexFunc(c.members, func(m *member) bool { return m.nick == nick }); i >= 0 {
 		return c.members[i]
 	}
 	return nil
 }
 
-// startRecording answers once a Jibri has accepted, or none does.
+// startRecording answers once a Jibri has accepted, or none does. Until then the
+// room's queue waits.
 func (c *conference) startRecording(r component.Request, q jibriIQ) {
 	switch {
 	case c.session != nil:
 		refuse(r, q, stanza.UnexpectedRequest, "Recording or live streaming is already enabled")
 		return
-	case (q.Mode == "stream") != (q.Stream != "") || q.Mode != "stream" && q.Mode != "file":
-		refuse(r, q, stanza.BadRequest, "")
+	case q.Stream == "" && q.Mode != "file":
+		refuse(r, q, stanza.BadRequest, "Stream ID is empty or undefined")
 		return
-	case len(c.focus.brewery.jibris) == 0:
-		refuse(r, q, stanza.ServiceUnavailable, "no Jibris available")
+	case q.Stream != "" && q.Mode == "file":
+		refuse(r, q, stanza.BadRequest, "Stream ID is provided for a FILE recording.")
 		return
 	}
 	var id [16]byte
 	_, _ = rand.Read(id[:]) // never fails (crypto/rand)
-	s := &session{id: hex.EncodeToString(id[:]), initiator: r.From, request: q}
+	s := &session{
+		id:        fmt.Sprintf("%x-%x-%x-%x-%x", id[:4], id[4:6], id[6:8], id[8:10], id[10:]),
+		initiator: r.From, request: q,
+	}
 	c.session = s
-	c.focus.effects.Go(func() {
+	c.block(func() {
 		condition, text := c.findJibri(s)
 		c.focus.mu.Lock()
 		defer c.focus.mu.Unlock()
@@ -109,17 +122,27 @@ func (c *conference) startRecording(r component.Request, q jibriIQ) {
 }
 
 // findJibri asks one Jibri after the other and returns why none took the
-// session. Call it without the lock; it blocks.
+// session (JibriSession.startInternal). Call it without the lock; it blocks.
 func (c *conference) findJibri(s *session) (stanza.Condition, string) {
 	f := c.focus
 	for ; s.tries <= recordTries; s.tries++ {
 		f.mu.Lock()
+		if c.session != s { // the conference is over
+			f.mu.Unlock()
+			return stanza.InternalServerError, "Internal server error"
+		}
+		none := len(f.brewery.jibris) == 0
 		j := f.brewery.choose(time.Now())
 		if j != nil {
 			s.jibri = j.nick // what it says may come before its answer is worked off
+			s.end()
+			s.pending = time.AfterFunc(f.cfg.PendingTimeout, func() { c.pendingTooLong(s) })
 		}
 		f.mu.Unlock()
-		if j == nil {
+		switch {
+		case none:
+			return stanza.ServiceUnavailable, "no Jibris available"
+		case j == nil:
 			return stanza.ResourceConstraint, "all Jibris are busy"
 		}
 		answer, err := f.ask(c.ctx, j.nick, jibriIQ{
@@ -131,29 +154,23 @@ func (c *conference) findJibri(s *session) (stanza.Condition, string) {
 			f.mu.Unlock()
 			return "", ""
 		case err == nil && answer.Status == "pending":
-			if c.session != s { // stopped meanwhile, or the conference is over
-				f.tell(j.nick, jibriIQ{Action: "stop", Session: s.id})
-				f.mu.Unlock()
-				return stanza.InternalServerError, "stopped"
-			}
-			if s.pending == nil {
-				s.pending = time.AfterFunc(f.cfg.PendingTimeout, func() { c.pendingTooLong(s) })
-			}
 			f.mu.Unlock()
 			return "", ""
-		case err == nil && answer.Failure == "error" && answer.Retry == "false":
-			f.mu.Unlock()
-			return stanza.InternalServerError, "Jibri failed"
+		case errors.Is(err, errSilent):
+			// Its browser may be about to come; it is not to stay.
+			f.tell(j.nick, jibriIQ{Action: "stop", Session: s.id})
 		}
 		j.failed, s.jibri = time.Now(), "" // busy, in error, unexpected, or silent
 		f.mu.Unlock()
 	}
-	return stanza.InternalServerError, "retries exhausted"
+	return stanza.InternalServerError, "Internal server error"
 }
+
+var errSilent = errors.New("no answer from the Jibri")
 
 // ask sends a request to a Jibri and blocks for its answer.
 func (f *Focus) ask(ctx context.Context, jibri string, q jibriIQ) (answer jibriIQ, err error) {
-	ctx, cancel := context.WithTimeout(ctx, f.cfg.ReplyTimeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, f.cfg.ReplyTimeout, errSilent)
 	defer cancel()
 	err = f.rooms.As("").IQ(ctx, f.brewery.address+"/"+jibri, "set", q, &answer)
 	return answer, err
@@ -208,58 +225,56 @@ func (c *conference) publish(status recordingStatus) {
 // present says the focus's presence anew. f.mu is held, so that no older one
 // can come later.
 func (c *conference) present() {
-	payload := append(focusPresence(c.created), c.status)
 	ctx, cancel := c.focus.replyPatience()
 	defer cancel()
-	_ = c.focus.rooms.As("").Send(ctx, "presence", c.room+"/"+focusNick, "", payload...)
+	_ = c.focus.rooms.As("").Send(ctx, "presence", c.room+"/"+focusNick, "", focusPresence(c.room, c.properties, c.status)...)
 }
 
-// jibriSays takes in what a Jibri says of the session that it has. f.mu is held.
-func (f *Focus) jibriSays(nick string, q jibriIQ) {
-	c := f.recordedBy(nick)
-	if c == nil {
-		return // of before this focus's time
-	}
+// jibriSays takes in what the Jibri says of its session
+// (JibriSession.handleJibriStatusUpdate). f.mu is held.
+func (c *conference) jibriSays(q jibriIQ) {
 	s := c.session
 	switch {
 	case q.Status == "on":
 		s.on = true
 		s.end()
 		c.publish(recordingStatus{Status: "on", Session: s.id, Mode: s.request.Mode, Initiator: s.initiator})
-	case q.Status == "off" && q.Failure != "" && q.Retry == "true":
-		c.another(s)
+	case q.Status == "off" && q.Failure != "" && q.Retry == "true" && s.tries < recordTries:
+		c.block(c.another(s))
 	case q.Status == "off":
-		c.session = nil
-		s.end()
-		c.publish(recordingStatus{Status: "off", Session: s.id, Mode: s.request.Mode, Failure: q.Failure})
+		c.over(s, q.Failure)
 	}
 }
 
-// jibriGone takes in that a Jibri has left the brewery. f.mu is held.
+// over ends a session that nobody stopped. f.mu is held.
+func (c *conference) over(s *session, failure string) {
+	c.session = nil
+	s.end()
+	c.publish(recordingStatus{Status: "off", Session: s.id, Mode: s.request.Mode, Failure: failure})
+}
+
+// jibriGone takes in that a Jibri has left the brewery, which Jicofo does not
+// learn from the room, so the queue goes on. f.mu is held.
 func (f *Focus) jibriGone(nick string) {
 	if c := f.recordedBy(nick); c != nil {
-		c.another(c.session)
+		f.effects.Go(c.another(c.session))
 	}
 }
 
-// another goes on with another Jibri under the same id, which nobody is told if
-// it succeeds. f.mu is held.
-func (c *conference) another(s *session) {
-	if j := c.focus.brewery.jibris[s.jibri]; j != nil {
-		j.failed = time.Now()
-	}
-	s.jibri = ""
+// another returns what goes on with another Jibri under the same id, which
+// nobody is told if it succeeds; it is called without the lock. f.mu is held.
+func (c *conference) another(s *session) func() {
+	s.jibri, s.on = "", false
+	s.end()
 	s.tries++
-	c.focus.effects.Go(func() {
+	return func() {
 		condition, _ := c.findJibri(s)
 		c.focus.mu.Lock()
 		defer c.focus.mu.Unlock()
 		if condition != "" && c.session == s {
-			c.session = nil
-			s.end()
-			c.publish(recordingStatus{Status: "off", Session: s.id, Mode: s.request.Mode, Failure: "error"})
+			c.over(s, "error")
 		}
-	})
+	}
 }
 
 // recordedBy returns the conference that a Jibri records. f.mu is held.

@@ -2,8 +2,11 @@ package sim
 
 import (
 	"encoding/xml"
-	"strconv"
-	"time"
+	"strings"
+
+	"mellium.im/xmpp/stanza"
+
+	"usher/component"
 )
 
 // focusVersion is what the focus calls itself in its presence.
@@ -20,24 +23,39 @@ type versionComponent struct {
 	Text string `xml:",chardata"`
 }
 
-// conferenceProperties say when the conference began, in the focus's presence.
+// conferenceProperties are what the focus says of the conference in its presence
+// (ConferenceProperties).
 type conferenceProperties struct {
-	XMLName  xml.Name           `xml:"http://jitsi.org/protocol/focus conference-properties"`
-	Property conferenceProperty `xml:"property"`
+	XMLName    xml.Name             `xml:"http://jitsi.org/protocol/focus conference-properties"`
+	Properties []conferenceProperty `xml:"property"`
 }
 
 type conferenceProperty struct {
-	Value string `xml:"value,attr"`
 	Key   string `xml:"key,attr"`
+	Value string `xml:"value,attr"`
 }
 
-// focusPresence is what the focus tells everybody about a conference.
-func focusPresence(created time.Time) []any {
+// Keys of conference properties.
+const (
+	propertyRestart = "support-terminate-restart"
+	propertyBridges = "bridge-count"
+)
+
+// smackPriority is in every presence that Smack sends.
+var smackPriority = newElement("", "priority", "0")
+
+// focusPresence is what the focus tells everybody about a conference, in
+// Jicofo's order (JitsiMeetConferenceImpl.joinTheRoom); status is nil until
+// something was recorded.
+func focusPresence(room string, properties []conferenceProperty, status *recordingStatus) []any {
+	name, _, _ := strings.Cut(room, "@")
 	return []any{
+		smackPriority,
+		newElement("http://jitsi.org/jitmeet/etherpad", "etherpad", name),
 		versions{Component: versionComponent{focusNick, focusVersion}},
-		conferenceProperties{Property: conferenceProperty{
-			Key: "created-ms", Value: strconv.FormatInt(created.UnixMilli(), 10),
-		}},
+		conferenceProperties{Properties: properties},
+		status,
+		newElement(nsCaps, "c", "", "hash", "sha-1", "node", "http://jitsi.org/jicofo", "ver", "Lg0vhCNhxjoeKJi2/hukdsizNWA="),
 	}
 }
 
@@ -80,4 +98,33 @@ type jingleContent struct {
 // discoInfo asks what somebody can do (XEP-0030 §3.1).
 type discoInfo struct {
 	XMLName xml.Name `xml:"http://jabber.org/protocol/disco#info query"`
+}
+
+// smackError is a stanza error as Smack writes it, which Jicofo and Jibri speak
+// with: <text> has no namespace of its own, against RFC 6120 §8.3.2.
+type smackError struct {
+	XMLName   xml.Name `xml:"error"`
+	Type      string   `xml:"type,attr"`
+	Condition element
+	Text      *smackText
+}
+
+type smackText struct {
+	XMLName xml.Name `xml:"text"`
+	Lang    string   `xml:"http://www.w3.org/XML/1998/namespace lang,attr"`
+	Text    string   `xml:",chardata"`
+}
+
+func newSmackError(c stanza.Condition, text string) smackError {
+	e := smackError{Type: string(stanza.Cancel), Condition: newElement(nsStanzas, string(c), "")}
+	if text != "" {
+		e.Text = &smackText{Lang: "en", Text: text}
+	}
+	return e
+}
+
+// refuse answers a request as Smack does, which hands it back behind the error;
+// q is nil where it could not be read.
+func refuse(r component.Request, q any, c stanza.Condition, text string) {
+	r.Answer("error", newSmackError(c, text), q)
 }

@@ -80,6 +80,7 @@ func (c *conference) invite(m *member) {
 		return
 	}
 	c.invited[m] = true
+	c.setProperty(propertyBridges, "1") // the bridge gives it a place first
 	f := c.focus
 	record := &Invitation{Nick: m.nick, JID: m.jid, Outcome: OutcomePending}
 	f.invitations[c.room] = append(f.invitations[c.room], record)

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"encoding/xml"
@@ -15,10 +16,15 @@ import (
 	"usher/component"
 )
 
-// Jibri's own limits (jibri reference.conf).
+// What a real Jibri and its site take.
 const (
-	hookTimeout   = 2 * time.Second  // of a webhook's subscriber
-	emptyPatience = 30 * time.Second // EmptyCallStatusCheck
+	hookTimeout    = 2 * time.Second  // of a webhook's subscriber (WebhookClient)
+	reportInterval = time.Minute      // between two reports to it (Main.kt)
+	emptyPatience  = 30 * time.Second // default-call-empty-timeout (reference.conf)
+	browserDelay   = 2 * time.Second  // a real Chrome takes 1.1 to 7 s
+	// hibernation is smacks_hibernation_time of the auth host, 15 s, and what it
+	// takes to see that the stream is dead.
+	hibernation = 16 * time.Second
 )
 
 // Conduct is what a [Jibri] does with the next recording.
@@ -49,10 +55,15 @@ type JibriConfig struct {
 	Env      []string // the hook's environment
 	// Subscriber is the base URL of a webhook's subscriber; empty: none.
 	Subscriber string
-	// StartDelay is the time from pending to on, EmptyPatience how long the room
-	// may be empty. Default 0 and 30 s.
-	StartDelay    time.Duration
+	// BrowserDelay is the time from the request to the answer pending, which comes
+	// when Chrome is up; Jicofo waits for it, and the room with it. Default 2 s.
+	BrowserDelay time.Duration
+	// EmptyPatience is how long it records an empty room, or goes on once it was
+	// put out of it. Default 30 s.
 	EmptyPatience time.Duration
+	// Hibernation is how long after [Jibri.Kill] the server keeps the Jibri in the
+	// brewery. Default 16 s.
+	Hibernation time.Duration
 }
 
 // Jibri plays one recorder: it waits in the brewery, and when the focus asks,
@@ -64,6 +75,7 @@ type Jibri struct {
 	link   *component.Link
 	ctx    context.Context // ends with Close or Die
 	cancel context.CancelFunc
+	hangUp context.CancelFunc // ends the login in the brewery
 	done   sync.WaitGroup
 
 	changed bell
@@ -79,11 +91,13 @@ type Jibri struct {
 // StartJibri logs in and blocks until the brewery has confirmed it, or ctx
 // ends. End it with Close or Die.
 func StartJibri(ctx context.Context, cfg JibriConfig) (*Jibri, error) {
-	if cfg.EmptyPatience == 0 {
-		cfg.EmptyPatience = emptyPatience
-	}
+	cfg.EmptyPatience = cmp.Or(cfg.EmptyPatience, emptyPatience)
+	cfg.BrowserDelay = cmp.Or(cfg.BrowserDelay, browserDelay)
+	cfg.Hibernation = cmp.Or(cfg.Hibernation, hibernation)
 	j := &Jibri{cfg: cfg}
 	j.ctx, j.cancel = context.WithCancel(context.Background())
+	online, hangUp := context.WithCancel(j.ctx)
+	j.hangUp = hangUp
 	var err error
 	j.link, err = component.NewClient(component.ClientConfig{
 		Addr: cfg.Site.ClientAddr, JID: "jibri@" + cfg.Site.authDomain() + "/" + cfg.Name,
@@ -91,7 +105,7 @@ func StartJibri(ctx context.Context, cfg JibriConfig) (*Jibri, error) {
 		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{
 			Presence: j.onPresence,
 			IQ:       map[xml.Name]func(component.Request){{Space: nsJibri, Local: "jibri"}: j.onJibri},
-			Up:       func(string) { j.done.Go(j.present) },
+			Up:       func(string) { j.done.Go(func() { j.send(mucJoin) }) },
 			Down: func(error) {
 				j.mu.Lock()
 				defer j.mu.Unlock()
@@ -106,7 +120,8 @@ func StartJibri(ctx context.Context, cfg JibriConfig) (*Jibri, error) {
 	if err != nil {
 		return nil, err
 	}
-	j.done.Go(func() { _ = j.link.Run(j.ctx) })
+	j.done.Go(func() { _ = j.link.Run(online) })
+	j.done.Go(j.reportRegularly)
 	err = j.changed.await(ctx, func() bool {
 		j.mu.Lock()
 		defer j.mu.Unlock()
@@ -162,12 +177,29 @@ func (j *Jibri) Finish() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if j.job != nil {
-		j.job.finish()
+		j.job.stop()
 	}
 }
 
-// Die ends the Jibri like a killed host: no word to anybody, no metadata, no
-// hook; what was written stays. It returns when nothing of it is left running.
+// Kill ends Jibri's own process, as kill -9 does: no word to anybody, no
+// metadata, no hook; what was written stays. The server notices only after
+// Hibernation. Its browser lives on and stays in the room until it is put out of
+// it; Close and Die end that too. It does not block.
+func (j *Jibri) Kill() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.dead = true
+	if j.job != nil {
+		j.job.stop()
+	}
+	j.done.Go(func() {
+		pause(j.ctx, j.cfg.Hibernation)
+		j.hangUp()
+	})
+}
+
+// Die ends the Jibri and its browser like a host that vanishes, and is missed at
+// once: else as Kill. It returns when nothing of it is left running.
 func (j *Jibri) Die() {
 	j.mu.Lock()
 	j.dead = true
@@ -197,8 +229,9 @@ func (j *Jibri) onPresence(d *xml.Decoder, start xml.StartElement) {
 	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	if room, _ := p.occupant(); room == j.cfg.Brewery && p.Type == "" && p.status("110") {
+	if room, _ := p.occupant(); room == j.cfg.Brewery && p.Type == "" && p.status("110") && !j.in {
 		j.in = true
+		j.done.Go(j.present)
 		j.changed.ring()
 	}
 }
@@ -220,10 +253,38 @@ func (j *Jibri) present() {
 	j.mu.Lock()
 	busy, health := j.status()
 	// Under the lock, so that no older one can come later.
-	_ = j.link.As("").Send(j.ctx, "presence", j.cfg.Brewery+"/"+j.cfg.Name, "", mucJoin,
-		jibriStatus{Busy: busyStatus{busy}, Health: healthStatus{health}})
+	j.send(smackPriority, jibriStatus{Busy: busyStatus{busy}, Health: healthStatus{health}})
 	j.mu.Unlock()
 	j.report(busy, health)
+}
+
+// send sends a presence to the brewery: one to enter, and then its status.
+func (j *Jibri) send(payload ...any) {
+	_ = j.link.As("").Send(j.ctx, "presence", j.cfg.Brewery+"/"+j.cfg.Name, "", payload...)
+}
+
+// reportRegularly repeats the report to the subscriber while the Jibri lives.
+func (j *Jibri) reportRegularly() {
+	for pause(j.ctx, reportInterval) {
+		j.mu.Lock()
+		busy, health := j.status()
+		dead := j.dead
+		j.mu.Unlock()
+		if dead {
+			return
+		}
+		j.report(busy, health)
+	}
+}
+
+// pause blocks for d, or until ctx ends, and reports which.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // report tells the subscriber once; what fails is not tried again.
@@ -271,6 +332,7 @@ func (j *Jibri) onJibri(r component.Request) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	switch {
+	case j.dead:
 	case q.Action == "stop" && j.job != nil:
 		job := j.job
 		job.stop()
@@ -290,9 +352,22 @@ func (j *Jibri) onJibri(r component.Request) {
 	default:
 		job := newJob(j, q, r.From)
 		j.job = job
-		r.Answer("result", jibriIQ{Status: "pending"})
-		j.done.Go(func() { j.present(); job.run() })
+		j.changed.ring()
+		j.done.Go(func() {
+			pause(j.ctx, j.cfg.BrowserDelay)
+			if !j.isDead() {
+				j.present()
+				r.Answer("result", jibriIQ{Status: "pending"})
+			}
+			job.run()
+		})
 	}
+}
+
+func (j *Jibri) isDead() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.dead
 }
 
 // over takes note that a recording is finished and the hook has ended.

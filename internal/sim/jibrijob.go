@@ -2,6 +2,8 @@ package sim
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/xml"
 	"maps"
@@ -25,6 +27,7 @@ const enterPatience = 15 * time.Second
 type job struct {
 	jibri   *Jibri
 	session string
+	nick    string // the recorder's in the room
 	room    string // bare address
 	mode    string // file or stream
 	appData string
@@ -36,8 +39,8 @@ type job struct {
 	ended    chan struct{} // closed when the hook has ended
 
 	mu      sync.Mutex
-	entered chan struct{} // closed when the room has confirmed the recorder
-	in      bool
+	entered chan struct{}   // closed when the room has confirmed the recorder
+	in      bool            // it has, and the recorder's browser watches the call
 	humans  map[string]bool // nicks of people in the room
 	empty   *time.Timer     // until the room has been empty for too long
 }
@@ -45,19 +48,31 @@ type job struct {
 // newJob returns a recording that does nothing before run. j.mu is held.
 func newJob(j *Jibri, q jibriIQ, focus string) *job {
 	return &job{
-		jibri: j, session: q.Session, room: q.Room, mode: q.Mode, appData: q.AppData, focus: focus, conduct: j.conduct,
+		jibri: j, session: q.Session, nick: randomNick(), room: q.Room, mode: q.Mode, appData: q.AppData, focus: focus, conduct: j.conduct,
 		stopping: make(chan struct{}), ended: make(chan struct{}), entered: make(chan struct{}), humans: map[string]bool{},
 	}
+}
+
+// randomNick is eight hex digits, as web clients have them.
+func randomNick() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails (crypto/rand)
+	return hex.EncodeToString(b[:])
 }
 
 // stop lets it end; only the first time counts.
 func (w *job) stop() { w.once.Do(func() { close(w.stopping) }) }
 
+// tell tells the focus, which may know nothing of it any more. A dead Jibri says
+// nothing.
 func (w *job) tell(q jibriIQ) {
+	if w.jibri.isDead() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(w.jibri.ctx, enterPatience)
 	defer cancel()
 	if err := w.jibri.link.As("").IQ(ctx, w.focus, "set", q, nil); err != nil {
-		w.jibri.cfg.Site.log().Warn("jibri cannot tell the focus", "err", err)
+		w.jibri.cfg.Site.log().Info("jibri cannot tell the focus", "err", err)
 	}
 }
 
@@ -88,11 +103,8 @@ func (w *job) run() {
 		w.jibri.cfg.Site.log().Warn("jibri does not get into the room", "room", w.room, "err", err)
 		w.tell(jibriIQ{Status: "off", Failure: "error", Retry: "true"})
 	}
-	w.jibri.mu.Lock()
-	dead := w.jibri.dead
-	w.jibri.mu.Unlock()
 	switch {
-	case dead:
+	case w.jibri.isDead():
 	case !media:
 		_ = os.RemoveAll(dir) // FileRecordingJibriService: nothing written, nothing to finalize
 	default:
@@ -109,7 +121,7 @@ func (w *job) run() {
 func (w *job) record(dir string) (media bool, err error) {
 	cfg := w.jibri.cfg
 	link, err := component.NewClient(component.ClientConfig{
-		Addr: cfg.Site.ClientAddr, JID: "recorder@" + cfg.Site.hiddenDomain() + "/" + cfg.Name + "-" + w.session[:8],
+		Addr: cfg.Site.ClientAddr, JID: "recorder@" + cfg.Site.hiddenDomain() + "/" + cfg.Name + "-" + w.nick,
 		// As in docker-jitsi-meet the hidden domain shows the main one's certificate.
 		Password: cfg.RecorderPassword, ServerName: cfg.Site.Domain, CAFile: cfg.Site.CAFile,
 		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{Presence: w.onPresence}},
@@ -117,20 +129,17 @@ func (w *job) record(dir string) (media bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	// A killed Jibri takes its browser along.
 	ctx, cancel := context.WithCancel(w.jibri.ctx)
 	var running sync.WaitGroup
 	running.Go(func() { _ = link.Run(ctx) })
 	defer running.Wait()
 	defer cancel()
+	defer w.leave(ctx, link)
 	if err := w.enter(ctx, link); err != nil {
 		return false, err
 	}
-	select {
-	case <-time.After(cfg.StartDelay):
-	case <-w.stopping:
-		return false, nil
-	}
+	// ffmpeg's end ends the service, whoever wanted it, and Jibri says so.
+	defer func() { w.jibri.done.Go(func() { w.tell(jibriIQ{Status: "off"}) }) }()
 	if w.conduct == NoMedia || w.mode == modeStream {
 		w.tell(jibriIQ{Status: "on"})
 		<-w.stopping
@@ -166,10 +175,9 @@ func (w *job) grow(file *os.File) {
 func (w *job) enter(ctx context.Context, link *component.Link) error {
 	ctx, cancel := context.WithTimeout(ctx, enterPatience)
 	defer cancel()
-	nick := w.session[:8]
-	presence := newWebPresence(nick, "")
+	presence := newWebPresence(w.nick, "")
 	recorder := jibriFeatures{Feature: newElement("", "feature", "", "var", featureJibri)}
-	to, sender := w.room+"/"+nick, link.As("")
+	to, sender := w.room+"/"+w.nick, link.As("")
 	for {
 		err := sender.Send(ctx, "presence", to, "", append(presence.payload(true), recorder)...)
 		if err == nil {
@@ -194,6 +202,18 @@ func (w *job) enter(ctx context.Context, link *component.Link) error {
 	return sender.Send(ctx, "presence", to, "", append(presence.payload(false), recorder)...)
 }
 
+// leave says goodbye to the room, which an orphaned browser does when its host is
+// switched off, and not before.
+func (w *job) leave(ctx context.Context, link *component.Link) {
+	if w.jibri.isDead() {
+		<-ctx.Done()
+		return
+	}
+	ctx, cancel := context.WithTimeout(ctx, enterPatience)
+	defer cancel()
+	_ = link.As("").Send(ctx, "presence", w.room+"/"+w.nick, "unavailable") // else the stream's end says it
+}
+
 // jibriFeatures tell the focus that this member is a recorder.
 type jibriFeatures struct {
 	XMLName xml.Name `xml:"features"`
@@ -212,10 +232,10 @@ func (w *job) onPresence(d *xml.Decoder, start xml.StartElement) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	self := nick == w.session[:8]
+	self := nick == w.nick
 	switch {
-	case self && p.Type == "unavailable" && w.in: // put out, or the room is gone
-		w.finish()
+	case self && p.Type == "unavailable" && w.in:
+		clear(w.humans) // put out, or the room is gone: an empty call, to Jibri
 	case self && p.status("110") && !w.in:
 		w.in = true
 		close(w.entered)
@@ -240,16 +260,8 @@ func (w *job) watchEmpty() {
 		w.empty.Stop()
 		w.empty = nil
 	case len(w.humans) == 0 && w.empty == nil && w.in:
-		w.empty = time.AfterFunc(w.jibri.cfg.EmptyPatience, w.finish)
+		w.empty = time.AfterFunc(w.jibri.cfg.EmptyPatience, w.stop)
 	}
-}
-
-// finish ends it by Jibri's own decision.
-func (w *job) finish() {
-	w.once.Do(func() {
-		w.jibri.done.Go(func() { w.tell(jibriIQ{Status: "off"}) })
-		close(w.stopping)
-	})
 }
 
 // metadata writes metadata.json: what the focus passed on is at its top level

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -50,7 +51,8 @@ func (s *studio) jibri(t *testing.T, name string, edit func(*JibriConfig)) *Jibr
 	cfg := JibriConfig{
 		Site: s.site, Name: name, Brewery: stack.Brewery, Dir: t.TempDir(),
 		Password: stack.Jibri.Password, RecorderPassword: stack.Recorder.Password,
-		EmptyPatience: 500 * time.Millisecond, Finalize: []string{"true"},
+		BrowserDelay: time.Millisecond, EmptyPatience: 500 * time.Millisecond, Hibernation: 500 * time.Millisecond,
+		Finalize: []string{"true"},
 	}
 	if edit != nil {
 		edit(&cfg)
@@ -99,6 +101,16 @@ func refusedWith(t *testing.T, err error, condition string) {
 	}
 }
 
+// recorders returns how many browsers of recorders are in the room.
+func recorders(o Occupants) (n int) {
+	for _, one := range o {
+		if strings.HasPrefix(one.JID, "recorder@hidden.") {
+			n++
+		}
+	}
+	return n
+}
+
 func files(t *testing.T, dir string) (names []string) {
 	t.Helper()
 	list, err := os.ReadDir(dir)
@@ -122,7 +134,7 @@ func TestRecording(t *testing.T) {
 		if on.Session != session || !strings.HasSuffix(on.Initiator, "/"+ada.Nick()) {
 			t.Errorf("the focus says %+v, want session %s of %s", on, session, ada.Nick())
 		}
-		waitFor(t, ada, func(o Occupants) bool { return strings.HasPrefix(o[session[:8]].JID, "recorder@hidden.") })
+		waitFor(t, ada, func(o Occupants) bool { return recorders(o) == 1 })
 		_, err = ada.StartRecording(within(t))
 		refusedWith(t, err, "unexpected-request")
 		must(t, ada.StopRecording(within(t)))
@@ -224,6 +236,52 @@ func TestRecording(t *testing.T) {
 		hears(t, ada, "off", "error")
 	})
 
+	t.Run("a recorder is killed and its browser lives on", func(t *testing.T) {
+		first := s.jibri(t, "j1", nil)
+		ada := s.moderator(t, "killed")
+		session, err := ada.StartRecording(within(t))
+		must(t, err)
+		hears(t, ada, "on", "")
+		second := s.jibri(t, "j2", nil)
+		begin := time.Now()
+		first.Kill()
+		must(t, second.changed.await(within(t), func() bool { return second.Session() == session }))
+		if took := time.Since(begin); took < 500*time.Millisecond {
+			t.Errorf("it was missed after %v, want the server to keep it for 500 ms", took)
+		}
+		waitFor(t, ada, func(o Occupants) bool { return recorders(o) == 2 })
+	})
+
+	t.Run("a start holds the room up", func(t *testing.T) {
+		s.jibri(t, "j1", func(c *JibriConfig) { c.BrowserDelay = 700 * time.Millisecond })
+		ada := s.moderator(t, "held")
+		started := make(chan error, 1)
+		ctx := within(t)
+		go func() {
+			_, err := ada.StartRecording(ctx)
+			started <- err
+		}()
+		must(t, s.focus.changed.await(ctx, func() bool {
+			s.focus.mu.Lock()
+			defer s.focus.mu.Unlock()
+			return s.focus.conferences[s.site.Room("held")].blocked
+		}))
+		bob := visit(t, s.site, "held", "Bob", true)
+		members := s.focus.Members("held")
+		select {
+		case err := <-started:
+			t.Fatalf("the start was answered, %v, before Bob came", err)
+		default:
+		}
+		if slices.Contains(members, bob.Nick()) {
+			t.Error("the focus sees Bob while a Jibri starts")
+		}
+		must(t, <-started)
+		must(t, s.focus.WaitInvitations(ctx, "held", func(list []Invitation) bool {
+			return slices.ContainsFunc(list, func(i Invitation) bool { return i.Nick == bob.Nick() })
+		}))
+	})
+
 	t.Run("everybody leaves", func(t *testing.T) {
 		j := s.jibri(t, "j1", nil)
 		ada := s.moderator(t, "empty")
@@ -262,7 +320,7 @@ func TestRecording(t *testing.T) {
 		hears(t, ada, "on", "")
 		must(t, s.focus.Restart(within(t)))
 		must(t, ada.Reload(within(t)))
-		waitFor(t, ada, func(o Occupants) bool { return o[focusNick].Role == "moderator" && o[session[:8]].Nick != "" })
+		waitFor(t, ada, func(o Occupants) bool { return o[focusNick].Role == "moderator" && recorders(o) == 1 })
 		if r := ada.Recording(); r.Status != "" || j.Session() != session {
 			t.Errorf("the new focus says %+v, the recorder has %q", r, j.Session())
 		}
