@@ -232,7 +232,7 @@ func TestDockerSite(t *testing.T) {
 	if got, want := services["jibri"].Environment["JIBRI_WEBHOOK_SUBSCRIBERS"], "http://usher:8480/internal/jibri/"+env["USHER_JIBRI_HOOK_SECRET"]; got != want {
 		t.Errorf("JIBRI_WEBHOOK_SUBSCRIBERS is not usher's URL with its secret")
 	}
-	comesUp(t, s.ushers(services), p)
+	comesUp(t, s.ushers(services), p, stack.AuthDomain, stack.Focus.Password)
 }
 
 // TestSetupTwice: run again, as after an upgrade, it changes nothing, and what was
@@ -347,10 +347,10 @@ JWT_APP_SECRET=0123456789abcdef0123456789abcdef
 JWT_ACCEPTED_ISSUERS=other,app
 JWT_ACCEPTED_AUDIENCES=ours,theirs
 `)
-	fake(t, s.bin, "prosodyctl", `echo "$4 $5 $6" >>`+s.bin+`/accounts`)
+	fake(t, s.bin, "prosodyctl", `read -r password; echo "$4 $5 $password $6" >>`+s.bin+`/accounts`)
 	output(t, s.setup())
 	env := s.env()
-	want := "usher hidden.example.org " + env["USHER_OCCUPANT_PASSWORD"] + "\nusher auth.example.org " + env["USHER_BREWERY_PASSWORD"] + "\n"
+	want := "usher hidden.example.org " + env["USHER_OCCUPANT_PASSWORD"] + " \nusher auth.example.org " + env["USHER_BREWERY_PASSWORD"] + " \n"
 	if got := read(t, filepath.Join(s.bin, "accounts")); got != want {
 		t.Errorf("accounts = %q, want %q", got, want)
 	}

@@ -3,6 +3,7 @@ package deploy_test
 import (
 	"context"
 	"encoding/json"
+	"encoding/xml"
 	"fmt"
 	"io"
 	"io/fs"
@@ -19,6 +20,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"usher/component"
 	"usher/config"
 	"usher/internal/app"
 	"usher/internal/localsite"
@@ -33,6 +35,11 @@ const patience = 30 * time.Second
 // the folder bin before the system's.
 func command(t *testing.T, dir, bin, name string, args ...string) *exec.Cmd {
 	t.Helper()
+	if path := filepath.Join(bin, name); name == filepath.Base(name) {
+		if _, err := os.Stat(path); err == nil {
+			name = path
+		}
+	}
 	cmd := exec.CommandContext(t.Context(), name, args...)
 	cmd.Dir, cmd.Env = dir, []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "HOME=" + dir}
 	return cmd
@@ -130,8 +137,9 @@ func fake(t *testing.T, bin, name, script string) {
 
 // comesUp runs usher with the variables that a deployment gives it, those of this
 // test in the place of what is a container's or the machine's own, and fails unless
-// it becomes ready with the login in the hidden domain and has nothing to complain of.
-func comesUp(t *testing.T, env map[string]string, p *stack.Prosody) {
+// it becomes ready with the login in the hidden domain, has nothing to complain of,
+// and comes into a meeting's room, which the focus makes.
+func comesUp(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, focusPassword string) {
 	t.Helper()
 	env["USHER_REDIS_URL"] = stacktest.Redis(t).URL
 	if err := localsite.BeginStore(t.Context(), env["USHER_REDIS_URL"]); err != nil {
@@ -158,10 +166,10 @@ func comesUp(t *testing.T, env map[string]string, p *stack.Prosody) {
 	go func() {
 		ended <- app.Run(ctx, c.Config, slog.New(slog.NewTextHandler(io.Discard, nil)), func(a app.Addresses) { at <- a })
 	}()
-	var admin string
+	var admin, listen string
 	select {
 	case a := <-at:
-		admin = a.Admin
+		admin, listen = a.Admin, a.API
 	case err := <-ended:
 		stop()
 		t.Fatalf("usher serve: %v", err)
@@ -199,5 +207,83 @@ func comesUp(t *testing.T, env map[string]string, p *stack.Prosody) {
 	}
 	if site := slices.IndexFunc(ready.Checks, func(c check) bool { return c.Name == "site" }); site >= 0 && ready.Checks[site].Detail != "" {
 		t.Errorf("it says of the site: %s", ready.Checks[site].Detail)
+	}
+
+	focusSees(t, env, p, authDomain, focusPassword, created(t, listen, env["USHER_API_KEY"]))
+}
+
+// created makes a meeting over the API, and returns its room.
+func created(t *testing.T, listen, key string) string {
+	t.Helper()
+	var meeting struct{ Room string }
+	if err := localsite.Call(t.Context(), listen, key, http.MethodPost, "/v1/meetings", map[string]any{}, &meeting); err != nil {
+		t.Fatal(err)
+	}
+	return meeting.Room
+}
+
+// focusSees has the site's focus make a room and fails unless usher comes in as
+// its account in the hidden domain: an admin of the rooms has let it.
+func focusSees(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, password, room string) {
+	t.Helper()
+	address := room + "@" + env["USHER_MUC"]
+	seen := make(chan string, 100)
+	focus, err := component.NewClient(component.ClientConfig{
+		Addr: p.ClientAddr, JID: "focus@" + authDomain + "/focus", Password: password, CAFile: env["USHER_TLS_CA_FILE"],
+		Options: component.Options{Handler: component.Handler{Presence: func(d *xml.Decoder, start xml.StartElement) {
+			var presence struct {
+				From  string `xml:"from,attr"`
+				Type  string `xml:"type,attr"`
+				Items []struct {
+					JID string `xml:"jid,attr"`
+				} `xml:"x>item"`
+				Error struct {
+					Inner string `xml:",innerxml"`
+				} `xml:"error"`
+			}
+			if err := d.DecodeElement(&presence, &start); err != nil {
+				t.Error(err)
+			}
+			text := presence.Type + " " + presence.From + presence.Error.Inner
+			for _, item := range presence.Items {
+				text += " " + item.JID
+			}
+			select {
+			case seen <- text:
+			default:
+			}
+		}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = focus.Run(ctx) }()
+	defer func() { stop(); <-done }()
+	type muc struct {
+		XMLName xml.Name `xml:"http://jabber.org/protocol/muc x"`
+	}
+	deadline := time.After(patience)
+	up := false
+	for all, want := "", " "+address+"/usher usher@"+env["USHER_HIDDEN_DOMAIN"]; ; {
+		select {
+		case text := <-seen:
+			if all += text + "\n"; strings.HasPrefix(text, want) {
+				return
+			}
+		case <-time.After(50 * time.Millisecond):
+			if up {
+				continue
+			}
+			if up, _, _ = focus.Status(); up {
+				if err := focus.As("").Send(ctx, "presence", address+"/focus", "", muc{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+		case <-deadline:
+			_, _, err := focus.Status()
+			t.Fatalf("the focus sees\n%s(%v)\nwant%s", all, err, want)
+		}
 	}
 }

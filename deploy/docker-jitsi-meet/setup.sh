@@ -25,46 +25,12 @@ here=$(cd -- "$(dirname -- "$0")" && pwd)
 source=$here/../..     # of usher
 env=.env
 container_user=1000    # of usher's image, and of docker-jitsi-meet's
-min_secret=16          # characters, as usher itself wants
-min_jwt_secret=32      # characters, as usher itself wants of HS256
 certificate_days=3650
 renew_before=2592000   # seconds before a certificate's end: 30 days
 account_tries=60       # tries, two seconds apart, to create an account while Prosody starts
 
-fail() {
-	echo "setup.sh: $*" >&2
-	exit 1
-}
-
-# value prints what .env gives a variable, without quotes and comments; the last
-# line counts.
-value() {
-	sed -n "s/^[[:space:]]*\(export[[:space:]]\{1,\}\)\{0,1\}$1[[:space:]]*=[[:space:]]*//p" "$new" | tail -n 1 |
-		sed -e "s/^\"\([^\"]*\)\".*/\1/; t" -e "s/^'\([^']*\)'.*/\1/; t" -e 's/[[:space:]]#.*//; s/^#.*//; s/[[:space:]]*$//'
-}
-
-# put gives a variable a value in .env: in the place of its empty line, or at the end.
-put() {
-	NAME=$1 VALUE=$2 awk '
-		$0 ~ "^[ \t]*" ENVIRON["NAME"] "[ \t]*=[ \t]*\r?$" && !done { $0 = ENVIRON["NAME"] "=" ENVIRON["VALUE"]; done = 1 }
-		{ print }
-		END { if (!done) print ENVIRON["NAME"] "=" ENVIRON["VALUE"] }' "$new" >"$work/env"
-	cat "$work/env" >"$new" # keeps its owner and mode
-}
-
-# secret makes a secret unless there is one.
-secret() {
-	current=$(value "$1")
-	case $current in
-	'')
-		put "$1" "$(openssl rand -hex 32)"
-		echo "made $1"
-		;;
-	*[!A-Za-z0-9._~+/=-]*) fail "$env: $1 has characters that Compose or a shell would read as something else; empty it, and it is made anew" ;;
-	esac
-	current=$(value "$1")
-	[ ${#current} -ge $min_secret ] || fail "$env: $1 has ${#current} characters, $min_secret are needed; empty it, and it is made anew"
-}
+# shellcheck source=SCRIPTDIR/../functions.sh
+. "$here/../functions.sh"
 
 # own gives files to the user of the containers.
 own() {
@@ -77,19 +43,6 @@ folder() {
 	mkdir -p "$1"
 	chmod 755 "$1"
 	own "$1"
-}
-
-# copy puts a file where it belongs, unless it is there already; one that differs
-# is kept with the ending .old.
-copy() { # FROM TO MODE
-	cmp -s "$1" "$2" && return
-	[ ! -e "$2" ] || mv "$2" "$2.old"
-	cp "$1" "$2.new"
-	chmod "$3" "$2.new"
-	own "$2.new"
-	mv "$2.new" "$2"
-	echo "wrote $2"
-	changed=1
 }
 
 # pair tells whether a certificate and a key are there and belong together.
@@ -142,18 +95,14 @@ certificate() {
 	changed=1
 }
 
-# account creates a login of usher's, or gives it the password of .env. The
-# password goes in by standard input.
+# account creates a login of usher's while Prosody starts.
 account() { # JID PASSWORD
 	tries=0
-	# shellcheck disable=SC2016 # the container's shell expands that
-	until printf '%s\n' "$2" | $compose exec -T prosody sh -c '
-		read -r password
-		prosodyctl --config /run/prosody/config/prosody.cfg.lua register "$1" "$2" "$password"
-	' sh "${1%@*}" "${1#*@}" >"$work/account" 2>&1; do
+	# shellcheck disable=SC2086 # words
+	until register "$1" "$2" $compose exec -T prosody prosodyctl --config /run/prosody/config/prosody.cfg.lua; do
 		tries=$((tries + 1))
 		if [ $tries -ge $account_tries ]; then
-			sed 's/^/prosodyctl: /' "$work/account" >&2
+			sed 's/^/prosodyctl: /' "$work/register" >&2
 			fail "the account $1 cannot be created; see: $compose logs prosody"
 		fi
 		sleep 2
@@ -169,26 +118,7 @@ case $(id -u) in
 0 | "$container_user") ;;
 *) fail "run it as root (sudo) or as the user $container_user: the containers are that user and must be able to read what it writes" ;;
 esac
-awk -v file="$env" '
-	/^[ \t]*(#|\r?$)/ { next }
-	!/^[ \t]*(export[ \t]+)?[A-Za-z_][A-Za-z0-9_]*[ \t]*=/ { print "setup.sh: " file ":" NR ": not a line of the form NAME=VALUE"; bad = 1; next }
-	{
-		name = $0; sub(/[ \t]*=.*/, "", name)
-		rest = $0; sub(/^[^=]*=[ \t]*/, "", rest)
-		quote = substr(rest, 1, 1)
-		if ((quote == "\"" || quote == "\047") && index(substr(rest, 2), quote) == 0) {
-			print "setup.sh: " file ":" NR ": the quote of" " " name " is not closed"; bad = 1
-		}
-	}
-	END { exit bad }' "$env" >&2 || fail "$env is half-written; nothing was changed"
-
-work=$(mktemp -d)
-new=$work/new
-trap 'rm -rf -- "$work" .env.usher' EXIT
-trap 'exit 1' HUP INT TERM
-cat "$env" >"$new"
-[ -z "$(tail -c 1 "$new")" ] || echo >>"$new"
-changed=
+begin
 
 for name in CONFIG PUBLIC_URL; do
 	[ -n "$(value $name)" ] || fail "$env: $name is missing"
@@ -276,12 +206,7 @@ USHER_PUBLIC_URL ${PUBLIC_URL}
 JIBRI_FINALIZE_RECORDING_SCRIPT_PATH /config/usher/finalize
 JIBRI_WEBHOOK_SUBSCRIBERS http://usher:8480/internal/jibri/${USHER_JIBRI_HOOK_SECRET}
 LINES
-if ! cmp -s "$new" "$env"; then
-	cp -p "$env" .env.usher # its owner and mode
-	chmod go-rwx .env.usher
-	cat "$new" >.env.usher
-	mv .env.usher "$env"
-fi
+finish
 
 ca=$config/usher certs=$config/prosody/config/certs
 ca_cn="usher's authority of $domain" ca_name="/CN=usher's authority of $domain"
