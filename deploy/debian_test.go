@@ -91,7 +91,7 @@ Component "focus.%[2]s" "client_proxy"
     target_address = "focus@auth.%[2]s"
 `
 
-// debianSite is a machine with Jitsi's packages, below a folder.
+// debianMachine is one with Jitsi's packages, below a folder.
 type debianMachine struct {
 	t         *testing.T
 	root, bin string
@@ -117,12 +117,11 @@ func newDebianMachine(t *testing.T) *debianMachine {
 	// As `prosodyctl cert generate` makes them.
 	for _, name := range []string{debianDomain, "auth." + debianDomain} {
 		base := m.path("etc/prosody/certs", name)
-		output(t, exec.CommandContext(t.Context(), "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "365", "-subj", "/CN="+name, //nolint:gosec // ours
+		output(t, exec.CommandContext(t.Context(), "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "365", "-subj", "/CN="+name, //nolint:gosec // ours
 			"-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=digitalSignature,keyEncipherment", "-addext", "subjectAltName=DNS:"+name,
 			"-keyout", base+".key", "-out", base+".crt"))
 	}
 	m.prosodyctl()
-	output(t, command(t, m.root, m.bin, "prosodyctl", "register", "focus", "auth."+debianDomain, focusPassword))
 	fake(t, m.bin, "systemctl", `echo "$*" >>`+m.bin+`/systemctl.calls`)
 	fake(t, m.bin, "useradd", `echo "$*" >>`+m.bin+`/useradd.calls`)
 	fake(t, m.bin, "chgrp", "exit 0")
@@ -196,6 +195,7 @@ func (m *debianMachine) prosody() *stack.Prosody {
 func TestDebianSite(t *testing.T) {
 	m := newDebianMachine(t)
 	hidden := "hidden." + debianDomain
+	output(t, command(t, m.root, m.bin, "prosodyctl", "register", "focus", "auth."+debianDomain, focusPassword))
 	write(t, m.path("etc/usher/usher.env"), "USHER_SITE_URL="+webClient(t, hidden)+"\n", 0o600)
 	out := output(t, m.setup())
 	env := m.env()
