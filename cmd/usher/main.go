@@ -26,6 +26,7 @@ type cli struct {
 	Events   eventsCommand   `cmd:"" help:"Follow the events of a running usher."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 
+	Config      configCommand      `cmd:"" help:"Write and check the settings of usher serve."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running usher whether it is ready; exit 1 if it is not."`
 }
 
