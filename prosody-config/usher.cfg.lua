@@ -56,6 +56,10 @@ Component(muc) "muc"
     -- in this very list, which this line replaces.
     admins = { "ctl@" .. usher, "focus@" .. auth }
 
+    -- What makes an admin an owner of each room: the default until Prosody 0.12, and
+    -- what docker-jitsi-meet sets.
+    component_admins_as_room_owners = true
+
     -- The occupant has no token. Needed only where enable_domain_verification is
     -- on; without it, stock token_verification lets a session without token in.
     token_verification_allowlist = { usher, hidden }
