@@ -107,7 +107,7 @@ func newDebianMachine(t *testing.T) *debianMachine {
 	write(t, m.path("etc/prosody/prosody.cfg.lua"), fmt.Sprintf(debianProsody, m.root, 5222), 0o600)
 	write(t, m.path("etc/prosody/conf.avail", debianDomain+".cfg.lua"), fmt.Sprintf(debianSite, m.root, debianDomain), 0o600)
 	for _, folder := range []string{"etc/prosody/conf.d", "etc/prosody/certs", "var/lib/prosody", "etc/jitsi/meet"} {
-		if err := os.MkdirAll(m.path(folder), 0o755); err != nil { //nolint:gosec // as Debian has them
+		if err := os.MkdirAll(m.path(folder), 0o755); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -117,7 +117,7 @@ func newDebianMachine(t *testing.T) *debianMachine {
 	// As `prosodyctl cert generate` makes them.
 	for _, name := range []string{debianDomain, "auth." + debianDomain} {
 		base := m.path("etc/prosody/certs", name)
-		output(t, exec.CommandContext(t.Context(), "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "365", "-subj", "/CN="+name, //nolint:gosec // ours
+		output(t, exec.CommandContext(t.Context(), "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "365", "-subj", "/CN="+name,
 			"-addext", "basicConstraints=critical,CA:FALSE", "-addext", "keyUsage=digitalSignature,keyEncipherment", "-addext", "subjectAltName=DNS:"+name,
 			"-keyout", base+".key", "-out", base+".crt"))
 	}

@@ -259,7 +259,7 @@ func TestSetupTwice(t *testing.T) {
 	write(t, filepath.Join(s.dir, ".env"), regexp.MustCompile(`USHER_API_KEY=.*`).ReplaceAllString(env, "USHER_API_KEY="), 0o600)
 	output(t, s.setup())
 	for _, name := range []string{"meet.jitsi", "auth.meet.jitsi"} {
-		out := output(t, exec.CommandContext(t.Context(), "openssl", "verify", "-CAfile", filepath.Join(cfg, "usher/ca.pem"), filepath.Join(cfg, "prosody/config/certs", name+".crt"))) //nolint:gosec // ours
+		out := output(t, exec.CommandContext(t.Context(), "openssl", "verify", "-CAfile", filepath.Join(cfg, "usher/ca.pem"), filepath.Join(cfg, "prosody/config/certs", name+".crt")))
 		if !strings.Contains(out, "OK") {
 			t.Errorf("certificate of %s: %s", name, out)
 		}
@@ -332,7 +332,7 @@ func TestSetupRefuses(t *testing.T) {
 
 // TestSetupReadsTheSite: domains, tokens and certificates of the site's own.
 func TestSetupReadsTheSite(t *testing.T) {
-	s := newDockerSite(t, siteEnv+`
+	s := newDockerSite(t, "JIBRI_WEBHOOK_SUBSCRIBERS=\nUSHER_PUBLIC_URL=\n"+siteEnv+`
 XMPP_DOMAIN=example.org # ours
 XMPP_AUTH_DOMAIN='auth.example.org'
 XMPP_MUC_DOMAIN=muc.example.org
@@ -355,9 +355,16 @@ JWT_ACCEPTED_AUDIENCES=ours,theirs
 		t.Errorf("accounts = %q, want %q", got, want)
 	}
 	for _, name := range []string{"example.org", "auth.example.org"} {
-		text := output(t, exec.CommandContext(t.Context(), "openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", filepath.Join(s.dir, "cfg/prosody/config/certs", name+".crt"))) //nolint:gosec // ours
+		text := output(t, exec.CommandContext(t.Context(), "openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", filepath.Join(s.dir, "cfg/prosody/config/certs", name+".crt")))
 		if !strings.Contains(text, "DNS:"+name+"\n") {
 			t.Errorf("certificate of %s: %s", name, text)
+		}
+	}
+	// Compose puts in what stands in earlier lines.
+	text := read(t, filepath.Join(s.dir, ".env"))
+	for later, earlier := range map[string]string{"JIBRI_WEBHOOK_SUBSCRIBERS": "USHER_JIBRI_HOOK_SECRET", "USHER_PUBLIC_URL": "PUBLIC_URL"} {
+		if at := strings.Index(text, "\n"+later+"="); at < strings.Index(text, "\n"+earlier+"=") || strings.Count(text, "\n"+later+"=") != 1 {
+			t.Errorf("%s is before %s, which it contains, or not once:\n%s", later, earlier, text)
 		}
 	}
 	got := s.compose()["usher"].Environment
@@ -382,7 +389,7 @@ JWT_ACCEPTED_AUDIENCES=ours,theirs
 
 	// A certificate of the site's own is not touched.
 	own := filepath.Join(s.dir, "cfg/prosody/config/certs/example.org")
-	output(t, exec.CommandContext(t.Context(), "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=example.org", "-keyout", own+".key", "-out", own+".crt")) //nolint:gosec // ours
+	output(t, exec.CommandContext(t.Context(), "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-subj", "/CN=example.org", "-keyout", own+".key", "-out", own+".crt"))
 	before := read(t, own+".crt")
 	out, err := s.setup().CombinedOutput()
 	if err == nil || !strings.Contains(string(out), "example.org.crt is the site's own") {

@@ -51,12 +51,12 @@ value() {
 		sed -e "s/^\"\([^\"]*\)\".*/\1/; t" -e "s/^'\([^']*\)'.*/\1/; t" -e 's/[[:space:]]#.*//; s/^#.*//; s/[[:space:]]*$//'
 }
 
-# put gives a variable a value: in the place of its empty line, or at the end.
+# put gives a variable a value, at the end: a value may name variables of earlier
+# lines. An empty line of it goes.
 put() {
 	NAME=$1 VALUE=$2 awk '
-		$0 ~ "^[ \t]*" ENVIRON["NAME"] "[ \t]*=[ \t]*\r?$" && !done { $0 = ENVIRON["NAME"] "=" ENVIRON["VALUE"]; done = 1 }
-		{ print }
-		END { if (!done) print ENVIRON["NAME"] "=" ENVIRON["VALUE"] }' "$new" >"$work/env"
+		$0 !~ "^[ \t]*" ENVIRON["NAME"] "[ \t]*=[ \t]*\r?$" { print }
+		END { print ENVIRON["NAME"] "=" ENVIRON["VALUE"] }' "$new" >"$work/env"
 	mv "$work/env" "$new"
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"encoding/xml"
 	"fmt"
-	"io"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -58,7 +57,7 @@ func output(t *testing.T, cmd *exec.Cmd) string {
 // write writes a file and the folders that it is in.
 func write(t *testing.T, path, text string, mode fs.FileMode) {
 	t.Helper()
-	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil { //nolint:gosec // containers read it
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		t.Fatal(err)
 	}
 	if err := os.WriteFile(path, []byte(text), mode); err != nil {
@@ -164,7 +163,7 @@ func comesUp(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, 
 	ctx, stop := context.WithCancel(t.Context())
 	at, ended := make(chan app.Addresses, 1), make(chan error, 1)
 	go func() {
-		ended <- app.Run(ctx, c.Config, slog.New(slog.NewTextHandler(io.Discard, nil)), func(a app.Addresses) { at <- a })
+		ended <- app.Run(ctx, c.Config, slog.New(slog.DiscardHandler), func(a app.Addresses) { at <- a })
 	}()
 	var admin, listen string
 	select {

@@ -181,7 +181,7 @@ else
 fi
 image=$(value USHER_IMAGE)
 image=${image:-usher}
-docker image inspect "$image" >/dev/null 2>&1 || fail "no image $image here: type 'make image' in usher's folder"
+docker image inspect "$image" >/dev/null 2>&1 || fail "no image $image here: type 'make image' in usher's folder, or docker pull $image"
 files=${COMPOSE_FILE:-$(value COMPOSE_FILE)}
 case :$files: in
 ::)
