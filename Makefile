@@ -6,7 +6,7 @@ FUZZTIME ?= 30s
 GOLANGCI_VERSION := v2.15.0
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint size fuzz bench chaos build packages
+.PHONY: help run test check lint size fuzz bench chaos build image packages
 # What `usher version` prints: the tag, or the commits since it.
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 
@@ -19,6 +19,7 @@ run: packages build ## show a whole meeting on this machine, then stay up until 
 test: packages ## run every test, with the race detector, against real Prosody and Redis
 	@scripts/debian-packages.sh python3 nodejs npm chromium # what the examples need
 	@scripts/debian-packages.sh openssl curl wget # what prosody-config/finalize.sh may use
+	@scripts/debian-packages.sh docker-compose shellcheck # what deploy/ is checked with
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TESTFLAGS) $(PKG)
 
 check: ## run the tests that need no server and nothing installed, in seconds
@@ -47,6 +48,9 @@ chaos: packages build ## let things go wrong for ten minutes, and compare what a
 
 build: ## build the programs into bin/, static and stripped
 	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X usher/internal/app.version=$(VERSION)' -o bin/ ./cmd/...
+
+image: ## build the image usher:latest, which needs Docker alone
+	docker build -t usher --build-arg VERSION=$(VERSION) .
 
 packages:
 	@scripts/debian-packages.sh prosody redis-server gcc

@@ -210,5 +210,5 @@ fi
 # The recording counts more than the log.
 (: >>"$log") 2>/dev/null || log=/dev/null
 # Jibri waits for as long as this script, or a pipe that it was given, is open.
-start=$(command -v setsid) || start=nohup
+start=$(command -v setsid) || start='nohup'
 "$start" /bin/sh "$0" --detached "$dir" </dev/null >>"$log" 2>&1 3>&- 4>&- 5>&- 6>&- 7>&- 8>&- 9>&- &

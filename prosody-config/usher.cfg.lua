@@ -45,13 +45,20 @@ Component(usher)
     -- a half-open one looks alive for a quarter of an hour.
     component_conflict_resolve = "kick_old"
 
--- From here on, hosts that the site has already: only keys that it does not set
--- itself are added, so the order in which Prosody reads the files is all the same.
+-- From here on, hosts that the site has already. docker-jitsi-meet sets none of
+-- these keys itself, so there the order in which Prosody reads the files is all the
+-- same; Debian's packages set one, so there this file has to be read last.
 Component(muc) "muc"
     -- usher lists roles, grants and ends meetings from this address. An admin of
     -- this component only, not of the server; it never enters a room, because an
-    -- admin who is first in a room takes its meeting id away.
-    admins = { "ctl@" .. usher }
+    -- admin who is first in a room takes its meeting id away. The focus is one
+    -- already, in docker-jitsi-meet of the whole server; Debian's packages name it
+    -- in this very list, which this line replaces.
+    admins = { "ctl@" .. usher, "focus@" .. auth }
+
+    -- What makes an admin an owner of each room: the default until Prosody 0.12, and
+    -- what docker-jitsi-meet sets.
+    component_admins_as_room_owners = true
 
     -- The occupant has no token. Needed only where enable_domain_verification is
     -- on; without it, stock token_verification lets a session without token in.

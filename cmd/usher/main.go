@@ -25,6 +25,9 @@ type cli struct {
 	Webhooks webhooksCommand `cmd:"" help:"Receive webhooks here, or try a receiver."`
 	Events   eventsCommand   `cmd:"" help:"Follow the events of a running usher."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
+
+	Config      configCommand      `cmd:"" help:"Write and check the settings of usher serve."`
+	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running usher whether it is ready; exit 1 if it is not."`
 }
 
 // serveCommand is `usher serve`.

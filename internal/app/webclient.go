@@ -2,11 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"regexp"
+	"strings"
 	"time"
+
+	"usher/config"
 )
 
 const (
@@ -18,10 +21,6 @@ const (
 	// maxConfigJS is how much of the file is read; a site's has some 50 kB.
 	maxConfigJS = 1 << 20
 )
-
-// hiddenDomainJS is how config.js of Jitsi's web client names the domain whose
-// members it does not show.
-var hiddenDomainJS = regexp.MustCompile(`(?m)^[^/\n]*\bhiddenDomain['"]?\]?\s*[:=]\s*['"]([^'"]*)['"]`)
 
 // watchWebClient compares the hidden domain of the site's web client with ours,
 // now and every hour until ctx ends, and reports a difference: people would see
@@ -43,27 +42,38 @@ func watchWebClient(ctx context.Context, siteURL, hiddenDomain string, report fu
 
 // checkWebClient returns what is wrong; empty: nothing. It blocks for an answer.
 func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) string {
+	names, err := ReadSite(ctx, siteURL)
+	switch {
+	case err != nil:
+		return err.Error()
+	case names.Hidden == "":
+		return "the web client hides no domain, so people see usher; is recording enabled for the web client?"
+	case names.Hidden != hiddenDomain:
+		return fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", names.Hidden, hiddenDomain)
+	}
+	return ""
+}
+
+// ReadSite reads the names of a site from its web client's configuration. It blocks
+// for an answer, ten seconds at most.
+func ReadSite(ctx context.Context, siteURL string) (config.SiteNames, error) {
 	ctx, cancel := context.WithTimeout(ctx, webClientTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, siteURL+"/config.js", nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, strings.TrimSuffix(siteURL, "/")+"/config.js", nil)
 	if err != nil {
-		return "the site's URL makes no request: " + err.Error()
+		return config.SiteNames{}, fmt.Errorf("the site's URL makes no request: %w", err)
 	}
 	resp, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return "the web client's configuration cannot be read: " + err.Error()
+		return config.SiteNames{}, fmt.Errorf("the web client's configuration cannot be read: %w", err)
 	}
 	defer resp.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(resp.Body, maxConfigJS))
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return fmt.Sprintf("the web client's configuration cannot be read: %s %v", resp.Status, err)
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New(resp.Status)
 	}
-	found := hiddenDomainJS.FindSubmatch(text)
-	switch {
-	case found == nil:
-		return "the web client hides no domain, so people see usher; is recording enabled for the web client?"
-	case string(found[1]) != hiddenDomain:
-		return fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", found[1], hiddenDomain)
+	if err != nil {
+		return config.SiteNames{}, fmt.Errorf("the web client's configuration cannot be read: %w", err)
 	}
-	return ""
+	return config.ReadSiteNames(string(text)), nil
 }
