@@ -1,0 +1,4 @@
+package bridge
+
+// OpusLength is opusLength.
+func OpusLength(p []byte) int { return int(opusLength(p)) }
