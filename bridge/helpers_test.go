@@ -8,7 +8,9 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"usher/bridge"
 	"usher/internal/sim"
@@ -20,7 +22,11 @@ type service struct {
 	*bridge.Server
 	conns  chan net.Conn
 	closed chan struct{}
+	back   atomic.Int64 // until when nobody can connect, in Unix nanoseconds
 }
+
+// outage lets nobody connect for a while.
+func (s *service) outage(d time.Duration) { s.back.Store(time.Now().Add(d).UnixNano()) }
 
 func newService(t *testing.T) *service {
 	s := &service{Server: bridge.NewServer(bridge.Config{}), conns: make(chan net.Conn), closed: make(chan struct{})}
@@ -57,6 +63,9 @@ func (s *service) Close() error {
 func (*service) Addr() net.Addr { return &net.TCPAddr{} }
 
 func (s *service) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	if time.Now().UnixNano() < s.back.Load() {
+		return nil, errors.New("connection refused")
+	}
 	ours, theirs := net.Pipe()
 	select {
 	case s.conns <- theirs:

@@ -13,6 +13,8 @@ const (
 	maxName = 256
 )
 
+var errSpeech = fmt.Errorf("somebody began to speak more than %d times: not all of it is in the timeline", maxSpans)
+
 // announce begins a stream of packets, or begins it anew.
 func (p *Part) announce(socket *socket, m start) {
 	name := sourceName{m.Custom.Endpoint, m.Tag}
@@ -86,6 +88,9 @@ func (p *Part) write(s *source, k packet, position samples) {
 	}
 	if k.loud {
 		s.speaker.speech.add(position, k.length)
+		if s.speaker.speech.full {
+			p.trouble(errSpeech)
+		}
 	}
 	p.changed = true
 	if s.encrypted {

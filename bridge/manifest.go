@@ -10,8 +10,8 @@ import (
 
 const (
 	manifestName = "manifest.json"
-	// manifestInterval is the time between two copies of the manifest on disk; a
-	// crash costs what was said since.
+	// manifestInterval is the time between two copies of the manifest on disk, but
+	// for new tracks: a crash costs who spoke since, but not whose the files are.
 	manifestInterval = 10 * second
 	// maxGaps bounds the times without a bridge that are listed: one a minute for a
 	// day.
@@ -108,7 +108,7 @@ func (p *Part) describe(complete bool) Manifest {
 // saveManifest writes the manifest as it is now into the part's folder, in one
 // step.
 func (p *Part) saveManifest(complete bool) error {
-	p.written, p.changed = p.now, false
+	p.changed, p.due = false, p.now+manifestInterval
 	if p.cfg.Dir == "" {
 		return nil
 	}

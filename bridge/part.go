@@ -15,6 +15,9 @@ const (
 	inboxSize = 256
 	// tickInterval is the time between two looks at what waits.
 	tickInterval = 200 * time.Millisecond
+	// usualEnd is the time within which a part is closed after its last socket has
+	// ended in order: nothing was lost in between.
+	usualEnd = 5 * time.Second
 	// troubleInterval is the time between two log lines about a part that cannot
 	// be recorded: a full disk fails every write.
 	troubleInterval = 60 * second
@@ -64,8 +67,8 @@ type Part struct {
 	tracks    []*track
 	problem   error
 	troubled  samples // when a problem was logged last
-	written   samples // when the manifest was
-	changed   bool    // it needs to be written
+	changed   bool    // the manifest is to be written
+	due       samples // but not before
 }
 
 type sourceName struct{ endpoint, tag string }
@@ -272,7 +275,7 @@ func (p *Part) tick(now time.Time) {
 			p.trouble(t.save(p.now, 0))
 		}
 	}
-	if p.changed && p.now-p.written >= manifestInterval {
+	if p.changed && p.now >= p.due {
 		p.trouble(p.saveManifest(false))
 	}
 }
@@ -291,6 +294,9 @@ func (p *Part) finish(now time.Time) {
 	}
 	if n := len(p.gaps); n > 0 && p.gaps[n-1].End == 0 {
 		p.gaps[n-1].End = milliseconds(p.now)
+		if p.gaps[n-1].End-p.gaps[n-1].Start < usualEnd.Milliseconds() {
+			p.gaps = p.gaps[:n-1]
+		}
 	}
 	p.trouble(p.saveManifest(true))
 }

@@ -110,6 +110,7 @@ func (p *Part) track(s *source, position samples) (*track, error) {
 	t.source, s.track = s, t
 	s.speaker.tracks = append(s.speaker.tracks, t)
 	p.tracks = append(p.tracks, t)
+	p.changed, p.due = true, p.now
 	return t, nil
 }
 

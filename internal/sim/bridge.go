@@ -55,6 +55,7 @@ type Bridge struct {
 	open    []*exporter
 	timeout int // pings that were not answered right
 	failed  int // tries to connect in a row
+	expired bool
 }
 
 // StartBridge makes a bridge that connects, and connects again when the socket
@@ -101,11 +102,13 @@ func (b *Bridge) Drop() {
 // connect does, and waits for it.
 func (b *Bridge) Expire() {
 	b.mu.Lock()
+	b.expired = true
 	open := b.open
 	b.mu.Unlock()
 	for _, e := range open {
 		e.end()
 	}
+	_ = b.changed.await(b.ctx, func() bool { return b.Sockets() == 0 })
 	b.Die()
 }
 
@@ -115,6 +118,10 @@ func (b *Bridge) Die() {
 	b.Drop()
 	b.done.Wait()
 }
+
+// ConnectAgain opens one more socket, as JVB does after a ping without an answer,
+// and sends all media on it. The one before stays open.
+func (b *Bridge) ConnectAgain() { b.connectAgain() }
 
 // connectAgain tries once to connect, after a wait that doubles with each
 // failure: 0, 1, 2, 4, 8, 16, 30, 30 … seconds.
@@ -160,9 +167,10 @@ func (b *Bridge) connect() {
 	if timedOut {
 		b.timeout++
 	}
+	expired := b.expired
 	b.mu.Unlock()
 	b.changed.ring()
-	if b.ctx.Err() != nil {
+	if expired || b.ctx.Err() != nil {
 		return
 	}
 	b.connectAgain()
