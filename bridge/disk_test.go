@@ -16,9 +16,9 @@ import (
 // written stays, what comes later is in its place, and the loss is said.
 func TestFullDisk(t *testing.T) {
 	const plenty = 1 << 40
+	voice := encode(t, beeps(40))
 	for what, full := range map[string]time.Duration{"in the middle": 8 * time.Second, "from the beginning": 0} {
 		t.Run(what, func(t *testing.T) {
-			voice := encode(t, beeps(40))
 			dir := t.TempDir()
 			var room atomic.Int64
 			room.Store(plenty)
