@@ -203,7 +203,7 @@ func heap() uint64 {
 	runtime.GC()
 	var stats runtime.MemStats
 	runtime.ReadMemStats(&stats)
-	return stats.HeapAlloc
+	return stats.HeapAlloc + stats.StackInuse
 }
 
 // TestTimestampsThatJump has the sender's clock begin anew in all ways, without

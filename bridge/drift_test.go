@@ -62,11 +62,11 @@ func bursts(seed uint64) func(at time.Duration) time.Duration {
 	}
 }
 
-// TestLongMeetingStaysAligned has three clocks run apart by 50 ppm for half an
+// TestLongMeetingStaysAligned has a slow and a fast clock, 50 ppm each, for half an
 // hour and looks at where every packet went.
 func TestLongMeetingStaysAligned(t *testing.T) {
 	const length = 30 * time.Minute
-	skew := map[string]float64{"exact": 0, "slow": 50e-6, "fast": -50e-6}
+	skew := map[string]float64{"slow": 50e-6, "fast": -50e-6}
 	dir := t.TempDir()
 	var m bridge.Manifest
 	synctest.Test(t, func(t *testing.T) {
@@ -76,7 +76,7 @@ func TestLongMeetingStaysAligned(t *testing.T) {
 		var playing sync.WaitGroup
 		ctx, cancel := context.WithTimeout(t.Context(), length)
 		defer cancel()
-		for i, name := range []string{"exact", "slow", "fast"} {
+		for i, name := range []string{"slow", "fast"} {
 			playing.Go(func() {
 				b.Play(ctx, sim.Microphone{
 					Endpoint: name, SSRC: uint32(i), Skew: skew[name], Delay: bursts(uint64(i)),

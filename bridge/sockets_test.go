@@ -101,7 +101,9 @@ func TestPongs(t *testing.T) {
 		s := newService(t)
 		p := s.open(t, bridge.PartConfig{})
 		b := s.connect(t, p, sim.BridgeConfig{})
-		time.Sleep(time.Hour)
+		for b.PingTimeouts() == 0 && time.Since(p.Status().Start) < time.Hour {
+			time.Sleep(time.Second)
+		}
 		if got := b.PingTimeouts(); got != 0 {
 			t.Errorf("got %d pings taken for unanswered, want 0", got)
 		}
@@ -166,6 +168,7 @@ func TestConnectionLost(t *testing.T) {
 func TestTwoBridges(t *testing.T) {
 	dir := t.TempDir()
 	m := record(t, bridge.PartConfig{Dir: dir, Person: byName}, func(t *testing.T, s *service, p *bridge.Part, b *sim.Bridge) {
+		time.Sleep(730 * time.Millisecond) // so that the same packet has other timestamps there
 		second := s.connect(t, p, sim.BridgeConfig{})
 		mic := sim.Microphone{Endpoint: "ann", SSRC: 1, Sound: numberedFrom(0, 10*time.Second)}
 		go second.Play(t.Context(), mic)
@@ -177,7 +180,7 @@ func TestTwoBridges(t *testing.T) {
 	}
 	want := map[int]time.Duration{}
 	for n := range 500 {
-		want[n] = time.Duration(n) * 20 * time.Millisecond
+		want[n] = 730*time.Millisecond + time.Duration(n)*20*time.Millisecond
 	}
 	wantAt(t, dir, "001.ogg", want)
 }
