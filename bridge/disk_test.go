@@ -20,6 +20,7 @@ func TestFullDisk(t *testing.T) {
 	for what, full := range map[string]time.Duration{"in the middle": 8 * time.Second, "from the beginning": 0} {
 		t.Run(what, func(t *testing.T) {
 			dir := t.TempDir()
+			var m bridge.Manifest
 			var room atomic.Int64
 			room.Store(plenty)
 			synctest.Test(t, func(t *testing.T) {
@@ -38,7 +39,8 @@ func TestFullDisk(t *testing.T) {
 				room.Store(plenty)
 				time.Sleep(31*time.Second - full)
 				b.Expire()
-				if m, err := p.Close(t.Context()); !errors.Is(err, bridge.ErrNoSpace) || m.Problem == "" {
+				var err error
+				if m, err = p.Close(t.Context()); !errors.Is(err, bridge.ErrNoSpace) || m.Problem == "" {
 					t.Errorf("got %v and problem %q at the end, want what was lost", err, m.Problem)
 				}
 			})
@@ -50,6 +52,9 @@ func TestFullDisk(t *testing.T) {
 			lost := 39 - len(got)
 			if lost < 9 || lost > 17 {
 				t.Errorf("got %d beeps lost, want those of 10 s and up to 5 s until the next try", lost)
+			}
+			if said := int(m.Tracks[0].Lost+500) / 1000; said < lost-1 || said > lost+1 {
+				t.Errorf("got %d ms lost in the manifest, want some %d s", m.Tracks[0].Lost, lost)
 			}
 			for _, at := range got {
 				near(t, "beep", at, at.Round(time.Second))

@@ -47,6 +47,7 @@ type ManifestTrack struct {
 	First       int64    `json:"first_ms"`            // where the sound begins
 	Last        int64    `json:"last_ms"`             // and ends
 	Late        int      `json:"late,omitempty"`      // packets left out: too late for their place
+	Lost        int64    `json:"lost_ms,omitempty"`   // sound that the disk did not take
 	Encrypted   bool     `json:"encrypted,omitempty"` // some or all of it was, and is left out
 }
 
@@ -95,7 +96,8 @@ func (p *Part) describe(complete bool) Manifest {
 			m.NoSound = append(m.NoSound, who)
 		}
 		for _, t := range s.tracks {
-			who.File, who.First, who.Last, who.Late = t.name, milliseconds(t.first), milliseconds(t.end), t.late
+			who.File, who.First, who.Last = t.name, milliseconds(t.first), milliseconds(t.end)
+			who.Late, who.Lost = t.late, milliseconds(t.lost)
 			m.Tracks = append(m.Tracks, who)
 		}
 	}

@@ -21,6 +21,9 @@ const (
 	// strangers can reach the listener.
 	headerTimeout = 5 * time.Second
 	maxHeader     = 8 << 10
+	// shutdownTimeout bounds the wait for those who have connected and not asked
+	// for anything yet.
+	shutdownTimeout = time.Second
 )
 
 // Config configures a Server.
@@ -76,10 +79,8 @@ func (s *Server) Open(cfg PartConfig) (*Part, error) {
 // Serve accepts bridges on ln until ctx ends, then ends their sockets. It blocks
 // until all of them have ended, and closes ln.
 func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
-	var sockets sync.WaitGroup
 	ctx, cancel := context.WithCancel(ctx)
-	defer sockets.Wait()
-	defer cancel()
+	var sockets sync.WaitGroup
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /record/{meeting}/{part}/{token}", func(w http.ResponseWriter, r *http.Request) {
 		sockets.Add(1)
@@ -90,9 +91,17 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		Handler: mux, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+	served := make(chan error, 1)
+	go func() { served <- server.Serve(ln); cancel() }()
+	<-ctx.Done()
+	// Requests first: each that is let in is a socket by then.
+	closing, closed := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer closed()
+	if server.Shutdown(closing) != nil {
+		_ = server.Close()
+	}
+	sockets.Wait()
+	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}
 	return nil

@@ -1,7 +1,11 @@
 package bridge_test
 
 import (
+	"bytes"
+	"fmt"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -126,11 +130,35 @@ func TestWhoSpokeWhen(t *testing.T) {
 	if precision < 0.95 || recall < 0.95 {
 		t.Errorf("got precision %.3f and recall %.3f, want 0.95 or more", precision, recall)
 	}
+	wantReadable(t, segments)
 	var order []string
 	for _, turn := range bridge.Turns(segments) {
 		order = append(order, turn.Speaker[len("prt_"):])
 	}
 	if want := []string{"ann", "ben", "cem", "ann", "ben", "ann", "cem"}; !slices.Equal(order, want) {
 		t.Errorf("got turns of %v, want %v", order, want)
+	}
+}
+
+// wantReadable has ffprobe read the turns as WebVTT.
+func wantReadable(t *testing.T, segments []bridge.Segment) {
+	t.Helper()
+	turns := bridge.Turns(segments)
+	var vtt bytes.Buffer
+	if err := bridge.WriteWebVTT(&vtt, turns, 0, func(s string) string { return s }); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), "ffprobe", "-v", "error", "-f", "webvtt", "-show_entries", "packet=pts_time,duration_time", "-of", "csv=p=0", "pipe:0")
+	cmd.Stdin = &vtt
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("ffprobe: %v: %s", err, out)
+	}
+	var want strings.Builder
+	for _, turn := range turns {
+		fmt.Fprintf(&want, "%.6f,%.6f\n", turn.Start.Seconds(), (turn.End - turn.Start).Seconds())
+	}
+	if string(out) != want.String() {
+		t.Errorf("ffprobe reads\n%s\nwant\n%s", out, want.String())
 	}
 }

@@ -44,6 +44,8 @@ type track struct {
 	begun  bool    // there was one
 	source *source // that wrote last
 	late   int     // packets left out because others had taken their place
+	paged  samples // sound of packets in the page under way
+	lost   samples // sound that could not be written
 
 	// What is in the file for certain.
 	size     int64
@@ -63,6 +65,7 @@ func newTrack(name string, serial uint32, create func() (file, error), comments 
 // more than half is left out. An error means that sound was lost.
 func (t *track) write(now, position samples, p packet) error {
 	if now < t.retry {
+		t.lost += p.length
 		return errDisk
 	}
 	if t.end-position > p.length/2 {
@@ -80,7 +83,12 @@ func (t *track) write(now, position samples, p packet) error {
 		t.begun, t.first = true, t.end
 	}
 	add(p.opus, p.length)
-	return failed
+	if failed != nil {
+		t.lost += p.length
+		return failed
+	}
+	t.paged += p.length
+	return nil
 }
 
 func (t *track) add(now samples, opus []byte, length samples) error {
@@ -105,10 +113,11 @@ func (t *track) save(now samples, kind byte) error {
 	err := t.put(out)
 	if err == nil {
 		t.size += int64(len(out))
-		t.saved, t.sequence = t.end, t.pages.sequence
+		t.saved, t.sequence, t.paged = t.end, t.pages.sequence, 0
 		return nil
 	}
 	t.retry = now + diskRetry
+	t.lost, t.paged = t.lost+t.paged, 0
 	t.end, t.pages.sequence = t.saved, t.sequence
 	if t.size == 0 {
 		t.begun = false
