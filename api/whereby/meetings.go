@@ -107,16 +107,21 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	return f.show(r.Context(), m, asked)
 }
 
-// dateForms are what clients send as a date: RFC 3339 with any fraction, and
-// what languages make of one without a zone, which is UTC.
-var dateForms = []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700"}
+// dateForms are what clients send as a date: RFC 3339 with any fraction, what
+// languages make of one without a zone, which is UTC, and what JavaScript's Date
+// prints with toUTCString and toString (ECMA-262 section 21.4.4).
+var dateForms = []string{
+	time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700",
+	time.DateOnly, "Mon, 02 Jan 2006 15:04:05 GMT", "Mon Jan 02 2006 15:04:05 GMT-0700",
+}
 
 func readEndDate(text *string, now time.Time) (time.Time, error) {
 	if text == nil {
 		return time.Time{}, refuse("endDate is required")
 	}
+	date, _, _ := strings.Cut(*text, " (") // the zone's name behind toString
 	for _, layout := range dateForms {
-		end, err := time.Parse(layout, *text)
+		end, err := time.Parse(layout, date)
 		switch {
 		case err != nil:
 			continue

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"usher/api"
+	"usher/meeting"
 	"usher/meeting/service"
 )
 
@@ -82,6 +83,9 @@ func New(cfg Config) api.Platform {
 	none := func(*http.Request, string, int) ([]struct{}, string, error) { return nil, "", nil }
 	add(read, ok, listing(usualPage, none), "GET /v1/transcriptions", "GET /v1/summaries")
 	deleted := func(http.ResponseWriter, *http.Request) (any, error) { return nil, nil }
+	absent := func(http.ResponseWriter, *http.Request) (any, error) { return nil, meeting.ErrNotFound }
+	add(read, ok, absent, "GET /v1/transcriptions/{id}", "GET /v1/summaries/{id}")
+	add(record, ok, absent, "POST /v1/transcriptions", "POST /v1/summaries") // of a recording, of a transcription
 	add(record, empty, deleted, "DELETE /v1/transcriptions/{id}", "POST /v1/transcriptions/bulk-delete", "DELETE /v1/summaries/{id}")
 	return p
 }
