@@ -76,7 +76,7 @@ type server struct {
 	handovers   *prometheus.CounterVec
 }
 
-// New returns the public handler: /v1, the platforms, /j, /d, /reservations,
+// New returns the public handler: /v1, the platforms, /j, rooms by their names, /d, /reservations,
 // /internal/jibri and /openapi.json. It fails when a credential is missing, too
 // short or used twice.
 func New(cfg Config) (http.Handler, error) {
@@ -118,6 +118,7 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Service.MakesTokens() == nil {
 		join := &joinHandler{svc: cfg.Service, limits: s.addresses, log: cfg.Log}
 		s.handle("GET "+service.JoinPath+"{code}", http.StatusFound, join.serve)
+		s.handle("GET /{room}", http.StatusFound, join.serve)
 	}
 	if cfg.Service.ReachesFiles() {
 		s.handle("GET "+service.FilePath+"{ticket}", http.StatusOK, s.serveFile)

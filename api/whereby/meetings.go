@@ -206,23 +206,36 @@ func (f *facade) deleteMeeting(_ http.ResponseWriter, r *http.Request) (any, err
 // show returns the meeting with links to it, which it makes if need be. asked has
 // the names of the fields that are wanted besides.
 func (f *facade) show(ctx context.Context, m meeting.Meeting, asked string) (meetingBody, error) {
-	code, err := f.OwnLink(ctx, m.ID, service.RoleGuest)
+	url, err := f.roomURL(ctx, m)
 	if err != nil {
 		return meetingBody{}, err
 	}
 	shown := meetingBody{
-		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: f.JoinURL(code),
+		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: url,
 		StartDate: meeting.Time{Time: m.CreatedAt}, EndDate: meeting.TimeOrNull(endDate(m)),
 	}
 	if strings.Contains(asked, "viewerRoomUrl") {
 		shown.ViewerRoomURL = shown.RoomURL // Jitsi's client has no way in without a microphone
 	}
 	if strings.Contains(asked, "hostRoomUrl") {
+		var code string
 		code, err = f.OwnLink(ctx, m.ID, service.RoleHost)
 		_, key, _ := strings.Cut(code, "-")
 		shown.HostRoomURL = shown.RoomURL + "?" + api.RoomKey + "=" + key
 	}
 	return shown, err
+}
+
+// roomURL returns the guests' link. Apps take its path for the room's name, so it
+// is that where this API has made the name, which nobody can guess.
+func (f *facade) roomURL(ctx context.Context, m meeting.Meeting) (string, error) {
+	if m.Metadata[endDateKey] != "" {
+		if url, ok, err := f.RoomURL(ctx, m); ok || err != nil {
+			return url, err
+		}
+	}
+	code, err := f.OwnLink(ctx, m.ID, service.RoleGuest)
+	return f.JoinURL(code), err
 }
 
 // endDate returns the date that an app gave, or else the end of the meeting.

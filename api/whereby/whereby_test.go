@@ -153,8 +153,8 @@ func TestReflector(t *testing.T) {
 	const ms = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`
 	const ulid = `[0-9A-HJKMNP-TV-Z]{26}`
 	exact := regexp.MustCompile(`^\{"meetingId":"(mtg_` + ulid + `)","roomName":"(/standup-[a-z0-9]{26})",` +
-		`"roomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+","startDate":"` + ms + `","endDate":"2099-02-20T20:09:39\.123Z",` +
-		`"hostRoomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+\?roomKey=[A-Z2-7]+"\}\n$`)
+		`"roomUrl":"https://usher\.example\.org/standup-[a-z0-9]{26}","startDate":"` + ms + `","endDate":"2099-02-20T20:09:39\.123Z",` +
+		`"hostRoomUrl":"https://usher\.example\.org/standup-[a-z0-9]{26}\?roomKey=[A-Z2-7]+"\}\n$`)
 	parts := exact.FindStringSubmatch(body)
 	if status != http.StatusCreated || parts == nil {
 		t.Fatalf("create: %d %s", status, body)
