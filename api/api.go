@@ -48,6 +48,9 @@ type Config struct {
 	// ReservationOccupants passes a meeting's maximum of participants on with
 	// its reservation; the site must have that enabled.
 	ReservationOccupants bool
+	// ReservationLobby likewise passes on that its room has a lobby; without it
+	// no meeting has one.
+	ReservationLobby bool
 	// Recorders knows the site's Jibris.
 	Recorders Recorders
 	// RecorderKeys are the secrets of the recorders' hosts by name; empty: none may

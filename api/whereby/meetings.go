@@ -82,7 +82,8 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	if err != nil {
 		return nil, err
 	}
-	ignored["isLocked"] = body.IsLocked == true
+	locked := body.IsLocked == true
+	ignored["isLocked"] = locked && !f.lobby
 	ignored["liveTranscription"] = body.LiveTranscription != nil
 	ignored["streaming"] = body.Streaming != nil
 	asked := fmt.Sprint(body.Fields)
@@ -93,7 +94,7 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	m, err := f.Create(r.Context(), meeting.Created{
 		// Whereby takes spaces out of a prefix; RoomName sees to the rest.
 		Room:     token.RoomName(strings.Join(strings.Fields(body.RoomNamePrefix), "")),
-		Limits:   meeting.Limits{EndAt: end.Add(endGrace)},
+		Limits:   meeting.Limits{EndAt: end.Add(endGrace), Lobby: locked && f.lobby},
 		Policy:   policy,
 		Metadata: map[string]string{endDateKey: end.Format(time.RFC3339Nano)},
 	})

@@ -1,6 +1,8 @@
 package whereby_test
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"usher/api/whereby"
 	"usher/meeting"
 )
 
@@ -366,6 +369,64 @@ func TestDisplayNameOfALink(t *testing.T) {
 		if w.Code != http.StatusFound || err != nil || claims.User.Name != tt.want {
 			t.Errorf("%s answers %d, with the name %q (%v), want %q", tt.url, w.Code, claims.User.Name, err, tt.want)
 		}
+	}
+}
+
+// TestLockedMeetings asks for locked meetings as apps do, and then as Prosody for
+// their rooms: where the site has a lobby people wait in it, all but hosts.
+func TestLockedMeetings(t *testing.T) {
+	const reservations = "reservations-0123456789"
+	lobby := func(c *testConfig) { c.Lobby, c.ReservationLobby, c.ReservationToken = true, true, reservations }
+	s := newWherebySite(t, lobby)
+	reserve := func(room string) string {
+		return s.send("POST", "/reservations/conference", "name="+room+"&mail_owner=ann@meet.jitsi", "Bearer "+reservations, "").Body.String()
+	}
+	bypass := func(url string) any {
+		_, text, _ := strings.Cut(s.click(url).Header().Get("Location"), "#jwt=")
+		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(text, ".")[1])
+		var claims struct {
+			Context struct{ Features anyMap }
+		}
+		if err == nil {
+			err = json.Unmarshal(payload, &claims)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return claims.Context.Features["lobby_bypass"]
+	}
+	locked, open := s.createMeeting(`,"isLocked":true`), s.createMeeting(`,"isLocked":false`)
+	if got := locked.header.Get(whereby.Ignored); got != "" {
+		t.Errorf("%s = %q where the site has a lobby, want nothing", whereby.Ignored, got)
+	}
+	if got := reserve(locked.Room); !strings.Contains(got, `"lobby":true}`) {
+		t.Errorf("reservation of a locked room = %s, want a lobby", got)
+	}
+	if got := reserve(open.Room); !strings.Contains(got, `"duration"`) || strings.Contains(got, "lobby") {
+		t.Errorf("reservation of an open room = %s, want no word of a lobby", got)
+	}
+	if host, guest := bypass(locked.HostURL), bypass(locked.URL); host != true || guest != nil {
+		t.Errorf("lobby_bypass of a host = %v, of a guest = %v; want true and none", host, guest)
+	}
+	if host := bypass(open.HostURL); host != nil {
+		t.Errorf("lobby_bypass without a lobby = %v, want none", host)
+	}
+	var native anyMap
+	s.do("POST", "/v1/meetings", `{"lobby":true}`).into(http.StatusCreated, &native)
+	if got := reserve(native["room"].(string)); native["lobby"] != true || !strings.Contains(got, `"lobby":true}`) {
+		t.Errorf("a native meeting with a lobby: %v, reservation %s", native, got)
+	}
+
+	// Where it has none, that is said, and Prosody hears nothing it might refuse.
+	s.serve(func(c *testConfig) { c.ReservationToken = reservations })
+	if got := s.createMeeting(`,"isLocked":true`).header.Get(whereby.Ignored); got != "isLocked" {
+		t.Errorf("%s = %q without a lobby, want isLocked", whereby.Ignored, got)
+	}
+	if got := reserve(locked.Room); strings.Contains(got, "lobby") {
+		t.Errorf("reservation where the lobby was taken away = %s", got)
+	}
+	if res := s.do("POST", "/v1/meetings", `{"lobby":true}`); res.Code != http.StatusNotImplemented || !strings.Contains(res.Body.String(), "USHER_RESERVATION_LOBBY") {
+		t.Errorf("a native meeting with a lobby, without one: %d %s, want 501 and the setting", res.Code, res.Body)
 	}
 }
 

@@ -126,6 +126,7 @@ type testConfig struct {
 	SealSecret   string
 	PublicURL    string
 	Destinations bool
+	Lobby        bool
 }
 
 // newSite starts a tracker, which ends with the test.
@@ -160,6 +161,7 @@ func (s *site) serve(change func(*testConfig)) {
 	s.metrics = prometheus.NewRegistry()
 	cfg := testConfig{Store: s.store, Tokens: newIssuer(s.t), PublicURL: "https://usher.example.org/"}
 	cfg.Keys, cfg.Metrics = []string{testKey}, s.metrics
+	cfg.Expect = func(string) {}
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	change(&cfg)
 	s.svc = service.New(service.Config{
@@ -171,7 +173,7 @@ func (s *site) serve(change func(*testConfig)) {
 		s.t.Fatal(err)
 	}
 	cfg.Service, cfg.Config.Store, cfg.Webhooks = s.svc, cfg.Store, registry
-	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations})}
+	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations, Lobby: cfg.Lobby})}
 	if s.handler, err = api.New(cfg.Config); err != nil {
 		s.t.Fatal(err)
 	}

@@ -36,16 +36,18 @@ type Config struct {
 	// Destinations lets apps name buckets for their recordings. The service needs
 	// a seal secret that stays.
 	Destinations bool
+	// Lobby says that the site has one: locked meetings then use it.
+	Lobby bool
 }
 
 type facade struct {
 	*service.Service
-	destinations bool
+	destinations, lobby bool
 }
 
 // New returns the API.
 func New(cfg Config) api.Platform {
-	f := &facade{cfg.Service, cfg.Destinations}
+	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby}
 	p := api.Platform{Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem}
 	add := func(scope api.Scope, status int, serve handler, patterns ...string) {
 		for _, pattern := range patterns {

@@ -129,7 +129,7 @@ func (r *reflector) create(name, recording string) (m reflectorMeeting) {
 	r.t.Helper()
 	r.call(&m, "create_meeting", map[string]any{
 		"prefix": name, "end_date": time.Now().UTC().Add(8 * time.Hour).Format("2006-01-02T15:04:05.000000+00:00"),
-		"name": name, "recording_type": recording, "recording_trigger": "automatic-2nd-participant",
+		"name": name, "is_locked": false, "recording_type": recording, "recording_trigger": "automatic-2nd-participant",
 	})
 	return m
 }

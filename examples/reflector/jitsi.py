@@ -60,6 +60,8 @@ class JitsiClient(VideoPlatformClient):
         prefix = re.sub(r"[^A-Za-z0-9._-]+", "-", room_name_prefix).strip("._-")[:40]
         if prefix:
             wanted["name_prefix"] = prefix
+        if room.is_locked:
+            wanted["lobby"] = True
         if room.recording_type == "cloud":
             wanted["recording"] = {"trigger": room.recording_trigger}
         meeting = await self._call("POST", "/v1/meetings", json=wanted)

@@ -62,6 +62,7 @@ func (s *Service) Ticket(m meeting.Meeting, l Link) (Ticket, error) {
 	}
 	text, expires, err := s.cfg.Tokens.Issue(now, token.Claims{
 		Room: m.Room, User: l.User, Host: l.Role == RoleHost, Expires: token.Until(now, ttl, end),
+		PassesLobby: l.Role == RoleHost && m.Lobby, // somebody has to be there to let others in
 	})
 	var url string
 	if err == nil {
