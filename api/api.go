@@ -48,6 +48,9 @@ type Config struct {
 	// ReservationOccupants passes a meeting's maximum of participants on with
 	// its reservation; the site must have that enabled.
 	ReservationOccupants bool
+	// ReservationLobby likewise passes on that its room has a lobby; without it
+	// no meeting has one.
+	ReservationLobby bool
 	// Recorders knows the site's Jibris.
 	Recorders Recorders
 	// RecorderKeys are the secrets of the recorders' hosts by name; empty: none may
@@ -76,7 +79,7 @@ type server struct {
 	handovers   *prometheus.CounterVec
 }
 
-// New returns the public handler: /v1, the platforms, /j, /d, /reservations,
+// New returns the public handler: /v1, the platforms, /j, rooms by their names, /d, /reservations,
 // /internal/jibri and /openapi.json. It fails when a credential is missing, too
 // short or used twice.
 func New(cfg Config) (http.Handler, error) {
@@ -118,6 +121,7 @@ func New(cfg Config) (http.Handler, error) {
 	if cfg.Service.MakesTokens() == nil {
 		join := &joinHandler{svc: cfg.Service, limits: s.addresses, log: cfg.Log}
 		s.handle("GET "+service.JoinPath+"{code}", http.StatusFound, join.serve)
+		s.handle("GET /{room}", http.StatusFound, join.serve)
 	}
 	if cfg.Service.ReachesFiles() {
 		s.handle("GET "+service.FilePath+"{ticket}", http.StatusOK, s.serveFile)

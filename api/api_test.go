@@ -124,14 +124,14 @@ func TestPanicIsAnswered(t *testing.T) {
 func TestRequestMetrics(t *testing.T) {
 	s := newSite(t)
 	started, err := testutil.GatherAndCount(s.metrics, "usher_http_request_duration_seconds")
-	if err != nil || started != 43+1+1+1+3 {
+	if err != nil || started != 43+1+1+1+1+3 {
 		t.Errorf("series at the start = %d, %v, want one for each route", started, err)
 	}
 	for range 50 {
 		id := s.create(`{}`)["id"].(string)
 		s.do("GET", "/v1/meetings/"+id, "")
 		s.do("GET", "/none/"+id, "")
-		s.do("M"+id[4:], "/none", "")
+		s.do("M"+id[4:], "/none/x", "")
 	}
 	// What was there, plus unknown paths under two methods.
 	after, err := testutil.GatherAndCount(s.metrics, "usher_http_request_duration_seconds")

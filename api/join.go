@@ -7,13 +7,17 @@ import (
 	"html/template"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"regexp"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/token"
 )
 
 // RoomKey is the query parameter that makes a guest's link a host's, as Whereby
@@ -21,8 +25,8 @@ import (
 // left without the query is the guest's.
 const RoomKey = "roomKey"
 
-// joinHandler lets people in by their links: GET /j/{code} sends them on to Jitsi
-// with a token of their own, or says in plain words why not. A page that embeds
+// joinHandler lets people in by their links: GET /j/{code}, or GET /{room} where the
+// room's name is one, sends them on to Jitsi with a token of their own, or says in plain words why not. A page that embeds
 // Jitsi asks for JSON and gets the same as a [service.Ticket] or a [Problem],
 // whatever site it is of: who has the code may go in.
 type joinHandler struct {
@@ -41,6 +45,8 @@ func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	wantsJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
 	ticket, page := h.open(w, r)
 	switch {
+	case page == &unknownPage && r.PathValue("room") != "" && !strings.Contains(r.Header.Get("Accept"), "text/html"):
+		return NewProblem(http.StatusNotFound, "") // no person asks
 	case page != nil && wantsJSON:
 		p := NewProblem(page.Status, page.Title)
 		p.Code = page.Code
@@ -62,7 +68,7 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 		return service.Ticket{}, &tooManyPage
 	}
 	ctx, now := r.Context(), time.Now()
-	l, m, err := h.find(ctx, r.PathValue("code"), r.URL.RawQuery)
+	l, m, err := h.find(r)
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
 		return service.Ticket{}, &unknownPage
@@ -97,23 +103,72 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 
 // Apps append what they like to a link, as they did to Whereby's: ?embed,
 // &displayName=…, a second question mark, anything of it percent-encoded. So a
-// code ends where its letters do, and the host's key may be anywhere behind it.
+// code or a name ends where its letters do, and the rest may be anywhere behind it.
 var (
-	codeForm    = regexp.MustCompile(`^[A-Za-z0-9-]*`)
+	nameForm    = regexp.MustCompile(`^[A-Za-z0-9._-]*`)
 	roomKeyForm = regexp.MustCompile(`(?i)` + RoomKey + `(?:=|%3D)([a-z0-9]+)`)
+	// A name may hold anything percent-encoded, an & too. Where its own = is
+	// encoded, so is the & behind it.
+	displayNameForm = regexp.MustCompile(`(?i)(?:[?&]|%3F|%26)displayName(?:=([^?&]*)|%3D(.*?)(?:%26|%3F|[?&]|$))`)
 )
 
-// find returns what a code opens, or what a host's key in the rest does. A key
-// that opens nothing leaves the code, as with Whereby.
-func (h *joinHandler) find(ctx context.Context, asked, query string) (l service.Link, m meeting.Meeting, err error) {
-	code := codeForm.FindString(asked)
-	if key := roomKeyForm.FindStringSubmatch(asked[len(code):] + "?" + query); key != nil {
+// find returns what a link opens, or what a host's key in the rest does. A key
+// that opens nothing leaves the link, as with Whereby. Who comes by a link that
+// names nobody has the name that is appended to it.
+func (h *joinHandler) find(r *http.Request) (l service.Link, m meeting.Meeting, err error) {
+	asked := r.PathValue("code") + r.PathValue("room") // it has one of them
+	name := nameForm.FindString(asked)
+	appended := asked[len(name):] + "?" + r.URL.RawQuery
+	key := ""
+	if found := roomKeyForm.FindStringSubmatch(appended); found != nil {
+		key = found[1]
+	}
+	if r.PathValue("room") != "" {
+		l, m, err = h.svc.OpenRoom(r.Context(), strings.ToLower(name), key)
+	} else {
+		l, m, err = h.openCode(r.Context(), name, key)
+	}
+	if err == nil && l.User == (token.User{}) {
+		l.User.Name = nameIn(appended)
+	}
+	return l, m, err
+}
+
+func (h *joinHandler) openCode(ctx context.Context, code, key string) (service.Link, meeting.Meeting, error) {
+	if key != "" {
 		id, _, _ := strings.Cut(code, "-")
-		if l, m, err = h.svc.OpenLink(ctx, service.CodeOf(id, key[1])); !errors.Is(err, meeting.ErrNotFound) {
+		if l, m, err := h.svc.OpenLink(ctx, service.CodeOf(id, key)); !errors.Is(err, meeting.ErrNotFound) {
 			return l, m, err
 		}
 	}
 	return h.svc.OpenLink(ctx, code)
+}
+
+// maxDisplayName is how many characters of a name that is appended to a link are taken.
+const maxDisplayName = 100
+
+// nameIn returns the name that is appended to a link, fit for a token: empty for
+// none, and for one that is not text.
+func nameIn(appended string) string {
+	found := displayNameForm.FindStringSubmatch(appended)
+	if found == nil {
+		return ""
+	}
+	text, err := url.QueryUnescape(found[1] + found[2]) // one of them is empty
+	if err != nil {
+		text = found[1] + found[2]
+	}
+	if !utf8.ValidString(text) {
+		return ""
+	}
+	text = strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || c == 0xFFFE || c == 0xFFFF { // these cannot stand in XML
+			return ' '
+		}
+		return c
+	}, text)
+	runes := []rune(strings.Join(strings.Fields(text), " "))
+	return string(runes[:min(len(runes), maxDisplayName)])
 }
 
 // joinPage is what somebody reads who is not let in.

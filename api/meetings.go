@@ -48,6 +48,7 @@ type newMeeting struct {
 	Room       string   `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
 	ReuseRoom  bool     `json:"reuse_room,omitempty" doc:"Take the room although tokens of its last meeting may still open it: for a day after the end of one without an end of its own, for 15 minutes after the end of any other, and as long as a token lives that was made for longer"`
 	NamePrefix string   `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case, with hyphens for dots and underscores; not together with room"`
+	Lobby      bool     `json:"lobby,omitempty" doc:"People wait until a host lets them in, where the site lets usher say so; hosts are those with a host's token or link"`
 	ExternalID string   `json:"external_id,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
 	Settings
 }
@@ -149,7 +150,7 @@ func shown(m meeting.Meeting, err error) (*oneMeeting, error) {
 
 func (v *v1) registerMeetings() {
 	handle(v, operation(ScopeMeetingsWrite, http.StatusCreated, "create-meeting", "POST /v1/meetings",
-		"Make a meeting", http.StatusConflict), v.createMeeting)
+		"Make a meeting", http.StatusConflict, http.StatusNotImplemented), v.createMeeting)
 	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-meetings", "GET /v1/meetings", "List meetings"), v.listMeetings)
 	handle(v, operation(ScopeMeetingsRead, http.StatusOK, "get-meeting", "GET /v1/meetings/{id}", "See a meeting"), v.getMeeting)
 	handle(v, operation(ScopeMeetingsWrite, http.StatusOK, "patch-meeting", "PATCH /v1/meetings/{id}",
@@ -166,9 +167,13 @@ func (v *v1) registerMeetings() {
 }
 
 func (v *v1) createMeeting(ctx context.Context, in *body[newMeeting]) (*createdMeeting, error) {
+	limits := in.Body.limits()
+	if limits.Lobby = in.Body.Lobby; limits.Lobby && !v.server.ReservationLobby {
+		return nil, NewProblem(http.StatusNotImplemented, "usher does not know of a lobby on this site: set USHER_RESERVATION_LOBBY where there is one")
+	}
 	m, err := v.svc.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
-		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom, Limits: in.Body.limits(),
+		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom, Limits: limits,
 	})
 	return &createdMeeting{Location: "/v1/meetings/" + m.ID, ETag: etag(m), Body: m.Info()}, err
 }

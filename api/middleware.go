@@ -53,6 +53,9 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 		defer cancel()
 	}
 	logged := r.URL.Path
+	if i := strings.IndexAny(logged, "?&"); i >= 0 {
+		logged = logged[:i] // a query that somebody has percent-encoded
+	}
 	for _, secret := range []string{service.JoinPath, service.FilePath, "/internal/jibri/"} {
 		if strings.HasPrefix(clean, secret) {
 			logged = secret // the rest opens something

@@ -46,6 +46,8 @@ type reservation struct {
 	// MaxOccupants may be there only where the site's configuration has it
 	// enabled; elsewhere some versions refuse the whole answer.
 	MaxOccupants int `json:"max_occupants,omitempty"`
+	// Lobby likewise.
+	Lobby bool `json:"lobby,omitempty"`
 }
 
 // postReservation lets people into a room, or says why not.
@@ -117,6 +119,7 @@ func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string
 		if s.ReservationOccupants {
 			granted.MaxOccupants = m.MaxParticipants
 		}
+		granted.Lobby = s.ReservationLobby && m.Lobby
 		writeJSON(w, http.StatusOK, granted)
 		return room, true
 	}

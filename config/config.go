@@ -65,6 +65,7 @@ type Config struct {
 	APIBurst                int     `name:"api-burst" default:"1000" help:"Requests that one API key may make at once, 1 or more."`
 	ReservationToken        Secret  `help:"Bearer token that Prosody's mod_reservations sends; without one the callback is refused."`
 	ReservationMaxOccupants bool    `help:"Pass max_participants on to Prosody with a reservation: set it only where the site sets reservations_enable_max_occupants, because others refuse the answer."`
+	ReservationLobby        bool    `help:"Have people wait in meetings that ask for a lobby until a host lets them in: set it only where the site has mod_persistent_lobby, mod_token_lobby_bypass and reservations_enable_lobby_support, because elsewhere nobody waits, or nobody gets in."`
 
 	Webhooks     Webhooks       `name:"webhooks" env:"USHER_WEBHOOKS" placeholder:"JSON" help:"Endpoints that every event is sent to, besides those made over the API: [{\"name\":\"crm\",\"url\":\"https://...\",\"secrets\":[\"whsec_...\"]}]; docs/webhooks.md has the other fields."`
 	WebhookAllow []netip.Prefix `name:"webhook-allow" help:"Networks of receivers that are not on the public internet; over http too."`

@@ -93,6 +93,7 @@ type MeetingInfo struct {
 	MaxDurationS      int64             `json:"max_duration_s" doc:"The meeting ends this many seconds after its first session began; 0: no limit"`
 	EmptyTimeoutS     int64             `json:"empty_timeout_s" doc:"The meeting ends after this many seconds without a session; 0: never"`
 	MaxParticipants   int               `json:"max_participants" doc:"How many people the room takes; 0: the site's own limit"`
+	Lobby             bool              `json:"lobby,omitempty" doc:"People wait until a host lets them in"`
 	DepartureTimeoutS int64             `json:"departure_timeout_s" doc:"Seconds that a session stays open after the last human has left"`
 	EndedAt           *Time             `json:"ended_at"`
 	EndReason         EndReason         `json:"end_reason,omitempty" enum:"requested,end_time,max_duration,empty"`
@@ -156,6 +157,7 @@ func (m Meeting) Info() MeetingInfo {
 		StartAt: TimeOrNull(m.StartAt), EndAt: TimeOrNull(m.EndAt),
 		MaxDurationS: int64(m.MaxDuration / time.Second), EmptyTimeoutS: int64(m.EmptyTimeout / time.Second),
 		MaxParticipants:   m.MaxParticipants,
+		Lobby:             m.Lobby,
 		DepartureTimeoutS: int64(cmp.Or(m.Linger, SessionLinger) / time.Second),
 		EndedAt:           TimeOrNull(m.EndedAt), EndReason: m.EndReason,
 		StaleSince: TimeOrNull(m.StaleSince),

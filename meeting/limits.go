@@ -53,6 +53,9 @@ type Limits struct {
 	Linger time.Duration `json:"linger,omitempty"`
 	// MaxParticipants is how many people the room takes.
 	MaxParticipants int `json:"max_participants,omitempty"`
+	// Lobby has people wait until a host lets them in. It holds from when the
+	// room is made.
+	Lobby bool `json:"lobby,omitempty"`
 }
 
 // Pending is somebody on the way.

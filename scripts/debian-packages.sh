@@ -16,6 +16,8 @@ present() {
 	# gcc alone only recommends the headers that the race detector's cgo needs.
 	gcc) command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ] ;;
 	nodejs) command -v node >/dev/null ;;
+	# Debian's own Python finds it, whichever comes first in PATH.
+	python3-*) /usr/bin/python3 -c "import ${1#python3-}" 2>/dev/null ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }

@@ -23,14 +23,21 @@ var otherFeatures = []string{
 	"screen-sharing", "sip-inbound-call", "sip-outbound-call",
 }
 
+// lobbyBypass lets somebody past a lobby (mod_token_lobby_bypass of
+// jitsi-contrib). The plugin takes true, and not the text, for it.
+const lobbyBypass = "lobby_bypass"
+
 // guestFeatures are those of them that guests have as well.
 var guestFeatures = []string{"create-polls", "flip", "send-groupchat", "send-private-message"}
 
 // features returns context.features by role.
-func features(host bool) map[string]string {
-	all := make(map[string]string, len(moderatorFeatures))
+func features(host, passesLobby bool) map[string]any {
+	all := make(map[string]any, len(moderatorFeatures))
 	for _, name := range moderatorFeatures {
 		all[name] = strconv.FormatBool(host || slices.Contains(guestFeatures, name))
+	}
+	if passesLobby {
+		all[lobbyBypass] = true
 	}
 	return all
 }

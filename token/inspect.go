@@ -233,7 +233,7 @@ func (i *Inspection) checkUser(user map[string]any) {
 
 func (i *Inspection) checkFeatures(features map[string]any) {
 	for _, name := range slices.Sorted(maps.Keys(features)) {
-		if !slices.Contains(moderatorFeatures, name) && !slices.Contains(otherFeatures, name) {
+		if !slices.Contains(moderatorFeatures, name) && !slices.Contains(otherFeatures, name) && name != lobbyBypass {
 			i.find(Note, "context.features has %s, which the web client does not know", quote(name))
 		}
 		if value := features[name]; value != true && value != false && value != "true" && value != "false" {

@@ -50,9 +50,9 @@ type wire struct {
 }
 
 type wireContext struct {
-	User     wireUser          `json:"user"`
-	Features map[string]string `json:"features"`
-	Group    string            `json:"group,omitempty"`
+	User     wireUser       `json:"user"`
+	Features map[string]any `json:"features"`
+	Group    string         `json:"group,omitempty"`
 }
 
 // wireUser holds strings only: a number or null in its place fails in clients.
@@ -105,7 +105,7 @@ func (i *Issuer) Issue(now time.Time, c Claims) (text string, expires time.Time,
 		Room:     strings.ToLower(c.Room),
 		Context: wireContext{
 			User:     wireUser{User: c.User, Affiliation: affiliation, Moderator: moderator},
-			Features: features(c.Host),
+			Features: features(c.Host, c.PassesLobby),
 			Group:    c.Group,
 		},
 	})

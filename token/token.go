@@ -52,9 +52,11 @@ type Claims struct {
 	User User
 	// Host may record and, where the site loads mod_token_affiliation and does
 	// not elect owners itself, is a moderator.
-	Host  bool
-	Group string // the app or team that the person belongs to; for statistics
-	ID    string // claim jti; empty: a random one
+	Host bool
+	// PassesLobby lets the person in where others wait to be let in.
+	PassesLobby bool
+	Group       string // the app or team that the person belongs to; for statistics
+	ID          string // claim jti; empty: a random one
 	// Expires is when the token opens nothing any more, exact to the second.
 	// It puts nobody out who is in by then. Zero: after [DefaultTTL].
 	Expires time.Time

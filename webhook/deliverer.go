@@ -3,6 +3,7 @@ package webhook
 import (
 	"context"
 	"encoding/json"
+	"net/http"
 	"sync"
 	"time"
 
@@ -190,7 +191,10 @@ func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
 	return a, nil
 }
 
-// try renders and posts an event once and blocks for [Timeout] at most.
+// try renders and posts an event once and blocks for [Timeout] at most. A receiver
+// that does not believe the signature is at once sent the dialect's other encoding,
+// where that makes something else of the event: it may verify what it has read and
+// written again.
 func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome {
 	ctx, cancel := context.WithTimeout(ctx, d.sender.timeout)
 	defer cancel()
@@ -198,7 +202,18 @@ func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome 
 	if err != nil {
 		return outcome{reason: reasonEvent, err: err}
 	}
-	return d.sender.post(r)
+	o := d.sender.post(r)
+	if o.status != http.StatusUnauthorized || one.encodings == 0 || one.alike {
+		return o
+	}
+	other := *one
+	other.variant += (one.variant+1)%one.encodings - one.variant%one.encodings
+	if r, err = render(ctx, e, &other, time.Now()); err == nil {
+		if again := d.sender.post(r); again.status/100 == 2 {
+			one.variant, o = other.variant, again
+		}
+	}
+	return o
 }
 
 // measure keeps the gauges of what waits up to date until ctx ends.

@@ -23,13 +23,16 @@ type Dialect struct {
 	// the text of the endpoint's secret. nil: requests are not signed, and the
 	// endpoint needs no secret.
 	Sign func(h http.Header, key []byte, at time.Time, body []byte)
+	// Encodings are the forms of JSON that its receivers may want, the usual one
+	// first; nil: [EncodePython] alone.
+	Encodings []func(value any) ([]byte, error)
 	// GoneIsOfEvent says that 410 refuses one event; in other dialects it
 	// disables the endpoint.
 	GoneIsOfEvent bool
 }
 
 // Renderer makes what is sent of an event: the path below the endpoint's URL,
-// and the body, which [EncodePython] encodes. A nil body means that the event
+// and the body, which one of the dialect's encodings makes JSON. A nil body means that the event
 // is not sent. It is pure, so that every try sends the same. No part of the
 // event's data is nil: what the event lacks is there as the zero value.
 type Renderer func(event meeting.Event) (path string, body any)
@@ -74,7 +77,7 @@ var errNothing = errors.New("webhook: nothing to send")
 
 // render makes the request of one try, signed as of now. It does no I/O, and the
 // body is the same at every try. Errors: errNothing; after others no try can
-// succeed.
+// succeed. It sets what the delivery knows of its dialect's encodings.
 func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.Request, error) {
 	if d.event.bad {
 		return nil, errEvent
@@ -84,18 +87,21 @@ func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.
 	if e.dialect == nil {
 		signStandard(header, keys, d.event.ID, now, body)
 	} else {
-		path, text, err := e.dialect.body(d.event)
+		path, forms, err := e.dialect.bodies(d.event)
 		if err != nil {
 			return nil, err
 		}
-		if body = text; path != "" {
+		// Of a variant's number the encoding is the remainder.
+		d.encodings = len(forms)
+		d.alike = !slices.ContainsFunc(forms, func(other []byte) bool { return !bytes.Equal(other, forms[0]) })
+		if body = forms[d.variant%len(forms)]; path != "" {
 			target = target.JoinPath(path)
 		}
 		if e.dialect.Sign != nil {
 			// Such a request carries one signature: the newest key's. While the
 			// secret changes, the one before it where that was accepted last, or the
 			// other was refused.
-			e.dialect.Sign(header, keys[d.variant%len(keys)], now, body)
+			e.dialect.Sign(header, keys[d.variant/len(forms)%len(keys)], now, body)
 		}
 	}
 	for name, value := range e.Headers {
@@ -114,8 +120,8 @@ func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.
 	return r, nil
 }
 
-// body makes path and body of an event.
-func (d *Dialect) body(ev *event) (path string, body []byte, err error) {
+// bodies makes path and body of an event, the body in each encoding.
+func (d *Dialect) bodies(ev *event) (path string, bodies [][]byte, err error) {
 	renderer := d.Render[ev.Type]
 	if renderer == nil {
 		return "", nil, errNothing
@@ -134,8 +140,18 @@ func (d *Dialect) body(ev *event) (path string, body []byte, err error) {
 	if value == nil {
 		return "", nil, errNothing
 	}
-	body, err = EncodePython(value)
-	return path, body, err
+	encodings := d.Encodings
+	if encodings == nil {
+		encodings = []func(any) ([]byte, error){EncodePython}
+	}
+	for _, encode := range encodings {
+		body, err := encode(value)
+		if err != nil {
+			return "", nil, err
+		}
+		bodies = append(bodies, body)
+	}
+	return path, bodies, nil
 }
 
 func orZero[T any](p **T) {

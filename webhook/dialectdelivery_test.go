@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -95,6 +96,68 @@ func TestOldSecretStillVerifies(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestEncodingThatVerifies delivers to an app in JavaScript and to one in Python,
+// each of which verifies what it has written again: the first name with a letter
+// beyond ASCII comes twice at most, and from then on each gets what it wants. What
+// has no such letter in it, before and in between, changes nothing about that.
+func TestEncodingThatVerifies(t *testing.T) {
+	for _, tt := range []struct {
+		interpreter, program string
+		secrets              []Secret
+		first                int64 // odd: one without such a letter
+		want                 string
+	}{
+		{"node", "testdata/javascript.mjs", []Secret{{Key: textSecret}}, 1, "plain 200,jose 401,jose 200,plain 200,jose 200,plain 200,jose 200"},
+		{"python3", "testdata/reflector.py", []Secret{{Key: textSecret}}, 1, "plain 200,jose 200,plain 200,jose 200,plain 200,jose 200"},
+		// While the secret changes.
+		{"node", "testdata/javascript.mjs", []Secret{{Key: "the new one, long enough"}, {Key: textSecret}}, 1, "plain 401,plain 200,jose 401,jose 200,plain 200,jose 200,plain 200,jose 200"},
+		{"node", "testdata/javascript.mjs", []Secret{{Key: "the new one, long enough"}, {Key: textSecret}}, 2, "jose 401,jose 401,jose 401,jose 200,plain 200,jose 200,plain 200,jose 200,plain 200"},
+	} {
+		p := startProgram(t, tt.interpreter, tt.program)
+		synctest.Test(t, func(t *testing.T) {
+			memory := new(memorystore.Memory)
+			var tries []string
+			s := newSiteOf(t, memory, memory, Endpoint{Dialect: Whereby, Secrets: tt.secrets}, func(r *http.Request, body []byte) *http.Response {
+				// One line per try: the answer decides what the next one is.
+				code, _, _ := strings.Cut(p.judge(t, reflector{string(textSecret), time.Now().Unix(), r.Header.Get("Whereby-Signature"), string(body)}), " ")
+				name := "plain"
+				if strings.Contains(string(body), "Jos") {
+					name = "jose"
+				}
+				tries = append(tries, name+" "+code)
+				n, _ := strconv.Atoi(code)
+				return status(n)
+			})
+			for seq := tt.first; seq < tt.first+6; seq++ {
+				name := "Ann"
+				if seq%2 == 0 {
+					name = "José 😀\u2028"
+				}
+				s.lay("mtg_a", namedJoin(t, seq, name))
+				time.Sleep(10 * time.Second) // the next try is after five
+				synctest.Wait()
+			}
+			if got := strings.Join(tries, ","); got != tt.want {
+				t.Errorf("%s: tries\n%s, want\n%s", tt.program, got, tt.want)
+			}
+		})
+	}
+}
+
+// namedJoin returns the text of somebody's coming.
+func namedJoin(t *testing.T, seq int64, name string) json.RawMessage {
+	t.Helper()
+	text, err := json.Marshal(meeting.Event{
+		ID: fmt.Sprint("evt_", seq), Type: meeting.ParticipantJoined, Timestamp: meeting.Time{Time: time.Now()}, APIVersion: meeting.APIVersion,
+		MeetingID: "mtg_a", Room: "a", Seq: seq, StateVersion: seq,
+		Data: meeting.Data{Participant: &meeting.ParticipantInfo{Person: meeting.Person{ID: "prt_a", Kind: meeting.KindHuman, Name: name}}, Occupancy: &meeting.Occupancy{Humans: 1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
 }
 
 // TestNothingToTell lets a list hold events of which the dialect has nothing to

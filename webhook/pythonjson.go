@@ -1,8 +1,6 @@
 package webhook
 
 import (
-	"bytes"
-	"encoding/json"
 	"fmt"
 	"unicode/utf16"
 )
@@ -15,13 +13,11 @@ import (
 // It takes what [json.Marshal] takes, and fails on the same. Floats below 1e-4
 // come out in another form than Python's: bodies have none.
 func EncodePython(value any) ([]byte, error) {
-	var b bytes.Buffer
-	e := json.NewEncoder(&b)
-	e.SetEscapeHTML(false)
-	if err := e.Encode(value); err != nil {
+	text, err := encode(value)
+	if err != nil {
 		return nil, err
 	}
-	return escapeUnicode(bytes.TrimSuffix(b.Bytes(), []byte("\n"))), nil
+	return escapeUnicode(text), nil
 }
 
 // escapeUnicode returns JSON with an escape, or two for a surrogate pair, in

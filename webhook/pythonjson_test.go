@@ -17,7 +17,7 @@ import (
 	"usher/meeting"
 )
 
-// python is a real Python that works off lines.
+// python is a real Python, or another interpreter, that works off lines.
 type python struct {
 	in  io.WriteCloser
 	out *bufio.Reader
@@ -26,7 +26,12 @@ type python struct {
 // startPython runs a program until the test ends.
 func startPython(t testing.TB, arguments ...string) *python {
 	t.Helper()
-	cmd := exec.Command("python3", arguments...)
+	return startProgram(t, "python3", arguments...)
+}
+
+func startProgram(t testing.TB, interpreter string, arguments ...string) *python {
+	t.Helper()
+	cmd := exec.Command(interpreter, arguments...)
 	var complaints bytes.Buffer
 	cmd.Stderr = &complaints
 	in, err := cmd.StdinPipe()
@@ -43,7 +48,7 @@ func startPython(t testing.TB, arguments ...string) *python {
 	t.Cleanup(func() {
 		_ = in.Close() // its input is at an end, and so is the program
 		if err := cmd.Wait(); err != nil {
-			t.Errorf("python: %v: %s", err, complaints.String())
+			t.Errorf("%s: %v: %s", interpreter, err, complaints.String())
 		}
 	})
 	return &python{in: in, out: bufio.NewReader(out)}
@@ -85,10 +90,33 @@ func TestPythonWritesTheSame(t *testing.T) {
 	}
 }
 
+// javascriptAgain does the same in JavaScript.
+const javascriptAgain = `
+const lines = require("node:readline").createInterface({ input: process.stdin });
+lines.on("line", (line) => console.log(JSON.stringify(JSON.parse(line))));
+`
+
+// TestJavaScriptWritesTheSame lets JavaScript write 10,000 random objects again. Its
+// numbers are floats, so larger integers than bodies have are left out.
+func TestJavaScriptWritesTheSame(t *testing.T) {
+	stacktest.Needed(t)
+	p := startProgram(t, "node", "-e", javascriptAgain)
+	random := rand.New(rand.NewPCG(1, 2))
+	for range 10_000 {
+		got, err := EncodeJavaScript(map[string]any{"k": []any{randomString(random), random.IntN(1 << 53), nil, true}, randomString(random) + "x": randomString(random)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := p.ask(t, string(got)); string(got) != want {
+			t.Fatalf("we write\n%s\nand JavaScript\n%s", got, want)
+		}
+	}
+}
+
 // awkward is what random strings are made of.
 var awkward = []string{
 	"", "a", "José", " <b>&'/", "😀", "\U0010ffff", "\u2028", "\x7f", "\x00", "\x1f", "\b\f\n\r\t", `"\`, "\ufffd", "\xff", "\xed\xa0\x80",
-	"\ud7ff\ue000", "日本語", "\\u0041", "x̂", "é"[:1],
+	"\ud7ff\ue000", "日本語", "\\u0041", "\\\u2028", "\\u2028\u2029\u2028", "x̂", "é"[:1],
 }
 
 func randomString(r *rand.Rand) string {

@@ -35,6 +35,10 @@ type delivery struct {
 	gap      bool
 	variant  int // of the request; see [endpointQueue]
 	unproven bool
+
+	// The rest is set once the request was made.
+	encodings int  // how many its dialect has; 0: it is in none
+	alike     bool // all of them make the same of the event
 }
 
 // fetch is a wish to read the first events of some lists.

@@ -78,7 +78,7 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 	switch a {
 	case accepted:
 		r.result = meeting.Delivered
-		q.accept(e, d.variant, now)
+		q.accept(e, d, now)
 		q.ack(d, false)
 	case nothing:
 		r.result = meeting.Skipped
@@ -105,14 +105,19 @@ func (q *queue) finish(d *delivery, a answer, ask time.Duration, now time.Time) 
 	return r
 }
 
-// accept notes that the endpoint accepted something.
-func (q *queue) accept(e *endpointQueue, variant int, now time.Time) {
+// accept notes that the endpoint accepted something. What all encodings say alike
+// shows nothing of the one that it wants.
+func (q *queue) accept(e *endpointQueue, d *delivery, now time.Time) {
 	e.proven, e.acceptedAt = true, now
 	switch {
 	case e.Failing:
 		q.retryNow(e.id, now)
 	case e.Failures+e.Refusals > 0:
 		e.recovered()
+	}
+	variant := d.variant
+	if d.encodings > 0 && d.alike {
+		variant += e.Variant%d.encodings - variant%d.encodings
 	}
 	if e.Variant != variant {
 		e.Variant, e.changed = variant, true
@@ -167,7 +172,7 @@ func (q *queue) nack(d *delivery, a answer, ask time.Duration, now time.Time) me
 		l.due = now.Add(ask)
 	}
 	if a == refused || a == denied {
-		l.variant++
+		l.variant += max(1, d.encodings) // the next key
 	}
 	if !ofEvent {
 		q.blame(l, a, ask, now)

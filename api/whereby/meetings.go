@@ -82,7 +82,8 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	if err != nil {
 		return nil, err
 	}
-	ignored["isLocked"] = body.IsLocked == true
+	locked := body.IsLocked == true
+	ignored["isLocked"] = locked && !f.lobby
 	ignored["liveTranscription"] = body.LiveTranscription != nil
 	ignored["streaming"] = body.Streaming != nil
 	asked := fmt.Sprint(body.Fields)
@@ -93,7 +94,7 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	m, err := f.Create(r.Context(), meeting.Created{
 		// Whereby takes spaces out of a prefix; RoomName sees to the rest.
 		Room:     token.RoomName(strings.Join(strings.Fields(body.RoomNamePrefix), "")),
-		Limits:   meeting.Limits{EndAt: end.Add(endGrace)},
+		Limits:   meeting.Limits{EndAt: end.Add(endGrace), Lobby: locked && f.lobby},
 		Policy:   policy,
 		Metadata: map[string]string{endDateKey: end.Format(time.RFC3339Nano)},
 	})
@@ -107,16 +108,21 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	return f.show(r.Context(), m, asked)
 }
 
-// dateForms are what clients send as a date: RFC 3339 with any fraction, and
-// what languages make of one without a zone, which is UTC.
-var dateForms = []string{time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700"}
+// dateForms are what clients send as a date: RFC 3339 with any fraction, what
+// languages make of one without a zone, which is UTC, and what JavaScript's Date
+// prints with toUTCString and toString (ECMA-262 section 21.4.4).
+var dateForms = []string{
+	time.RFC3339, "2006-01-02T15:04:05", "2006-01-02T15:04Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05Z0700",
+	time.DateOnly, "Mon, 02 Jan 2006 15:04:05 GMT", "Mon Jan 02 2006 15:04:05 GMT-0700",
+}
 
 func readEndDate(text *string, now time.Time) (time.Time, error) {
 	if text == nil {
 		return time.Time{}, refuse("endDate is required")
 	}
+	date, _, _ := strings.Cut(*text, " (") // the zone's name behind toString
 	for _, layout := range dateForms {
-		end, err := time.Parse(layout, *text)
+		end, err := time.Parse(layout, date)
 		switch {
 		case err != nil:
 			continue
@@ -201,23 +207,36 @@ func (f *facade) deleteMeeting(_ http.ResponseWriter, r *http.Request) (any, err
 // show returns the meeting with links to it, which it makes if need be. asked has
 // the names of the fields that are wanted besides.
 func (f *facade) show(ctx context.Context, m meeting.Meeting, asked string) (meetingBody, error) {
-	code, err := f.OwnLink(ctx, m.ID, service.RoleGuest)
+	url, err := f.roomURL(ctx, m)
 	if err != nil {
 		return meetingBody{}, err
 	}
 	shown := meetingBody{
-		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: f.JoinURL(code),
+		MeetingID: m.ID, RoomName: roomName(m.Room), RoomURL: url,
 		StartDate: meeting.Time{Time: m.CreatedAt}, EndDate: meeting.TimeOrNull(endDate(m)),
 	}
 	if strings.Contains(asked, "viewerRoomUrl") {
 		shown.ViewerRoomURL = shown.RoomURL // Jitsi's client has no way in without a microphone
 	}
 	if strings.Contains(asked, "hostRoomUrl") {
+		var code string
 		code, err = f.OwnLink(ctx, m.ID, service.RoleHost)
 		_, key, _ := strings.Cut(code, "-")
 		shown.HostRoomURL = shown.RoomURL + "?" + api.RoomKey + "=" + key
 	}
 	return shown, err
+}
+
+// roomURL returns the guests' link. Apps take its path for the room's name, so it
+// is that where this API has made the name, which nobody can guess.
+func (f *facade) roomURL(ctx context.Context, m meeting.Meeting) (string, error) {
+	if m.Metadata[endDateKey] != "" {
+		if url, ok, err := f.RoomURL(ctx, m); ok || err != nil {
+			return url, err
+		}
+	}
+	code, err := f.OwnLink(ctx, m.ID, service.RoleGuest)
+	return f.JoinURL(code), err
 }
 
 // endDate returns the date that an app gave, or else the end of the meeting.

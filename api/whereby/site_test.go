@@ -91,7 +91,9 @@ type testConfig struct {
 	Files        service.Files
 	Tokens       *token.Issuer
 	SealSecret   string
+	PublicURL    string
 	Destinations bool
+	Lobby        bool
 }
 
 // newSite starts a tracker, which ends with the test.
@@ -115,20 +117,21 @@ func newStandby(t testing.TB) *site {
 func (s *site) serve(change func(*testConfig)) {
 	s.t.Helper()
 	s.metrics = prometheus.NewRegistry()
-	cfg := testConfig{Store: s.store, Tokens: newIssuer(s.t)}
+	cfg := testConfig{Store: s.store, Tokens: newIssuer(s.t), PublicURL: "https://usher.example.org/"}
 	cfg.Keys, cfg.Metrics = []string{testKey}, s.metrics
+	cfg.Expect = func(string) {}
 	cfg.Log = slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	change(&cfg)
 	s.svc = service.New(service.Config{
 		Leader: leader{s.tracker}, Store: cfg.Store, Files: cfg.Files, Tokens: cfg.Tokens, SealSecret: cfg.SealSecret,
-		SiteURL: "https://meet.example.org", PublicURL: "https://usher.example.org/", Log: api.RequestLog(cfg.Log),
+		SiteURL: "https://meet.example.org", PublicURL: cfg.PublicURL, Log: api.RequestLog(cfg.Log),
 	})
 	registry, err := webhook.NewRegistry(webhook.Config{Store: cfg.Store})
 	if err != nil {
 		s.t.Fatal(err)
 	}
 	cfg.Service, cfg.Config.Store, cfg.Webhooks = s.svc, cfg.Store, registry
-	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations})}
+	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations, Lobby: cfg.Lobby})}
 	if s.handler, err = api.New(cfg.Config); err != nil {
 		s.t.Fatal(err)
 	}

@@ -41,6 +41,8 @@ func Dialect(site string) webhook.Dialect {
 			webhook.TypeTest:             render("webhook.test", func(_ meeting.Event, room eventRoom) any { return room }),
 		},
 		Sign: sign, GoneIsOfEvent: true,
+		// Receivers verify what they have read and written again, in one or the other.
+		Encodings: []func(any) ([]byte, error){webhook.EncodePython, webhook.EncodeJavaScript},
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"usher/api"
+	"usher/meeting"
 	"usher/meeting/service"
 )
 
@@ -35,16 +36,18 @@ type Config struct {
 	// Destinations lets apps name buckets for their recordings. The service needs
 	// a seal secret that stays.
 	Destinations bool
+	// Lobby says that the site has one: locked meetings then use it.
+	Lobby bool
 }
 
 type facade struct {
 	*service.Service
-	destinations bool
+	destinations, lobby bool
 }
 
 // New returns the API.
 func New(cfg Config) api.Platform {
-	f := &facade{cfg.Service, cfg.Destinations}
+	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby}
 	p := api.Platform{Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem}
 	add := func(scope api.Scope, status int, serve handler, patterns ...string) {
 		for _, pattern := range patterns {
@@ -82,6 +85,9 @@ func New(cfg Config) api.Platform {
 	none := func(*http.Request, string, int) ([]struct{}, string, error) { return nil, "", nil }
 	add(read, ok, listing(usualPage, none), "GET /v1/transcriptions", "GET /v1/summaries")
 	deleted := func(http.ResponseWriter, *http.Request) (any, error) { return nil, nil }
+	absent := func(http.ResponseWriter, *http.Request) (any, error) { return nil, meeting.ErrNotFound }
+	add(read, ok, absent, "GET /v1/transcriptions/{id}", "GET /v1/summaries/{id}")
+	add(record, ok, absent, "POST /v1/transcriptions", "POST /v1/summaries") // of a recording, of a transcription
 	add(record, empty, deleted, "DELETE /v1/transcriptions/{id}", "POST /v1/transcriptions/bulk-delete", "DELETE /v1/summaries/{id}")
 	return p
 }

@@ -154,8 +154,8 @@ func TestReflector(t *testing.T) {
 	const ms = `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`
 	const ulid = `[0-9A-HJKMNP-TV-Z]{26}`
 	exact := regexp.MustCompile(`^\{"meetingId":"(mtg_` + ulid + `)","roomName":"(/standup-[a-z0-9]{26})",` +
-		`"roomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+","startDate":"` + ms + `","endDate":"2099-02-20T20:09:39\.123Z",` +
-		`"hostRoomUrl":"https://usher\.example\.org/j/` + ulid + `-[A-Z2-7]+\?roomKey=[A-Z2-7]+"\}\n$`)
+		`"roomUrl":"https://usher\.example\.org/standup-[a-z0-9]{26}","startDate":"` + ms + `","endDate":"2099-02-20T20:09:39\.123Z",` +
+		`"hostRoomUrl":"https://usher\.example\.org/standup-[a-z0-9]{26}\?roomKey=[A-Z2-7]+"\}\n$`)
 	parts := exact.FindStringSubmatch(body)
 	if status != http.StatusCreated || parts == nil {
 		t.Fatalf("create: %d %s", status, body)
@@ -282,6 +282,13 @@ func TestWherebyEndDates(t *testing.T) {
 		"2099-02-20T20:09:39.123456":       "2099-02-20T20:09:39.123Z",
 		"2099-02-20 20:09:39+00:00":        "2099-02-20T20:09:39.000Z",
 		"2099-02-20T20:09Z":                "2099-02-20T20:09:00.000Z",
+		// What JavaScript's Date prints: toJSON, toUTCString, toString, and a date alone.
+		"2099-02-20T20:09:39.123Z":                                          "2099-02-20T20:09:39.123Z",
+		"Fri, 20 Feb 2099 20:09:39 GMT":                                     "2099-02-20T20:09:39.000Z",
+		"Fri Feb 20 2099 20:09:39 GMT+0530 (India Standard Time)":           "2099-02-20T14:39:39.000Z",
+		"Fri Feb 20 2099 20:09:39 GMT-0500":                                 "2099-02-21T01:09:39.000Z",
+		"Fri Feb 20 2099 20:09:39 GMT+0100 (heure normale d’Europe centr.)": "2099-02-20T19:09:39.000Z",
+		"2099-02-20": "2099-02-20T00:00:00.000Z",
 	} {
 		status, _, body := s.call("POST", s.base+"/meetings", "application/json", []byte(`{"endDate":"`+given+`"}`))
 		if status != 201 || !strings.Contains(body, `"endDate":"`+want+`"`) {
@@ -314,6 +321,8 @@ func TestWherebyRefusals(t *testing.T) {
 		{"POST /meetings", `{"endDate":"tomorrow <b>"}`, 400, "a date such as"},
 		{"POST /meetings", `{"endDate":4102444800}`, 400, "wrong type"},
 		{"POST /meetings", `{"endDate":"9999-12-31T23:59:59Z"}`, 400, "too far"},
+		{"POST /meetings", `{"endDate":"Invalid Date"}`, 400, "a date such as"},
+		{"POST /meetings", `{"endDate":"02/03/2099"}`, 400, "a date such as"},
 		{"POST /meetings", `{` + soon, 400, "not JSON"},
 		{"POST /meetings", ``, 400, "not JSON"},
 		{"POST /meetings", `[]`, 400, "wrong type"},
@@ -336,7 +345,11 @@ func TestWherebyRefusals(t *testing.T) {
 		{"POST /recordings/bulk-delete", `{"recordingIds":["` + strings.Repeat(`a","`, 200) + `"]}`, 400, "more than"},
 		{"GET /none", ``, 404, "Not Found"},
 		{"GET /meetings/a/b", ``, 404, "Not Found"},
-		{"POST /transcriptions", `{"recordingId":"1"}`, 405, "Method"},
+		{"POST /transcriptions", `{"recordingId":"1"}`, 404, "Not Found"},
+		{"GET /transcriptions/1", ``, 404, "Not Found"},
+		{"GET /transcriptions/1/access-link", ``, 404, "Not Found"},
+		{"POST /summaries", `{"transcriptionId":"1"}`, 404, "Not Found"},
+		{"GET /summaries/1", ``, 404, "Not Found"},
 		{"PATCH /meetings", `{}`, 405, "Method"},
 	} {
 		method, path, _ := strings.Cut(tt.request, " ")

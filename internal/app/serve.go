@@ -146,11 +146,11 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 	})
 	return api.New(api.Config{
 		Service: svc, Store: st, Webhooks: l.registry, Deliverer: l.deliverer, Feed: feed, Keys: keys, Proxies: cfg.TrustedProxies,
-		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination})},
+		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination, Lobby: cfg.ReservationLobby})},
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
-		ReservationOccupants: cfg.ReservationMaxOccupants,
-		Recorders:            l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
+		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,
+		Recorders: l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
 		Expect: l.expect, Log: log, Metrics: reg, Version: Version(),
 	})
 }

@@ -62,6 +62,7 @@ func (s *Service) Ticket(m meeting.Meeting, l Link) (Ticket, error) {
 	}
 	text, expires, err := s.cfg.Tokens.Issue(now, token.Claims{
 		Room: m.Room, User: l.User, Host: l.Role == RoleHost, Expires: token.Until(now, ttl, end),
+		PassesLobby: l.Role == RoleHost && m.Lobby, // somebody has to be there to let others in
 	})
 	var url string
 	if err == nil {
@@ -179,11 +180,16 @@ func (s *Service) CreateLink(ctx context.Context, l Link) (Link, error) {
 }
 
 func (s *Service) newLink(ctx context.Context, code string, l Link) (Link, error) {
-	l.CreatedAt = meeting.Time{Time: time.Now()}
-	l.ID = meeting.NewID("lnk_", l.CreatedAt.Time, meeting.NewSeed(), 0)
-	err := s.putLink(ctx, token.Hash(code), l)
+	l, err := s.keepLink(ctx, token.Hash(code), l)
 	l.URL = s.JoinURL(code)
 	return l, err
+}
+
+// keepLink stores a new link.
+func (s *Service) keepLink(ctx context.Context, hash string, l Link) (Link, error) {
+	l.CreatedAt = meeting.Time{Time: time.Now()}
+	l.ID = meeting.NewID("lnk_", l.CreatedAt.Time, meeting.NewSeed(), 0)
+	return l, s.putLink(ctx, hash, l)
 }
 
 func (s *Service) putLink(ctx context.Context, hash string, l Link) error {
@@ -204,6 +210,49 @@ func (s *Service) OwnLink(ctx context.Context, meetingID, role string) (code str
 		_, err = s.newLink(ctx, code, Link{MeetingID: meetingID, Role: role, JWT: InFragment})
 	}
 	return code, err
+}
+
+// RoomURL returns the URL that opens the room by its name, to guests, with a link
+// that it makes if need be: whoever knows the name may come in, so it is for names
+// that nobody can guess. Where the API is published under the web client's own
+// address, that URL is the web client's: ok is false, and there is none.
+func (s *Service) RoomURL(ctx context.Context, m meeting.Meeting) (url string, ok bool, err error) {
+	if s.cfg.PublicURL == strings.TrimRight(s.cfg.SiteURL, "/") {
+		return "", false, nil
+	}
+	hash := roomHash(m.Room)
+	if _, err = s.Link(ctx, m.ID, hash); errors.Is(err, meeting.ErrNotFound) {
+		_, err = s.keepLink(ctx, hash, Link{MeetingID: m.ID, Role: RoleGuest, JWT: InFragment})
+	}
+	return s.cfg.PublicURL + "/" + m.Room, true, err
+}
+
+// roomHash is what the link of a room's name is kept under; no code has it.
+func roomHash(room string) string { return token.Hash("/" + room) }
+
+// OpenRoom returns what a room's name opens, once [Service.RoomURL] has made a link
+// of it; with a host's key, what that does. A key that opens nothing leaves the
+// name. Errors: those of [Service.OpenLink].
+func (s *Service) OpenRoom(ctx context.Context, room, key string) (l Link, m meeting.Meeting, err error) {
+	list, _, err := s.List(ctx, meeting.Filter{Room: room}, "", 1)
+	if err == nil && len(list) == 0 {
+		err = meeting.ErrNotFound
+	}
+	var data []byte
+	if err == nil {
+		m = list[0]
+		data, err = s.Link(ctx, m.ID, roomHash(room))
+	}
+	if err != nil {
+		return Link{}, meeting.Meeting{}, err
+	}
+	if key != "" {
+		if l, opened, err := s.OpenLink(ctx, CodeOf(m.ID, key)); !errors.Is(err, meeting.ErrNotFound) {
+			return l, opened, err
+		}
+	}
+	l, err = readLink(data, m.ID)
+	return l, m, err
 }
 
 // OpenLink returns what a code opens. Errors: [meeting.ErrNotFound] when there is

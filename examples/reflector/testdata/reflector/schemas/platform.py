@@ -1,0 +1,3 @@
+from typing import Literal
+
+Platform = Literal["whereby", "daily", "jitsi"]

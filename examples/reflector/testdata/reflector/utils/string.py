@@ -1,0 +1,3 @@
+from pydantic import constr
+
+NonEmptyString = constr(min_length=1)
