@@ -89,18 +89,20 @@ type clientBody struct {
 	ExternalID    string       `json:"externalId,omitempty"`
 }
 
-// clientCounts counts humans by Whereby's names of roles; those whom nobody
-// has are left out.
+// clientCounts counts humans by Whereby's names of roles, and Jitsi's visitors,
+// whom it calls viewers; those whom nobody has are left out.
 type clientCounts struct {
 	Host    int `json:"host,omitempty"`
 	Visitor int `json:"visitor,omitempty"`
+	Viewer  int `json:"viewer,omitempty"`
 }
 
 func clientData(event meeting.Event, room eventRoom) any {
 	p, in := event.Data.Participant, event.Data.Occupancy
 	return clientBody{
 		eventRoom: room, RoleName: roleName(p.Kind, p.Role), DisplayName: p.Name,
-		Clients: in.Humans, ByRole: clientCounts{Host: in.Moderators, Visitor: in.Humans - in.Moderators},
+		Clients:       in.Humans + in.Visitors,
+		ByRole:        clientCounts{Host: in.Moderators, Visitor: in.Humans - in.Moderators, Viewer: in.Visitors},
 		RoomSessionID: event.SessionID, ParticipantID: p.ID,
 		IsDialIn: p.Kind == meeting.KindSIP, ExternalID: p.UserID,
 	}
