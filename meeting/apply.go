@@ -59,6 +59,9 @@ func (r Recording) id() string   { return r.ID }
 //	created  Seen human    live      session.started, participant.joined
 //	live     Seen, Roster  live      participant.joined, .left or .updated
 //	live     Gone          live      participant.left once no connection is left
+//	live     Gone, to another room   nothing; participant.left in SwitchTimeout if not seen again
+//	live     Breakouts     live      participant.updated, of the room; .joined for somebody new
+//	live     VisitorsCounted  live   nothing; they keep the session open
 //	live     RoomGone      live      participant.left for everybody
 //	live     Tick          created   session.ended once empty for the linger
 //	any      Patched       same      meeting.updated
@@ -193,6 +196,7 @@ func (d *draft) goOnEnding() bool {
 
 // finishEnd lets everybody go, and when they are gone reports the meeting's end.
 func (d *draft) finishEnd() {
+	d.m.Visitors, d.m.HasBreakouts = 0, false
 	if !d.everybodyLeft(LeftDestroyed) {
 		return
 	}
@@ -222,7 +226,10 @@ func (d *draft) roomGone(reason LeftReason) {
 		}
 		return
 	}
+	d.visitorsCounted(0)
 	if d.found(func() bool { return d.everybodyLeft(reason) }) {
+		d.changed = d.changed || d.m.HasBreakouts
+		d.m.HasBreakouts = false
 		d.roomEnded()
 	}
 }
@@ -249,8 +256,15 @@ func (d *draft) observe(f Input) {
 			d.heard(f.Focus) // what it said before vouched for nothing meanwhile
 		}
 		d.focusSaid(f.Focus)
+		d.visitorsCounted(f.Visitors)
 	case FocusSaid:
 		d.focusSaid(f.Focus)
+	case Breakouts:
+		d.window = d.blind()
+		d.breakouts(f)
+		d.window = nil
+	case VisitorsCounted:
+		d.visitorsCounted(f.Visitors)
 	case SightLost:
 		if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
 			d.m.StaleSince = d.at
@@ -262,14 +276,21 @@ func (d *draft) observe(f Input) {
 // roster makes the people those on the list, as if each difference had been
 // seen when it happened, and reports whether it got to the last.
 func (d *draft) roster(f Roster) bool {
-	var left, moved []string
+	var left, moved, switched []Occupant
 	for person, c := range d.m.connections {
 		switch {
+		case c.Elsewhere != nil:
+			// Until the breakout rooms are seen again; time did not count meanwhile.
+			if f.Breakouts == nil && c.Elsewhere.Since.IsZero() || !d.m.StaleSince.IsZero() {
+				switched = append(switched, c)
+			}
 		case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
 		case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
-			moved = append(moved, c.Nick)
+			moved = append(moved, c)
+		case d.m.HasBreakouts && person.Kind.moves():
+			switched = append(switched, c)
 		default:
-			left = append(left, c.Nick)
+			left = append(left, c)
 		}
 	}
 	if !d.allGone(left, LeftDisconnected) {
@@ -280,6 +301,12 @@ func (d *draft) roster(f Roster) bool {
 			return false
 		}
 		d.seen(o)
+	}
+	for _, c := range switched {
+		d.switching(c)
+	}
+	if f.Breakouts != nil && !d.breakouts(*f.Breakouts) {
+		return false
 	}
 	// Somebody who came back on a new connection was never gone, so the old
 	// one is taken away last.

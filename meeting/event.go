@@ -22,7 +22,7 @@ const (
 	SessionEnded       EventType = "session.ended"       // empty for the linger, or the meeting ended
 	ParticipantJoined  EventType = "participant.joined"  // the first connection of a person
 	ParticipantLeft    EventType = "participant.left"    // the last connection of a person
-	ParticipantUpdated EventType = "participant.updated" // name, role, media or hand, see changed
+	ParticipantUpdated EventType = "participant.updated" // name, role, media, hand or room, see changed
 
 	RecordingIsRequested EventType = "recording.requested" // an app, a trigger, or a recorder's death asks for one
 	RecordingIsQueued    EventType = "recording.queued"    // no recorder is free
@@ -111,7 +111,7 @@ type SessionInfo struct {
 	ID        string `json:"id"` // ses_ and a ULID
 	MeetingID string `json:"meeting_id"`
 	StartedAt Time   `json:"started_at"`
-	EndedAt   Time   `json:"ended_at" nullable:"true" doc:"When the last human left; null while the session is open"`
+	EndedAt   Time   `json:"ended_at" nullable:"true" doc:"When the last human left, or visitor if that was later; null while the session is open"`
 	Peak      int    `json:"peak" doc:"Most humans at the same time"`
 	Humans    int    `json:"humans" doc:"Different humans so far"`
 	Recorders int    `json:"recorders" doc:"Different recorders so far"`
@@ -131,6 +131,7 @@ type Person struct {
 	Video      Media      `json:"video,omitempty" enum:"on,off"`
 	Screen     Media      `json:"screen,omitempty" enum:"on,off"`
 	HandSince  Time       `json:"hand_raised_at" nullable:"true"`
+	Room       Room       `json:"room,omitzero"` // zero: the main room
 	JoinedAt   Time       `json:"joined_at" doc:"First came in, in this session"`
 	LeftAt     Time       `json:"left_at" nullable:"true"`
 	LeftReason LeftReason `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
@@ -143,10 +144,11 @@ func (p Person) IsHost() bool { return p.Host || p.Role == RoleModerator }
 // ParticipantInfo is a participant as apps see it.
 type ParticipantInfo struct {
 	Person
-	EndpointID string `json:"endpoint_id,omitempty" doc:"Nick of the newest connection in the room; empty once gone"`
+	EndpointID string `json:"endpoint_id,omitempty" doc:"Nick of the newest connection in its room; empty once gone"`
 	// PresentSeconds leaves out the time between visits.
 	PresentSeconds int64 `json:"present_seconds" doc:"Time present in the visits that have ended, whole seconds"`
 	Connections    int   `json:"connections" doc:"Open connections; a reload can make it 2 for a minute"`
+	Room           Room  `json:"room" doc:"Where they are, or were last"`
 }
 
 // Info returns the meeting as apps see it.
@@ -182,7 +184,8 @@ func (s Session) Info() SessionInfo { return s.SessionInfo }
 
 // Info returns the participant as apps see it.
 func (p Participant) Info() ParticipantInfo {
-	info := ParticipantInfo{Person: p.Person, PresentSeconds: int64(p.Stayed / time.Second), Connections: len(p.Connections)}
+	info := ParticipantInfo{Person: p.Person, PresentSeconds: int64(p.Stayed / time.Second), Connections: len(p.Connections), Room: p.Room}
+	info.Room.ID = cmp.Or(info.Room.ID, MainRoom)
 	if p.Present() {
 		info.EndpointID = p.Connections[len(p.Connections)-1].Nick
 	}

@@ -80,10 +80,13 @@ type NickChanged struct{ From, To string }
 
 // Roster is everybody who is in the room, listed at once: after entering, or
 // when reconciling. Who is missing left, who is new joined, some time between
-// the moment usher last knew and now. Focus is what the focus says meanwhile.
+// the moment usher last knew and now. Focus and Visitors are what the focus says
+// meanwhile, Breakouts who is in breakout rooms; nil: that is not known yet.
 type Roster struct {
 	Occupants []Occupant
 	Focus     FocusSays
+	Visitors  int
+	Breakouts *Breakouts
 }
 
 // RoomGone says that the room does not exist, and why everybody is out.

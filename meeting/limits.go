@@ -124,6 +124,7 @@ func (m Meeting) Deadline(now time.Time) time.Time {
 	for _, p := range m.Pending {
 		next = earliest(next, p.Until)
 	}
+	next = earliest(next, m.switchingUntil())
 	if now.Before(m.StartAt) {
 		next = earliest(next, m.StartAt)
 	}
@@ -151,6 +152,9 @@ func (d *draft) tick() {
 	case !end.IsZero() && d.due(end.Add(-EndingEvent)) && !d.m.Warned:
 		d.m.Warned = true
 		d.notifyMeeting(MeetingEnding)
+	}
+	if !d.switchesEnd() {
+		return
 	}
 	if d.due(d.m.lingersUntil()) {
 		d.endSession()

@@ -54,6 +54,10 @@ type Meeting struct {
 	Patches int64 `json:"patches,omitempty"`
 	// Session is the open session, its zero value when there is none.
 	Session Session `json:"session,omitzero"`
+	// Visitors is how many the focus counts: they watch from other servers.
+	Visitors int `json:"visitors,omitempty"`
+	// HasBreakouts says that the room has breakout rooms.
+	HasBreakouts bool `json:"has_breakouts,omitempty"`
 	// Focus is what the focus last said about recording.
 	Focus FocusSays `json:"focus,omitzero"`
 	// Stream is the live stream.
@@ -76,7 +80,7 @@ type Meeting struct {
 // span several incarnations of the room.
 type Session struct {
 	SessionInfo
-	// EmptySince is when the last human left, zero while one is in.
+	// EmptySince is when the last human or visitor left, zero while one is in.
 	EmptySince time.Time `json:"empty_since,omitzero"`
 }
 
@@ -136,6 +140,7 @@ const (
 	WantSoon                        // the same, and people are on their way
 	WantRegain                      // the same, and people were in when usher last saw it
 	WantStay                        // the same, and stay in it although no human is: a recording is to end first
+	WantKeep                        // the same, for as long as it takes: people are in breakout rooms, or visitors watch
 	WantClosed                      // the room must not exist
 )
 
@@ -150,6 +155,8 @@ func (m Meeting) DesiredState(now time.Time) DesiredState {
 		return WantNothing // a session under way when the start is put off goes on
 	case !m.StaleSince.IsZero():
 		return WantRegain
+	case m.occupiedElsewhere():
+		return WantKeep
 	case slices.ContainsFunc(m.Recordings, func(r Recording) bool {
 		return r.State == RecordingStarting || r.State == RecordingOn || r.State == RecordingStopping
 	}):
@@ -176,19 +183,20 @@ func (m Meeting) LastSeen() time.Time {
 
 // Occupancy counts people, not connections.
 type Occupancy struct {
-	Humans     int `json:"humans"`
+	Humans     int `json:"humans" doc:"In the main room and in breakout rooms"`
 	Moderators int `json:"moderators"`
 	Hosts      int `json:"hosts,omitempty" doc:"Humans who moderate, or are hosts by their token; missing when there is none"`
 	Recorders  int `json:"recorders"`
 	Others     int `json:"others"` // streamers, transcribers, dial-in
-	Peak       int `json:"peak"`   // most humans at the same time in this session
+	Visitors   int `json:"visitors" doc:"Those who only watch, as the focus counts them; not among humans"`
+	Peak       int `json:"peak"` // most humans at the same time in this session
 	// PendingJoins are people who were handed a token or a link just now.
 	PendingJoins int `json:"pending_joins"`
 }
 
-// Occupancy returns who is in the room now, as absolute numbers.
+// Occupancy returns who is in the meeting now, as absolute numbers.
 func (m Meeting) Occupancy() Occupancy {
-	o := Occupancy{Peak: m.Session.Peak, PendingJoins: len(m.Pending)}
+	o := Occupancy{Peak: m.Session.Peak, PendingJoins: len(m.Pending), Visitors: m.Visitors}
 	for i := range m.People {
 		p := &m.People[i]
 		switch {

@@ -73,6 +73,8 @@ type Occupant struct {
 	HandRaised int64 `json:"hand_raised,omitempty"`
 	// Recording is Jibri's own id of what a recorder records or streams, once it says.
 	Recording string `json:"recording,omitempty"`
+	// Elsewhere says where it is if not in the main room.
+	Elsewhere *Elsewhere `json:"elsewhere,omitempty"`
 }
 
 // Participant is a person: one token user however many connections, or one
@@ -86,10 +88,10 @@ type Participant struct {
 	Connections []Occupant `json:"connections,omitempty"`
 }
 
-// Present reports whether the person is in the room.
+// Present reports whether the person is in the meeting, in whichever of its rooms.
 func (p *Participant) Present() bool { return len(p.Connections) > 0 }
 
-// connections yields every connection in the room, with the person whose it is.
+// connections yields every connection, with the person whose it is.
 func (m Meeting) connections(yield func(*Participant, Occupant) bool) {
 	for i := range m.People {
 		for _, c := range m.People[i].Connections {
@@ -122,9 +124,10 @@ func keepLeft(left []*Participant, p *Participant) []*Participant {
 	return append(slices.Clip(left[max(0, len(left)+1-MaxListed):]), p)
 }
 
-// connection returns the index of the connection with the nick, or -1.
+// connection returns the index of the connection with the nick in the main room,
+// or -1.
 func (p *Participant) connection(nick string) int {
-	return slices.IndexFunc(p.Connections, func(o Occupant) bool { return o.Nick == nick })
+	return slices.IndexFunc(p.Connections, func(o Occupant) bool { return o.Nick == nick && o.Elsewhere == nil })
 }
 
 // describe takes over what the connections say about the person, and returns
@@ -155,6 +158,11 @@ func (p *Participant) describe() []string {
 	set(&changed, "video", &p.Video, newest.Video)
 	set(&changed, "screen", &p.Screen, newest.Screen)
 	set(&changed, "hand_raised_at", &p.HandSince, hand)
+	var room Room // the main one
+	if newest.Elsewhere != nil {
+		room = newest.Elsewhere.Room
+	}
+	set(&changed, "room", &p.Room, room)
 	return changed
 }
 

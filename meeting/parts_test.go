@@ -74,6 +74,16 @@ func TestLargeChangesInParts(t *testing.T) {
 	timed := full
 	timed.EndAt, timed.Warned = at.Add(time.Minute), true
 	later := at.Add(time.Minute)
+	inBreakouts := func(room string) (b meeting.Breakouts) {
+		for _, o := range seats.Occupants {
+			o.Elsewhere = &meeting.Elsewhere{Room: meeting.Room{ID: room, Name: room}}
+			b.Occupants = append(b.Occupants, o)
+		}
+		b.Rooms = 1
+		return b
+	}
+	inOne, _ := parts(t, empty, meeting.TimedInput{At: at, Input: inBreakouts("one")}, 0, nil)
+	onTheWay, _ := parts(t, inOne, meeting.TimedInput{At: at, Input: meeting.Breakouts{Rooms: 1}}, 0, nil)
 	tests := map[string]struct {
 		m      meeting.Meeting
 		in     meeting.Input
@@ -88,6 +98,10 @@ func TestLargeChangesInParts(t *testing.T) {
 		"other people":          {full, others, false},
 		"other people, unseen":  {blind, others, false},
 		"nobody there any more": {blind, meeting.Roster{}, false},
+		"all in breakout rooms": {empty, inBreakouts("one"), false},
+		"all in another one":    {inOne, inBreakouts("two"), false},
+		"all back":              {onTheWay, seats, false},
+		"nobody came back":      {onTheWay, meeting.Tick{}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

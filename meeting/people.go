@@ -6,13 +6,16 @@ import (
 	"time"
 )
 
-// seen takes in an available presence.
+// seen takes in an available presence in the main room.
 func (d *draft) seen(o Occupant) {
 	if o.Kind == KindFocus || o.Kind == KindBot {
 		d.gone(o.Nick, LeftDisconnected) // of a person before it
 		return
 	}
 	p, c := d.find(o.Nick)
+	if p < 0 {
+		p, c = d.elsewhere(o.JID)
+	}
 	if p < 0 {
 		d.join(o)
 		return
@@ -24,8 +27,8 @@ func (d *draft) seen(o Occupant) {
 	streams := known.Kind == KindRecorder && o.Kind == KindStreamer // a Jibri says so once it is in
 	if known.JID != o.JID || known.Kind != o.Kind && !streams || known.UserID != o.UserID {
 		// Somebody else under this nick: the leave of the one before was missed.
-		d.gone(o.Nick, LeftDisconnected)
-		d.join(o)
+		d.drop(*known, LeftDisconnected)
+		d.seen(o)
 		return
 	}
 	person := d.person(p)
@@ -100,11 +103,28 @@ func (d *draft) updated(person *Participant) {
 	}
 }
 
-// gone takes in that a connection has ended; an unknown one is no news.
+// gone takes in that a connection has left the main room; an unknown one is no
+// news.
 func (d *draft) gone(nick string, reason LeftReason) {
 	p, c := d.find(nick)
+	switch {
+	case p < 0:
+	case reason == LeftSwitchedRoom && d.m.People[p].Kind.moves():
+		d.switching(d.m.People[p].Connections[c])
+	default:
+		d.drop(d.m.People[p].Connections[c], reason)
+	}
+}
+
+// drop ends a connection, as of when it was seen last.
+func (d *draft) drop(o Occupant, reason LeftReason) {
+	p, c := d.connection(o)
 	if p < 0 {
 		return
+	}
+	at := d.at
+	if o.Elsewhere != nil && !o.Elsewhere.Since.IsZero() {
+		at = o.Elsewhere.Since
 	}
 	person := d.person(p)
 	person.Connections = slices.Delete(person.Connections, c, c+1)
@@ -113,9 +133,10 @@ func (d *draft) gone(nick string, reason LeftReason) {
 		return
 	}
 	left := *person
-	left.LeftAt, left.LeftReason = Time{d.at}, reason
+	at = latest(at, left.ArrivedAt)
+	left.LeftAt, left.LeftReason = Time{at}, reason
 	left.LeftBy = d.remover
-	left.Stayed += d.at.Sub(left.ArrivedAt)
+	left.Stayed += at.Sub(left.ArrivedAt)
 	if left.UserID == "" || left.SessionID == "" {
 		// Nothing to recognise them by when they return, or no event spoke of
 		// them.
@@ -128,8 +149,8 @@ func (d *draft) gone(nick string, reason LeftReason) {
 		return
 	}
 	d.save(left)
-	if left.Kind == KindHuman && d.m.Occupancy().Humans == 0 {
-		d.m.Session.EmptySince = d.at
+	if left.Kind == KindHuman && d.m.Occupancy().Humans == 0 && d.m.Visitors == 0 {
+		d.m.Session.EmptySince = d.at // not before: who was on the way may still come
 		d.saveSession()
 	}
 	d.notify(ParticipantLeft, Data{Participant: new(left.Info())})
@@ -150,20 +171,20 @@ func (d *draft) renamed(from, to string) {
 
 // everybodyLeft ends every connection, and reports whether it got to the last.
 func (d *draft) everybodyLeft(reason LeftReason) bool {
-	var nicks []string
+	var all []Occupant
 	for _, c := range d.m.connections {
-		nicks = append(nicks, c.Nick)
+		all = append(all, c)
 	}
-	return d.allGone(nicks, reason)
+	return d.allGone(all, reason)
 }
 
 // allGone ends connections, and reports whether it got to the last.
-func (d *draft) allGone(nicks []string, reason LeftReason) bool {
-	for _, nick := range nicks {
+func (d *draft) allGone(connections []Occupant, reason LeftReason) bool {
+	for _, c := range connections {
 		if d.full() {
 			return false
 		}
-		d.gone(nick, reason)
+		d.drop(c, reason)
 	}
 	return true
 }
@@ -233,7 +254,30 @@ func (d *draft) listed() (list []ParticipantInfo) {
 	return list[max(0, len(list)-MaxListed):]
 }
 
-// find returns the place of the person and connection with the nick, or -1.
+// connection returns the place of a connection and its person, or -1.
+func (d *draft) connection(o Occupant) (person, connection int) {
+	for i := range d.m.People {
+		if c := slices.Index(d.m.People[i].Connections, o); c >= 0 {
+			return i, c
+		}
+	}
+	return -1, -1
+}
+
+// elsewhere returns the place of the connection with the real address that is not
+// in the main room, and of its person, or -1.
+func (d *draft) elsewhere(jid string) (person, connection int) {
+	for i := range d.m.People {
+		c := slices.IndexFunc(d.m.People[i].Connections, func(o Occupant) bool { return o.JID == jid && o.Elsewhere != nil })
+		if c >= 0 {
+			return i, c
+		}
+	}
+	return -1, -1
+}
+
+// find returns the place of the person and connection with the nick in the main
+// room, or -1.
 func (d *draft) find(nick string) (person, connection int) {
 	for i := range d.m.People {
 		if c := d.m.People[i].connection(nick); c >= 0 {

@@ -21,7 +21,7 @@ func (d *draft) over(r *Recording) {
 		return
 	}
 	r.StoppedAt = Time{d.at}
-	r.nameStop()
+	d.nameStop(r)
 	d.move(r, RecordingProcessing, RecordingStopped)
 	if stored {
 		d.move(r, RecordingAvailable, RecordingIsAvailable)
@@ -30,9 +30,10 @@ func (d *draft) over(r *Recording) {
 	switch {
 	case another:
 	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.Unprompted == d.m.Session.ID:
+	case r.Deserted:
 	case r.Stop == StopRecorder && d.m.StaleSince.IsZero():
 		d.unprompt() // its own decision, such as that nobody has said a word for long
-	case r.Failure != "" && !r.Stop.onPurpose() && d.m.Occupancy().Humans > 0:
+	case r.Failure != "" && !r.Stop.onPurpose() && d.m.humansInMain() > 0:
 		if r.Restarts >= maxRestarts {
 			d.unprompt()
 			return
@@ -44,8 +45,10 @@ func (d *draft) over(r *Recording) {
 	}
 }
 
-// nameStop names the reason of a recording that nobody stopped.
-func (r *Recording) nameStop() {
+// nameStop names the reason of a recording that nobody stopped. Jibri does so
+// itself when the main room has been empty for 30 s (EmptyCallStatusCheck).
+func (d *draft) nameStop(r *Recording) {
+	r.Deserted = r.Deserted || r.Stop == "" && r.Failure == "" && d.m.humansInMain() == 0
 	if r.Stop == "" && r.Failure != "" {
 		r.Stop = StopFailure
 	}

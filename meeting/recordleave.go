@@ -128,7 +128,7 @@ func (d *draft) ended(r *Recording) {
 		d.keep(r)
 	default:
 		r.Doubt = time.Time{}
-		r.nameStop()
+		d.nameStop(r)
 		d.move(r, RecordingStopping, RecordingIsStopping)
 	}
 }

@@ -77,7 +77,7 @@ func (m Meeting) ToKick(now time.Time) []Kick {
 		return who
 	}
 	for p, c := range m.connections {
-		if r := m.removal(p.UserID); r >= 0 {
+		if r := m.removal(p.UserID); r >= 0 && c.Elsewhere == nil { // in a breakout room usher cannot
 			who = append(who, Kick{c.Nick, m.Removals[r].Reason})
 		}
 	}

@@ -140,6 +140,14 @@ func (s *story) do(t *testing.T, line string) string {
 			r.Occupants = append(r.Occupants, occupant(o))
 		}
 		f = r
+	case "breakouts":
+		f = breakouts(words[1:])
+	case "empty_roster": // nobody is in the main room; what follows is as for breakouts
+		b := breakouts(words[1:])
+		f = meeting.Roster{Breakouts: &b}
+	case "visitors":
+		n, _ := strconv.Atoi(words[1])
+		f = meeting.VisitorsCounted{Visitors: n}
 	case "room_gone":
 		f = meeting.RoomGone{Reason: meeting.LeftReason(args["reason"])}
 	case "sight_lost":
@@ -247,6 +255,19 @@ func length(t *testing.T, text string) time.Duration {
 	return d
 }
 
+// breakouts reads how many breakout rooms there are, and nick/id of the room/its
+// name for each who is in one.
+func breakouts(words []string) (b meeting.Breakouts) {
+	b.Rooms, _ = strconv.Atoi(words[0])
+	for _, w := range words[1:] {
+		part := strings.Split(w, "/")
+		o := occupant(map[string]string{"nick": part[0], "name": part[0]})
+		o.Elsewhere = &meeting.Elsewhere{Room: meeting.Room{ID: part[1], Name: part[2]}}
+		b.Occupants = append(b.Occupants, o)
+	}
+	return b
+}
+
 func occupant(args map[string]string) meeting.Occupant {
 	o := meeting.Occupant{
 		Nick: args["nick"], JID: args["nick"] + "@meet.jitsi/web", Kind: meeting.KindHuman,
@@ -286,6 +307,9 @@ func describe(n meeting.Event) string {
 		if p.PresentSeconds > 0 {
 			words = append(words, fmt.Sprintf("present=%ds", p.PresentSeconds))
 		}
+		if p.Room.ID != meeting.MainRoom {
+			words = append(words, "in="+p.Room.ID+"/"+p.Room.Name)
+		}
 		if p.Connections > 1 {
 			words = append(words, fmt.Sprintf("connections=%d", p.Connections))
 		}
@@ -318,6 +342,9 @@ func (s *story) state() string {
 	line := fmt.Sprintf("= %s humans=%d peak=%d", s.m.State(), o.Humans, o.Peak)
 	if o.Recorders > 0 {
 		line += fmt.Sprintf(" recorders=%d", o.Recorders)
+	}
+	if o.Visitors > 0 {
+		line += fmt.Sprintf(" visitors=%d", o.Visitors)
 	}
 	if o.PendingJoins > 0 {
 		line += fmt.Sprintf(" pending=%d", o.PendingJoins)
@@ -360,6 +387,8 @@ func (s *story) state() string {
 		line += " want=stay"
 	case meeting.WantRegain:
 		line += " want=regain"
+	case meeting.WantKeep:
+		line += " want=keep"
 	}
 	if d := s.m.Deadline(s.now); !d.IsZero() {
 		line += " deadline=" + d.Sub(s.now).String()
