@@ -14,7 +14,7 @@ import (
 
 const (
 	// maxStanzaIn is the size in bytes of a stanza above which the stream is
-	// given up. Prosody passes 512 KiB on component streams; encoding/xml would
+	// given up, unless it is text of a message: that is dropped. Prosody passes 512 KiB on component streams; encoding/xml would
 	// read a 64 MB attribute whole.
 	maxStanzaIn = 1 << 20
 
@@ -33,6 +33,8 @@ type conn struct {
 	net.Conn
 	r   *bufio.Reader
 	raw []byte // what was read since the last reset
+
+	isMessage bool // the stanza being read is one, whose text may be dropped
 }
 
 func newConn(nc net.Conn) *conn {
@@ -58,7 +60,7 @@ func (c *conn) reset() {
 	if cap(c.raw) > 64<<10 { // do not hold on to the largest stanza ever seen
 		c.raw = nil
 	}
-	c.raw = c.raw[:0]
+	c.raw, c.isMessage = c.raw[:0], false
 }
 
 // guard passes the tokens of a negotiated stream on within the limits: no

@@ -192,7 +192,11 @@ func (s *stream) dispatch(d *xml.Decoder, start xml.StartElement) (done func(), 
 		if handle := s.link.opts.Handler.Presence; handle != nil {
 			handle(d, start)
 		}
-	case "message": // none is for us
+	case "message":
+		s.conn.isMessage = true
+		if handle := s.link.opts.Handler.Message; handle != nil {
+			handle(d, start)
+		}
 	case "iq":
 		done = func() { s.handleIQ(start, bytes.TrimSpace(bytes.Clone(s.conn.raw))) }
 	default:

@@ -147,6 +147,39 @@ func TestBadInputCostsOneReconnect(t *testing.T) {
 	}
 }
 
+// A component of the server may send a message of any length: thousands of breakout
+// rooms, say, to everybody each time that one changes. If that ended the stream, it
+// would be the first thing that comes on the next one.
+func TestLongMessageDoesNotEndTheStream(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		b := newBench(t, newServer(), func(c *component.ComponentConfig) {
+			c.Handler.Message = func(d *xml.Decoder, start xml.StartElement) {
+				var m struct {
+					Body string `xml:"body"`
+					Text string `xml:"text"`
+				}
+				if err := d.DecodeElement(&m, &start); err != nil {
+					m.Text = err.Error()
+				}
+				got = append(got, fmt.Sprintf("%d %s", len(m.Body), m.Text))
+			}
+		})
+		p := <-b.peers
+		for _, length := range []int{3, component.MaxStanzaIn / 2, component.MaxStanzaIn, 5 * component.MaxStanzaIn, 3} {
+			p.send("<message from='a.test' to='usher.test'><body>" + strings.Repeat("x", length) + "</body><text>after</text></message>")
+		}
+		synctest.Wait()
+		want := []string{"3 after", fmt.Sprintf("%d after", component.MaxStanzaIn/2), "0 after", "0 after", "3 after"}
+		if !slices.Equal(got, want) {
+			t.Errorf("handed over %q, want %q: what is too long without its text", got, want)
+		}
+		if n := len(b.dialled()); n != 1 {
+			t.Errorf("dials = %d, want the stream to go on:\n%.1000s", n, b.log)
+		}
+	})
+}
+
 // A stanza's sender is who the server says it is, in an attribute without a
 // prefix; it passes those with one on as they came from whoever sent them.
 func TestForgedAttributesAreTakenAway(t *testing.T) {

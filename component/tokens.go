@@ -50,10 +50,14 @@ func (t *tokens) Token() (xml.Token, error) {
 	}
 	if !t.inTag {
 		start := len(t.c.raw)
-		if err := t.c.readThrough('<'); err != nil {
+		dropped, err := t.c.readThrough('<')
+		if err != nil {
 			return nil, err
 		}
 		t.inTag = true
+		if dropped {
+			start = len(t.c.raw) - 1
+		}
 		if text := t.c.raw[start : len(t.c.raw)-1]; len(text) > 0 {
 			if bytes.Contains(text, []byte("]]>")) {
 				return nil, fmt.Errorf("%w: ]]> in text", errBadXML)
@@ -88,7 +92,7 @@ func (t *tokens) tag() ([]byte, error) {
 	start := len(t.c.raw)
 	scanned, quote := start, byte(0)
 	for {
-		if err := t.c.readThrough('>'); err != nil {
+		if _, err := t.c.readThrough('>'); err != nil {
 			return nil, err
 		}
 		tag := t.c.raw[start : len(t.c.raw)-1]
@@ -269,16 +273,20 @@ func trimSpace(b []byte) []byte { return bytes.TrimLeft(b, " \t\r\n") }
 
 func badTag(tag []byte) error { return fmt.Errorf("%w: tag <%.100q", errBadXML, tag) }
 
-// readThrough appends what comes up to and with the next delimiter to raw.
-func (c *conn) readThrough(delimiter byte) error {
+// readThrough appends what comes up to and with the next delimiter to raw. Of a
+// message's text, which ends with <, it drops what is too much, and says so.
+func (c *conn) readThrough(delimiter byte) (dropped bool, err error) {
 	for {
 		part, err := c.r.ReadSlice(delimiter)
 		c.raw = append(c.raw, part...)
 		if len(c.raw) > maxStanzaIn {
-			return fmt.Errorf("%w: %d bytes", errOverCap, maxStanzaIn)
+			if !c.isMessage || delimiter != '<' {
+				return dropped, fmt.Errorf("%w: %d bytes", errOverCap, maxStanzaIn)
+			}
+			c.raw, dropped = append(c.raw[:0], part...), true
 		}
 		if !errors.Is(err, bufio.ErrBufferFull) {
-			return err
+			return dropped, err
 		}
 	}
 }

@@ -153,7 +153,7 @@ func (r *Rooms) ready(ctx context.Context, rm *room) (bool, error) {
 			humans++
 		}
 	}
-	return focus && (!alone || humans > 0), nil
+	return focus && (!alone || humans > 0 || rm.want == meeting.WantKeep), nil
 }
 
 var allRoles = []string{"moderator", "participant", "visitor"}

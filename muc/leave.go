@@ -46,6 +46,8 @@ func (rm *room) timeLeft(now time.Time) time.Duration {
 	switch {
 	case humans > 0:
 		return checkInterval
+	case rm.want == meeting.WantKeep:
+		return checkInterval
 	case !rm.visited:
 		return rm.since.Add(unvisitedTimeout).Sub(now)
 	case rm.want == meeting.WantStay, len(rm.nicks(meeting.KindStreamer)) > 0:

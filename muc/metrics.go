@@ -12,6 +12,7 @@ type metrics struct {
 	resyncs   *prometheus.CounterVec
 	dropped   *prometheus.CounterVec
 	untrusted *prometheus.CounterVec
+	breakouts *prometheus.CounterVec
 	problems  *prometheus.CounterVec
 }
 
@@ -40,6 +41,7 @@ func newMetrics(reg prometheus.Registerer, r *Rooms) *metrics {
 		entries:   counter("usher_muc_entries_total", "Entries into rooms.", "result", "ok", "failed"),
 		resyncs:   counter("usher_muc_resyncs_total", "Rosters asked for anew.", "reason", "overload", "differs", "not_in"),
 		dropped:   counter("usher_muc_presences_dropped_total", "Presences that were not used.", "reason", "undecodable", "foreign", "no_nick", "not_followed"),
+		breakouts: counter("usher_muc_breakout_messages_total", "Messages of the component of the breakout rooms.", "result", "ok", "undecodable", "other", "foreign", "not_followed"),
 		untrusted: counter("usher_untrusted_presence_total", "Claims in presences that were not believed.", "kind", "focus", "feature", "identity", "recording", "address"),
 		problems:  counter("usher_self_check_failures_total", "Findings of the self-checks.", "check", "control", "entry", "role", "moderator", "hidden_domain"),
 	}

@@ -101,6 +101,7 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, gone meeting.Gone) {
 	}
 	if was == meeting.KindFocus {
 		r.focusReported(rm, at, meeting.FocusSays{})
+		r.visitorsReported(rm, at, 0)
 	} else {
 		r.report(rm, at, gone)
 	}
@@ -140,6 +141,7 @@ func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 	r.report(rm, at, meeting.Seen{Occupant: o})
 	if o.Kind == meeting.KindFocus {
 		r.focusReported(rm, at, p.focusReport())
+		r.visitorsReported(rm, at, p.visitors())
 	}
 }
 
@@ -177,7 +179,7 @@ func (r *Rooms) reportRoster(rm *room, at time.Time) {
 		return
 	}
 	rm.rosterDue, rm.confirmedAt = false, at
-	r.cfg.Observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.focus})
+	r.cfg.Observe(rm.name, at, meeting.Roster{Occupants: occupants, Focus: rm.focus, Visitors: rm.visitors, Breakouts: rm.breakouts})
 }
 
 // loseSight takes note that usher cannot see the room although it may go on.

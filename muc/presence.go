@@ -43,9 +43,14 @@ type presence struct {
 	// Recording is what the focus says of the room's recording; it stays in
 	// every later presence.
 	Recording *recordingStatus `xml:"http://jitsi.org/protocol/jibri jibri-recording-status"`
-	Hand      string           `xml:"jitsi_participant_raisedHand"`
-	Sound     string           `xml:"audiomuted"` // before SourceInfo, and still from dial-in
-	Sight     string           `xml:"videomuted"`
+	// Properties are what the focus says of the conference.
+	Properties []struct {
+		Key   string `xml:"key,attr"`
+		Value string `xml:"value,attr"`
+	} `xml:"conference-properties>property"`
+	Hand  string `xml:"jitsi_participant_raisedHand"`
+	Sound string `xml:"audiomuted"` // before SourceInfo, and still from dial-in
+	Sight string `xml:"videomuted"`
 	// SourceInfo is JSON: source name → {muted, videoType}.
 	SourceInfo string    `xml:"SourceInfo"`
 	Features   []feature `xml:"features>feature"`

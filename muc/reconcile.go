@@ -75,7 +75,7 @@ func (r *Rooms) resync(ctx context.Context, rm *room) bool {
 		rm.view[o.Nick] = newSeen(o)
 	}
 	if _, _, focus := rm.humans(); !focus {
-		rm.focus = meeting.FocusSays{}
+		rm.focus, rm.visitors = meeting.FocusSays{}, 0
 	}
 	r.reportRoster(rm, time.Now())
 	r.scheduleLeave(rm, time.Now())

@@ -55,7 +55,10 @@ type room struct {
 	owning   int                // how many need usher to be an owner
 	memberAt time.Time          // when usher last made itself a member
 	focus    meeting.FocusSays  // what the focus last reported
+	visitors int                // how many it counts
 	since    time.Time          // of the entry
+	// breakouts is who is in breakout rooms; nil: nothing was heard since the entry.
+	breakouts *meeting.Breakouts
 
 	unwanted    []meeting.Kick    // to be kicked
 	kickAt      time.Time         // not before that: the last kick failed
@@ -118,6 +121,7 @@ func reserve(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
 func (rm *room) reset() {
 	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
 	rm.affil, rm.role, rm.blind = "", "", false
+	rm.visitors, rm.breakouts = 0, nil
 	rm.signal(errOut)
 	rm.selfReported()
 }

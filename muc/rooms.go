@@ -112,6 +112,7 @@ type Stream interface {
 // case.
 type Site struct {
 	MUC             string // domain of the main MUC, such as muc.meet.jitsi
+	BreakoutDomain  string // domain of the MUC of breakout rooms
 	FocusJID        string // bare address of Jicofo, such as focus@auth.meet.jitsi
 	ComponentDomain string // usher's own component
 	OccupantJID     string // bare address that usher is in rooms as
@@ -219,7 +220,7 @@ func (r *Rooms) Want(name string, w meeting.DesiredState) {
 	if w == meeting.WantSoon {
 		rm.warmUntil = time.Now().Add(warmFor)
 	}
-	stayed := rm.want == meeting.WantStay
+	stayed := rm.want == meeting.WantStay || rm.want == meeting.WantKeep
 	rm.want = w
 	if rm.phase == inside && w != meeting.WantNothing && w != meeting.WantClosed {
 		if humans, _, _ := rm.humans(); stayed && humans == 0 {
@@ -227,7 +228,7 @@ func (r *Rooms) Want(name string, w meeting.DesiredState) {
 		}
 		return // the usual case: nothing to do before the next check
 	}
-	rm.wasInside = rm.wasInside || w == meeting.WantRegain
+	rm.wasInside = rm.wasInside || w == meeting.WantRegain || w == meeting.WantKeep
 	r.schedule(rm, 0)
 }
 
