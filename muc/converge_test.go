@@ -57,6 +57,7 @@ var (
 // verbs are drawn from evenly: what stands here twice happens twice as often.
 var verbs = []string{
 	"join", "join", "join", "join", "leave", "leave", "leave", "rename", "reload", "change",
+	"breakout", "breakout", "breakout", "back", "back", "close breakout",
 	"hide addresses", "affiliate", "members only", "no seat", "seat", "squat",
 	"take over", "again", "again gone", "destroy", "put usher out",
 	"lose presences", "lose none", "drop occupant", "drop control", "raise streams",
@@ -173,7 +174,16 @@ func (w *world) do(ctx context.Context, a action) {
 	s := w.server
 	nick, p, somebody := s.pick(a.room, a.who)
 	_, taken := s.person(a.room, a.nick)
+	away := s.inBreakouts(a.room)
+	taken = taken || slices.Contains(away, a.nick) // the breakout component sees to that
 	switch {
+	case a.verb == "breakout" && somebody:
+		w.note(a, nick)
+		s.toBreakout(a.room, nick)
+	case len(away) > 0 && (a.verb == "back" || a.verb == "close breakout"):
+		nick := away[a.who%len(away)]
+		w.note(a, nick)
+		s.fromBreakout(a.room, nick, a.verb == "back")
 	case a.verb == "join" && !taken:
 		w.join(a, a.nick, a.user)
 	case a.verb == "take over" && somebody: // the leave of the one before is never told
@@ -325,6 +335,13 @@ func (s *server) people(room string) []string {
 		p, _ := s.person(room, nick)
 		list = append(list, nick+" "+p.jid+" "+p.user+" "+p.name)
 	}
+	for _, nick := range s.inBreakouts(room) {
+		s.mu.Lock()
+		p := s.rooms[room].breakouts[nick]
+		s.mu.Unlock()
+		list = append(list, nick+" "+p.jid+"  "+p.name) // who they are, a breakout room does not say
+	}
+	slices.Sort(list)
 	return list
 }
 
@@ -362,7 +379,7 @@ func (s *server) sayGoodbye() {
 func (s *server) focusLeavesWhenAlone(ctx context.Context) {
 	for ctx.Err() == nil {
 		for _, room := range convergeRooms {
-			if s.humans(room) == nil && !s.usherIn(room) {
+			if s.humans(room) == nil && !s.usherIn(room) && len(s.inBreakouts(room)) == 0 {
 				s.leave(room, "focus", "")
 			}
 		}

@@ -32,6 +32,9 @@ func (w *world) check(room string) error {
 	var recorded []string
 	for _, p := range stored.People {
 		for _, c := range p.Connections {
+			if c.Elsewhere != nil {
+				c.UserID = ""
+			}
 			recorded = append(recorded, c.Nick+" "+c.JID+" "+c.UserID+" "+c.Name)
 		}
 		if p.Present() {

@@ -21,7 +21,7 @@ import (
 var errDown = errors.New("stream is down")
 
 var site = muc.Site{
-	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
+	MUC: "muc.meet.jitsi", BreakoutDomain: "breakout.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
 	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
 	Nick: "usher", DisplayName: "Usher", IdentityDomains: []string{"meet.jitsi"},
 }
@@ -58,10 +58,15 @@ type fakeRoom struct {
 	members  bool   // for members only
 	hides    bool   // shows addresses to moderators only
 	stubborn bool   // its form cannot be changed
+
+	breakouts map[string]person // who is in a breakout room, by nick; nil: none was ever made
+	saying    bool              // that the list changed will be said in a moment
+	visitors  int               // whom the focus counts
 }
 
 type person struct {
 	jid, user, name, role, mode string
+	properties                  string // what the focus says of the conference
 }
 
 func newServer() *server {
@@ -138,6 +143,7 @@ func (p person) children() string {
 	if p.mode != "" {
 		text += "<mode>" + p.mode + "</mode>"
 	}
+	text += p.properties
 	return text + userX(p.jid, p.role, "")
 }
 
@@ -160,6 +166,7 @@ func (s *server) join(room, nick string, p person) {
 	if fr.usher {
 		s.tell(room, nick, "", fr.shows(p))
 	}
+	s.sayBreakouts(room)
 }
 
 // kick takes out the one whose nick the query has, for an owner.
@@ -226,6 +233,7 @@ func (s *server) leave(room, nick, inside string) {
 	if fr.usher {
 		s.tell(room, nick, "unavailable", userX(p.jid, "none", inside))
 	}
+	s.sayBreakouts(room)
 	s.sweep(room)
 }
 
@@ -459,6 +467,7 @@ func (o occupant) Send(_ context.Context, kind, to, typ string, payload ...any) 
 	default:
 		fr.usher, fr.nick = true, nick
 		o.s.list(room)
+		o.s.sayBreakouts(room)
 	}
 	return nil
 }
@@ -538,7 +547,17 @@ func (o *observed) take() []string {
 				nicks = append(nicks, occ.Nick)
 			}
 			slices.Sort(nicks)
+			if f.Breakouts != nil {
+				nicks = append(nicks, "breakouts", inBreakouts(*f.Breakouts))
+			}
+			if f.Visitors > 0 {
+				nicks = append(nicks, fmt.Sprint("visitors ", f.Visitors))
+			}
 			lines = append(lines, strings.TrimSpace("roster "+strings.Join(nicks, " ")))
+		case meeting.Breakouts:
+			lines = append(lines, strings.TrimSpace("breakouts "+inBreakouts(f)))
+		case meeting.VisitorsCounted:
+			lines = append(lines, fmt.Sprint("visitors ", f.Visitors))
 		case meeting.RoomGone:
 			lines = append(lines, "room gone "+string(f.Reason))
 		case meeting.SightLost:
