@@ -45,7 +45,8 @@ func (v *v1) registerPeople() {
 		"See one of the people of the open or latest session"), v.getParticipant)
 	done(v, operation(ScopeParticipantsWrite, http.StatusNoContent, "kick-participant", "DELETE /v1/meetings/{id}/participants/{participant}",
 		"Put a person out of the room, on every connection they have. Somebody with a user id is put out again whenever they come back, "+
-			"until the meeting ends or an app makes a token or link for them; a guest can come back",
+			"until the meeting ends or an app makes a token or link for them; a guest can come back. In a breakout room usher cannot reach them: "+
+			"a user is put out on coming back to the main room, a guest cannot be put out there",
 		http.StatusConflict), v.kick)
 }
 

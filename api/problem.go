@@ -119,6 +119,7 @@ var refusals = []struct {
 	{service.ErrOwnBucket, http.StatusNotImplemented, "", ""},
 	{service.ErrTooManyLinks, http.StatusConflict, "too_many_links", ""},
 	{service.ErrNotPresent, http.StatusConflict, "not_present", ""},
+	{service.ErrInBreakout, http.StatusConflict, "in_breakout_room", ""},
 	{service.ErrFileMissing, http.StatusGone, "file_missing", ""},
 	{service.ErrExpired, http.StatusGone, "expired", ""},
 	{service.ErrBadLink, http.StatusNotFound, "", ""},

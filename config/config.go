@@ -27,6 +27,7 @@ type Config struct {
 	Jitsi
 
 	MUC             string `name:"muc" placeholder:"muc.DOMAIN" help:"Domain of the main MUC."`
+	BreakoutDomain  string `placeholder:"breakout.DOMAIN" help:"Domain of the MUC of breakout rooms (Prosody's breakout_rooms_muc): who is in them is believed from it alone."`
 	HiddenDomain    string `placeholder:"hidden.DOMAIN" help:"Domain whose members web clients hide: recorders and usher's occupant."`
 	FocusJID        string `name:"focus-jid" placeholder:"focus@auth.DOMAIN" help:"Address of Jicofo."`
 	ComponentDomain string `placeholder:"usher.DOMAIN" help:"Domain of usher's component."`
@@ -86,13 +87,14 @@ type Config struct {
 // Afterwards IdentityDomains and TrustedDomains hold all domains that are believed.
 func (c *Config) AfterApply() error {
 	c.MUC = cmp.Or(c.MUC, "muc."+c.XMPPDomain)
+	c.BreakoutDomain = cmp.Or(c.BreakoutDomain, "breakout."+c.XMPPDomain)
 	c.HiddenDomain = cmp.Or(c.HiddenDomain, "hidden."+c.XMPPDomain)
 	c.FocusJID = cmp.Or(c.FocusJID, "focus@auth."+c.XMPPDomain)
 	c.ComponentDomain = cmp.Or(c.ComponentDomain, "usher."+c.XMPPDomain)
 	c.TLSServerName = cmp.Or(c.TLSServerName, c.XMPPDomain)
 	c.Brewery = cmp.Or(c.Brewery, "jibribrewery@internal-muc."+c.XMPPDomain)
 	// The server sends addresses in lower case.
-	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery} {
+	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.BreakoutDomain, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery} {
 		*s = strings.ToLower(*s)
 	}
 	problems := append(c.checkIdentities(), c.checkOccupant()...)

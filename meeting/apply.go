@@ -285,6 +285,8 @@ func (d *draft) roster(f Roster) bool {
 				switched = append(switched, c)
 			}
 		case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
+		case f.Breakouts != nil && slices.ContainsFunc(f.Breakouts.Occupants, func(o Occupant) bool { return o.JID == c.JID }):
+			switched = append(switched, c)
 		case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
 			moved = append(moved, c)
 		case d.m.HasBreakouts && person.Kind.moves():

@@ -11,16 +11,16 @@ const SwitchTimeout = 60 * time.Second
 // MainRoom is the id of a meeting's main room.
 const MainRoom = "main"
 
-// Room is one of a meeting's rooms.
-type Room struct {
+// ParticipantRoom is the one of a meeting's rooms that somebody is in.
+type ParticipantRoom struct {
 	ID   string `json:"id" doc:"main, or a breakout room's own id"`
 	Name string `json:"name,omitempty" doc:"What the breakout room is called in the web client"`
 }
 
 // Elsewhere says that a connection is not in the main room.
 type Elsewhere struct {
-	Room  Room      `json:"room,omitzero"`  // where it was seen last; zero: in the main room
-	Since time.Time `json:"since,omitzero"` // when it went from there; zero: it is there
+	Room  ParticipantRoom `json:"room,omitzero"`  // where it was seen last; zero: in the main room
+	Since time.Time       `json:"since,omitzero"` // when it went from there; zero: it is there
 }
 
 // Breakouts is everybody who is in the breakout rooms, each with the room as

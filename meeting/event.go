@@ -119,23 +119,23 @@ type SessionInfo struct {
 
 // Person is what apps see of a participant as it is stored.
 type Person struct {
-	ID         string     `json:"id"` // prt_ and a ULID
-	SessionID  string     `json:"session_id,omitempty"`
-	Kind       Kind       `json:"kind" enum:"human,recorder,streamer,transcriber,sip"`
-	Role       Role       `json:"role" enum:"moderator,participant,visitor"` // the highest of the connections
-	Host       bool       `json:"host,omitempty" doc:"A host by the token, from the first presence on; the role follows when the site makes them a moderator"`
-	UserID     string     `json:"user_id,omitempty" doc:"From the token; empty for guests"`
-	Name       string     `json:"name,omitempty"` // this to HandSince: of the newest connection
-	Email      string     `json:"email,omitempty"`
-	Audio      Media      `json:"audio,omitempty" enum:"on,off" doc:"Missing until the client says"`
-	Video      Media      `json:"video,omitempty" enum:"on,off"`
-	Screen     Media      `json:"screen,omitempty" enum:"on,off"`
-	HandSince  Time       `json:"hand_raised_at" nullable:"true"`
-	Room       Room       `json:"room,omitzero"` // zero: the main room
-	JoinedAt   Time       `json:"joined_at" doc:"First came in, in this session"`
-	LeftAt     Time       `json:"left_at" nullable:"true"`
-	LeftReason LeftReason `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
-	LeftBy     *Remover   `json:"left_by,omitempty" doc:"Who put them out, where the room says"`
+	ID         string          `json:"id"` // prt_ and a ULID
+	SessionID  string          `json:"session_id,omitempty"`
+	Kind       Kind            `json:"kind" enum:"human,recorder,streamer,transcriber,sip"`
+	Role       Role            `json:"role" enum:"moderator,participant,visitor"` // the highest of the connections
+	Host       bool            `json:"host,omitempty" doc:"A host by the token, from the first presence on; the role follows when the site makes them a moderator"`
+	UserID     string          `json:"user_id,omitempty" doc:"From the token; empty for guests"`
+	Name       string          `json:"name,omitempty"` // this to HandSince: of the newest connection
+	Email      string          `json:"email,omitempty"`
+	Audio      Media           `json:"audio,omitempty" enum:"on,off" doc:"Missing until the client says"`
+	Video      Media           `json:"video,omitempty" enum:"on,off"`
+	Screen     Media           `json:"screen,omitempty" enum:"on,off"`
+	HandSince  Time            `json:"hand_raised_at" nullable:"true"`
+	Room       ParticipantRoom `json:"room,omitzero"` // zero: the main room
+	JoinedAt   Time            `json:"joined_at" doc:"First came in, in this session"`
+	LeftAt     Time            `json:"left_at" nullable:"true"`
+	LeftReason LeftReason      `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
+	LeftBy     *Remover        `json:"left_by,omitempty" doc:"Who put them out, where the room says"`
 }
 
 // IsHost reports whether the person moderates, or is to by their token.
@@ -146,9 +146,9 @@ type ParticipantInfo struct {
 	Person
 	EndpointID string `json:"endpoint_id,omitempty" doc:"Nick of the newest connection in its room; empty once gone"`
 	// PresentSeconds leaves out the time between visits.
-	PresentSeconds int64 `json:"present_seconds" doc:"Time present in the visits that have ended, whole seconds"`
-	Connections    int   `json:"connections" doc:"Open connections; a reload can make it 2 for a minute"`
-	Room           Room  `json:"room" doc:"Where they are, or were last"`
+	PresentSeconds int64           `json:"present_seconds" doc:"Time present in the visits that have ended, whole seconds"`
+	Connections    int             `json:"connections" doc:"Open connections; a reload can make it 2 for a minute"`
+	Room           ParticipantRoom `json:"room" doc:"Where they are, or were last"`
 }
 
 // Info returns the meeting as apps see it.

@@ -158,7 +158,7 @@ func (p *Participant) describe() []string {
 	set(&changed, "video", &p.Video, newest.Video)
 	set(&changed, "screen", &p.Screen, newest.Screen)
 	set(&changed, "hand_raised_at", &p.HandSince, hand)
-	var room Room // the main one
+	var room ParticipantRoom // the main one
 	if newest.Elsewhere != nil {
 		room = newest.Elsewhere.Room
 	}

@@ -76,7 +76,7 @@ func TestLargeChangesInParts(t *testing.T) {
 	later := at.Add(time.Minute)
 	inBreakouts := func(room string) (b meeting.Breakouts) {
 		for _, o := range seats.Occupants {
-			o.Elsewhere = &meeting.Elsewhere{Room: meeting.Room{ID: room, Name: room}}
+			o.Elsewhere = &meeting.Elsewhere{Room: meeting.ParticipantRoom{ID: room, Name: room}}
 			b.Occupants = append(b.Occupants, o)
 		}
 		b.Rooms = 1

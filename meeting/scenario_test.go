@@ -262,7 +262,7 @@ func breakouts(words []string) (b meeting.Breakouts) {
 	for _, w := range words[1:] {
 		part := strings.Split(w, "/")
 		o := occupant(map[string]string{"nick": part[0], "name": part[0]})
-		o.Elsewhere = &meeting.Elsewhere{Room: meeting.Room{ID: part[1], Name: part[2]}}
+		o.Elsewhere = &meeting.Elsewhere{Room: meeting.ParticipantRoom{ID: part[1], Name: part[2]}}
 		b.Occupants = append(b.Occupants, o)
 	}
 	return b

@@ -72,6 +72,9 @@ func (r *Rooms) Message(d *xml.Decoder, start xml.StartElement) {
 	defer r.unlock()
 	rm := r.rooms[room]
 	result := "ok"
+	if rm != nil && len(breakouts.Occupants) > 0 {
+		rm.alone = false
+	}
 	switch {
 	case err != nil:
 		result = "undecodable"
@@ -81,8 +84,8 @@ func (r *Rooms) Message(d *xml.Decoder, start xml.StartElement) {
 		result = "foreign"
 	case rm == nil || rm.phase != inside && rm.phase != entering:
 		result = "not_followed"
-	case rm.breakouts != nil && equalBreakouts(*rm.breakouts, breakouts):
 	default:
+		// Also the same again: somebody may have gone and come back between the two.
 		rm.breakouts = &breakouts
 		r.report(rm, at, breakouts)
 	}
@@ -104,7 +107,7 @@ func (s *Site) breakouts(m breakoutMessage) (room string, b meeting.Breakouts, o
 			continue
 		}
 		b.Rooms++
-		where := &meeting.Elsewhere{Room: meeting.Room{ID: clip(cmp.Or(name, key)), Name: clip(state.Name)}}
+		where := &meeting.Elsewhere{Room: meeting.ParticipantRoom{ID: clip(cmp.Or(name, key)), Name: clip(state.Name)}}
 		for _, address := range slices.Sorted(maps.Keys(state.Participants)) {
 			p := state.Participants[address]
 			_, _, nick := splitAddress(address)
@@ -118,14 +121,6 @@ func (s *Site) breakouts(m breakoutMessage) (room string, b meeting.Breakouts, o
 		}
 	}
 	return room, b, ok
-}
-
-func equalBreakouts(a, b meeting.Breakouts) bool {
-	return a.Rooms == b.Rooms && slices.EqualFunc(a.Occupants, b.Occupants, func(o, q meeting.Occupant) bool {
-		same := *o.Elsewhere == *q.Elsewhere
-		o.Elsewhere, q.Elsewhere = nil, nil
-		return same && o == q
-	})
 }
 
 // visitors returns how many visitors the focus's presence counts. They are on

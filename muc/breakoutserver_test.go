@@ -151,7 +151,7 @@ func TestStaysWhilePeopleAreInBreakoutRooms(t *testing.T) {
 		s.fromBreakout("standup", "aa", true)
 		time.Sleep(time.Second)
 		r.Want("standup", meeting.WantFollow)
-		want(t, seen, "seen jibri", "gone jibri left", "seen aa", "breakouts")
+		want(t, seen, "seen jibri", "breakouts aa", "gone jibri left", "seen aa", "breakouts")
 		s.leave("standup", "aa", "")
 		time.Sleep(6 * time.Second)
 		if s.usherIn("standup") {

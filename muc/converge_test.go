@@ -177,7 +177,8 @@ func (w *world) do(ctx context.Context, a action) {
 	away := s.inBreakouts(a.room)
 	taken = taken || slices.Contains(away, a.nick) // the breakout component sees to that
 	switch {
-	case a.verb == "breakout" && somebody:
+	// Of people who go to one of a room that usher has left it hears nothing.
+	case a.verb == "breakout" && somebody && s.usherIn(a.room):
 		w.note(a, nick)
 		s.toBreakout(a.room, nick)
 	case len(away) > 0 && (a.verb == "back" || a.verb == "close breakout"):

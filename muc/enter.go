@@ -177,13 +177,20 @@ func (r *Rooms) enter(ctx context.Context, rm *room, password string) error {
 	rm.since, rm.visited, rm.emptySince, rm.unmoderated = time.Now(), false, time.Time{}, time.Time{}
 
 	err = r.awaitSelf(ctx, rm, joinTimeout, "", r.cfg.Site.join(password)...)
-	if errors.Is(err, errNoAnswer) || ctx.Err() != nil {
-		// The server may still hold the join back: make sure that we are not let in later.
+	switch {
+	case rm.phase == inside:
+		return nil // if need be at the last moment
+	case rm.phase != entering:
+		return err
+	case errors.Is(err, errNoAnswer):
+		// The server may still hold the join back: make sure that we are not let in
+		// later, and that the answer to this is not taken for one to the next try.
+		rm.phase = leaving
+		_ = r.awaitSelf(ctx, rm, leaveTimeout, "unavailable")
+	case ctx.Err() != nil:
 		_ = r.sendPresence(context.WithoutCancel(ctx), rm, "unavailable")
 	}
-	if err != nil && rm.phase == entering {
-		rm.reset()
-	}
+	rm.reset()
 	return err
 }
 

@@ -67,10 +67,12 @@ VirtualHost "meet.jitsi"
         "bosh";
         "websocket";
         "smacks";
+        "muc_breakout_rooms";
         "presence_identity"; -- not in docker's default list; the README asks for it
         ENV_PROSODY_RESERVATION_REST_BASE_URL and "reservations" or nil;
     }, ENV_XMPP_MODULES)
     main_muc = "muc.meet.jitsi"
+    breakout_rooms_muc = "breakout.meet.jitsi"
     reservations_api_prefix = ENV_PROSODY_RESERVATION_REST_BASE_URL
     -- docker-jitsi-meet: true. People come by websocket there, which counts as
     -- encrypted; simulated people come by TCP, thousands of them.
@@ -123,6 +125,16 @@ Component "muc.meet.jitsi" "muc"
     muc_max_occupants = ENV_USHER_LOCAL_SEATS
     bench_post_file = ENV_USHER_LOCAL_MUC_MODULE_FILE
     muc_room_cache_size = 10000
+    muc_room_locking = false
+    muc_room_default_public_jids = true
+    muc_tombstones = false
+    muc_room_allow_persistent = false
+
+Component "breakout.meet.jitsi" "muc"
+    restrict_room_creation = true
+    storage = "memory"
+    admins = { "focus@auth.meet.jitsi" }
+    modules_enabled = { "muc_hide_all"; "muc_meeting_id" }
     muc_room_locking = false
     muc_room_default_public_jids = true
     muc_tombstones = false

@@ -29,7 +29,8 @@ func EventSyncDialect(muc string) Dialect {
 	}}
 }
 
-// eventSyncRoom begins every event. Breakout rooms are not followed.
+// eventSyncRoom begins every event. Somebody who goes to a breakout room stays in
+// the meeting, which is the main room here.
 type eventSyncRoom struct {
 	EventName  string `json:"event_name"`
 	RoomName   string `json:"room_name"`

@@ -90,11 +90,12 @@ type clientBody struct {
 	ExternalID    string       `json:"externalId,omitempty"`
 }
 
-// clientCounts counts humans by Whereby's names of roles; those whom nobody
-// has are left out.
+// clientCounts counts humans by Whereby's names of roles, and Jitsi's visitors,
+// whom it calls viewers; those whom nobody has are left out.
 type clientCounts struct {
 	Host    int `json:"host,omitempty"`
 	Visitor int `json:"visitor,omitempty"`
+	Viewer  int `json:"viewer,omitempty"`
 }
 
 func clientData(event meeting.Event, room eventRoom) any {
@@ -102,7 +103,8 @@ func clientData(event meeting.Event, room eventRoom) any {
 	hosts := max(in.Hosts, in.Moderators) // an earlier usher counted no hosts
 	return clientBody{
 		eventRoom: room, RoleName: roleName(p.Person), DisplayName: p.Name,
-		Clients: in.Humans, ByRole: clientCounts{Host: hosts, Visitor: in.Humans - hosts},
+		Clients:       in.Humans + in.Visitors,
+		ByRole:        clientCounts{Host: hosts, Visitor: in.Humans - hosts, Viewer: in.Visitors},
 		RoomSessionID: event.SessionID, ParticipantID: p.ID,
 		IsDialIn: p.Kind == meeting.KindSIP, ExternalID: p.UserID,
 	}

@@ -107,7 +107,7 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 		meeting.RecordingRequested: 0, meeting.RecordingQueued: 0, meeting.RecordingStarting: 0,
 		meeting.RecordingOn: 0, meeting.RecordingStopping: 0, meeting.RecordingProcessing: 0,
 	}
-	var created, live, streams, stale, humans, recorders, others int
+	var created, live, streams, stale, humans, recorders, others, visitors int
 	o.t.tracker.Each(func(m meeting.Meeting) {
 		switch m.State() {
 		case meeting.StateCreated:
@@ -130,6 +130,7 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 		humans += who.Humans
 		recorders += who.Recorders
 		others += who.Others
+		visitors += who.Visitors
 	})
 	gauge := func(d *prometheus.Desc, n int, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
@@ -144,6 +145,7 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 	gauge(participantsDesc, humans, "human")
 	gauge(participantsDesc, recorders, "recorder")
 	gauge(participantsDesc, others, "other")
+	gauge(participantsDesc, visitors, "visitor")
 }
 
 // newProcessMetrics returns the registry of what lives as long as the process.

@@ -44,7 +44,7 @@ func (l *leader) newTerm() (*term, error) {
 	cfg, reg := l.cfg, prometheus.NewRegistry()
 	t := &term{metrics: reg}
 	site := muc.Site{
-		MUC: cfg.MUC, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
+		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
 		ComponentDomain: cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
 		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
@@ -64,6 +64,7 @@ func (l *leader) newTerm() (*term, error) {
 		asClient.Log, asClient.Metrics = l.log, reg
 		asClient.Handler = component.Handler{
 			Presence: func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) },
+			Message:  func(d *xml.Decoder, start xml.StartElement) { t.rooms.Message(d, start) },
 			Up:       func(string) { t.rooms.OccupantUp() },
 			Down:     func(error) { t.rooms.OccupantDown() },
 		}
@@ -125,6 +126,11 @@ func (t *term) onComponent(cfg config.Config, labelled bool) component.Handler {
 				t.pool.Presence(d, start)
 			} else if labelled {
 				t.rooms.Presence(d, start)
+			}
+		},
+		Message: func(d *xml.Decoder, start xml.StartElement) {
+			if labelled {
+				t.rooms.Message(d, start)
 			}
 		},
 		Up: func(string) {

@@ -28,6 +28,7 @@ type conference struct {
 	tasks   []func()  // what has come from the room and waits, in order
 	members []*member // by arrival, without ourselves
 	owner   *member   // whom AutoOwnerRoleManager takes for the owner
+	main    string    // address of a breakout room's main room
 	invited map[*member]bool
 
 	properties []conferenceProperty
@@ -42,14 +43,23 @@ func newConference(f *Focus, room string) *conference {
 		properties: []conferenceProperty{{propertyRestart, "true"}},
 	}
 	c.ctx, c.end = context.WithCancel(context.Background())
+	c.startTimer()
+	return c
+}
+
+// startTimer ends the conference unless somebody comes in time. f.mu is held.
+func (c *conference) startTimer() {
+	f := c.focus
+	if c.timer != nil {
+		c.timer.Stop()
+	}
 	c.timer = time.AfterFunc(f.cfg.StartTimeout, func() {
 		f.mu.Lock()
 		defer f.mu.Unlock()
-		if c.timer != nil {
+		if c.timer != nil && !c.hasBreakouts() {
 			c.leave()
 		}
 	})
-	return c
 }
 
 // join enters the room, which creates it, and blocks until everything that
@@ -127,6 +137,9 @@ func (c *conference) enter(ctx context.Context) error {
 	if err := sender.IQ(ctx, c.room, "set", nonAnonymous, nil); err != nil {
 		return refusal("room configuration", err)
 	}
+	if err := c.findMain(ctx); err != nil {
+		return err
+	}
 	return sender.Send(ctx, "presence", self, "", focusPresence(c.room, c.properties, nil)...)
 }
 
@@ -168,6 +181,7 @@ func (c *conference) onPresence(p *occupantPresence, nick string) {
 	switch {
 	case p.Type == "unavailable" && i >= 0:
 		m := c.members[i]
+		m.switching = p.Status == "switch_room"
 		c.members = slices.Delete(c.members, i, i+1)
 		c.onLeft(m)
 	case p.Type != "" || nick == "":
@@ -191,14 +205,12 @@ func (c *conference) onLeft(m *member) {
 	if len(c.invited) == 0 {
 		c.setProperty(propertyBridges, "0") // expireBridgeSessions
 	}
-	if len(c.members) == 0 {
-		c.leave()
-	}
+	c.maybeStop(m.switching)
 }
 
 // elect makes sure that the room has an owner; see [elect].
 func (c *conference) elect() {
-	if c.focus.cfg.NoAutoOwner || c.owner != nil {
+	if c.focus.cfg.NoAutoOwner || c.owner != nil || c.isBreakout() {
 		return
 	}
 	m, grant := elect(c.members)
@@ -258,6 +270,9 @@ func (c *conference) forget() {
 	}
 	if c.focus.conferences[c.room] == c {
 		delete(c.focus.conferences, c.room)
+	}
+	if main := c.focus.conferences[c.main]; main != nil {
+		main.maybeStop(false) // breakoutConferenceEnded
 	}
 	c.focus.changed.ring()
 }

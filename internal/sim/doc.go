@@ -6,7 +6,7 @@
 //
 //   - a [Person] for the web client (lib-jitsi-meet 01daa07c): an anonymous
 //     login, with a token where one is given, the conference request, and the
-//     presences seen on the wire of a real browser;
+//     presences seen on the wire of a real browser, into breakout rooms and back;
 //   - the [Focus] for Jicofo (7ebb13d): it creates rooms on request, counts and
 //     invites members, elects an owner, chooses Jibris and says what they record,
 //     works off each room in order, and leaves when it is alone;
@@ -17,5 +17,6 @@
 //
 // What they leave out: media, Jingle beyond the first offer and its answer,
 // stream management (XEP-0198), so a dropped person is gone at once where a
-// crashed browser stays for a minute, and breakout rooms, visitors and lobby.
+// crashed browser stays for a minute, visitors, of whom there is only the number
+// that the focus says, and lobby.
 package sim

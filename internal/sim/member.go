@@ -37,6 +37,8 @@ type member struct {
 	// trusted domain (ChatRoomMemberImpl.processPresence).
 	service bool
 	caps    string // node#ver; empty when not said
+
+	switching bool // it left for another room of the meeting
 }
 
 // update takes over what a presence says. A visitor stays one and nobody

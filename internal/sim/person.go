@@ -30,6 +30,8 @@ type Person struct {
 	mu      sync.Mutex
 	stay    *stay     // the present or last one; nil before the first
 	sent    time.Time // of the last presence
+
+	breakouts map[string]string // addresses of breakout rooms, by name
 }
 
 // NewPerson returns somebody who wants to meet in the room with that name,

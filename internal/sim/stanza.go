@@ -45,6 +45,7 @@ type occupantPresence struct {
 	From     string `xml:"from,attr"`
 	Type     string `xml:"type,attr"`
 	Name     string `xml:"http://jabber.org/protocol/nick nick"`
+	Status   string `xml:"status"`
 	Sources  string `xml:"SourceInfo"`
 	Hand     string `xml:"jitsi_participant_raisedHand"`
 	UserID   string `xml:"identity>user>id"`

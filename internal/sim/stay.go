@@ -59,6 +59,7 @@ func newStay(p *Person) (*stay, error) {
 		CAFile:     p.site.CAFile,
 		Options: component.Options{Log: p.log(), Handler: component.Handler{
 			Presence: s.onPresence,
+			Message:  s.onMessage,
 			IQ: map[xml.Name]func(component.Request){
 				// A browser acknowledges the focus's offer before it answers it.
 				{Space: nsJingle, Local: "jingle"}: func(r component.Request) { r.Answer("result") },

@@ -65,6 +65,7 @@ var (
 	ErrNoTokens     = errors.New("this usher makes no tokens: the site's JWT settings or its URL are not configured")
 	ErrTooManyLinks = errors.New("the meeting has as many links as it may")
 	ErrNotPresent   = errors.New("this person is not in the room")
+	ErrInBreakout   = errors.New("this guest is in a breakout room, out of usher's reach: try again once they are back in the main room")
 	ErrNoFiles      = errors.New("usher does not reach the files of recordings: see recordings-dir and s3-endpoint")
 	ErrOwnBucket    = errors.New("the file is in the app's own bucket, which usher does not read")
 	ErrFileMissing  = errors.New("the file is not where it was stored any more")
@@ -182,7 +183,9 @@ func (s *Service) Person(ctx context.Context, meetingID, id string) (meeting.Mee
 }
 
 // Remove puts a person out of the room, on every connection they have, and keeps
-// a user of a token out from then on. Errors: [ErrNotPresent].
+// a user of a token out from then on. In a breakout room usher cannot reach them:
+// a user is put out as soon as they come back from it. Errors: [ErrNotPresent],
+// [ErrInBreakout].
 func (s *Service) Remove(ctx context.Context, meetingID, id, reason string) error {
 	m, p, err := s.Person(ctx, meetingID, id)
 	switch {
@@ -199,7 +202,16 @@ func (s *Service) Remove(ctx context.Context, meetingID, id, reason string) erro
 	}
 	var nicks []string
 	for _, c := range p.Connections {
-		nicks = append(nicks, c.Nick)
+		if c.Elsewhere == nil {
+			nicks = append(nicks, c.Nick)
+		}
+	}
+	switch {
+	case len(nicks) > 0:
+	case p.UserID == "":
+		return ErrInBreakout
+	default:
+		return nil
 	}
 	if err := s.Kick(ctx, m.Room, nicks, reason); err != nil {
 		s.log.WarnContext(ctx, "cannot put a person out of a room", "meeting_id", m.ID, "participant_id", p.ID, "err", err)
