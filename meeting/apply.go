@@ -276,25 +276,7 @@ func (d *draft) observe(f Input) {
 // roster makes the people those on the list, as if each difference had been
 // seen when it happened, and reports whether it got to the last.
 func (d *draft) roster(f Roster) bool {
-	var left, moved, switched []Occupant
-	for person, c := range d.m.connections {
-		switch {
-		case c.Elsewhere != nil:
-			// Until the breakout rooms are seen again; time did not count meanwhile.
-			if f.Breakouts == nil && c.Elsewhere.Since.IsZero() || !d.m.StaleSince.IsZero() {
-				switched = append(switched, c)
-			}
-		case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
-		case f.Breakouts != nil && slices.ContainsFunc(f.Breakouts.Occupants, func(o Occupant) bool { return o.JID == c.JID }):
-			switched = append(switched, c)
-		case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
-			moved = append(moved, c)
-		case d.m.HasBreakouts && person.Kind.moves():
-			switched = append(switched, c)
-		default:
-			left = append(left, c)
-		}
-	}
+	left, moved, switched := d.missing(f)
 	if !d.allGone(left, LeftDisconnected) {
 		return false
 	}
@@ -313,6 +295,30 @@ func (d *draft) roster(f Roster) bool {
 	// Somebody who came back on a new connection was never gone, so the old
 	// one is taken away last.
 	return d.allGone(moved, LeftDisconnected)
+}
+
+// missing returns those who are not where they were: who left, who is a user on
+// another connection now, and who is in another room of the meeting, or on the way.
+func (d *draft) missing(f Roster) (left, moved, switched []Occupant) {
+	for person, c := range d.m.connections {
+		switch {
+		case c.Elsewhere != nil:
+			// Until the breakout rooms are seen again; time did not count meanwhile.
+			if f.Breakouts == nil && c.Elsewhere.Since.IsZero() || !d.m.StaleSince.IsZero() {
+				switched = append(switched, c)
+			}
+		case slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.Nick == c.Nick }):
+		case f.Breakouts != nil && slices.ContainsFunc(f.Breakouts.Occupants, func(o Occupant) bool { return o.JID == c.JID }):
+			switched = append(switched, c)
+		case person.UserID != "" && slices.ContainsFunc(f.Occupants, func(o Occupant) bool { return o.UserID == person.UserID }):
+			moved = append(moved, c)
+		case d.m.HasBreakouts && person.Kind.moves():
+			switched = append(switched, c)
+		default:
+			left = append(left, c)
+		}
+	}
+	return left, moved, switched
 }
 
 // found makes changes that lead to how the room is now, and reports whether it

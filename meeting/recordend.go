@@ -28,9 +28,8 @@ func (d *draft) over(r *Recording) {
 	}
 	_, another := d.m.ActiveRecording()
 	switch {
-	case another:
+	case another, r.Deserted:
 	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.Unprompted == d.m.Session.ID:
-	case r.Deserted:
 	case r.Stop == StopRecorder && d.m.StaleSince.IsZero():
 		d.unprompt() // its own decision, such as that nobody has said a word for long
 	case r.Failure != "" && !r.Stop.onPurpose() && d.m.humansInMain() > 0:

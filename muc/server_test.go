@@ -61,7 +61,6 @@ type fakeRoom struct {
 
 	breakouts map[string]person // who is in a breakout room, by nick; nil: none was ever made
 	saying    bool              // that the list changed will be said in a moment
-	visitors  int               // whom the focus counts
 }
 
 type person struct {
