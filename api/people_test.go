@@ -48,6 +48,43 @@ func TestKickParticipant(t *testing.T) {
 	}
 }
 
+// TestKickFromABreakoutRoom is out of usher's reach: a user is put out on coming
+// back, a guest would only seem to be.
+func TestKickFromABreakoutRoom(t *testing.T) {
+	s := newSite(t)
+	id := s.create(`{"room":"rm"}`)["id"].(string)
+	path := "/v1/meetings/" + id + "/participants"
+	ada := human("ada")
+	ada.UserID = "u1"
+	s.observe("rm", meeting.Seen{Occupant: ada})
+	s.observe("rm", meeting.Seen{Occupant: human("bob")})
+	var b meeting.Breakouts
+	for _, o := range []meeting.Occupant{ada, human("bob")} {
+		s.observe("rm", meeting.Gone{Nick: o.Nick, Reason: meeting.LeftSwitchedRoom})
+		o.Elsewhere = &meeting.Elsewhere{Room: meeting.ParticipantRoom{ID: "b1", Name: "one"}}
+		b.Occupants = append(b.Occupants, o)
+	}
+	b.Rooms = 1
+	s.observe("rm", b)
+	var list struct{ Data []meeting.ParticipantInfo }
+	s.do("GET", path+"?active=true", "").into(http.StatusOK, &list)
+	if len(list.Data) != 2 || list.Data[0].Room != b.Occupants[0].Elsewhere.Room || list.Data[1].Room != b.Occupants[0].Elsewhere.Room {
+		t.Fatalf("participants %+v, want both in room one", list.Data)
+	}
+	if res := s.do("DELETE", path+"/"+list.Data[0].ID, ""); res.Code != http.StatusNoContent {
+		t.Errorf("putting out a user = %d %s, want 204", res.Code, res.Body)
+	}
+	s.do("DELETE", path+"/"+list.Data[1].ID, "").problemCode(http.StatusConflict, "in_breakout_room")
+	if len(s.kicked) > 0 {
+		t.Errorf("kicked %q, want nobody: they are not in the main room", s.kicked)
+	}
+	var m meeting.MeetingInfo
+	s.do("GET", "/v1/meetings/"+id, "").into(http.StatusOK, &m)
+	if m.Occupancy.Humans != 2 {
+		t.Errorf("%d humans, want 2", m.Occupancy.Humans)
+	}
+}
+
 func TestListRooms(t *testing.T) {
 	s := newSite(t)
 	rooms := func() string {

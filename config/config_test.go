@@ -37,8 +37,8 @@ func TestDomainsFollowFromTheSites(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := []string{c.MUC, c.HiddenDomain, c.FocusJID, c.ComponentDomain, c.TLSServerName}
-	want := "[conference.jitsi.example hidden.jitsi.example focus@auth.jitsi.example usher.jitsi.example jitsi.example]"
+	got := []string{c.MUC, c.BreakoutDomain, c.HiddenDomain, c.FocusJID, c.ComponentDomain, c.TLSServerName}
+	want := "[conference.jitsi.example breakout.jitsi.example hidden.jitsi.example focus@auth.jitsi.example usher.jitsi.example jitsi.example]"
 	if fmt.Sprint(got) != want {
 		t.Errorf("domains = %v, want %s", got, want)
 	}
