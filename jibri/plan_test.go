@@ -17,6 +17,7 @@ func TestPlan(t *testing.T) {
 	waiting := func(minutes int, change func(*task)) *task {
 		k := &task{m: meeting.Meeting{
 			Focus:      meeting.FocusSays{Here: true},
+			People:     []meeting.Participant{{Person: meeting.Person{Kind: meeting.KindHuman}, Connections: []meeting.Occupant{{}}}},
 			Recordings: []meeting.Recording{{RecordingStatus: meeting.RecordingStatus{State: meeting.RecordingRequested, RequestedAt: meeting.Time{Time: in(-time.Duration(minutes) * time.Minute)}}}},
 		}}
 		if change != nil {
