@@ -1,6 +1,9 @@
 package meeting
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // SwitchTimeout is how long somebody who has gone from one room of a meeting to
 // another counts as present without being seen in any. The web client needs some
@@ -39,20 +42,22 @@ func (VisitorsCounted) input() {}
 // moves reports whether an occupant of the kind goes from room to room.
 func (k Kind) moves() bool { return k == KindHuman || k == KindSIP }
 
-// humansInMain returns how many humans are in the main room, where recorders and
-// triggers look.
-func (m Meeting) humansInMain() (n int) {
+// inMain returns how many participants of the kinds are in the main room, where
+// recorders and triggers look.
+func (m Meeting) inMain(kinds ...Kind) (n int) {
 	for i := range m.People {
 		p := &m.People[i]
-		for _, c := range p.Connections {
-			if p.Kind == KindHuman && c.Elsewhere == nil {
-				n++
-				break
-			}
+		here := slices.ContainsFunc(p.Connections, func(c Occupant) bool { return c.Elsewhere == nil })
+		if here && slices.Contains(kinds, p.Kind) {
+			n++
 		}
 	}
 	return n
 }
+
+// deserted reports whether a recorder would find nobody in the main room: to Jibri
+// a telephone is somebody (EmptyCallStatusCheck counts members).
+func (m Meeting) deserted() bool { return m.inMain(KindHuman, KindSIP) == 0 }
 
 // occupiedElsewhere reports whether people are in breakout rooms, or on the way to
 // or from one, or visitors watch: the main room may be empty and must go on.

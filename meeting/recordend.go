@@ -32,7 +32,7 @@ func (d *draft) over(r *Recording) {
 	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.Unprompted == d.m.Session.ID:
 	case r.Stop == StopRecorder && d.m.StaleSince.IsZero():
 		d.unprompt() // its own decision, such as that nobody has said a word for long
-	case r.Failure != "" && !r.Stop.onPurpose() && d.m.humansInMain() > 0:
+	case r.Failure != "" && !r.Stop.onPurpose() && !d.m.deserted():
 		if r.Restarts >= maxRestarts {
 			d.unprompt()
 			return
@@ -47,7 +47,7 @@ func (d *draft) over(r *Recording) {
 // nameStop names the reason of a recording that nobody stopped. Jibri does so
 // itself when the main room has been empty for 30 s (EmptyCallStatusCheck).
 func (d *draft) nameStop(r *Recording) {
-	r.Deserted = r.Deserted || r.Stop == "" && r.Failure == "" && d.m.humansInMain() == 0
+	r.Deserted = r.Deserted || r.Stop == "" && r.Failure == "" && d.m.deserted()
 	if r.Stop == "" && r.Failure != "" {
 		r.Stop = StopFailure
 	}

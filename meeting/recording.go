@@ -124,7 +124,7 @@ type Recording struct {
 	// Waits says why it is queued, Stop why it ended or is to.
 	Waits RecordingReason `json:"waits,omitempty"`
 	Stop  RecordingReason `json:"stop,omitempty"`
-	// Deserted says that its recorder stopped because no human was in the main room.
+	// Deserted says that its recorder stopped because nobody was in the main room.
 	Deserted bool            `json:"deserted,omitempty"`
 	Files    []RecordingFile `json:"files,omitempty"`
 	// Destination is that of the policy under which it was asked for.
@@ -300,8 +300,8 @@ func (m Meeting) AtHand(id string) (Recording, bool) {
 // [RecordingRefused]), so after a restart of usher it is asked again. Nobody is
 // to be asked while the focus is not in the room, or the room cannot be seen.
 func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
-	if !m.Focus.Here || !m.StaleSince.IsZero() || m.humansInMain() == 0 {
-		return Recording{}, time.Time{}, false // a recorder leaves a main room without humans
+	if !m.Focus.Here || !m.StaleSince.IsZero() || m.deserted() {
+		return Recording{}, time.Time{}, false // a recorder leaves an empty main room
 	}
 	if slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
 		return Recording{}, time.Time{}, false // one after the other: the focus knows one per room

@@ -273,7 +273,7 @@ func (d *draft) records(before Meeting) {
 	d.m.Recordings = kept
 	n := d.m.Policy.humans()
 	if n == 0 || d.more || d.m.State() != StateLive || d.m.Unprompted == d.m.Session.ID ||
-		!d.m.StaleSince.IsZero() || streams || d.m.humansInMain() < n {
+		!d.m.StaleSince.IsZero() || streams || d.m.inMain(KindHuman) < n {
 		return
 	}
 	if !slices.ContainsFunc(d.m.Recordings, func(r Recording) bool { return r.State.Active() || r.State == RecordingStopping }) {
