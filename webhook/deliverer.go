@@ -43,7 +43,8 @@ type Deliverer struct {
 	leading context.Context // nothing is started once it has ended
 	flight  context.Context // of tries
 	flying  sync.WaitGroup
-	timer   *time.Timer // calls start
+	timer   *time.Timer // starts what is due
+	wakeAt  time.Time   // for which it is set
 }
 
 // NewDeliverer returns a deliverer that does nothing until Run and Lead.
@@ -54,7 +55,7 @@ func NewDeliverer(r *Registry) *Deliverer {
 // Run keeps the registry and the metrics up to date until ctx ends. It returns nil.
 func (d *Deliverer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	defer d.sender.close()
+	defer func() { d.sender.tidy(time.Now()) }()
 	defer running.Wait()
 	running.Go(func() { d.measure(ctx) })
 	refresh := time.NewTicker(d.timing.refresh)
@@ -93,7 +94,7 @@ func (d *Deliverer) locked(f func(q *queue, now time.Time)) error {
 func (d *Deliverer) update(f func(q *queue, now time.Time)) error {
 	return d.locked(func(q *queue, now time.Time) {
 		f(q, now)
-		d.start(now)
+		d.start(d.due(now))
 	})
 }
 
@@ -201,7 +202,8 @@ func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome 
 	return d.sender.post(r)
 }
 
-// measure keeps the gauges of what waits up to date until ctx ends.
+// measure keeps the gauges of what waits up to date until ctx ends, and closes
+// connections that nothing needs.
 func (d *Deliverer) measure(ctx context.Context) {
 	tick := time.NewTicker(backlogInterval)
 	defer tick.Stop()
@@ -229,6 +231,7 @@ func (d *Deliverer) measure(ctx context.Context) {
 			m.oldest.WithLabelValues(label).Set(w.oldest)
 			m.up.WithLabelValues(label).Set(1 - w.down)
 		}
+		d.sender.tidy(time.Now().Add(-idleConnection))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
