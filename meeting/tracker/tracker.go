@@ -217,7 +217,10 @@ func (t *Tracker) ofRoom(room string) *actor {
 // What is said of rooms without a meeting are dropped.
 func (t *Tracker) Observe(room string, at time.Time, f meeting.Input) {
 	a := t.ofRoom(room)
-	if a != nil && !a.post(request{input: timed(at, f)}) && t.opts.Dropped != nil {
+	if a == nil || a.knows(f) {
+		return
+	}
+	if !a.post(request{input: timed(at, f)}) && t.opts.Dropped != nil {
 		t.opts.Dropped()
 	}
 }
