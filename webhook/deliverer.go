@@ -106,9 +106,8 @@ func (d *Deliverer) Committed(c meeting.Commit) {
 			if len(endpoints) == 0 {
 				continue
 			}
-			n := c.Events[i]
-			text, _ := json.Marshal(n) // always encodes: it just was
-			ev := &event{ID: n.ID, Type: n.Type, MeetingID: n.MeetingID, Timestamp: n.Timestamp.Time, Seq: n.Seq, text: text}
+			n := &c.Events[i]
+			ev := &event{ID: n.ID, Type: n.Type, MeetingID: n.MeetingID, Timestamp: n.Timestamp.Time, Seq: n.Seq, text: n.Text()}
 			for _, endpoint := range endpoints {
 				q.add(endpoint, c.Meeting.ID, ev)
 			}
