@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"usher/internal/workers"
 	"usher/meeting"
 )
 
@@ -42,7 +43,7 @@ type Deliverer struct {
 	queue   *queue          // nil while another process leads
 	leading context.Context // nothing is started once it has ended
 	flight  context.Context // of tries
-	flying  sync.WaitGroup
+	flying  *workers.Group
 	timer   *time.Timer // starts what is due
 	wakeAt  time.Time   // for which it is set
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"usher/internal/workers"
 	"usher/meeting"
 )
 
@@ -26,6 +27,7 @@ func (d *Deliverer) Lead(ctx context.Context) error {
 	d.storing.Unlock()
 	d.mu.Lock()
 	d.queue, d.leading, d.flight, d.wakeAt = newQueue(d.timing, rand.Float64), leading, flight, time.Time{}
+	d.flying = workers.New()
 	d.timer = time.AfterFunc(0, func() { _ = d.update(func(*queue, time.Time) {}) })
 	d.mu.Unlock()
 
@@ -124,14 +126,12 @@ func (d *Deliverer) due(now time.Time) (starts []*delivery) {
 	return starts
 }
 
-// start makes tries, each in a goroutine that goes on with what is due afterwards:
-// one that has made a try has the stack for the next.
+// start makes tries, each followed by one that is due after it.
 func (d *Deliverer) start(starts []*delivery) {
 	for _, one := range starts {
 		d.flying.Go(func() {
-			for next := []*delivery{one}; len(next) > 0; {
-				next = d.deliver(next[0])
-				d.start(next[min(1, len(next)):])
+			for next := d.deliver(one); len(next) > 0; next = d.deliver(next[0]) {
+				d.start(next[1:])
 			}
 		})
 	}
