@@ -16,13 +16,13 @@ import (
 // has the reason. What is not listed here may import none of them.
 var mayImport = map[string][]string{
 	"usher/meeting/service": {"usher/meeting", "usher/token"},
-	"usher/meeting/tracker": {"usher/meeting"},
+	"usher/meeting/tracker": {"usher/meeting", "usher/internal/workers"},
 	"usher/muc":             {"usher/meeting", "usher/token", "usher/config", "usher/component"},
 	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery"},
 	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/storage"},
 	"usher/storage":         {"usher/meeting", "usher/token", "usher/config"},
 	"usher/store":           {"usher/meeting", "usher/token", "usher/config"},
-	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config"},
+	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config", "usher/internal/workers"},
 	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/storage"},
 	"usher/api/whereby":     {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/api"},
 }

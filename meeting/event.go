@@ -2,6 +2,7 @@ package meeting
 
 import (
 	"cmp"
+	"encoding/json"
 	"time"
 )
 
@@ -57,6 +58,16 @@ type Event struct {
 	// Reconciled is set when usher did not see it happen but found it later.
 	Reconciled *Window `json:"reconciled,omitempty"`
 	Data       Data    `json:"data"`
+
+	text json.RawMessage // see Text
+}
+
+// Text returns the event as JSON, encoded the first time.
+func (e *Event) Text() json.RawMessage {
+	if e.text == nil {
+		e.text, _ = json.Marshal(e) // strings, numbers and times always encode
+	}
+	return e.text
 }
 
 // Window is the time in which something happened that usher found out later.
@@ -196,15 +207,16 @@ func (p Participant) Info() ParticipantInfo {
 // the zero one.
 type Time struct{ time.Time }
 
-// timeLayout is RFC 3339 with milliseconds; apps compare these as text.
-const timeLayout = `"2006-01-02T15:04:05.000Z"`
-
-// MarshalJSON writes the time in UTC with three decimals, or null.
+// MarshalJSON writes the time in UTC with three decimals, or null; apps compare
+// these as text.
 func (t Time) MarshalJSON() ([]byte, error) {
 	if t.IsZero() {
 		return []byte("null"), nil
 	}
-	return t.UTC().AppendFormat(nil, timeLayout), nil
+	text := append(make([]byte, 0, len(`"2006-01-02T15:04:05.000Z"`)), '"')
+	text = t.UTC().AppendFormat(text, time.RFC3339) // which is many times as fast as a layout with decimals
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(text[:len(text)-1], '.', byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z', '"'), nil
 }
 
 // TimeOrNull returns the time, nil for the zero one.

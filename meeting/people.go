@@ -6,6 +6,20 @@ import (
 	"time"
 )
 
+// Knows reports whether the meeting has just this occupant and no recording on its
+// mind, so that a presence which says the same changes nothing.
+func (m Meeting) Knows(o Occupant) bool {
+	if len(m.Recordings) > 0 || m.Policy.humans() > 0 {
+		return false
+	}
+	for _, c := range m.connections {
+		if c == o {
+			return true
+		}
+	}
+	return false
+}
+
 // seen takes in an available presence in the main room.
 func (d *draft) seen(o Occupant) {
 	if o.Kind == KindFocus || o.Kind == KindBot {

@@ -208,6 +208,7 @@ func (s *story) do(t *testing.T, line string) string {
 		return "refused: " + err.Error() + "\n"
 	}
 	s.m = m
+	s.checkKnown(t)
 	for _, r := range fx.Recordings {
 		if s.stored == nil {
 			s.stored = map[string]meeting.Recording{}
@@ -222,6 +223,23 @@ func (s *story) do(t *testing.T, line string) string {
 		b.WriteString("(stored, nothing to tell)\n")
 	}
 	return b.String()
+}
+
+// checkKnown fails unless a presence of somebody whom the meeting knows changes
+// nothing, now or later.
+func (s *story) checkKnown(t *testing.T) {
+	t.Helper()
+	for _, p := range s.m.People {
+		for _, o := range p.Connections {
+			if !s.m.Knows(o) {
+				continue
+			}
+			again, fx, err := meeting.Apply(s.m, meeting.TimedInput{At: s.now.Add(time.Hour), Input: meeting.Seen{Occupant: o}})
+			if err != nil || again.Version != s.m.Version || len(fx.Events)+len(fx.People)+len(fx.Sessions)+len(fx.Recordings) > 0 {
+				t.Errorf("a presence of %s, who is known, has effects %+v, %v; want none", o.Nick, fx, err)
+			}
+		}
+	}
 }
 
 // recording returns the newest recording at hand.

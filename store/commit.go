@@ -92,8 +92,8 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 		}
 	}
 	args = append(args, len(c.Events))
-	for _, n := range c.Events {
-		args = append(args, encode(n))
+	for i := range c.Events {
+		args = append(args, []byte(c.Events[i].Text()))
 	}
 	routes := routesOf(c)
 	args = append(args, len(routes))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"usher/internal/workers"
 	"usher/meeting"
 )
 
@@ -43,8 +44,9 @@ type Deliverer struct {
 	queue   *queue          // nil while another process leads
 	leading context.Context // nothing is started once it has ended
 	flight  context.Context // of tries
-	flying  sync.WaitGroup
-	timer   *time.Timer // calls start
+	flying  *workers.Group
+	timer   *time.Timer // starts what is due
+	wakeAt  time.Time   // for which it is set
 }
 
 // NewDeliverer returns a deliverer that does nothing until Run and Lead.
@@ -55,7 +57,7 @@ func NewDeliverer(r *Registry) *Deliverer {
 // Run keeps the registry and the metrics up to date until ctx ends. It returns nil.
 func (d *Deliverer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	defer d.sender.close()
+	defer func() { d.sender.tidy(time.Now()) }()
 	defer running.Wait()
 	running.Go(func() { d.measure(ctx) })
 	refresh := time.NewTicker(d.timing.refresh)
@@ -94,7 +96,7 @@ func (d *Deliverer) locked(f func(q *queue, now time.Time)) error {
 func (d *Deliverer) update(f func(q *queue, now time.Time)) error {
 	return d.locked(func(q *queue, now time.Time) {
 		f(q, now)
-		d.start(now)
+		d.start(d.due(now))
 	})
 }
 
@@ -106,9 +108,8 @@ func (d *Deliverer) Committed(c meeting.Commit) {
 			if len(endpoints) == 0 {
 				continue
 			}
-			n := c.Events[i]
-			text, _ := json.Marshal(n) // always encodes: it just was
-			ev := &event{ID: n.ID, Type: n.Type, MeetingID: n.MeetingID, Timestamp: n.Timestamp.Time, Seq: n.Seq, text: text}
+			n := &c.Events[i]
+			ev := &event{ID: n.ID, Type: n.Type, MeetingID: n.MeetingID, Timestamp: n.Timestamp.Time, Seq: n.Seq, text: n.Text()}
 			for _, endpoint := range endpoints {
 				q.add(endpoint, c.Meeting.ID, ev)
 			}
@@ -216,7 +217,8 @@ func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome 
 	return o
 }
 
-// measure keeps the gauges of what waits up to date until ctx ends.
+// measure keeps the gauges of what waits up to date until ctx ends, and closes
+// connections that nothing needs.
 func (d *Deliverer) measure(ctx context.Context) {
 	tick := time.NewTicker(backlogInterval)
 	defer tick.Stop()
@@ -244,6 +246,7 @@ func (d *Deliverer) measure(ctx context.Context) {
 			m.oldest.WithLabelValues(label).Set(w.oldest)
 			m.up.WithLabelValues(label).Set(1 - w.down)
 		}
+		d.sender.tidy(time.Now().Add(-idleConnection))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

@@ -57,6 +57,7 @@ type Endpoint struct {
 
 	target   *url.URL        // URL, parsed
 	dialect  *Dialect        // nil for the standard one
+	signing  [][]byte        // what the secrets sign with, in their order
 	document json.RawMessage // as stored; nil for a configured one
 }
 
@@ -203,7 +204,8 @@ func decode(stored meeting.StoredEndpoint, dialects map[string]Dialect) (e Endpo
 	if e.target, err = url.Parse(e.URL); err != nil {
 		err = &InvalidError{"url", "is not a URL"} // without quoting it
 	}
-	return e, cmp.Or(e.findDialect(dialects), e.checkSecrets(), err)
+	err = cmp.Or(e.findDialect(dialects), e.checkSecrets(), err)
+	return e, err
 }
 
 const (

@@ -7,13 +7,14 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"usher/internal/workers"
 	"usher/meeting"
 )
 
 // Lead delivers until ctx ends; then it starts nothing more, lets tries under
 // way end for [drainTime], cuts off the others and returns nil within
 // [drainTime] and [lastFlush]. It returns [meeting.ErrFenced] when another
-// process leads. Each try has a goroutine; that of Lead talks to the store.
+// process leads. Tries have goroutines; that of Lead talks to the store.
 func (d *Deliverer) Lead(ctx context.Context) error {
 	leading, stop := context.WithCancel(ctx)
 	defer stop()
@@ -25,7 +26,8 @@ func (d *Deliverer) Lead(ctx context.Context) error {
 	d.unstored = nil
 	d.storing.Unlock()
 	d.mu.Lock()
-	d.queue, d.leading, d.flight = newQueue(d.timing, rand.Float64), leading, flight
+	d.queue, d.leading, d.flight, d.wakeAt = newQueue(d.timing, rand.Float64), leading, flight, time.Time{}
+	d.flying = workers.New()
 	d.timer = time.AfterFunc(0, func() { _ = d.update(func(*queue, time.Time) {}) })
 	d.mu.Unlock()
 
@@ -106,25 +108,37 @@ func (d *Deliverer) pokeLater(ctx context.Context) {
 	d.poke()
 }
 
-// start starts what is due, and arranges for what comes later. d.mu is held.
-func (d *Deliverer) start(now time.Time) {
+// due returns what is to be tried now, and arranges for what comes later. d.mu is
+// held.
+func (d *Deliverer) due(now time.Time) (starts []*delivery) {
 	if d.leading.Err() != nil {
-		return
+		return nil
 	}
-	for _, one := range d.queue.next(now) {
-		d.flying.Go(func() { d.deliver(one) })
-	}
+	starts = d.queue.next(now)
 	if at := d.queue.syncAt; !at.IsZero() && !at.After(now) {
 		d.queue.syncAt = time.Time{}
 		d.poke()
 	}
-	if at := d.queue.wake(); !at.IsZero() {
+	if at := d.queue.wake(); !at.IsZero() && !at.Equal(d.wakeAt) {
+		d.wakeAt = at
 		d.timer.Reset(at.Sub(now))
+	}
+	return starts
+}
+
+// start makes tries, each followed by one that is due after it.
+func (d *Deliverer) start(starts []*delivery) {
+	for _, one := range starts {
+		d.flying.Go(func() {
+			for next := d.deliver(one); len(next) > 0; next = d.deliver(next[0]) {
+				d.start(next[1:])
+			}
+		})
 	}
 }
 
-// deliver makes one try.
-func (d *Deliverer) deliver(one *delivery) {
+// deliver makes one try, and returns what is due after it.
+func (d *Deliverer) deliver(one *delivery) (next []*delivery) {
 	id := one.list.endpoint.id
 	e, err := d.registry.Get(id)
 	var o outcome
@@ -138,18 +152,21 @@ func (d *Deliverer) deliver(one *delivery) {
 	attempt := newAttempt(one.event, o)
 	attempt.MeetingID = one.list.id
 	var r result
-	_ = d.update(func(q *queue, now time.Time) {
-		if r = q.finish(one, a, o.ask, now); r.result == "" || r.result == meeting.Skipped {
-			return
+	_ = d.locked(func(q *queue, now time.Time) {
+		if r = q.finish(one, a, o.ask, now); r.result != "" && r.result != meeting.Skipped {
+			attempt.Number, attempt.Result = r.number, r.result
+			record, _ := json.Marshal(attempt) // always encodes
+			q.of(id).tried = append(q.of(id).tried, meeting.Tried{Record: record, Event: one.event.text, Dead: r.result == meeting.GivenUp})
 		}
-		attempt.Number, attempt.Result = r.number, r.result
-		record, _ := json.Marshal(attempt) // always encodes
-		q.of(id).tried = append(q.of(id).tried, meeting.Tried{Record: record, Event: one.event.text, Dead: r.result == meeting.GivenUp})
+		next = d.due(now)
 	})
 	if r.result != "" {
 		d.registry.metrics.tried(e.label(), one.event, r.result, o)
+	}
+	if r.result == meeting.GivenUp || r.result == meeting.Failed || r.ended {
 		d.report(id, attempt, r, o)
 	}
+	return next
 }
 
 // report logs what came of a try, if it is worth it, and disables an endpoint

@@ -49,8 +49,10 @@ func (e Endpoint) key(s Secret) ([]byte, error) {
 // signs reports whether the endpoint's requests are signed.
 func (e Endpoint) signs() bool { return e.dialect == nil || e.dialect.Sign != nil }
 
-// checkSecrets returns why the endpoint's secrets cannot sign, or nil.
-func (e Endpoint) checkSecrets() error {
+// checkSecrets sets what the endpoint signs with, or returns why its secrets cannot
+// sign.
+func (e *Endpoint) checkSecrets() error {
+	e.signing = nil
 	if !e.signs() {
 		return nil
 	}
@@ -58,19 +60,20 @@ func (e Endpoint) checkSecrets() error {
 		return &InvalidError{"secret", "that never expires is missing"}
 	}
 	for _, s := range e.Secrets {
-		if _, err := e.key(s); err != nil {
+		key, err := e.key(s)
+		if err != nil {
 			return &InvalidError{"secret", err.Error()}
 		}
+		e.signing = append(e.signing, key)
 	}
 	return nil
 }
 
 // keys returns what signs at the given time, newest first and at least one;
-// none that can be used where nothing is signed. checkSecrets has found them good.
+// none where nothing is signed.
 func (e Endpoint) keys(now time.Time) (keys [][]byte) {
-	for _, s := range e.Secrets {
-		if s.ExpiresAt.IsZero() || s.ExpiresAt.After(now) {
-			key, _ := e.key(s)
+	for i, key := range e.signing {
+		if s := e.Secrets[i]; s.ExpiresAt.IsZero() || s.ExpiresAt.After(now) {
 			keys = append(keys, key)
 		}
 	}

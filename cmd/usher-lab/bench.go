@@ -17,7 +17,7 @@ import (
 type benchCommand struct {
 	usherFlag
 	Only       string `help:"Measure only what has a figure whose name begins so."`
-	CPUProfile string `name:"cpu-profile" help:"File for a CPU profile of usher during the replay."`
+	CPUProfile string `name:"cpu-profile" help:"File for a CPU profile of usher during a replay, joins or deliveries, whichever --only names."`
 }
 
 // Run prints each figure as a line of JSON on stdout, and what it is doing on

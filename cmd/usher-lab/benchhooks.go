@@ -273,6 +273,19 @@ func (b *bench) deliveries(ctx context.Context) (samples, error) {
 		b.say("  %d deliveries: %.2f s CPU in %.2f s", deliveriesPile, used.Seconds(), wall.Seconds())
 		got.add("webhook_deliveries", deliveriesPile/used.Seconds())
 	}
+	if b.cpuProfile != "" {
+		var written func() error
+		_, _, err := r.pileUp(ctx, deliveriesPile, func() func() {
+			release := r.receiver.hold()
+			return func() {
+				written = b.profile(ctx, r.usher)
+				release()
+			}
+		})
+		if err := errors.Join(err, written()); err != nil {
+			return nil, err
+		}
+	}
 	used, wall, err := r.pileUp(ctx, drainPile, r.receiver.die)
 	if err != nil {
 		return nil, err

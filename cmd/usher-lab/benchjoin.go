@@ -83,6 +83,13 @@ func (b *bench) joins(ctx context.Context) (samples, error) {
 		if err != nil {
 			return nil, err
 		}
+		if b.cpuProfile != "" {
+			written := b.profile(ctx, u)
+			_, err := j.churn(ctx, u)
+			if err := errors.Join(err, written()); err != nil {
+				return nil, err
+			}
+		}
 		u.stop()
 		time.Sleep(churnRest)
 		without, err := j.churn(ctx, nil)

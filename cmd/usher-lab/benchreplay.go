@@ -21,7 +21,6 @@ const (
 	replayRooms, replayPer = 500, 10
 	replayRuns             = 3
 	replayStanzas          = 60_000
-	profileSeconds         = 3 // about as long as one replay takes
 
 	paceRate = 1000 // changes a second
 	paceRuns = 3
@@ -117,11 +116,9 @@ func (b *bench) replay(ctx context.Context) (samples, error) {
 	if b.cpuProfile == "" {
 		return got, nil
 	}
-	// Profiling costs time too, so it gets a run of its own.
-	profiled := make(chan error, 1)
-	go func() { profiled <- r.usher.profile(ctx, b.cpuProfile, profileSeconds) }()
+	written := b.profile(ctx, r.usher)
 	_, err = b.replayOnce(ctx, r)
-	return got, errors.Join(err, <-profiled)
+	return got, errors.Join(err, written())
 }
 
 func (b *bench) replayOnce(ctx context.Context, r *rig) (float64, error) {

@@ -278,13 +278,21 @@ func resident(pid int) (float64, error) {
 	return 0, errors.New("cannot read the resident memory")
 }
 
-// profile writes a CPU profile of the next seconds into the file at path.
-func (u *measuredUsher) profile(ctx context.Context, path string, seconds int) error {
-	text, err := u.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", seconds))
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(path, text, 0o600)
+// profileSeconds is about as long as one run takes.
+const profileSeconds = 3
+
+// profile begins a CPU profile of usher and returns what blocks until it is
+// written. Profiling costs time too, so it gets a run of its own.
+func (b *bench) profile(ctx context.Context, u *measuredUsher) (written func() error) {
+	done := make(chan error, 1)
+	go func() {
+		text, err := u.get(ctx, fmt.Sprintf("/debug/pprof/profile?seconds=%d", profileSeconds))
+		if err == nil {
+			err = os.WriteFile(b.cpuProfile, text, 0o600)
+		}
+		done <- err
+	}()
+	return func() error { return <-done }
 }
 
 // event is what the measurements read of an event in the event log or a webhook.

@@ -60,6 +60,19 @@ func newActor(t *Tracker, m meeting.Meeting) *actor {
 	return a
 }
 
+// knows reports whether an input says nothing new, as most presences do: clients
+// send one for each change of what usher does not read.
+func (a *actor) knows(in meeting.Input) bool {
+	seen, is := in.(meeting.Seen)
+	if !is {
+		return false
+	}
+	a.t.mu.Lock()
+	upToDate := !a.working && a.missed.IsZero()
+	a.t.mu.Unlock()
+	return upToDate && a.meeting.Load().Knows(seen.Occupant)
+}
+
 // post queues a request and reports whether there was room for it.
 func (a *actor) post(r request) bool {
 	a.t.mu.Lock()

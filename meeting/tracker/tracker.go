@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"usher/internal/workers"
 	"usher/meeting"
 )
 
@@ -113,7 +114,7 @@ type Tracker struct {
 	byRoom map[string]*actor
 	run    context.Context         // of Run; nil before it and after it
 	stop   context.CancelCauseFunc // ends run
-	work   sync.WaitGroup          // goroutines that work off queues
+	work   *workers.Group          // they work off queues
 
 	// wants keeps what two meetings of one room want in order. It is held while
 	// Rooms are called, which mu must not be: they call Observe under a lock of
@@ -167,7 +168,7 @@ func (t *Tracker) Run(ctx context.Context, ready func()) error {
 // start takes in the meetings that are not over.
 func (t *Tracker) start(ctx context.Context, stop context.CancelCauseFunc, open []meeting.Meeting) {
 	t.mu.Lock()
-	t.run, t.stop = ctx, stop
+	t.run, t.stop, t.work = ctx, stop, workers.New()
 	for _, m := range open {
 		a := newActor(t, m)
 		t.byID[m.ID] = a
@@ -217,7 +218,10 @@ func (t *Tracker) ofRoom(room string) *actor {
 // What is said of rooms without a meeting are dropped.
 func (t *Tracker) Observe(room string, at time.Time, f meeting.Input) {
 	a := t.ofRoom(room)
-	if a != nil && !a.post(request{input: timed(at, f)}) && t.opts.Dropped != nil {
+	if a == nil || a.knows(f) {
+		return
+	}
+	if !a.post(request{input: timed(at, f)}) && t.opts.Dropped != nil {
 		t.opts.Dropped()
 	}
 }
