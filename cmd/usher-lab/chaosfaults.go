@@ -50,7 +50,12 @@ var faults = []fault{
 		return c.restart(ctx, syscall.SIGKILL, f.lasts, c.ushers...)
 	}},
 	{"usher-term-leader", 0, 3 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
-		return c.restart(ctx, syscall.SIGTERM, f.lasts, c.leading(ctx))
+		u := c.leading(ctx)
+		// One that has just been started does not listen to signals yet.
+		if err := u.until(ctx, func() (bool, error) { _, err := u.metrics(ctx); return err == nil, nil }); err != nil {
+			return err
+		}
+		return c.restart(ctx, syscall.SIGTERM, f.lasts, u)
 	}},
 	{"usher-stop-leader", time.Second, 20 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		return freeze(ctx, c.leading(ctx), f.lasts)
