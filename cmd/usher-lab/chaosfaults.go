@@ -31,6 +31,9 @@ const (
 	// epochKey names the state in Redis; while that is written anew it begins
 	// with "?" (store/epoch.go).
 	epochKey = "usher:{main}:epoch"
+	// queuedKeys and queueKeys begin the names of what waits for an endpoint: the
+	// set of meetings with events, and the list of these of one meeting.
+	queuedKeys, queueKeys = "usher:{main}:queued:", "usher:{main}:queue:"
 	// flushWindow is how long before FLUSHALL an event may have been committed
 	// that is lost with it because its delivery was waiting.
 	flushWindow = 10 * time.Second
