@@ -113,8 +113,7 @@ func (d *draft) gone(nick string, reason LeftReason) {
 		return
 	}
 	left := *person
-	left.LeftAt, left.LeftReason = Time{d.at}, reason
-	left.Stayed += d.at.Sub(left.ArrivedAt)
+	left.leave(d.at, reason)
 	if left.UserID == "" || left.SessionID == "" {
 		// Nothing to recognise them by when they return, or no event spoke of
 		// them.
@@ -191,7 +190,7 @@ func (d *draft) endSession() {
 		return
 	}
 	d.endStream()
-	d.m.Session.EndedAt = Time{cmp.Or(d.m.Session.EmptySince, d.at)}
+	d.m.Session.EndedAt = Time{latest(d.m.Session.StartedAt.Time, cmp.Or(d.m.Session.EmptySince, d.at))} // see leave
 	listed := d.listed()
 	var stay []Participant
 	for _, person := range d.m.People {
@@ -201,8 +200,8 @@ func (d *draft) endSession() {
 		// Somebody who outstays the humans, such as a recorder or a dial-in: their
 		// part in this session is over, and another begins with the next one.
 		closing := person
-		closing.LeftAt, closing.LeftReason, closing.Connections = Time{d.at}, LeftByChoice, nil
-		closing.Stayed += d.at.Sub(person.ArrivedAt)
+		closing.Connections = nil
+		closing.leave(d.at, LeftByChoice)
 		d.save(closing)
 		d.notify(ParticipantLeft, Data{Participant: new(closing.Info())})
 		person.ID, person.SessionID = d.newID("prt_"), ""
