@@ -165,7 +165,7 @@ func (d *draft) end(f Ended) error {
 		return nil
 	}
 	d.each(RecordingInput{Kind: RecordingStop, Reason: StopMeetingEnd}) // first, so that they know of the session
-	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = d.at, f.Reason, time.Time{}
+	d.m.EndedAt, d.m.EndReason, d.m.StaleSince = latest(d.m.CreatedAt, d.at), f.Reason, time.Time{}
 	d.changed = true
 	d.forget(f.Forget)
 	d.finishEnd()

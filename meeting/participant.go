@@ -91,6 +91,13 @@ type Participant struct {
 // Present reports whether the person is in the meeting, in whichever of its rooms.
 func (p *Participant) Present() bool { return len(p.Connections) > 0 }
 
+// leave ends a visit. One that a clock which was set back has end before it began
+// took no time.
+func (p *Participant) leave(at time.Time, reason LeftReason) {
+	p.LeftAt, p.LeftReason = Time{latest(p.ArrivedAt, at)}, reason
+	p.Stayed += p.LeftAt.Sub(p.ArrivedAt)
+}
+
 // connections yields every connection, with the person whose it is.
 func (m Meeting) connections(yield func(*Participant, Occupant) bool) {
 	for i := range m.People {

@@ -147,10 +147,8 @@ func (d *draft) drop(o Occupant, reason LeftReason) {
 		return
 	}
 	left := *person
-	at = latest(at, left.ArrivedAt)
-	left.LeftAt, left.LeftReason = Time{at}, reason
+	left.leave(at, reason)
 	left.LeftBy = d.remover
-	left.Stayed += at.Sub(left.ArrivedAt)
 	if left.UserID == "" || left.SessionID == "" {
 		// Nothing to recognise them by when they return, or no event spoke of
 		// them.
@@ -227,7 +225,7 @@ func (d *draft) endSession() {
 		return
 	}
 	d.endStream()
-	d.m.Session.EndedAt = Time{cmp.Or(d.m.Session.EmptySince, d.at)}
+	d.m.Session.EndedAt = Time{latest(d.m.Session.StartedAt.Time, cmp.Or(d.m.Session.EmptySince, d.at))} // see leave
 	listed := d.listed()
 	var stay []Participant
 	for _, person := range d.m.People {
@@ -237,8 +235,8 @@ func (d *draft) endSession() {
 		// Somebody who outstays the humans, such as a recorder or a dial-in: their
 		// part in this session is over, and another begins with the next one.
 		closing := person
-		closing.LeftAt, closing.LeftReason, closing.Connections = Time{d.at}, LeftByChoice, nil
-		closing.Stayed += d.at.Sub(person.ArrivedAt)
+		closing.Connections = nil
+		closing.leave(d.at, LeftByChoice)
 		d.save(closing)
 		d.notify(ParticipantLeft, Data{Participant: new(closing.Info())})
 		person.ID, person.SessionID = d.newID("prt_"), ""

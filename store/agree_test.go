@@ -146,6 +146,11 @@ func agree(ctx context.Context, t *rapid.T, r, mem contract, scenes []*scene) {
 			return append([]meeting.Recording{}, all...), err
 		})
 	}
+	ids := []string{"mtg_nobody"}
+	for _, s := range scenes {
+		ids = append(ids, s.m.ID)
+	}
+	same("over", func(s contract) (any, error) { return s.Over(ctx, ids) })
 	for _, s := range scenes {
 		same("recordings of a meeting", func(st contract) (any, error) {
 			all, _, err := st.Recordings(ctx, meeting.RecordingFilter{MeetingID: s.m.ID}, "", MaxPage)

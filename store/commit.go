@@ -31,10 +31,14 @@ func (r *Redis) Commit(ctx context.Context, c meeting.Commit) error {
 	}
 	switch answer[0] {
 	case "ok":
-		r.mirror.copies(r.keys.meeting(c.Meeting.ID), !c.Meeting.Over())
+		r.mirror.committed(r.keys.meeting(c.Meeting.ID), c.Meeting.Version, !c.Meeting.Over())
 		return nil
 	case "conflict":
 		stored, err := strconv.ParseInt(answer[1], 10, 64)
+		if stored < c.From && !c.Meeting.Forgotten { // which may be done already
+			r.mirror.behind.Store(true)
+			r.suspect()
+		}
 		return errors.Join(err, &meeting.ConflictError{Stored: stored})
 	case "exists":
 		return &meeting.ExistsError{ID: answer[1]}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,26 +14,37 @@ import (
 	"usher/meeting"
 )
 
+// hashesScript answers the epoch, the version of endpoints and keys, and what is
+// in hashes, or an error in place of one. KEYS: epoch, version, then the hashes.
+// A full Redis refuses what is read in MULTI, but not this.
+var hashesScript = redis.NewScript(`
+local all = {redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''}
+for i = 3, #KEYS do
+  all[i] = redis.pcall('HGETALL', KEYS[i])
+end
+return all
+`)
+
 // hashes reads hashes, the epoch and the version of endpoints and keys, all at
-// one time.
+// one time. One that cannot be read is empty, and in the error.
 func (r *Redis) hashes(ctx context.Context, keys ...string) (hashes []map[string]string, epoch, version string, err error) {
-	var versions *redis.SliceCmd
-	found := make([]*redis.MapStringStringCmd, len(keys))
-	_, err = r.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		versions = p.MGet(ctx, r.keys.epoch(), r.keys.endpointsVersion())
-		for i, key := range keys {
-			found[i] = p.HGetAll(ctx, key)
+	hashes = make([]map[string]string, len(keys))
+	answer, err := hashesScript.Run(ctx, r.rdb, append([]string{r.keys.epoch(), r.keys.endpointsVersion()}, keys...)).Slice()
+	if err != nil {
+		return hashes, "", "", err
+	}
+	epoch, _ = answer[0].(string)
+	for i, found := range answer[2:] {
+		refused, _ := found.(error)
+		err = cmp.Or(err, refused)
+		pairs, _ := found.([]any)
+		hashes[i] = make(map[string]string, len(pairs)/2)
+		for pair := range slices.Chunk(pairs, 2) {
+			field, _ := pair[0].(string)
+			hashes[i][field], _ = pair[1].(string)
 		}
-		return nil
-	})
-	for _, f := range found {
-		hashes = append(hashes, f.Val())
 	}
-	if versions := versions.Val(); len(versions) == 2 {
-		epoch, _ = versions[0].(string)
-		version = fmt.Sprint(epoch, " ", versions[1])
-	}
-	return hashes, epoch, version, err
+	return hashes, epoch, fmt.Sprint(epoch, " ", answer[1]), err
 }
 
 // Endpoints returns all that is stored about webhook endpoints and the version

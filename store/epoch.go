@@ -16,8 +16,9 @@ import (
 // The epoch is a key that names the state in the store. It goes with the state
 // when Redis is emptied, which tells "there is none" from "it was lost": who
 // misses it believes nothing that is not there. The leader, who holds the state,
-// notices at its next renewal and writes everything anew; until that is done
-// the epoch begins with rewritePrefix. Losing it once more in the middle shows,
+// notices with the next call that finds something missing, within a second where
+// nobody calls, and writes everything anew; until that is done the epoch begins
+// with rewritePrefix. Losing it once more in the middle shows,
 // because each time has an epoch of its own.
 //
 // A store without an epoch, fence or lease may be one whose leader has not
@@ -108,10 +109,10 @@ func (r *Redis) runGuarded(ctx context.Context, script *redis.Script, keys []str
 
 // noteReset notes that the store had lost its state, for metrics, log and
 // [Redis.Findings].
-func (r *Redis) noteReset(outcome string) {
+func (r *Redis) noteReset(cause, outcome string, args ...any) {
 	r.metrics.resets.Inc()
-	r.log.Error("store.reset: the store was emptied", "outcome", outcome)
-	text := fmt.Sprintf("store.reset: it was emptied before %s; %s", time.Now().UTC().Format(time.RFC3339), outcome)
+	r.log.Error("store.reset: "+cause, append([]any{"outcome", outcome}, args...)...)
+	text := fmt.Sprintf("store.reset: %s before %s; %s", cause, time.Now().UTC().Format(time.RFC3339), outcome)
 	r.reset.Store(&text)
 }
 

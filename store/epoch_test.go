@@ -310,7 +310,7 @@ func TestNobodyBelievesAnEmptiedStore(t *testing.T) {
 
 // patient are the times of a lease for tests that wait for it to run out.
 var patient = leaseTimes{
-	ttl: 2 * time.Second, renew: 200 * time.Millisecond, demote: time.Second, poll: 50 * time.Millisecond,
+	ttl: 2 * time.Second, renew: 200 * time.Millisecond, retry: 50 * time.Millisecond, demote: time.Second, poll: 50 * time.Millisecond,
 	mirror: 100 * time.Millisecond,
 }
 

@@ -29,6 +29,9 @@ func (r *Redis) fault(op string, err error) error {
 	if err == nil || errors.Is(err, meeting.ErrNotFound) {
 		return err
 	}
+	if errors.Is(err, errReset) {
+		r.suspect()
+	}
 	reason, passes := judge(err)
 	r.metrics.errors[reason].Inc()
 	if reason == reasonOOM {
@@ -38,6 +41,14 @@ func (r *Redis) fault(op string, err error) error {
 		return fmt.Errorf("store: %s: %w: %w", op, meeting.ErrUnavailable, err)
 	}
 	return fmt.Errorf("store: %s: %w", op, err)
+}
+
+// suspect has a leader look at once whether the store has lost something.
+func (r *Redis) suspect() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // it has not looked yet
+	}
 }
 
 // wrongType reports whether a key holds something else than this program puts

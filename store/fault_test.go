@@ -1,9 +1,12 @@
 package store
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"reflect"
 	"strings"
 	"syscall"
@@ -272,12 +275,16 @@ func TestNewRedis(t *testing.T) {
 	if _, err := NewRedis(Config{URL: "redis://localhost", Site: "a}b"}); err == nil {
 		t.Error("a site that would break the hash tag is accepted")
 	}
-	got, err := options("rediss://me:hunter2@a:1/0?addr=b:2&addr=c:3&master_name=m")
+	if _, err := NewRedis(Config{URL: "redis://a?sentinel_password=hunter2", Site: "main"}); err == nil || !strings.Contains(err.Error(), "master_name") {
+		t.Errorf("a password for sentinels without a master = %v, want an error that names master_name", err)
+	}
+	got, err := options("rediss://me:hunter2@a:1/0?addr=b:2&addr=c:3&master_name=m&sentinel_username=us&sentinel_password=hunter3")
 	if err != nil {
 		t.Fatal(err)
 	}
 	if want := []string{"a:1", "b:2", "c:3"}; !reflect.DeepEqual(got.Addrs, want) ||
-		got.MasterName != "m" || got.Username != "me" || got.Password != "hunter2" || got.TLSConfig == nil {
+		got.MasterName != "m" || got.Username != "me" || got.Password != "hunter2" || got.TLSConfig == nil ||
+		got.SentinelUsername != "us" || got.SentinelPassword != "hunter3" {
 		t.Errorf("options = %+v", got)
 	}
 }
@@ -348,4 +355,35 @@ func TestFullServerDrains(t *testing.T) {
 	}
 	srv.do("CONFIG", "SET", "maxmemory", "0")
 	l.holds(id)
+}
+
+// TestFullServerIsRead proves that a full Redis is led and read, also by a new
+// leader, so that what fills it can be delivered, and that nothing is logged as an
+// error for it.
+func TestFullServerIsRead(t *testing.T) {
+	srv := startServer(t)
+	var log bytes.Buffer
+	open := func() *Redis {
+		r := srv.openQuick("one")
+		r.log = slog.New(slog.NewTextHandler(&log, nil))
+		return r
+	}
+	first, second := open(), open()
+	must(first.PutEndpoint(t.Context(), "crm", nil, json.RawMessage(`{}`)))(t)
+	a := leadTracker(t, first, "a", nil)
+	until(t, "a leads", func() bool { return a.terms.Load() == 1 })
+	srv.do("CONFIG", "SET", "maxmemory", "1mb")
+	for _, r := range []*Redis{first, second} {
+		if all, _, err := r.Endpoints(t.Context(), ""); err != nil || len(all) != 1 {
+			t.Errorf("endpoints in a full Redis = %v, %v, want the one", all, err)
+		}
+	}
+	a.stop()
+	b := leadTracker(t, second, "b", nil)
+	until(t, "b leads", func() bool { return b.terms.Load() == 1 })
+	time.Sleep(5 * quick.mirror)
+	b.stop()
+	if text := log.String(); strings.Contains(text, "level=ERROR") || strings.Contains(text, "EXECABORT") {
+		t.Errorf("log while Redis is full:\n%s", text)
+	}
 }

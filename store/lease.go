@@ -5,7 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -22,21 +21,25 @@ import (
 const (
 	// LeaseTTL is how long a leader that has died keeps others waiting.
 	LeaseTTL = 7 * time.Second
-	// leaseRenew is the time between renewals: one may be lost, and the next ones
-	// are tried every leasePoll.
-	leaseRenew = 1500 * time.Millisecond
-	// leaseDemote is long enough for Redis to fork or to fail over within.
+	// leaseRenew is the time between renewals, of which Redis hardly notices one a
+	// second; the shorter, the longer Redis may be away.
+	leaseRenew = time.Second
+	// leaseRetry is the time between tries to renew it while Redis fails.
+	leaseRetry = 100 * time.Millisecond
+	// leaseDemote is long enough for Redis to fork or to fail over within: it may be
+	// away for leaseDemote - leaseRenew - leaseRetry at any time.
 	leaseDemote = 4 * time.Second
-	// leasePoll is the time between tries to take the lease, and between tries
-	// to renew it while Redis fails.
+	// leasePoll is the time between tries to take the lease.
 	leasePoll = 500 * time.Millisecond
 )
 
 // leaseTimes are the times above, and mirrorInterval; tests against a real Redis
 // shorten them.
-type leaseTimes struct{ ttl, renew, demote, poll, mirror time.Duration }
+type leaseTimes struct{ ttl, renew, retry, demote, poll, mirror time.Duration }
 
-var defaultLeaseTimes = leaseTimes{ttl: LeaseTTL, renew: leaseRenew, demote: leaseDemote, poll: leasePoll, mirror: mirrorInterval}
+var defaultLeaseTimes = leaseTimes{
+	ttl: LeaseTTL, renew: leaseRenew, retry: leaseRetry, demote: leaseDemote, poll: leasePoll, mirror: mirrorInterval,
+}
 
 // ErrLeaseLost is why the context of a leader was cancelled.
 var ErrLeaseLost = errors.New("store: lease lost")
@@ -99,9 +102,10 @@ return {fence, epoch, run, redis.call('HGET', KEYS[5], 'run_id') or ''}
 `)
 
 // renewScript answers 1 if the lease is still ours, else 0, and the epoch. ARGV:
-// our lease, TTL in ms, fencing number, the epoch that we know, that of a store
-// which has lost it and is to be written anew, and our schema. A lease that is
-// gone although nobody led after us is taken again: Redis was emptied, or slow.
+// our lease, TTL in ms, fencing number, the epoch that we know (anyEpoch, to have
+// all written anew), that of a store which has lost it and is to be written anew, and
+// our schema. A lease that is gone although nobody led after us is taken again:
+// Redis was emptied, or slow.
 var renewScript = redis.NewScript(`
 local held, fence, epoch = unpack(redis.call('MGET', KEYS[1], KEYS[2], KEYS[3]))
 epoch = epoch or ''
@@ -117,7 +121,7 @@ if epoch ~= ARGV[4] and string.sub(epoch, 1, 1) ~= '?' then
   redis.call('SET', KEYS[3], epoch)
   redis.call('SET', KEYS[4], ARGV[6])
   ` + runID + `
-  redis.call('HSET', KEYS[5], 'run_id', run)
+  redis.call('HSETNX', KEYS[5], 'run_id', run)
 end
 return {1, epoch}
 `)
@@ -210,7 +214,7 @@ func (r *Redis) waitForLease(ctx context.Context, lease, takeover string) (term,
 			say("another process leads, standing by")
 		default:
 			if was := r.epoch.Swap(&epoch); epoch == fresh && was != nil {
-				r.noteReset("nobody holds any more all that was in it")
+				r.noteReset("the store was emptied", "nobody holds any more all that was in it")
 			}
 			r.fence.Store(fence)
 			r.log.Info("leading", "lease", lease, "fence", fence)
@@ -230,21 +234,21 @@ func (r *Redis) leadFor(ctx context.Context, t term, led, rewrite func(context.C
 	defer r.metrics.leader.Set(0)
 
 	var renewing sync.WaitGroup
-	renewing.Go(func() { (&upkeep{Redis: r, term: t, meetings: rewrite, epoch: t.epoch}).run(leading) })
+	u := &upkeep{Redis: r, term: t, meetings: rewrite, epoch: t.epoch, runID: t.run}
+	u.known.Store(&t.epoch)
 	renewing.Go(func() {
-		known := t.epoch
+		if err := u.run(leading); err != nil {
+			cancel(err)
+		}
+	})
+	renewing.Go(func() {
 		cancel(keep(leading, r.times, t.sent, func(ctx context.Context) (bool, error) {
-			held, texts, err := r.lease(ctx, renewScript, t.lease, r.times.ttl.Milliseconds(), t.fence,
-				known, rewritePrefix+newEpoch(), schema)
-			if err != nil || held == 0 {
-				return false, err
-			}
-			known = strings.TrimPrefix(texts[0], rewritePrefix) // which upkeep makes it
-			return true, nil
+			return u.renew(ctx, *u.known.Load())
 		}))
 	})
 	err := r.begin(leading, t)
 	if err == nil {
+		u.begun.Store(true)
 		err = led(leading)
 	}
 	cancel(nil)
@@ -307,7 +311,7 @@ func keep(ctx context.Context, times leaseTimes, sent time.Time, renew func(cont
 		case time.Since(sent) >= times.demote:
 			return fmt.Errorf("%w: not renewed for %v: %w", ErrLeaseLost, times.demote, err)
 		default:
-			wait = min(times.poll, time.Until(sent.Add(times.demote)))
+			wait = min(times.retry, time.Until(sent.Add(times.demote)))
 		}
 	}
 }

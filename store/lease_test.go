@@ -17,7 +17,7 @@ import (
 // quick are the times of a lease in tests against a real server: long enough
 // for a machine that is busy, short enough to wait for.
 var quick = leaseTimes{
-	ttl: 8 * time.Second, renew: 200 * time.Millisecond, demote: 5 * time.Second, poll: 50 * time.Millisecond,
+	ttl: 8 * time.Second, renew: 200 * time.Millisecond, retry: 50 * time.Millisecond, demote: 5 * time.Second, poll: 50 * time.Millisecond,
 	mirror: 100 * time.Millisecond,
 }
 
@@ -288,6 +288,38 @@ func TestKeep(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestKeepOverAnOutage: a Redis that is away for a little less than three seconds
+// costs nothing, whenever that begins and whether it refuses or hangs.
+func TestKeepOverAnOutage(t *testing.T) {
+	const outage = 2900 * time.Millisecond
+	for name, away := range map[string]func(ctx context.Context, back time.Duration) (bool, error){
+		"refuses": func(context.Context, time.Duration) (bool, error) { return false, errors.New("no") },
+		"hangs": func(ctx context.Context, back time.Duration) (bool, error) {
+			ctx, cancel := context.WithTimeout(ctx, callTimeout)
+			defer cancel()
+			sleep(ctx, back)
+			return ctx.Err() == nil, ctx.Err()
+		},
+	} {
+		for begin := time.Duration(0); begin < 2*time.Second; begin += 37 * time.Millisecond {
+			synctest.Test(t, func(t *testing.T) {
+				ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+				defer cancel()
+				start := time.Now()
+				err := keep(ctx, defaultLeaseTimes, start, func(ctx context.Context) (bool, error) {
+					if at := time.Since(start) - begin; at >= 0 && at < outage {
+						return away(ctx, outage-at)
+					}
+					return true, nil
+				})
+				if err != nil {
+					t.Errorf("Redis %s for %v, %v after the lease was taken: %v, want it kept", name, outage, begin, err)
+				}
+			})
+		}
 	}
 }
 

@@ -3,6 +3,8 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -12,17 +14,25 @@ import (
 )
 
 // A Redis that crashes may lose its latest changes (a second of them with
-// appendfsync everysec), and so may one that fails over to its replica. A leader
-// that lives on has them in memory. The next one has not, and would give out
-// sequence numbers again that endpoints have seen with other events. It finds out
-// by the run id, which is another one whenever Redis has started: the store keeps
-// the one of the Redis that a leader began with, or stoppedRun once a leader has
-// stopped in order, which it writes last. (What is lost within a second after a
-// takeover, with both processes, is not noticed where the one before had stopped.)
+// appendfsync everysec), and so may one that fails over to its replica. The next
+// leader would give out sequence numbers again that endpoints have seen with other
+// events. It finds out by the run id, which is another one whenever Redis has
+// started or a replica has taken over: the store keeps the one of the Redis that is
+// known to have all, or stoppedRun once a leader has stopped in order, which it
+// writes last. (What is lost within a second after a takeover, with both processes,
+// is not noticed where the one before had stopped.)
+//
+// A leader that lives on knows what it has committed. If all of that is there, so
+// is all before it, because Redis loses what came last; then it notes the new run
+// id. Else it writes anew what it holds, as to an emptied store (epoch.go), and
+// leads anew, as after a crash: what had ended meanwhile is open again in Redis,
+// and events may be lost that it had no room for in memory.
 
 const (
 	// stoppedRun stands in place of the run id when nothing followed it.
 	stoppedRun = "stopped"
+	// lostRun stands there when Redis is known to have lost something.
+	lostRun = "lost"
 	// seqJump is how far the sequence numbers of a meeting jump when some may be
 	// lost: more than a meeting has events in what Redis can lose.
 	seqJump = 1_000_000
@@ -75,7 +85,7 @@ func (r *Redis) begin(ctx context.Context, t term) error {
 
 func (r *Redis) storeJumps(ctx context.Context, t term) (err error) {
 	var fields []field
-	if t.run != "" && t.before != "" && t.before != t.run && t.before != stoppedRun {
+	if t.before == lostRun || t.run != "" && t.before != "" && t.before != t.run && t.before != stoppedRun {
 		r.log.Warn("Redis was restarted and may have lost the latest changes: sequence numbers jump, and events say gap")
 		if fields, err = r.jumps(ctx); err != nil {
 			return err
@@ -129,4 +139,66 @@ func (r *Redis) setFields(ctx context.Context, fields []field) error {
 		args = append(args, f.name, f.value)
 	}
 	return r.fenced(ctx, opLease, setFieldsScript, keys, args...)
+}
+
+// errChangesLost is why a leader leads anew that has written what it holds to a
+// Redis that had lost its latest changes.
+var errChangesLost = fmt.Errorf("%w: Redis has lost the latest changes", ErrLeaseLost)
+
+// compare looks whether Redis has lost what this leader has committed, when a
+// commit says so, or Redis was restarted or has failed over since begin was done,
+// and notes what comes of it. run and noted are the run ids of Redis and of the one that has all.
+func (u *upkeep) compare(ctx context.Context, run, noted string) error {
+	if noted == run {
+		u.runID = run // after an emptied store was written anew, too
+	}
+	behind := u.mirror.behind.Load()
+	restarted := noted != run && run != ""
+	if u.lost || !behind && !restarted {
+		return nil
+	}
+	lost := behind || noted != u.runID
+	if !lost {
+		var err error
+		if lost, err = u.behind(ctx); err != nil {
+			return err
+		}
+	}
+	if lost {
+		run = lostRun
+	}
+	if err := u.setFields(ctx, []field{{u.keys.redis(), "run_id", []byte(run)}}); err != nil {
+		return err
+	}
+	if lost {
+		u.lost = true
+		return nil
+	}
+	u.runID = run
+	u.log.Info("Redis was restarted or has failed over, and has lost nothing")
+	return nil
+}
+
+// behind reports whether Redis has an older version of a meeting than this leader
+// has stored.
+func (u *upkeep) behind(ctx context.Context) (bool, error) {
+	stored := u.mirror.stored()
+	for keys := range slices.Chunk(slices.Collect(maps.Keys(stored)), mirrorBatch) {
+		versions := make([]*redis.StringCmd, len(keys))
+		_, err := u.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for i, key := range keys {
+				versions[i] = p.HGet(ctx, key, "version")
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return false, err
+		}
+		for i, key := range keys {
+			if version, _ := versions[i].Int64(); version < stored[key] {
+				return true, nil
+			}
+		}
+	}
+	return false, nil
 }

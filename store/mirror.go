@@ -3,7 +3,6 @@ package store
 import (
 	"context"
 	"errors"
-	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -28,6 +27,8 @@ const (
 	rewriteTimeout = 15 * time.Second
 	// changedBatch is how many meetings with changed links are asked for at a time.
 	changedBatch = 1000
+	// lossPause is the time between tries to write anew what the store has lost.
+	lossPause = 50 * time.Millisecond
 )
 
 // mirror has copies of the hashes that processes change without the leader:
@@ -38,19 +39,45 @@ type mirror struct {
 	mu      sync.Mutex
 	hashes  map[string]map[string]string // by key; of a meeting's hash only the links; nil: does not lead
 	changes atomic.Int64                 // made by this process
+
+	versions map[string]int64 // of open meetings that this leader has committed, by key
+	behind   atomic.Bool      // a commit has found an older version than the one stored before
 }
 
 // reset makes the mirror one of the hashes with these keys; nil: of nothing.
 func (m *mirror) reset(keys []string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.hashes = nil
+	m.hashes, m.versions = nil, map[string]int64{}
+	m.behind.Store(false)
 	if keys != nil {
 		m.hashes = map[string]map[string]string{}
 	}
 	for _, key := range keys {
 		m.hashes[key] = nil
 	}
+}
+
+// committed notes that a meeting is stored, or over.
+func (m *mirror) committed(key string, version int64, open bool) {
+	m.copies(key, open)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.hashes == nil {
+		return
+	}
+	if open {
+		m.versions[key] = max(m.versions[key], version)
+	} else {
+		delete(m.versions, key)
+	}
+}
+
+// stored returns the versions of meetings that were stored last.
+func (m *mirror) stored() map[string]int64 {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return maps.Clone(m.versions)
 }
 
 // copies notes whether the hash is one to have a copy of.
@@ -112,85 +139,155 @@ func (m *mirror) all() map[string]map[string]string {
 }
 
 // upkeep keeps the mirror up to date while this process leads, and writes the
-// store anew when it was emptied.
+// store anew when it was emptied, or has lost its latest changes.
 type upkeep struct {
 	*Redis
 	term     term
 	meetings func(context.Context) error // writes all of them; see Lead
 	epoch    string                      // of the store that the mirror copies
+	known    atomic.Pointer[string]      // the store's, when it is written anew; never nil
 	settings string                      // version of endpoints and keys read last; empty: all has to be read
 	rewrites string                      // the last epoch under which all meetings were written anew
+	began    time.Time                   // when the rewriting began that is under way
+	begun    atomic.Bool                 // begin is done
+	runID    string                      // of the Redis that has all that was committed
+	lost     bool                        // Redis has lost the latest changes (loss.go)
 }
 
-// run does so until ctx ends.
-func (u *upkeep) run(ctx context.Context) {
+// run does so until ctx ends, then it returns nil. It returns an error that wraps
+// [ErrLeaseLost] when the site is to be led anew: all is written that was at
+// hand, and what was not is lost.
+func (u *upkeep) run(ctx context.Context) error {
 	u.mirror.reset(u.keys.settings())
 	defer u.mirror.reset(nil)
 	tick := time.NewTicker(u.times.mirror)
 	defer tick.Stop()
 	failing := false
 	for {
-		epoch, err := u.refresh(ctx)
+		again, err := u.step(ctx)
 		switch {
-		case strings.HasPrefix(epoch, rewritePrefix):
-			if err = u.rewrite(ctx, epoch); err == nil {
-				continue // to see that it is done
-			}
-		case epoch != u.epoch && rewritePrefix+epoch == u.rewrites:
-			u.epoch, u.settings = epoch, "" // all is read once more
-			u.noteReset("what usher held is written anew; what had ended, the event log and events for endpoints that fail are lost")
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, ErrLeaseLost):
+			return err
+		case again:
 			continue
 		}
-		if err != nil && !failing && ctx.Err() == nil && !errors.Is(err, errReset) { // said once
-			u.log.Error("cannot read what an emptied store is written anew from, or write it", "err", err)
+		if err != nil {
+			if !failing && !errors.Is(err, errReset) { // said once
+				u.log.Error("cannot read what an emptied store is written anew from, or write it", "err", err)
+			}
+			sleep(ctx, lossPause)
 		}
 		failing = err != nil
 		select {
 		case <-tick.C:
+		case <-u.wake:
 		case <-ctx.Done():
-			return
 		}
 	}
 }
+
+// step reads what has changed, or does the next thing for a store that has lost
+// something, and reports whether there is more to do at once.
+func (u *upkeep) step(ctx context.Context) (again bool, err error) {
+	epoch, err := u.refresh(ctx)
+	switch {
+	case err != nil:
+		return false, err
+	case strings.HasPrefix(epoch, rewritePrefix):
+		err = u.rewrite(ctx, epoch)
+		return err == nil, err // to see that it is done
+	case rewritePrefix+epoch == u.rewrites && epoch != u.epoch:
+		u.epoch, u.settings = epoch, "" // all is read once more
+		u.mirror.behind.Store(false)    // each meeting is written
+		u.noteRewritten(ctx)
+		if u.lost {
+			return false, errChangesLost
+		}
+		return true, nil
+	case epoch != u.epoch, u.lost:
+		return u.renew(ctx, anyEpoch)
+	}
+	return false, nil
+}
+
+// anyEpoch is known in place of an epoch when the store is to be written anew
+// whatever it has.
+const anyEpoch = "any"
+
+// renew renews the lease and reports whether it is still ours. A store whose epoch
+// is not the one that is known gets one that says that it is being written anew.
+func (u *upkeep) renew(ctx context.Context, known string) (held bool, err error) {
+	answer, texts, err := u.lease(ctx, renewScript, u.term.lease, u.times.ttl.Milliseconds(), u.term.fence,
+		known, rewritePrefix+newEpoch(), schema)
+	if err == nil && answer == 1 {
+		epoch := strings.TrimPrefix(texts[0], rewritePrefix) // which rewrite makes it
+		u.known.Store(&epoch)
+	}
+	return answer == 1, err
+}
+
+// noteRewritten says what was written anew.
+func (u *upkeep) noteRewritten(ctx context.Context) {
+	cause, outcome := "the store was emptied", "what usher held is written anew; what had ended, the event log and events for endpoints that fail are lost"
+	if u.lost {
+		cause, outcome = "Redis has lost the latest changes", "what usher held is written anew; what had ended meanwhile and events for endpoints that fail are lost"
+	}
+	meetings, _ := u.rdb.ZCard(ctx, u.keys.open()).Result() // only said
+	u.noteReset(cause, outcome, "meetings", meetings, "seconds", time.Since(u.began).Seconds())
+	u.began = time.Time{}
+}
+
+// refreshScript answers the epoch, the version of endpoints and keys, the run
+// ids of Redis and of the one that is known to have lost nothing, and the ids of all
+// open meetings or of some whose links have changed, with spaces between. KEYS: epoch, version, redis, open,
+// changed. ARGV: whether all, most of the others.
+var refreshScript = redis.NewScript(runID + `
+local meetings
+if ARGV[1] == '1' then
+  meetings = redis.call('ZRANGE', KEYS[4], 0, -1)
+else
+  meetings = redis.call('SPOP', KEYS[5], ARGV[2])
+end
+return {redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or '',
+  run, redis.call('HGET', KEYS[3], 'run_id') or '', table.concat(meetings, ' ')}
+`)
 
 // refresh reads what has changed, unless the store has another epoch than the
 // mirror, and returns the epoch of the store.
 func (u *upkeep) refresh(ctx context.Context) (epoch string, err error) {
 	defer u.measure(opEpoch, time.Now(), &err)
-	var versions *redis.SliceCmd
-	var meetings *redis.StringSliceCmd
-	_, err = u.rdb.TxPipelined(ctx, func(p redis.Pipeliner) error {
-		versions = p.MGet(ctx, u.keys.epoch(), u.keys.endpointsVersion())
-		if u.settings == "" {
-			meetings = p.ZRange(ctx, u.keys.open(), 0, -1)
-		} else {
-			meetings = p.SPopN(ctx, u.keys.linksChanged(), changedBatch)
-		}
-		return nil
-	})
+	k, all, begun := u.keys, u.settings == "", u.begun.Load()
+	answer, err := refreshScript.Run(ctx, u.rdb, []string{k.epoch(), k.endpointsVersion(), k.redis(), k.open(), k.linksChanged()},
+		all, changedBatch).StringSlice()
 	if err != nil {
 		u.settings = "" // what was taken out and did not arrive is found again
 		return "", err
 	}
-	if epoch, _ = versions.Val()[0].(string); epoch != u.epoch {
+	epoch, settings, run, noted := answer[0], answer[1], answer[2], answer[3]
+	if epoch != u.epoch {
 		return epoch, nil
 	}
 	var keys []string
-	for _, id := range meetings.Val() {
-		keys = append(keys, u.keys.meeting(id))
-		if u.settings == "" {
-			u.mirror.copies(u.keys.meeting(id), true)
+	for _, id := range strings.Fields(answer[4]) {
+		keys = append(keys, k.meeting(id))
+		if all {
+			u.mirror.copies(k.meeting(id), true)
 		}
 	}
-	if settings := fmt.Sprint(versions.Val()[1]); settings != u.settings {
+	if settings = "version " + settings; settings != u.settings {
 		u.settings = settings
-		keys = append(keys, u.keys.settings()...)
+		keys = append(keys, k.settings()...)
 	}
 	for batch := range slices.Chunk(keys, mirrorBatch) {
 		if err = u.copy(ctx, batch); err != nil {
 			u.settings = "" // all is read again
-			break
+			return epoch, err
 		}
+	}
+	if begun {
+		err = u.compare(ctx, run, noted)
 	}
 	return epoch, err
 }
@@ -222,7 +319,10 @@ func (u *upkeep) copy(ctx context.Context, keys []string) error {
 // the renewal of the lease has put there. When it fails it may be repeated; when
 // a process dies in the middle, what it has written is what its successor finds.
 func (u *upkeep) rewrite(ctx context.Context, epoch string) error {
-	u.log.Warn("the store was emptied, writing anew what is at hand")
+	if u.began.IsZero() {
+		u.began = time.Now()
+		u.log.Warn("the store has lost what it held, writing anew what is at hand")
+	}
 	if err := u.restore(ctx, epoch, false); err != nil {
 		return err
 	}

@@ -49,6 +49,28 @@ func (r *Redis) Load(ctx context.Context, id string) (_ meeting.Meeting, err err
 	return found[0], nil
 }
 
+// Over returns those of the meetings that have both ended and closed, or are not
+// there.
+func (r *Redis) Over(ctx context.Context, meetings []string) (over map[string]bool, err error) {
+	defer r.measure(opOpen, time.Now(), &err)
+	over = map[string]bool{}
+	for batch := range slices.Chunk(meetings, openBatch) {
+		found, err := r.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+			for _, id := range batch {
+				p.ZScore(ctx, r.keys.open(), id)
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, redis.Nil) {
+			return nil, err
+		}
+		for i, score := range found {
+			over[batch[i]] = errors.Is(score.Err(), redis.Nil)
+		}
+	}
+	return over, r.checkNow(ctx)
+}
+
 // List returns a page of the meetings chosen, each with the people of its open
 // session, and the cursor of the next page, empty at the end. The newest comes
 // first: by creation, or by end when only those that have ended are chosen.

@@ -38,7 +38,8 @@ const (
 type Config struct {
 	// URL is redis://[user:password@]host:port[/database], rediss:// for TLS or
 	// unix:///path. More hosts of a cluster follow as ?addr=host:port&addr=…;
-	// ?master_name=… makes all of them sentinels.
+	// ?master_name=… makes all of them sentinels, and &sentinel_password=… and
+	// &sentinel_username=… are what these ask for.
 	URL string
 	// Site names the Prosody whose meetings these are; several sites may share
 	// one Redis. Letters, digits, dash and underscore.
@@ -64,6 +65,7 @@ type Redis struct {
 	reset      atomic.Pointer[string] // how the store was last found to have lost its state; nil: never
 	full       atomic.Int64           // Unix time at which it last refused something for want of memory
 	unreadable unreadable
+	wake       chan struct{} // has room for one: the store was seen to have lost something
 }
 
 // NewRedis returns a store that connects when it is first used.
@@ -84,6 +86,7 @@ func NewRedis(c Config) (*Redis, error) {
 		times:   defaultLeaseTimes,
 		metrics: newMetrics(c.Registerer),
 		log:     c.Log,
+		wake:    make(chan struct{}, 1),
 	}, nil
 }
 
@@ -109,20 +112,27 @@ func options(raw string) (*redis.UniversalOptions, error) {
 	}
 	query := u.Query()
 	more, master := query["addr"], query.Get("master_name")
-	query.Del("addr")
-	query.Del("master_name")
+	sentinelUser, sentinelPassword := query.Get("sentinel_username"), query.Get("sentinel_password")
+	if master == "" && sentinelUser+sentinelPassword != "" {
+		return nil, errors.New("store: the Redis URL has a password for sentinels, and no master_name")
+	}
+	for _, name := range []string{"addr", "master_name", "sentinel_username", "sentinel_password"} {
+		query.Del(name)
+	}
 	u.RawQuery = query.Encode()
 	o, err := redis.ParseURL(u.String())
 	if err != nil {
 		return nil, malformed
 	}
 	return &redis.UniversalOptions{
-		Addrs:      append([]string{o.Addr}, more...),
-		MasterName: master,
-		Username:   o.Username,
-		Password:   o.Password,
-		DB:         o.DB,
-		TLSConfig:  o.TLSConfig,
+		Addrs:            append([]string{o.Addr}, more...),
+		MasterName:       master,
+		SentinelUsername: sentinelUser,
+		SentinelPassword: sentinelPassword,
+		Username:         o.Username,
+		Password:         o.Password,
+		DB:               o.DB,
+		TLSConfig:        o.TLSConfig,
 
 		// Whoever calls tries again, with the same operation id: a client that
 		// repeats what timed out by itself does some of it twice.

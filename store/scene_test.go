@@ -17,6 +17,7 @@ import (
 // contract is what both stores offer.
 type contract interface {
 	tracker.Store
+	Over(ctx context.Context, meetings []string) (map[string]bool, error)
 	List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error)
 	Sessions(ctx context.Context, meetingID, cursor string, limit int) ([]meeting.Session, string, error)
 	Session(ctx context.Context, id string) (meeting.Session, error)

@@ -211,8 +211,11 @@ func (q *queue) storeEmptied(now time.Time) map[string]map[string][]json.RawMess
 			for _, ev := range l.events {
 				lists[l.id] = append(lists[l.id], ev.text)
 			}
+			if l.more { // what followed in the store
+				l.Gap, l.GapUntil = true, max(l.GapUntil, l.lastSeq+1)
+			}
 			if l.state == waiting {
-				l.tries = tries{Retry: meeting.Retry{Gap: true}}
+				l.tries = tries{Retry: meeting.Retry{Gap: true, GapUntil: l.GapUntil}}
 				l.enqueue()
 			}
 			e.retries[l.id] = true

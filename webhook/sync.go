@@ -93,41 +93,39 @@ func (d *Deliverer) forget(ctx context.Context, id string) error {
 // tidy removes the endpoints of one meeting once it is over and they are done,
 // and forgets that an event should say gap when its meeting can have none.
 func (d *Deliverer) tidy(ctx context.Context) error {
-	for _, e := range d.registry.snapshot.Load().all {
-		var gaps []string
+	all := d.registry.snapshot.Load().all
+	gaps := map[string][]string{} // meetings by endpoint
+	removable := map[string]bool{}
+	asked := map[string]bool{}
+	for _, e := range all {
 		var done bool
-		_ = d.locked(func(q *queue, _ time.Time) { gaps, done = q.rest(e.ID) })
-		for _, mtg := range gaps {
-			over, err := d.isOver(ctx, mtg)
-			if err != nil {
-				return err
-			}
-			if over {
-				_ = d.update(func(q *queue, now time.Time) { q.forgetGap(e.ID, mtg, now) })
-			}
+		_ = d.locked(func(q *queue, _ time.Time) { gaps[e.ID], done = q.rest(e.ID) })
+		for _, id := range gaps[e.ID] {
+			asked[id] = true
 		}
 		dead := e.Disabled != nil && (e.Disabled.Reason == DisabledGone || e.Disabled.Reason == DisabledFailing)
-		if e.MeetingID == "" || !done && !dead {
+		if e.MeetingID != "" && (done || dead) {
+			removable[e.ID], asked[e.MeetingID] = true, true
+		}
+	}
+	over, err := d.registry.store.Over(ctx, slices.Collect(maps.Keys(asked)))
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		for _, id := range gaps[e.ID] {
+			if over[id] {
+				_ = d.update(func(q *queue, now time.Time) { q.forgetGap(e.ID, id, now) })
+			}
+		}
+		if !removable[e.ID] || !over[e.MeetingID] {
 			continue
 		}
-		over, err := d.isOver(ctx, e.MeetingID)
-		if over {
-			err = d.registry.Delete(ctx, e.ID)
-		}
-		if err != nil && !errors.Is(err, ErrNotFound) {
+		if err := d.registry.Delete(ctx, e.ID); err != nil && !errors.Is(err, ErrNotFound) {
 			return err
 		}
 	}
 	return nil
-}
-
-// isOver reports whether a meeting can have no further events.
-func (d *Deliverer) isOver(ctx context.Context, id string) (bool, error) {
-	m, err := d.registry.store.Load(ctx, id)
-	if errors.Is(err, meeting.ErrNotFound) {
-		return true, nil
-	}
-	return m.Over(), err
 }
 
 // Rewrite puts the undelivered events that are in memory back into a store that

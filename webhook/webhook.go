@@ -50,8 +50,8 @@ type Store interface {
 	// one that is the first already stays where it is, or in front, after the
 	// store was emptied, which may be repeated.
 	Requeue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage, inFront bool) error
-	// Load returns a meeting, or [meeting.ErrNotFound].
-	Load(ctx context.Context, id string) (meeting.Meeting, error)
+	// Over returns those of the meetings that can have no further events.
+	Over(ctx context.Context, meetings []string) (map[string]bool, error)
 	// Between calls f with the events committed in the given time, in order and
 	// page by page, until it returns an error, and returns that.
 	Between(ctx context.Context, from, to time.Time, f func(events []json.RawMessage) error) error

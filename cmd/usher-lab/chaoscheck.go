@@ -148,7 +148,8 @@ func (l *ledger) checkMissing(v *verdict, name string, first map[string]arrival,
 			continue
 		}
 		v.lost++
-		v.example("%s never got %s seq %d of %s, committed %s", name, e.Type, e.Seq, e.MeetingID, e.at.Format(time.TimeOnly+".000"))
+		v.example("%s never got %s seq %d of %s, committed %s, and gap was said up to %d", name, e.Type, e.Seq, e.MeetingID,
+			e.at.Format(time.TimeOnly+".000"), lastGap[e.MeetingID])
 	}
 }
 

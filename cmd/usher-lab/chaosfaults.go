@@ -31,6 +31,9 @@ const (
 	// epochKey names the state in Redis; while that is written anew it begins
 	// with "?" (store/epoch.go).
 	epochKey = "usher:{main}:epoch"
+	// queuedKeys and queueKeys begin the names of what waits for an endpoint: the
+	// set of meetings with events, and the list of these of one meeting.
+	queuedKeys, queueKeys = "usher:{main}:queued:", "usher:{main}:queue:"
 	// flushWindow is how long before FLUSHALL an event may have been committed
 	// that is lost with it because its delivery was waiting.
 	flushWindow = 10 * time.Second
@@ -50,7 +53,12 @@ var faults = []fault{
 		return c.restart(ctx, syscall.SIGKILL, f.lasts, c.ushers...)
 	}},
 	{"usher-term-leader", 0, 3 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
-		return c.restart(ctx, syscall.SIGTERM, f.lasts, c.leading(ctx))
+		u := c.leading(ctx)
+		// One that has just been started does not listen to signals yet.
+		if err := u.until(ctx, func() (bool, error) { _, err := u.metrics(ctx); return err == nil, nil }); err != nil {
+			return err
+		}
+		return c.restart(ctx, syscall.SIGTERM, f.lasts, u)
 	}},
 	{"usher-stop-leader", time.Second, 20 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		return freeze(ctx, c.leading(ctx), f.lasts)

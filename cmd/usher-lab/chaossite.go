@@ -10,6 +10,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"usher/internal/localsite"
 	"usher/internal/sim"
 	"usher/internal/stack"
@@ -272,7 +274,7 @@ func (c *chaosSite) wait(ctx context.Context, what string, obstacle func() strin
 }
 
 // busy says what a site has not done yet that is to recover; empty: nothing.
-func (c *chaosSite) busy(ctx context.Context, backlog float64) string {
+func (c *chaosSite) busy(ctx context.Context, backlog int64) string {
 	if err := c.died(); err != nil {
 		return err.Error()
 	}
@@ -288,11 +290,47 @@ func (c *chaosSite) busy(ctx context.Context, backlog float64) string {
 		return fmt.Sprintf("%v rooms followed, %v meetings stale", m["usher_rooms_followed"], m["usher_meetings_stale"])
 	}
 	for _, r := range c.receivers {
-		if n := m[`usher_webhook_backlog{endpoint="`+r.name+`"}`]; n > backlog {
-			return fmt.Sprintf("%v events wait for %s", n, r.name)
+		switch n, oldest, err := c.waiting(ctx, r); {
+		case err != nil:
+			return err.Error()
+		case n > backlog, n > 0 && time.Since(oldest) > flushWindow/2:
+			return fmt.Sprintf("%d events wait for %s, the first since %s", n, r.name, oldest.Format(time.TimeOnly))
 		}
 	}
 	return ""
+}
+
+// waiting returns how many events wait for a receiver in Redis, and how long the
+// first of a meeting does. The metric of usher is up to 15 s old.
+func (c *chaosSite) waiting(ctx context.Context, r *chaosReceiver) (n int64, oldest time.Time, err error) {
+	endpoint := "whk_" + r.name
+	meetings, err := c.rdb.SMembers(ctx, queuedKeys+endpoint).Result()
+	if err != nil {
+		return 0, oldest, err
+	}
+	var lengths []*redis.IntCmd
+	var firsts []*redis.StringCmd
+	_, err = c.rdb.Pipelined(ctx, func(p redis.Pipeliner) error {
+		for _, id := range meetings {
+			lengths = append(lengths, p.LLen(ctx, queueKeys+endpoint+":"+id))
+			firsts = append(firsts, p.LIndex(ctx, queueKeys+endpoint+":"+id, 0))
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, redis.Nil) {
+		return 0, oldest, err
+	}
+	for i := range meetings {
+		n += lengths[i].Val()
+		var first struct {
+			Timestamp time.Time `json:"timestamp"`
+		}
+		if firsts[i].Err() == nil && json.Unmarshal([]byte(firsts[i].Val()), &first) == nil &&
+			(oldest.IsZero() || first.Timestamp.Before(oldest)) {
+			oldest = first.Timestamp
+		}
+	}
+	return n, oldest, nil
 }
 
 // ledger returns what was seen; the site is quiet.

@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"net/http"
+	"net/http/httptest"
 	"sync"
 	"syscall"
 	"testing"
@@ -203,4 +204,96 @@ func TestFailover(t *testing.T) {
 	}
 	s.checkLost(load)
 	t.Logf("away for %v after kill -9, for %v after SIGTERM; %d meetings made", killed, stopped, load.made())
+}
+
+// lossTold is what an app was told of a meeting.
+type lossTold struct {
+	mu   sync.Mutex
+	seqs map[string]int64 // by event
+	gap  bool             // an event has said so
+}
+
+func (l *lossTold) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var e struct {
+		ID  string `json:"id"`
+		Seq int64  `json:"seq"`
+		Gap bool   `json:"gap"`
+	}
+	if json.NewDecoder(r.Body).Decode(&e) != nil {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seqs[e.ID] = e.Seq
+	l.gap = l.gap || e.Gap
+}
+
+// told returns how many events there were, and how many numbers they have.
+func (l *lossTold) told() (events, numbers int, gap bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	seqs := map[int64]bool{}
+	for _, seq := range l.seqs {
+		seqs[seq] = true
+	}
+	return len(l.seqs), len(seqs), l.gap
+}
+
+// TestRedisFailsOverToAReplicaThatLags kills a master whose replica misses the
+// latest changes. An usher that lives on writes them anew: no meeting is lost. In
+// any case apps hear that something may be missing, and no number is used twice.
+func TestRedisFailsOverToAReplicaThatLags(t *testing.T) {
+	for name, killed := range map[string]bool{"usher lives on": false, "usher is killed, too": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			app := &lossTold{seqs: map[string]int64{}}
+			server := httptest.NewServer(app)
+			defer server.Close()
+			group := stacktest.RedisSentinels(t)
+			s := newBareSceneAt(t, &child.Redis{URL: group.URL}, "--api-rate=0", "--webhook-allow=127.0.0.0/8")
+			p := s.runUsher()
+			s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+			s.create("early")
+			early, limit := s.id, 5
+			hook := map[string]any{"url": server.URL + "/", "meeting_id": early}
+			must(t, s.call(t.Context(), http.MethodPost, "/v1/webhooks", hook, nil))
+			change := func() {
+				t.Helper()
+				limit++
+				had, _, _ := app.told()
+				s.until("the meeting is changed", func() bool {
+					return s.call(t.Context(), http.MethodPatch, "/v1/meetings/"+early, map[string]any{"max_participants": limit}, nil) == nil
+				})
+				s.until("the app is told", func() bool { has, _, _ := app.told(); return has > had })
+			}
+			change()
+			master, err := group.Master(t.Context(), "probe")
+			must(t, err)
+			group.Detach(t)
+			change()
+			s.create("late")
+			late := s.id
+			if killed {
+				p.kill()
+			}
+			master.Kill()
+			must(t, group.WaitMaster(t.Context(), "probe"))
+			if killed {
+				s.runUsher()
+			} else {
+				s.until("usher has found out", func() bool { return s.log.lines("Redis has lost the latest changes") > 0 })
+			}
+			s.until("usher leads again", func() bool { return s.notReady()["meetings"] == "" })
+			var m meeting.MeetingInfo
+			must(t, s.call(t.Context(), http.MethodGet, "/v1/meetings/"+early, nil, &m))
+			if got := s.call(t.Context(), http.MethodGet, "/v1/meetings/"+late, nil, nil); !killed && (got != nil || m.MaxParticipants != limit) {
+				t.Errorf("the latest meeting: %v, at most %d people in the other one, want it there, and %d", got, m.MaxParticipants, limit)
+			}
+			change()
+			if events, numbers, gap := app.told(); events != numbers || !gap {
+				t.Errorf("%d events with %d numbers, gap said: %v; want each its own, and gap", events, numbers, gap)
+			}
+		})
+	}
 }

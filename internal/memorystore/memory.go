@@ -167,6 +167,19 @@ func (s *Memory) Open(context.Context) ([]meeting.Meeting, error) {
 	return all, nil
 }
 
+// Over returns those of the meetings that have both ended and closed, or are not
+// there.
+func (s *Memory) Over(_ context.Context, meetings []string) (map[string]bool, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	over := map[string]bool{}
+	for _, id := range meetings {
+		m, ok := s.meetings[id]
+		over[id] = !ok || m.Meeting.Over()
+	}
+	return over, nil
+}
+
 // Load returns one meeting with the people of its open session, or
 // [meeting.ErrNotFound].
 func (s *Memory) Load(_ context.Context, id string) (meeting.Meeting, error) {

@@ -88,23 +88,24 @@ cluster-replica-validity-factor 0
 }
 
 // RedisSentinels starts a master and a replica for the test, and three sentinels
-// that watch them, and returns when these could replace the master.
+// that watch them and ask for a password of their own, and returns when these could replace the master.
 func RedisSentinels(t testing.TB) *RedisGroup {
 	t.Helper()
 	password := rand.Text()
 	g := &RedisGroup{}
 	master := g.start(t, password, 1, func([]int) string { return "" })
 	g.start(t, password, 1, func([]int) string { return fmt.Sprintf("replicaof 127.0.0.1 %d\n", master.ports[0]) })
-	sentinels := &RedisGroup{}
+	sentinels, own := &RedisGroup{}, rand.Text()
 	for range 3 {
-		sentinels.start(t, "", 1, func([]int) string {
+		sentinels.start(t, own, 1, func([]int) string {
 			return fmt.Sprintf(`sentinel monitor %[1]s 127.0.0.1 %[2]d 2
 sentinel auth-pass %[1]s %[3]s
 sentinel down-after-milliseconds %[1]s %[4]d
-`, masterName, master.ports[0], password, nodeTimeout.Milliseconds())
+sentinel sentinel-pass %[5]s
+`, masterName, master.ports[0], password, nodeTimeout.Milliseconds(), own)
 		}, "--sentinel")
 	}
-	g.URL = groupURL(password, sentinels.nodes) + "&master_name=" + masterName
+	g.URL = groupURL(password, sentinels.nodes) + "&master_name=" + masterName + "&sentinel_password=" + own
 	g.wait(t, "the replica has all", func(n *redisNode) bool { return replicates(t, n) })
 	sentinels.wait(t, "the sentinels know the replica and each other", func(n *redisNode) bool {
 		state := n.Info(t.Context(), "sentinel").Val()
@@ -151,8 +152,9 @@ func (g *RedisGroup) start(t testing.TB, password string, ports int, lines func(
 			DialTimeout: time.Second, ReadTimeout: time.Second, ContextTimeoutEnabled: true,
 		})
 		config := fmt.Sprintf("bind 127.0.0.1\nport %d\ndir ./\n", ports[0]) + lines(ports)
-		if password != "" {
-			config += fmt.Sprintf("requirepass %s\nmasterauth %[1]s\nsave \"\"\nappendonly yes\nrepl-diskless-sync-delay 0\n", password)
+		config += fmt.Sprintf("requirepass %s\n", password)
+		if len(args) == 0 { // no sentinel
+			config += fmt.Sprintf("masterauth %s\nsave \"\"\nappendonly yes\nrepl-diskless-sync-delay 0\n", password)
 		}
 		return child.Program{
 			Name: "redis-server", Args: append([]string{"redis.conf"}, args...), Timeout: groupTimeout,
@@ -202,6 +204,20 @@ func (g *RedisGroup) Master(ctx context.Context, key string) (*child.Process, er
 		all = errors.Join(all, err)
 	}
 	return nil, all
+}
+
+// Detach has the replicas of a group with one master miss what that is told from
+// now on, as if they lagged.
+func (g *RedisGroup) Detach(t testing.TB) {
+	t.Helper()
+	for _, n := range g.nodes {
+		if strings.Contains(n.Info(t.Context(), "replication").Val(), "role:slave") {
+			g.do(t, n, "CONFIG", "SET", "masterauth", "wrong")
+		}
+	}
+	for _, n := range g.nodes {
+		g.do(t, n, "CLIENT", "KILL", "TYPE", "replica")
+	}
 }
 
 // WaitMaster returns once a server takes writes of the key, which it asks each
