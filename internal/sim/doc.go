@@ -17,7 +17,8 @@
 //     the packets of microphones to a WebSocket service;
 //   - a [Crowd] for thousands of web clients, on one component stream.
 //
-// What they leave out: media but for what the Bridge sends, Jingle beyond the first offer and its answer,
-// stream management (XEP-0198), so a dropped person is gone at once where a
-// crashed browser stays for a minute, and breakout rooms, visitors and lobby.
+// What they leave out: media, but for what a Bridge sends; Jingle beyond the
+// first offer and its answer; stream management (XEP-0198), so a dropped person is
+// gone at once where a crashed browser stays for a minute; and breakout rooms,
+// visitors and lobby.
 package sim
