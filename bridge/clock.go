@@ -23,18 +23,16 @@ const (
 // clock places the timestamps of one stream on the time line of a part: at the
 // arrival of the most punctual packet. Whatever delays packets on their way adds
 // to the lag, arrival minus timestamp, so the smallest one is nearest to the
-// truth, and the same for everybody.
+// truth, and the same for everybody. The zero value has seen no packet.
 type clock struct {
+	begun   bool    // there was a packet
 	running bool    // offset is set
 	offset  samples // position = timestamp + offset
 	begin   samples // arrival of the first packet of the window
 	lowest  samples // smallest lag in the window
 	before  samples // and in the one before
 	drift   samples // what the offset is wrong by; 0 when that is not worth a correction
-	empty   bool    // the window has no packet yet
 }
-
-func newClock() clock { return clock{empty: true} }
 
 // observe notes that a packet arrived. It reports false, and notes nothing,
 // when the timestamp cannot be of the same clock.
@@ -44,8 +42,8 @@ func (c *clock) observe(timestamp, arrival samples) bool {
 		return false
 	}
 	switch {
-	case c.empty:
-		c.begin, c.lowest, c.empty = arrival, lag, false
+	case !c.begun:
+		c.begun, c.begin, c.lowest = true, arrival, lag
 	case c.running && arrival-c.begin >= driftWindow:
 		// The smaller one of two windows: one that has only late packets proves nothing.
 		c.measure(min(c.lowest, c.before))
@@ -65,7 +63,7 @@ func (c *clock) measure(lag samples) {
 }
 
 // held reports whether the first packets have been held for long enough.
-func (c *clock) held(now samples) bool { return !c.empty && now-c.begin >= holdTime }
+func (c *clock) held(now samples) bool { return c.begun && now-c.begin >= holdTime }
 
 // start sets the offset from what has arrived so far.
 func (c *clock) start() {

@@ -173,6 +173,7 @@ func TestTwoBridges(t *testing.T) {
 		mic := sim.Microphone{Endpoint: "ann", SSRC: 1, Sound: numberedFrom(0, 10*time.Second)}
 		go second.Play(t.Context(), mic)
 		b.Play(t.Context(), mic)
+		synctest.Wait() // the last packet of both is sent
 		second.Expire()
 	})
 	if got, want := files(m), []string{"001.ogg ann [ann]"}; !slices.Equal(got, want) {

@@ -1,6 +1,9 @@
 package bridge
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 const (
 	// reorderTime is how long a packet waits for one before it: a bridge passes
@@ -56,7 +59,7 @@ type source struct {
 // restart gets ready for packets with timestamps of another clock. What is
 // held must have been taken.
 func (s *source) restart() {
-	s.clock, s.begun = newClock(), false
+	s.clock, s.begun = clock{}, false
 }
 
 // put takes in a packet that arrived just now. It reports whether it is new:
@@ -66,7 +69,7 @@ func (s *source) put(p packet) bool {
 	if s.begun && p.timestamp < s.next {
 		return false
 	}
-	at, found := slices.BinarySearchFunc(s.queue, p.timestamp, func(q packet, t samples) int { return int(q.timestamp - t) })
+	at, found := slices.BinarySearchFunc(s.queue, p.timestamp, func(q packet, t samples) int { return cmp.Compare(q.timestamp, t) })
 	if found {
 		return false
 	}

@@ -37,7 +37,6 @@ func play(s *source, arrivals []arrival) (taken []arrival, refused int) {
 // running is a source whose first packets, at 0 ms, have been taken.
 func running() *source {
 	s := &source{}
-	s.restart()
 	play(s, []arrival{{0, 0}, {0, 2000}})
 	return s
 }
@@ -69,7 +68,6 @@ func TestOrder(t *testing.T) {
 // TestHoldIsBounded sends more than the first two seconds can be.
 func TestHoldIsBounded(t *testing.T) {
 	s := &source{}
-	s.restart()
 	for n := range samples(10_000) {
 		p := packet{timestamp: n * 20 * millisecond, length: 20 * millisecond, opus: make([]byte, 1000)}
 		s.clock.observe(p.timestamp, p.arrival)
@@ -82,7 +80,7 @@ func TestHoldIsBounded(t *testing.T) {
 }
 
 func TestClock(t *testing.T) {
-	c := newClock()
+	var c clock
 	for i := range samples(100) { // the first packets 300 ms late, then less
 		c.observe(i*20*millisecond, i*20*millisecond+max(5, 300-i*10)*millisecond)
 	}

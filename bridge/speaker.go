@@ -1,7 +1,7 @@
 package bridge
 
 import (
-	"errors"
+	"cmp"
 	"fmt"
 	"hash/fnv"
 	"path/filepath"
@@ -49,48 +49,36 @@ func (s *speaker) name() string {
 }
 
 // identify asks who a source is and sets its speaker. That may become known
-// late, and be two endpoints of one person.
+// late, and be somebody who is known already.
 func (p *Part) identify(s *source) {
-	who := p.cfg.Person(s.endpoint)
+	who, before := p.cfg.Person(s.endpoint), s.speaker
 	s.encrypted = who.Encrypted
-	if s.speaker != nil && (who.ID == "" || who.ID == s.speaker.ID) {
+	if before != nil && (who.ID == "" || who.ID == before.ID) {
 		return
 	}
-	key := who.ID
-	if key == "" {
-		key = unknownPerson + s.endpoint
+	unknown := unknownPerson + s.endpoint
+	key := cmp.Or(who.ID, unknown)
+	if before != nil && before.ID == "" {
+		before.Person = who // what is recorded of the unknown one is theirs
+		delete(p.people, unknown)
+		if p.people[key] == nil {
+			p.people[key] = before
+		}
 	}
-	known := p.people[key]
-	switch unknown := s.speaker; {
-	case known == nil && unknown != nil && unknown.ID == "":
-		// The one who was unknown until now.
-		delete(p.people, unknownPerson+s.endpoint)
-		unknown.Person = who
-		known = unknown
-		p.people[key] = known
-	case known == nil:
-		known = &speaker{Person: who}
-		p.people[key] = known
-		p.speakers = append(p.speakers, known)
-	case unknown != nil && unknown.ID == "":
-		delete(p.people, unknownPerson+s.endpoint)
-		unknown.Person = who // they have one more track, from before this was known
+	now := p.people[key]
+	if now == nil {
+		now = &speaker{Person: who}
+		p.people[key] = now
+		p.speakers = append(p.speakers, now)
 	}
-	if !slices.Contains(known.endpoints, s.endpoint) {
-		known.endpoints = append(known.endpoints, s.endpoint)
+	if !slices.Contains(now.endpoints, s.endpoint) {
+		now.endpoints = append(now.endpoints, s.endpoint)
 	}
-	s.speaker, s.track, p.changed = known, trackOf(s, known), true
+	if now != before {
+		s.speaker, s.track = now, nil
+	}
+	p.changed = true
 }
-
-// trackOf is the track of a source if it is the speaker's.
-func trackOf(s *source, of *speaker) *track {
-	if slices.Contains(of.tracks, s.track) {
-		return s.track
-	}
-	return nil
-}
-
-var errTracks = errors.New("too many people for one part")
 
 // track is the file into which a source's packet at the given position goes.
 func (p *Part) track(s *source, position samples) (*track, error) {
@@ -104,7 +92,7 @@ func (p *Part) track(s *source, position samples) (*track, error) {
 		}
 	}
 	if len(p.tracks) == maxTracks {
-		return nil, fmt.Errorf("%w: more than %d files", errTracks, maxTracks)
+		return nil, fmt.Errorf("more than %d files in one part", maxTracks)
 	}
 	t := p.newTrack(s)
 	t.source, s.track = s, t
