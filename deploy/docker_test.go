@@ -105,6 +105,7 @@ case $* in
 	;;
 *) echo "docker $* was not expected" >&2; exit 1 ;;
 esac`)
+	fakeRoot(t, s.bin)
 	fake(t, s.bin, "prosodyctl", "exit 0")
 	return s
 }

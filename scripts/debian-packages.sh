@@ -16,6 +16,7 @@ present() {
 	# gcc alone only recommends the headers that the race detector's cgo needs.
 	gcc) command -v gcc >/dev/null && [ -e /usr/include/stdlib.h ] ;;
 	nodejs) command -v node >/dev/null ;;
+	systemd) command -v systemd-analyze >/dev/null ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }
