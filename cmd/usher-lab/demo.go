@@ -125,8 +125,7 @@ API %s, metrics and health %s, OpenAPI at %s/openapi.json
 			}
 		case <-site.Prosody.Exited():
 			stop()
-			<-people
-			return errors.New("prosody ended")
+			return errors.Join(errors.New("prosody ended"), <-people)
 		}
 		fmt.Fprintln(out, "\nstopping")
 	}
