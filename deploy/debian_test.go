@@ -124,7 +124,7 @@ func newDebianMachine(t *testing.T) *debianMachine {
 	m.prosodyctl()
 	fake(t, m.bin, "systemctl", `echo "$*" >>`+m.bin+`/systemctl.calls`)
 	fake(t, m.bin, "useradd", `echo "$*" >>`+m.bin+`/useradd.calls`)
-	fake(t, m.bin, "chgrp", "exit 0")
+	fakeRoot(t, m.bin)
 	fake(t, m.bin, "usher", "exit 0")
 	return m
 }

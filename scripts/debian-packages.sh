@@ -18,6 +18,7 @@ present() {
 	nodejs) command -v node >/dev/null ;;
 	# Debian's own Python finds it, whichever comes first in PATH.
 	python3-*) /usr/bin/python3 -c "import ${1#python3-}" 2>/dev/null ;;
+	systemd) command -v systemd-analyze >/dev/null ;;
 	*) command -v "$1" >/dev/null ;;
 	esac
 }

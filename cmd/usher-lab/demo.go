@@ -99,7 +99,7 @@ each as in docker-jitsi-meet.
 	fmt.Fprintf(out, "\n%s %s\n", result, recorded)
 	if !c.Once {
 		fmt.Fprintf(out, `
-Still up until Ctrl-C. To try it, in another shell:
+Still up until Ctrl-C, and people come and go every %v. To try it, in another shell:
 
   . %s
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/meetings
@@ -108,16 +108,24 @@ Still up until Ctrl-C. To try it, in another shell:
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/recordings
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_WHEREBY/insights/room-sessions
   curl -s -H "Authorization: Bearer $USHER_KEY" $USHER_API/v1/webhooks
-  USHER_API=$USHER_API USHER_KEY=$USHER_KEY %s events tail
+  USHER_API=$USHER_API USHER_KEY=$USHER_KEY %s events tail --since=1m
   curl -s $USHER_ADMIN/readyz
   curl -s $USHER_ADMIN/metrics | grep ^usher_
 
 API %s, metrics and health %s, OpenAPI at %s/openapi.json
-`, env, program, "http://"+site.At.API, "http://"+site.At.Admin, "http://"+site.At.API)
+`, comingInterval, env, program, "http://"+site.At.API, "http://"+site.At.Admin, "http://"+site.At.API)
+		living, stop := context.WithCancel(ctx)
+		defer stop()
+		people := make(chan error, 1)
+		go func() { people <- keepComing(living, site, comingInterval) }()
 		select {
-		case <-ctx.Done():
+		case err := <-people:
+			if err != nil {
+				return err
+			}
 		case <-site.Prosody.Exited():
-			return errors.New("prosody ended")
+			stop()
+			return errors.Join(errors.New("prosody ended"), <-people)
 		}
 		fmt.Fprintln(out, "\nstopping")
 	}

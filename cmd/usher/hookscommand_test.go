@@ -3,12 +3,14 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -87,8 +89,34 @@ func TestTailGoesOn(t *testing.T) {
 	if got, want := out.String(), "{\"n\":1}\n{\"n\":2}\n"; got != want {
 		t.Errorf("printed %q, want %q", got, want)
 	}
-	if !strings.HasSuffix(told.String(), "to go on: --after=3-0\n") {
+	if got := told.String(); !strings.HasPrefix(got, "following the events of "+srv.URL) || !strings.HasSuffix(got, "to go on: --after=3-0\n") {
 		t.Errorf("told %q", told.String())
+	}
+}
+
+// TestTailSince begins at a time in the past, which is said once: a broken stream
+// goes on where it was.
+func TestTailSince(t *testing.T) {
+	began := time.Now()
+	var asked []string
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if asked = append(asked, r.Header.Get("Last-Event-ID")); len(asked) == 1 {
+			_, _ = io.WriteString(w, "id: 7-0\nevent: a\ndata: {}\n\n")
+			return
+		}
+		w.WriteHeader(http.StatusForbidden)
+	}))
+	defer srv.Close()
+	c := eventsTailCommand{API: srv.URL, Key: "k", Since: time.Hour}
+	if err := c.follow(t.Context(), io.Discard, io.Discard); !errors.Is(err, errFinal) {
+		t.Errorf("ended with %v, want the refusal", err)
+	}
+	if len(asked) != 2 || asked[1] != "7-0" {
+		t.Fatalf("goes on after %q, want two places, the second 7-0", asked)
+	}
+	ms, err := strconv.ParseInt(asked[0], 10, 64)
+	if ago := began.Sub(time.UnixMilli(ms)); err != nil || ago < time.Hour-time.Minute || ago > time.Hour+time.Second {
+		t.Errorf("begins after %q, %v ago (%v), want an hour", asked[0], ago, err)
 	}
 }
 

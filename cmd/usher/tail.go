@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -38,7 +39,8 @@ type eventsCommand struct {
 type eventsTailCommand struct {
 	API     string        `name:"api" default:"http://127.0.0.1:8480" help:"URL of the API."`
 	Key     config.Secret `required:"" help:"API key with the scope events:read."`
-	After   string        `env:"-" help:"Place in the log to go on after, as an earlier run printed it at its end; default: what happens from now on."`
+	Since   time.Duration `env:"-" placeholder:"10m" xor:"from" help:"Show first what happened in the time before, as far as the log goes back, which is seven days."`
+	After   string        `env:"-" xor:"from" help:"Place in the log to go on after, as an earlier run printed it at its end; default: what happens from now on."`
 	Meeting string        `env:"-" help:"Only events of the meeting with this id."`
 }
 
@@ -54,6 +56,11 @@ func (c *eventsTailCommand) follow(ctx context.Context, out, stderr io.Writer) e
 			fmt.Fprintf(stderr, "to go on: --after=%s\n", c.After)
 		}
 	}()
+	fmt.Fprintf(stderr, "following the events of %s until Ctrl-C\n", c.API)
+	if c.Since > 0 {
+		// A place in the log begins with its time.
+		c.After = strconv.FormatInt(time.Now().Add(-c.Since).UnixMilli(), 10)
+	}
 	for {
 		err := c.stream(ctx, out)
 		if errors.Is(err, errFinal) {
