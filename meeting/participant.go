@@ -72,6 +72,9 @@ type Occupant struct {
 	HandRaised int64 `json:"hand_raised,omitempty"`
 	// Recording is Jibri's own id of what a recorder records or streams, once it says.
 	Recording string `json:"recording,omitempty"`
+	// What an app has appended to the link by which they came; from the token.
+	ExternalID string `json:"external_id,omitempty"`
+	Metadata   string `json:"metadata,omitempty"`
 }
 
 // Participant is a person: one token user however many connections, or one
@@ -147,6 +150,8 @@ func (p *Participant) describe() []string {
 	set(&changed, "kind", &p.Kind, newest.Kind)
 	set(&changed, "name", &p.Name, newest.Name)
 	set(&changed, "email", &p.Email, newest.Email)
+	set(&changed, "external_id", &p.ExternalID, newest.ExternalID)
+	set(&changed, "metadata", &p.Metadata, newest.Metadata)
 	set(&changed, "role", &p.Role, role)
 	set(&changed, "audio", &p.Audio, newest.Audio)
 	set(&changed, "video", &p.Video, newest.Video)

@@ -89,6 +89,7 @@ type clientBody struct {
 	ParticipantID string       `json:"participantId"`
 	IsDialIn      bool         `json:"isDialIn"`
 	ExternalID    string       `json:"externalId,omitempty"`
+	Metadata      string       `json:"metadata,omitempty"`
 }
 
 // clientCounts counts humans by Whereby's names of roles; those whom nobody
@@ -104,9 +105,13 @@ func clientData(event meeting.Event, room eventRoom) any {
 		eventRoom: room, RoleName: roleName(p.Kind, p.Role), DisplayName: p.Name,
 		Clients: in.Humans, ByRole: clientCounts{Host: in.Moderators, Visitor: in.Humans - in.Moderators},
 		RoomSessionID: event.SessionID, ParticipantID: p.ID,
-		IsDialIn: p.Kind == meeting.KindSIP, ExternalID: p.UserID,
+		IsDialIn: p.Kind == meeting.KindSIP, ExternalID: externalID(p.Person), Metadata: p.Metadata,
 	}
 }
+
+// externalID returns the app's id of a person: from their token, or else from their
+// link.
+func externalID(p meeting.Person) string { return cmp.Or(p.UserID, p.ExternalID) }
 
 func recordingData(event meeting.Event, room eventRoom) any {
 	r := event.Data.Recording
