@@ -44,6 +44,8 @@ type Config struct {
 
 	TrustIdentity   bool     `help:"Believe <identity> in presence from the XMPP domain: set it when that host loads mod_presence_identity, which keeps people from claiming to be others."`
 	IdentityDomains []string `name:"identity-domain" placeholder:"guest.DOMAIN" help:"Further hosts to believe it from, each of which must load that module. Never a component, whose presence no module sees."`
+	TrustedDomains  []string `name:"trusted-domain" placeholder:"jigasi.DOMAIN" help:"Further hosts, besides those of hidden-domain and focus-jid, where only the site's own recorders, transcribers and dial-ins log in, so that what they say they are is believed, as by Jicofo's and Jigasi's trusted-domains."`
+	DialInDomains   []string `name:"dial-in-domain" placeholder:"guest.DOMAIN" help:"Further hosts from which dial-ins (Jigasi) are believed although people log in there too: whoever comes from there can then pass for a phone, and is not counted."`
 	ElectsModerator bool     `default:"true" negatable:"" help:"The site makes the first human a moderator (Jicofo's auto-owner); usher then warns when that does not happen."`
 
 	Store    string `hidden:"" default:"redis" help:"Of versions until November 2026; redis is the only one."`
@@ -81,7 +83,7 @@ type Config struct {
 
 // AfterApply fills in the domains that follow from XMPPDomain, puts them all in
 // lower case, and reports everything that is wrong, at once. Kong calls it.
-// Afterwards IdentityDomains holds all domains whose <identity> is believed.
+// Afterwards IdentityDomains and TrustedDomains hold all domains that are believed.
 func (c *Config) AfterApply() error {
 	c.MUC = cmp.Or(c.MUC, "muc."+c.XMPPDomain)
 	c.HiddenDomain = cmp.Or(c.HiddenDomain, "hidden."+c.XMPPDomain)
@@ -134,21 +136,33 @@ func (c *Config) checkRate() error {
 	return errors.Join(problems...)
 }
 
-// checkIdentities completes IdentityDomains and returns what is wrong with who
-// is who.
+// checkIdentities completes IdentityDomains and TrustedDomains, and returns what
+// is wrong with who is who.
 func (c *Config) checkIdentities() (problems []error) {
-	var domains []string
-	for _, d := range c.IdentityDomains {
-		if d = strings.ToLower(strings.TrimSpace(d)); strings.ContainsAny(d, "@/:* ") {
-			problems = append(problems, fmt.Errorf("identity-domain %q is not the name of a host, such as guest.%s", d, c.XMPPDomain))
-		} else if d != "" {
-			domains = append(domains, d)
+	for _, list := range []struct {
+		setting string
+		domains *[]string
+	}{{"identity-domain", &c.IdentityDomains}, {"trusted-domain", &c.TrustedDomains}, {"dial-in-domain", &c.DialInDomains}} {
+		var domains []string
+		for _, d := range *list.domains {
+			if d = strings.ToLower(strings.TrimSpace(d)); strings.ContainsAny(d, "@/:* ") {
+				problems = append(problems, fmt.Errorf("%s %q is not the name of a host, such as guest.%s", list.setting, d, c.XMPPDomain))
+			} else if d != "" {
+				domains = append(domains, d)
+			}
+		}
+		*list.domains = domains
+	}
+	for _, d := range c.TrustedDomains {
+		if d == c.XMPPDomain || slices.Contains(c.IdentityDomains, d) || slices.Contains(c.DialInDomains, d) {
+			problems = append(problems, fmt.Errorf("trusted-domain %s is where people log in: anybody there could pass for a recorder; where dial-ins log in with people, name it in dial-in-domain alone", d))
 		}
 	}
 	if c.TrustIdentity {
-		domains = append(domains, c.XMPPDomain)
+		c.IdentityDomains = append(c.IdentityDomains, c.XMPPDomain)
 	}
-	c.IdentityDomains = domains
+	_, services, _ := strings.Cut(c.FocusJID, "@")
+	c.TrustedDomains = append(c.TrustedDomains, c.HiddenDomain, services)
 	// Everybody in the hidden domain is taken for a part of the site.
 	for _, other := range []struct{ setting, domain string }{
 		{"xmpp-domain", c.XMPPDomain}, {"muc", c.MUC}, {"component-domain", c.ComponentDomain},

@@ -224,6 +224,32 @@ func TestIdentityDomains(t *testing.T) {
 	}
 }
 
+// TestTrustedDomains reads the hosts whose services are believed: two follow from
+// the rest, as in docker-jitsi-meet.
+func TestTrustedDomains(t *testing.T) {
+	needed := []string{"--component-secret=s", "--api-key=" + key, "--xmpp-domain=Jitsi.example"}
+	for _, tt := range []struct{ trusted, dialIn, hidden, want, phones string }{
+		{"", "", "", "[hidden.jitsi.example auth.jitsi.example]", "[]"},
+		{"", "Guest.jitsi.example", "recorder.jitsi.example", "[recorder.jitsi.example auth.jitsi.example]", "[guest.jitsi.example]"},
+		{"Jigasi.jitsi.example, transcriber.jitsi.example", "jitsi.example", "", "[jigasi.jitsi.example transcriber.jitsi.example hidden.jitsi.example auth.jitsi.example]", "[jitsi.example]"},
+	} {
+		c, err := parse(t, map[string]string{
+			"USHER_TRUSTED_DOMAIN": tt.trusted, "USHER_DIAL_IN_DOMAIN": tt.dialIn, "USHER_HIDDEN_DOMAIN": tt.hidden,
+		}, needed...)
+		if got := fmt.Sprint(c.TrustedDomains); err != nil || got != tt.want || fmt.Sprint(c.DialInDomains) != tt.phones {
+			t.Errorf("USHER_TRUSTED_DOMAIN=%s: trusted are %s, for dial-ins %s, %v, want %s and %s", tt.trusted, got, c.DialInDomains, err, tt.want, tt.phones)
+		}
+	}
+	for _, flags := range [][]string{
+		{"--trusted-domain=guest.jitsi.example", "--dial-in-domain=guest.jitsi.example"},
+		{"--trusted-domain=tokens.jitsi.example", "--identity-domain=tokens.jitsi.example"},
+	} {
+		if _, err := parse(t, nil, append(needed, flags...)...); err == nil || !strings.Contains(err.Error(), "is where people log in") {
+			t.Errorf("%s: %v, want an error that people log in there", flags, err)
+		}
+	}
+}
+
 // TestWhoIsWho holds that nobody is taken for somebody else by a setting that
 // cannot be right.
 func TestWhoIsWho(t *testing.T) {
@@ -237,6 +263,9 @@ func TestWhoIsWho(t *testing.T) {
 		{"--identity-domain=x@guest.jitsi.example", "identity-domain"},
 		{"--identity-domain=*.jitsi.example", "identity-domain"},
 		{"--identity-domain=https://guest.jitsi.example", "identity-domain"},
+		{"--trusted-domain=jigasi@auth.jitsi.example", "trusted-domain \"jigasi@auth.jitsi.example\" is not the name of a host"},
+		{"--trusted-domain=Jitsi.example", "trusted-domain jitsi.example is where people log in"},
+		{"--dial-in-domain=guest.jitsi.example/x", "dial-in-domain"},
 	} {
 		if _, err := parse(t, nil, append(needed, tt.flag)...); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want an error with %q", tt.flag, err, tt.want)

@@ -357,6 +357,56 @@ func TestTwiceIsOnce(t *testing.T) {
 	})
 }
 
+// TestLiveStreamHoldsUpARecording has a stream on when a recording is asked for, and
+// another begin while the focus is asked: nobody is asked during a stream, nor is
+// the focus asked to stop, which would end it.
+func TestLiveStreamHoldsUpARecording(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, 2, false)
+		m := s.live(t, "standup")
+		says := func(session, status string) {
+			s.mu.Lock()
+			s.sessions["standup"] = ""
+			if status != "off" {
+				s.sessions["standup"] = session
+			}
+			s.mu.Unlock()
+			s.tracker.Observe("standup", time.Now(), meeting.FocusSaid{Focus: meeting.FocusSays{Here: true, Session: session, Status: status, Stream: true}})
+		}
+		says("stream-1", "on")
+		s.record(t, m)
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if r := wantState(t, s, "standup", meeting.RecordingQueued); r.Waits != meeting.ReasonStream || s.asked > 0 || len(s.scheduler.Queue()) > 0 {
+			t.Errorf("it waits for %s, the focus was asked %d times, queued are %+v; want live_stream, 0 and none", r.Waits, s.asked, s.scheduler.Queue())
+		}
+		s.answer = func(_ context.Context, _, action string) error {
+			if action == "start" && s.asked == 0 {
+				says("stream-2", "pending")
+			}
+			return nil
+		}
+		says("stream-1", "off")
+		time.Sleep(time.Minute)
+		says("stream-2", "on")
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if r := wantState(t, s, "standup", meeting.RecordingQueued); r.Waits != meeting.ReasonStream || s.asked != 1 {
+			t.Errorf("it waits for %s, the focus was asked %d times; want live_stream and once", r.Waits, s.asked)
+		}
+		says("stream-2", "off")
+		time.Sleep(5 * time.Second)
+		wantState(t, s, "standup", meeting.RecordingOn)
+		says("stream-3", "pending")
+		s.stop(t, "standup")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s.stops > 0 || s.sessions["standup"] != "stream-3" {
+			t.Errorf("%d stops, the focus has session %q; want it to go on with stream-3", s.stops, s.sessions["standup"])
+		}
+	})
+}
+
 // TestNeverReady has a site whose focus knows of no brewery: in the end the
 // recording fails and says what the focus answered.
 func TestNeverReady(t *testing.T) {

@@ -106,13 +106,7 @@ func Apply(m Meeting, in TimedInput) (Meeting, Effects, error) {
 	if err != nil {
 		return m, Effects{}, err
 	}
-	if d.m.ID != "" && !d.more {
-		if d.m.StaleSince.IsZero() && !m.StaleSince.IsZero() {
-			d.window = &Window{After: Time{m.StaleSince}, Before: Time{in.At}}
-		}
-		d.followStream()
-		d.window = nil
-	}
+	d.followStream(m)
 	if d.m.ID != "" {
 		d.records(m)
 	}

@@ -123,6 +123,7 @@ type Person struct {
 	SessionID  string     `json:"session_id,omitempty"`
 	Kind       Kind       `json:"kind" enum:"human,recorder,streamer,transcriber,sip"`
 	Role       Role       `json:"role" enum:"moderator,participant,visitor"` // the highest of the connections
+	Host       bool       `json:"host,omitempty" doc:"A host by the token, from the first presence on; the role follows when the site makes them a moderator"`
 	UserID     string     `json:"user_id,omitempty" doc:"From the token; empty for guests"`
 	Name       string     `json:"name,omitempty"` // this to HandSince: of the newest connection
 	Email      string     `json:"email,omitempty"`
@@ -136,6 +137,9 @@ type Person struct {
 	LeftAt     Time       `json:"left_at" nullable:"true"`
 	LeftReason LeftReason `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
 }
+
+// IsHost reports whether the person moderates, or is to by their token.
+func (p Person) IsHost() bool { return p.Host || p.Role == RoleModerator }
 
 // ParticipantInfo is a participant as apps see it.
 type ParticipantInfo struct {

@@ -178,6 +178,7 @@ func (m Meeting) LastSeen() time.Time {
 type Occupancy struct {
 	Humans     int `json:"humans"`
 	Moderators int `json:"moderators"`
+	Hosts      int `json:"hosts,omitempty" doc:"Humans who moderate, or are hosts by their token; missing when there is none"`
 	Recorders  int `json:"recorders"`
 	Others     int `json:"others"` // streamers, transcribers, dial-in
 	Peak       int `json:"peak"`   // most humans at the same time in this session
@@ -196,6 +197,9 @@ func (m Meeting) Occupancy() Occupancy {
 			o.Humans++
 			if p.Role == RoleModerator {
 				o.Moderators++
+			}
+			if p.IsHost() {
+				o.Hosts++
 			}
 		case p.Kind == KindRecorder:
 			o.Recorders++

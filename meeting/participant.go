@@ -63,6 +63,7 @@ type Occupant struct {
 	Kind   Kind   `json:"kind"`
 	Role   Role   `json:"role"`
 	UserID string `json:"user_id,omitempty"` // from the token, empty for guests
+	Host   bool   `json:"host,omitempty"`    // by the token
 	Name   string `json:"name,omitempty"`
 	Email  string `json:"email,omitempty"`
 	Audio  Media  `json:"audio,omitempty"`
@@ -136,8 +137,9 @@ func (p *Participant) describe() []string {
 		return nil
 	}
 	newest := p.Connections[len(p.Connections)-1]
-	role := newest.Role
+	role, host := newest.Role, false
 	for _, o := range p.Connections {
+		host = host || o.Host
 		if o.Role == RoleModerator {
 			role = RoleModerator
 		}
@@ -153,6 +155,7 @@ func (p *Participant) describe() []string {
 	set(&changed, "external_id", &p.ExternalID, newest.ExternalID)
 	set(&changed, "metadata", &p.Metadata, newest.Metadata)
 	set(&changed, "role", &p.Role, role)
+	set(&changed, "host", &p.Host, host)
 	set(&changed, "audio", &p.Audio, newest.Audio)
 	set(&changed, "video", &p.Video, newest.Video)
 	set(&changed, "screen", &p.Screen, newest.Screen)

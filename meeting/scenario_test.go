@@ -148,10 +148,13 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.Tick{}
 	case "store_reset":
 		f = meeting.StoreReset{}
-	case "focus": // on, off, pending, here or away
+	case "focus": // on, off, pending, here, away, or in but unseen
 		says := meeting.FocusSays{Here: words[1] != "away", Session: args["session"], Failure: args["failure"], Initiator: args["by"], Stream: args["mode"] == "stream"}
 		if args["session"] != "" {
 			says.Status = words[1]
+		}
+		if words[1] == "unseen" {
+			says.Status = "not seen"
 		}
 		f = meeting.FocusSaid{Focus: says}
 	case "record":

@@ -37,41 +37,54 @@ func (said FocusSays) streams() bool {
 	return said.Stream && said.Session != "" && said.Status != focusOff
 }
 
+// unheard reports whether the focus is in the room where its presence cannot be seen.
+func (said FocusSays) unheard() bool { return said.Session == "" && said.Status != "" }
+
 // streamer reports whether a connection streams what is or was the meeting's live stream.
 func (m Meeting) streamer(p *Participant, c Occupant) bool {
 	return p.Kind == KindStreamer && (c.Recording == "" || c.Recording == m.Stream.Session)
 }
 
-// followStream takes in what has become of the live stream. While the room cannot
-// be seen, nothing has.
-func (d *draft) followStream() {
+func (m Meeting) streamerIn() bool {
+	for p, c := range m.connections {
+		if m.streamer(p, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// followStream takes in what has become of the live stream. While the room, or what
+// the focus says, cannot be seen, nothing has.
+//
+// before is the meeting as it was before the event.
+func (d *draft) followStream(before Meeting) {
 	said := d.m.Focus
-	if d.m.Session.ID == "" || !d.m.StaleSince.IsZero() {
+	if d.m.Session.ID == "" || said.unheard() || d.more || !d.m.StaleSince.IsZero() {
 		return
 	}
-	if said.streams() && said.Session == d.m.Stream.Session {
+	if !before.StaleSince.IsZero() {
+		d.window = &Window{After: Time{before.StaleSince}, Before: Time{d.at}}
+		defer func() { d.window = nil }()
+	}
+	same := said.Session == d.m.Stream.Session
+	switch {
+	case said.streams() && same:
 		d.stoppedStream(time.Time{})
-		return
-	}
-	if said.streams() && said.Status == focusOn {
+	case said.streams() && said.Status == focusOn:
 		d.endStream() // another began
 		d.m.Stream = LiveStream{Session: said.Session, Since: d.at}
 		d.notify(StreamStarted, Data{Stream: new(d.m.Stream.info())})
-		return
+	case d.m.Stream.Session == "":
+	case !d.m.streamerIn():
+		d.endStream()
+	case said.Status == focusOff && same && d.m.Stream.Stopped.IsZero():
+		d.stoppedStream(d.at)
 	}
-	for p, c := range d.m.connections {
-		if d.m.streamer(p, c) {
-			if said.Status == focusOff && said.Session == d.m.Stream.Session && d.m.Stream.Stopped.IsZero() {
-				d.stoppedStream(d.at)
-			}
-			return
-		}
-	}
-	d.endStream()
 }
 
 func (d *draft) stoppedStream(at time.Time) {
-	if d.m.Stream.Session != "" && d.m.Stream.Stopped != at {
+	if d.m.Stream.Stopped != at {
 		d.m.Stream.Stopped = at
 		d.changed = true
 	}

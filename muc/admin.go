@@ -20,7 +20,7 @@ type item struct {
 // presence returns what a list says of an occupant as a presence would.
 func (i item) presence() *presence {
 	p := &presence{}
-	p.User.Item.JID, p.User.Item.Role = i.JID, i.Role
+	p.User.Items = []item{i}
 	return p
 }
 

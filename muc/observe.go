@@ -4,6 +4,7 @@ import (
 	"encoding/xml"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -34,13 +35,13 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 		if rm.phase == entering {
 			rm.signal(fmt.Errorf("muc: entry refused: %w", stanza.Error{Condition: p.condition()}))
 		}
-	case p.has(statusSelf), bareJID(p.User.Item.JID) == r.cfg.Site.OccupantJID && nick == rm.nick:
+	case p.has(statusSelf), bareJID(p.item().JID) == r.cfg.Site.OccupantJID && nick == rm.nick:
 		r.selfPresence(rm, at, &p)
 	case rm.phase == leaving: // whoever comes now is found when usher probes for the room again
 	case p.Type != "unavailable":
 		r.occupantSeen(rm, at, nick, &p)
-	case p.has(statusNick) && p.User.Item.Nick != "":
-		r.renamed(rm, at, nick, p.User.Item.Nick)
+	case p.has(statusNick) && p.item().Nick != "":
+		r.renamed(rm, at, nick, p.item().Nick)
 	default:
 		r.occupantGone(rm, at, nick, p.leftReason())
 	}
@@ -57,7 +58,7 @@ func (r *Rooms) report(rm *room, at time.Time, in meeting.Input) {
 // selfPresence handles what the room says about usher itself.
 func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 	if p.Type != "unavailable" {
-		rm.role, rm.affil = meeting.Role(p.User.Item.Role), p.User.Item.Affiliation
+		rm.role, rm.affil = meeting.Role(p.item().Role), p.item().Affiliation
 		rm.selfReported()
 		rm.selfSeen = rm.selfSeen || p.has(statusSelf)
 		if rm.phase == entering && p.has(statusSelf) {
@@ -107,7 +108,7 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, nick string, reason meeting
 
 // occupantSeen handles somebody's arrival or change.
 func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
-	if p.User.Item.JID == "" {
+	if bareJID(p.item().JID) == "" {
 		// Whoever it is, and with that what has changed, can only be guessed.
 		r.metrics.untrusted.WithLabelValues("address").Inc()
 		if !rm.blind {
@@ -122,6 +123,10 @@ func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 		r.metrics.untrusted.WithLabelValues(doubt).Inc()
 	}
 	was, known := rm.view[nick]
+	if _, host, _ := splitAddress(bareJID(o.JID)); !known && slices.Contains(doubts, doubtFeature) {
+		r.note(slog.LevelWarn, "somebody is not believed to be a phone, recorder or transcriber: if the site's own log in at this host, "+
+			"it belongs into USHER_TRUSTED_DOMAIN, or into USHER_DIAL_IN_DOMAIN where people do too", "room", rm.name, "host", host)
+	}
 	if now := newSeen(o); !known || was != now {
 		rm.view[nick] = now
 		if o.Kind == meeting.KindHuman {

@@ -56,21 +56,9 @@ type presence struct {
 	Initiator  *struct{} `xml:"http://jitsi.org/protocol/jigasi initiator"`
 	// Identity is written by the server of [Site.IdentityDomains], and by
 	// anybody else who likes.
-	Identity *struct {
-		ID    string `xml:"id"`
-		Name  string `xml:"name"`
-		Email string `xml:"email"`
-		// What an app has appended to a link; usher's own tokens carry it.
-		ExternalID string `xml:"external_id"`
-		Metadata   string `xml:"metadata"`
-	} `xml:"identity>user"`
-	User struct {
-		Item struct {
-			JID         string `xml:"jid,attr"`
-			Role        string `xml:"role,attr"`
-			Affiliation string `xml:"affiliation,attr"`
-			Nick        string `xml:"nick,attr"`
-		} `xml:"item"`
+	Identity *identity `xml:"identity>user"`
+	User     struct {
+		Items   []item    `xml:"item"`
 		Status  []status  `xml:"status"`
 		Destroy *struct{} `xml:"destroy"`
 	} `xml:"http://jabber.org/protocol/muc#user x"`
@@ -79,6 +67,33 @@ type presence struct {
 			XMLName xml.Name
 		} `xml:",any"`
 	} `xml:"error"`
+}
+
+// identity is the user of a token (mod_presence_identity, which copies all fields).
+type identity struct {
+	ID          string `xml:"id"`
+	Name        string `xml:"name"`
+	Email       string `xml:"email"`
+	Moderator   string `xml:"moderator"`
+	Affiliation string `xml:"affiliation"`
+	// What an app has appended to a link; usher's own tokens carry it.
+	ExternalID string `xml:"external_id"`
+	Metadata   string `xml:"metadata"`
+}
+
+// host reports whether the token makes its user a moderator, as
+// mod_token_affiliation reads it.
+func (id *identity) host() bool {
+	return id.Moderator == "true" || slices.Contains([]string{"owner", "moderator", "teacher"}, id.Affiliation)
+}
+
+// item returns what the room says about the sender. A presence has one (XEP-0045
+// §7.2.3); of none, or of several, nobody can say who the sender is.
+func (p *presence) item() item {
+	if len(p.User.Items) != 1 {
+		return item{}
+	}
+	return p.User.Items[0]
 }
 
 type feature struct {
@@ -159,18 +174,22 @@ func (p *presence) leftReason() meeting.LeftReason {
 	return meeting.LeftByChoice
 }
 
+// doubtFeature is a claim to be one of the site's services that is not believed.
+const doubtFeature = "feature"
+
 // occupant returns what the presence says about its sender, and which of its
 // claims were not believed.
 func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 	kind, doubts := s.kind(nick, p)
+	item := p.item()
 	o := meeting.Occupant{
-		Nick: nick, JID: p.User.Item.JID, Kind: kind,
-		Role: meeting.Role(p.User.Item.Role),
+		Nick: nick, JID: item.JID, Kind: kind,
+		Role: meeting.Role(item.Role),
 		Name: clip(p.Nick),
 	}
 	if id := p.Identity; id != nil {
-		if _, domain, _ := splitAddress(bareJID(p.User.Item.JID)); slices.Contains(s.IdentityDomains, domain) {
-			o.UserID, o.Email = clip(id.ID), clip(id.Email)
+		if _, domain, _ := splitAddress(bareJID(item.JID)); slices.Contains(s.IdentityDomains, domain) {
+			o.UserID, o.Email, o.Host = clip(id.ID), clip(id.Email), id.host()
 			if len(id.ExternalID) <= maxAppended && len(id.Metadata) <= maxAppended {
 				o.ExternalID, o.Metadata = id.ExternalID, id.Metadata
 			}
@@ -195,41 +214,47 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 // kind returns what an occupant is, by its real address and the features that
 // addresses of its domain may claim, and which claims are not believed.
 func (s *Site) kind(nick string, p *presence) (meeting.Kind, []string) {
-	bare := bareJID(p.User.Item.JID)
-	local, domain, _ := splitAddress(bare)
-	_, focusDomain, _ := splitAddress(s.FocusJID)
-	switch bare {
-	case s.FocusJID:
+	bare := bareJID(p.item().JID)
+	user, domain, _ := splitAddress(bare)
+	switch {
+	case bare == s.FocusJID:
 		return meeting.KindFocus, nil
-	case s.OccupantJID:
+	case bare == s.OccupantJID, domain == s.ComponentDomain:
 		return meeting.KindBot, nil
-	}
-	jibri, jigasi, transcriber := p.claims(featureJibri), p.claims(featureJigasi), p.claims(featureTranscriber)
-	for _, rule := range []struct {
-		domain  string
-		applies bool
-		kind    meeting.Kind
-	}{
-		{s.ComponentDomain, true, meeting.KindBot},
-		{s.HiddenDomain, transcriber || local == "transcriber", meeting.KindTranscriber},
-		{s.HiddenDomain, p.Mode == modeStream, meeting.KindStreamer},
-		{s.HiddenDomain, jibri || local == "recorder", meeting.KindRecorder},
-		{s.HiddenDomain, true, meeting.KindBot}, // the site's own; people do not see it
-		{focusDomain, jigasi || p.Initiator != nil, meeting.KindSIP},
-	} {
-		if domain == rule.domain && rule.applies {
-			return rule.kind, nil
-		}
+	case slices.Contains(s.TrustedDomains, domain):
+		return p.service(user), nil
+	case p.dialIn() && slices.Contains(s.DialInDomains, domain):
+		return meeting.KindSIP, nil
 	}
 	var doubts []string
 	if nick == "focus" {
 		doubts = append(doubts, "focus")
 	}
-	if jibri || jigasi || transcriber {
-		doubts = append(doubts, "feature")
+	if p.claims(featureJibri) || p.claims(featureJigasi) || p.claims(featureTranscriber) {
+		doubts = append(doubts, doubtFeature)
 	}
 	return meeting.KindHuman, doubts
 }
+
+// service returns which of the site's own services says this of itself. Lists of
+// occupants show only its user, which is then that of docker-jitsi-meet and Debian.
+// A Jigasi that transcribes is a Jigasi too.
+func (p *presence) service(user string) meeting.Kind {
+	switch {
+	case p.claims(featureTranscriber), user == "transcriber":
+		return meeting.KindTranscriber
+	case p.Mode == modeStream:
+		return meeting.KindStreamer
+	case p.claims(featureJibri), user == "recorder":
+		return meeting.KindRecorder
+	case p.dialIn(), user == "jigasi":
+		return meeting.KindSIP
+	}
+	return meeting.KindBot
+}
+
+// dialIn reports whether the presence claims to be a Jigasi's.
+func (p *presence) dialIn() bool { return p.claims(featureJigasi) || p.Initiator != nil }
 
 // claims reports whether the presence lists the feature.
 func (p *presence) claims(name string) bool { return slices.Contains(p.Features, feature{name}) }

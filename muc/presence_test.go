@@ -18,7 +18,7 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write the decoded captures into the golden file; read the difference before you keep it")
 
 var testSite = Site{
-	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", HiddenDomain: "hidden.meet.jitsi",
+	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
 	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
 	Nick: "usher", DisplayName: "Usher", IdentityDomains: []string{"meet.jitsi", "tokens.meet.jitsi"},
 }
@@ -189,6 +189,10 @@ func TestLeftReason(t *testing.T) {
 func TestKind(t *testing.T) {
 	const feature = "<features><feature var='http://jitsi.org/protocol/%s'/></features>"
 	jibri, jigasi, transcriber := fmt.Sprintf(feature, "jibri"), fmt.Sprintf(feature, "jigasi"), fmt.Sprintf(feature, "transcriber")
+	const initiator = "<initiator xmlns='http://jitsi.org/protocol/jigasi'/>"
+	site := testSite
+	site.TrustedDomains = append(site.TrustedDomains, "services.meet.jitsi")
+	site.DialInDomains = []string{"phones.meet.jitsi"}
 	tests := []struct {
 		nick, jid, children string
 		want                meeting.Kind
@@ -216,13 +220,67 @@ func TestKind(t *testing.T) {
 		{"ab", "focus@auth.meet.jitsi.example/focus", "", meeting.KindHuman, ""},
 		{"ab", "x@meet.jitsi/1", "<bot type='poltergeist'/>", meeting.KindHuman, ""},
 		{"ab", "", "", meeting.KindHuman, ""},
+		{"ab", "jigasi@auth.meet.jitsi/1", "", meeting.KindSIP, ""}, // as lists show it
+		{"ab", "jigasi@auth.meet.jitsi/1", strings.Replace(jigasi, "</features>", "<feature var='http://jitsi.org/protocol/transcriber'/></features>", 1), meeting.KindTranscriber, ""},
+		{"ab", "x@services.meet.jitsi/1", jibri, meeting.KindRecorder, ""},
+		{"ab", "x@services.meet.jitsi/1", "", meeting.KindBot, ""},
+		{"ab", "jvb@auth.meet.jitsi/1", "", meeting.KindBot, ""},
+		{"ab", "x@phones.meet.jitsi/1", jigasi, meeting.KindSIP, ""},
+		{"ab", "x@phones.meet.jitsi/1", initiator, meeting.KindSIP, ""},
+		{"+49 30 0", "jigasi@phones.meet.jitsi/1", "", meeting.KindHuman, ""}, // people log in there too
+		{"ab", "x@phones.meet.jitsi/1", jibri, meeting.KindHuman, "feature"},
+		{"ab", "x@phones.meet.jitsi/1", transcriber, meeting.KindHuman, "feature"},
+		{"ab", "x@phones.meet.jitsi/1", "<session_id>s1</session_id><mode>stream</mode>", meeting.KindHuman, ""},
+		{"ab", "x@meet.jitsi/1", initiator, meeting.KindHuman, ""},
+		{"jigasi", "jigasi@meet.jitsi/jigasi", "", meeting.KindHuman, ""},
+		{"recorder", "recorder@guest.meet.jitsi/recorder", jibri, meeting.KindHuman, "feature"},
 		{"ab", "\u0640@meet.jitsi/\u0640", "", meeting.KindHuman, ""},
 	}
 	for _, tt := range tests {
 		p := decode(t, fmt.Sprintf("<presence from='r@m/%s'>%s<x xmlns='http://jabber.org/protocol/muc#user'><item jid='%s'/></x></presence>", tt.nick, tt.children, tt.jid))
-		got, doubts := testSite.kind(tt.nick, &p)
+		got, doubts := site.kind(tt.nick, &p)
 		if doubt := strings.Join(doubts, ","); got != tt.want || doubt != tt.doubt {
 			t.Errorf("%s as %s %s: kind = %s doubts %q, want %s %q", tt.jid, tt.nick, tt.children, got, doubt, tt.want, tt.doubt)
+		}
+	}
+}
+
+// TestPresenceWithoutOneItem holds that of a presence in which the room names
+// nobody, or two, nothing is believed.
+func TestPresenceWithoutOneItem(t *testing.T) {
+	const focus, person = "<item jid='focus@auth.meet.jitsi/focus' role='moderator'/>", "<item jid='x@meet.jitsi/1' role='participant'/>"
+	const x = "<x xmlns='http://jabber.org/protocol/muc#user'>%s</x>"
+	for name, inside := range map[string]string{
+		"none": fmt.Sprintf(x, ""), "no x": "",
+		"two": fmt.Sprintf(x, person+focus), "two, the other way round": fmt.Sprintf(x, focus+person),
+		"two x": fmt.Sprintf(x, person) + fmt.Sprintf(x, focus),
+	} {
+		p := decode(t, "<presence from='r@muc.meet.jitsi/n'><identity><user><id>boss</id></user></identity>"+inside+"</presence>")
+		o, _ := testSite.occupant("n", &p)
+		if want := (meeting.Occupant{Nick: "n", Kind: meeting.KindHuman}); o != want {
+			t.Errorf("%s: occupant = %+v, want %+v", name, o, want)
+		}
+	}
+}
+
+// TestHostByToken holds that the token's user says who is a host, where it is
+// believed (mod_presence_identity, mod_token_affiliation).
+func TestHostByToken(t *testing.T) {
+	for _, tt := range []struct {
+		fields, domain string
+		want           bool
+	}{
+		{"<moderator>true</moderator><affiliation>owner</affiliation>", "meet.jitsi", true},
+		{"<moderator>true</moderator>", "meet.jitsi", true},
+		{"<affiliation>teacher</affiliation>", "meet.jitsi", true},
+		{"<moderator>false</moderator><affiliation>member</affiliation>", "meet.jitsi", false},
+		{"", "meet.jitsi", false},
+		{"<moderator>true</moderator>", "guest.meet.jitsi", false},
+	} {
+		p := decode(t, "<presence from='r@m/n'><identity><user>"+tt.fields+"</user></identity>"+
+			"<x xmlns='http://jabber.org/protocol/muc#user'><item jid='x@"+tt.domain+"/1' role='participant'/></x></presence>")
+		if o, _ := testSite.occupant("n", &p); o.Host != tt.want || o.Role != meeting.RoleParticipant {
+			t.Errorf("%q from %s: host = %v, role %s, want %v and participant", tt.fields, tt.domain, o.Host, o.Role, tt.want)
 		}
 	}
 }

@@ -113,7 +113,6 @@ type Stream interface {
 type Site struct {
 	MUC             string // domain of the main MUC, such as muc.meet.jitsi
 	FocusJID        string // bare address of Jicofo, such as focus@auth.meet.jitsi
-	HiddenDomain    string // where recorders log in, and whom people do not see
 	ComponentDomain string // usher's own component
 	OccupantJID     string // bare address that usher is in rooms as
 	Nick            string // its nick there; [a-zA-Z0-9][a-zA-Z0-9_]*
@@ -123,6 +122,12 @@ type Site struct {
 	// vouches for <identity> in presence: it takes away what clients write there
 	// (mod_presence_identity). From elsewhere anybody could claim to be anybody.
 	IdentityDomains []string
+	// TrustedDomains are the hosts where only the site's own services log in:
+	// recorders, transcribers, dial-ins. What they say of themselves is believed.
+	TrustedDomains []string
+	// DialInDomains are further hosts from which a dial-in is believed, although
+	// people log in there as well.
+	DialInDomains []string
 	// ElectsModerator says that the site makes a human moderator by itself.
 	ElectsModerator bool
 }

@@ -21,7 +21,7 @@ import (
 var errDown = errors.New("stream is down")
 
 var site = muc.Site{
-	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", HiddenDomain: "hidden.meet.jitsi",
+	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
 	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
 	Nick: "usher", DisplayName: "Usher", IdentityDomains: []string{"meet.jitsi"},
 }

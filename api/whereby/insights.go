@@ -175,7 +175,7 @@ func (f *facade) people(r *http.Request) (shown []personBody, err error) {
 	for _, p := range list {
 		one := personBody{
 			RoomSessionID: p.SessionID, RoomName: roomName(m.Room), ParticipantID: p.ID,
-			RoleName: roleName(p.Kind, p.Role), DisplayName: p.Name,
+			RoleName: roleName(p.Person), DisplayName: p.Name,
 			JoinedAt: p.JoinedAt, LeftAt: meeting.TimeOrNull(p.LeftAt.Time), Tags: []string{},
 		}
 		if id := externalID(p.Person); id != "" {

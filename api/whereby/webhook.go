@@ -101,9 +101,10 @@ type clientCounts struct {
 
 func clientData(event meeting.Event, room eventRoom) any {
 	p, in := event.Data.Participant, event.Data.Occupancy
+	hosts := max(in.Hosts, in.Moderators) // an earlier usher counted no hosts
 	return clientBody{
-		eventRoom: room, RoleName: roleName(p.Kind, p.Role), DisplayName: p.Name,
-		Clients: in.Humans, ByRole: clientCounts{Host: in.Moderators, Visitor: in.Humans - in.Moderators},
+		eventRoom: room, RoleName: roleName(p.Person), DisplayName: p.Name,
+		Clients: in.Humans, ByRole: clientCounts{Host: hosts, Visitor: in.Humans - hosts},
 		RoomSessionID: event.SessionID, ParticipantID: p.ID,
 		IsDialIn: p.Kind == meeting.KindSIP, ExternalID: externalID(p.Person), Metadata: p.Metadata,
 	}
@@ -124,14 +125,21 @@ func recordingData(event meeting.Event, room eventRoom) any {
 	}{room, r.SessionID, r.ID, r.MainFile().Name, "completed"}
 }
 
-// Whereby's names of what somebody is in a room: by kind, or else by role.
-var (
-	kindNames = map[meeting.Kind]string{
-		meeting.KindRecorder: "recorder", meeting.KindStreamer: "streamer", meeting.KindTranscriber: "captioner",
-	}
-	roleNames = map[meeting.Role]string{meeting.RoleModerator: "host", meeting.RoleVisitor: "viewer"}
-)
+// kindNames are Whereby's names of who is no human.
+var kindNames = map[meeting.Kind]string{
+	meeting.KindRecorder: "recorder", meeting.KindStreamer: "streamer", meeting.KindTranscriber: "captioner",
+}
 
-func roleName(k meeting.Kind, r meeting.Role) string {
-	return cmp.Or(kindNames[k], roleNames[r], "visitor")
+// roleName is Whereby's name of what somebody is in a room: by kind, or else host
+// from the first presence on where the token says so.
+func roleName(p meeting.Person) string {
+	switch {
+	case kindNames[p.Kind] != "":
+		return kindNames[p.Kind]
+	case p.IsHost():
+		return "host"
+	case p.Role == meeting.RoleVisitor:
+		return "viewer"
+	}
+	return "visitor"
 }

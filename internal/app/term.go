@@ -44,7 +44,7 @@ func (l *leader) newTerm() (*term, error) {
 	cfg, reg := l.cfg, prometheus.NewRegistry()
 	t := &term{metrics: reg}
 	site := muc.Site{
-		MUC: cfg.MUC, FocusJID: cfg.FocusJID, HiddenDomain: cfg.HiddenDomain,
+		MUC: cfg.MUC, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
 		ComponentDomain: cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
 		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,

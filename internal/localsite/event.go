@@ -13,7 +13,9 @@ type Event struct {
 		Participant *struct {
 			ID         string             `json:"id"`
 			Name       string             `json:"name"`
+			Kind       meeting.Kind       `json:"kind"`
 			Role       meeting.Role       `json:"role"`
+			Host       bool               `json:"host"`
 			LeftReason meeting.LeftReason `json:"left_reason"`
 		} `json:"participant"`
 		Changed   []string           `json:"changed"`

@@ -26,6 +26,7 @@ type job struct {
 	jibri   *Jibri
 	session string
 	room    string // bare address
+	mode    string // file or stream
 	appData string
 	focus   string // who asked: the focus in the brewery
 	conduct Conduct
@@ -44,7 +45,7 @@ type job struct {
 // newJob returns a recording that does nothing before run. j.mu is held.
 func newJob(j *Jibri, q jibriIQ, focus string) *job {
 	return &job{
-		jibri: j, session: q.Session, room: q.Room, appData: q.AppData, focus: focus, conduct: j.conduct,
+		jibri: j, session: q.Session, room: q.Room, mode: q.Mode, appData: q.AppData, focus: focus, conduct: j.conduct,
 		stopping: make(chan struct{}), ended: make(chan struct{}), entered: make(chan struct{}), humans: map[string]bool{},
 	}
 }
@@ -130,7 +131,7 @@ func (w *job) record(dir string) (media bool, err error) {
 	case <-w.stopping:
 		return false, nil
 	}
-	if w.conduct == NoMedia {
+	if w.conduct == NoMedia || w.mode == modeStream {
 		w.tell(jibriIQ{Status: "on"})
 		<-w.stopping
 		return false, nil
@@ -189,7 +190,7 @@ func (w *job) enter(ctx context.Context, link *component.Link) error {
 	}
 	// Jibri adds what it records once it is in (CallPage.addToPresence).
 	presence.set(newElement("", "session_id", w.session))
-	presence.set(newElement("", "mode", "file"))
+	presence.set(newElement("", "mode", w.mode))
 	return sender.Send(ctx, "presence", to, "", append(presence.payload(false), recorder)...)
 }
 

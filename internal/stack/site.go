@@ -44,6 +44,7 @@ var (
 	Recorder = Account{"recorder", HiddenDomain, "recorder-password"}
 	Usher    = Account{"usher", HiddenDomain, "usher-password"}
 	Watcher  = Account{"usher", AuthDomain, "watcher-password"} // usher's, in the brewery
+	Jigasi   = Account{"jigasi", AuthDomain, "jigasi-password"}
 )
 
-var accounts = []Account{Focus, JVB, Jibri, Recorder, Usher, Watcher}
+var accounts = []Account{Focus, JVB, Jibri, Recorder, Usher, Watcher, Jigasi}
