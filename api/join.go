@@ -17,7 +17,6 @@ import (
 
 	"usher/meeting"
 	"usher/meeting/service"
-	"usher/token"
 )
 
 // RoomKey is the query parameter that makes a guest's link a host's, as Whereby
@@ -107,14 +106,10 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 var (
 	nameForm    = regexp.MustCompile(`^[A-Za-z0-9._-]*`)
 	roomKeyForm = regexp.MustCompile(`(?i)` + RoomKey + `(?:=|%3D)([a-z0-9]+)`)
-	// A name may hold anything percent-encoded, an & too. Where its own = is
-	// encoded, so is the & behind it.
-	displayNameForm = regexp.MustCompile(`(?i)(?:[?&]|%3F|%26)displayName(?:=([^?&]*)|%3D(.*?)(?:%26|%3F|[?&]|$))`)
 )
 
 // find returns what a link opens, or what a host's key in the rest does. A key
-// that opens nothing leaves the link, as with Whereby. Who comes by a link that
-// names nobody has the name that is appended to it.
+// that opens nothing leaves the link, as with Whereby.
 func (h *joinHandler) find(r *http.Request) (l service.Link, m meeting.Meeting, err error) {
 	asked := r.PathValue("code") + r.PathValue("room") // it has one of them
 	name := nameForm.FindString(asked)
@@ -128,8 +123,8 @@ func (h *joinHandler) find(r *http.Request) (l service.Link, m meeting.Meeting, 
 	} else {
 		l, m, err = h.openCode(r.Context(), name, key)
 	}
-	if err == nil && l.User == (token.User{}) {
-		l.User.Name = nameIn(appended)
+	l.Appended = service.Appended{
+		Name: displayName(appended), ExternalID: parameter(appended, "externalId", maxExternalID), Metadata: parameter(appended, "metadata", maxAppended),
 	}
 	return l, m, err
 }
@@ -144,13 +139,26 @@ func (h *joinHandler) openCode(ctx context.Context, code, key string) (service.L
 	return h.svc.OpenLink(ctx, code)
 }
 
-// maxDisplayName is how many characters of a name that is appended to a link are taken.
-const maxDisplayName = 100
+// How many characters are taken of what is appended to a link. A longer name is
+// cut; a longer text is left out, because half of one misleads. All of it is in
+// each presence of the person, to everybody in the room.
+const (
+	maxDisplayName = 100
+	maxExternalID  = 200
+	maxAppended    = 500
+)
 
-// nameIn returns the name that is appended to a link, fit for a token: empty for
-// none, and for one that is not text.
-func nameIn(appended string) string {
-	found := displayNameForm.FindStringSubmatch(appended)
+// displayName returns the name that is appended to a link, empty for none.
+func displayName(appended string) string {
+	name := []rune(strings.Join(strings.Fields(parameter(appended, "displayName", len(appended))), " "))
+	return string(name[:min(len(name), maxDisplayName)])
+}
+
+// parameter returns the value of a parameter that is appended to a link, fit for a
+// token: blanks in the place of what cannot stand in XML. It is empty where there
+// is none, and for one that is not text or has more than most characters.
+func parameter(appended, name string, most int) string {
+	found := parameterForms[name].FindStringSubmatch(appended)
 	if found == nil {
 		return ""
 	}
@@ -158,17 +166,25 @@ func nameIn(appended string) string {
 	if err != nil {
 		text = found[1] + found[2]
 	}
-	if !utf8.ValidString(text) {
+	if !utf8.ValidString(text) || utf8.RuneCountInString(text) > most {
 		return ""
 	}
-	text = strings.Map(func(c rune) rune {
-		if unicode.IsControl(c) || c == 0xFFFE || c == 0xFFFF { // these cannot stand in XML
+	return strings.Map(func(c rune) rune {
+		if unicode.IsControl(c) || c == 0xFFFE || c == 0xFFFF {
 			return ' '
 		}
 		return c
 	}, text)
-	runes := []rune(strings.Join(strings.Fields(text), " "))
-	return string(runes[:min(len(runes), maxDisplayName)])
+}
+
+// parameterForms find what apps append besides the key. A value may hold anything
+// percent-encoded, an & too. Where its own = is encoded, so is the & behind it.
+var parameterForms = map[string]*regexp.Regexp{
+	"displayName": parameterForm("displayName"), "externalId": parameterForm("externalId"), "metadata": parameterForm("metadata"),
+}
+
+func parameterForm(name string) *regexp.Regexp {
+	return regexp.MustCompile(`(?i)(?:[?&]|%3F|%26)` + name + `(?:=([^?&]*)|%3D(.*?)(?:%26|%3F|[?&]|$))`)
 }
 
 // joinPage is what somebody reads who is not let in.

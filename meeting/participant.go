@@ -75,6 +75,9 @@ type Occupant struct {
 	Recording string `json:"recording,omitempty"`
 	// Elsewhere says where it is if not in the main room.
 	Elsewhere *Elsewhere `json:"elsewhere,omitempty"`
+	// What an app has appended to the link by which they came; from the token.
+	ExternalID string `json:"external_id,omitempty"`
+	Metadata   string `json:"metadata,omitempty"`
 }
 
 // Participant is a person: one token user however many connections, or one
@@ -159,6 +162,8 @@ func (p *Participant) describe() []string {
 	set(&changed, "kind", &p.Kind, newest.Kind)
 	set(&changed, "name", &p.Name, newest.Name)
 	set(&changed, "email", &p.Email, newest.Email)
+	set(&changed, "external_id", &p.ExternalID, newest.ExternalID)
+	set(&changed, "metadata", &p.Metadata, newest.Metadata)
 	set(&changed, "role", &p.Role, role)
 	set(&changed, "host", &p.Host, host)
 	set(&changed, "audio", &p.Audio, newest.Audio)

@@ -30,6 +30,10 @@ const modeStream = "stream"
 // and sent on; 256 is four times the longest name that Jitsi's field accepts.
 const maxText = 256
 
+// maxAppended is how many bytes of what an app has appended to a link are kept:
+// those of the 500 characters that a link takes. Half of it would mislead.
+const maxAppended = 2000
+
 // presence is a presence in a room as Jitsi's clients, recorders and Jicofo
 // send it. Addresses stay strings: some that occur break mellium's jid.Parse.
 type presence struct {
@@ -77,6 +81,9 @@ type identity struct {
 	Email       string `xml:"email"`
 	Moderator   string `xml:"moderator"`
 	Affiliation string `xml:"affiliation"`
+	// What an app has appended to a link; usher's own tokens carry it.
+	ExternalID string `xml:"external_id"`
+	Metadata   string `xml:"metadata"`
 }
 
 // host reports whether the token makes its user a moderator, as
@@ -202,6 +209,9 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 	if id := p.Identity; id != nil {
 		if _, domain, _ := splitAddress(bareJID(item.JID)); slices.Contains(s.IdentityDomains, domain) {
 			o.UserID, o.Email, o.Host = clip(id.ID), clip(id.Email), id.host()
+			if len(id.ExternalID) <= maxAppended && len(id.Metadata) <= maxAppended {
+				o.ExternalID, o.Metadata = id.ExternalID, id.Metadata
+			}
 			if o.Name == "" {
 				o.Name = clip(id.Name)
 			}

@@ -497,3 +497,20 @@ func FuzzPresence(f *testing.F) {
 		}
 	})
 }
+
+// TestWhatALinkSaidIsBelievedOfTheServer proves that the id and the metadata of a link
+// come from the token, whole or not at all.
+func TestWhatALinkSaidIsBelievedOfTheServer(t *testing.T) {
+	for _, tt := range []struct{ jid, metadata, want string }{
+		{"x@meet.jitsi/1", `{"a":1}`, `patient/7 {"a":1}`},
+		{"x@meet.jitsi/1", strings.Repeat("é", maxAppended/2), "patient/7 " + strings.Repeat("é", maxAppended/2)},
+		{"x@meet.jitsi/1", strings.Repeat("a", maxAppended+1), " "},
+		{"x@guest.meet.jitsi/1", `{"a":1}`, " "},
+	} {
+		p := decode(t, `<presence from='r@m/n'><identity><user><external_id>patient/7</external_id><metadata>`+tt.metadata+`</metadata></user></identity>
+			<x xmlns='http://jabber.org/protocol/muc#user'><item jid='`+tt.jid+`'/></x></presence>`)
+		if o, _ := testSite.occupant("n", &p); o.ExternalID+" "+o.Metadata != tt.want {
+			t.Errorf("%s, %d bytes of metadata: %.80q, want %.80q", tt.jid, len(tt.metadata), o.ExternalID+" "+o.Metadata, tt.want)
+		}
+	}
+}

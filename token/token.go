@@ -53,6 +53,9 @@ type Claims struct {
 	// Host may record and, where the site loads mod_token_affiliation and does
 	// not elect owners itself, is a moderator.
 	Host bool
+	// ExternalID and Metadata are what an app has appended to a link for whoever
+	// comes by it. Nobody has checked them.
+	ExternalID, Metadata string
 	// PassesLobby lets the person in where others wait to be let in.
 	PassesLobby bool
 	Group       string // the app or team that the person belongs to; for statistics

@@ -61,7 +61,8 @@ type personBody struct {
 	DisplayName   string        `json:"displayName"`
 	JoinedAt      meeting.Time  `json:"joinedAt"`
 	LeftAt        *meeting.Time `json:"leftAt"`
-	ExternalID    *string       `json:"externalId"` // of the app's user, from the token
+	ExternalID    *string       `json:"externalId"` // of the app's user
+	Metadata      *string       `json:"metadata"`
 	Rating        *int          `json:"rating"`
 	Comment       *string       `json:"comment"`
 	Tags          []string      `json:"tags"`
@@ -177,8 +178,11 @@ func (f *facade) people(r *http.Request) (shown []personBody, err error) {
 			RoleName: roleName(p.Person), DisplayName: p.Name,
 			JoinedAt: p.JoinedAt, LeftAt: meeting.TimeOrNull(p.LeftAt.Time), Tags: []string{},
 		}
-		if p.UserID != "" {
-			one.ExternalID = &p.UserID
+		if id := externalID(p.Person); id != "" {
+			one.ExternalID = &id
+		}
+		if p.Metadata != "" {
+			one.Metadata = &p.Metadata
 		}
 		shown = append(shown, one)
 	}

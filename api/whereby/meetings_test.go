@@ -372,6 +372,54 @@ func TestDisplayNameOfALink(t *testing.T) {
 	}
 }
 
+type tokenClaims struct {
+	Context struct{ User, Features anyMap }
+}
+
+// claimsOf reads a token.
+func claimsOf(t *testing.T, text string) (claims tokenClaims) {
+	t.Helper()
+	parts := strings.Split(text, ".")
+	payload, err := base64.RawURLEncoding.DecodeString(parts[min(1, len(parts)-1)])
+	if err == nil {
+		err = json.Unmarshal(payload, &claims)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return claims
+}
+
+// TestWhatALinkSaysOfSomebody opens links with an id and metadata appended, and
+// looks for them in the token, which Prosody writes into presence.
+func TestWhatALinkSaysOfSomebody(t *testing.T) {
+	s := newWherebySite(t, nil)
+	m := s.createMeeting("")
+	native := s.create(`{"room":"standup"}`)["id"].(string)
+	var named Link
+	s.do("POST", "/v1/meetings/"+native+"/links", `{"user":{"id":"u1"}}`).into(http.StatusCreated, &named)
+	for _, tt := range []struct {
+		url          string
+		id, metadata any
+	}{
+		{m.URL, nil, nil},
+		{m.URL + "?externalId=patient%2F7&metadata=%7B%22a%22%3A%22b%26c%22%7D", "patient/7", `{"a":"b&c"}`},
+		{m.HostURL + "&externalid=7", "7", nil},
+		{m.HostURL + "?metadata=x%00y", nil, "x y"},
+		{m.URL + "?externalId=%FF", nil, nil},
+		{m.URL + "?externalId=" + strings.Repeat("%C3%A9", 200), strings.Repeat("é", 200), nil},
+		{m.URL + "?externalId=" + strings.Repeat("a", 201), nil, nil}, // no half of an id
+		{m.URL + "?metadata=" + strings.Repeat("a", 501), nil, nil},
+		{named.URL + "?externalId=7&metadata=x", nil, nil}, // it is for somebody
+	} {
+		_, text, _ := strings.Cut(s.click(tt.url).Header().Get("Location"), "#jwt=")
+		user := claimsOf(t, text).Context.User
+		if user["external_id"] != tt.id || user["metadata"] != tt.metadata {
+			t.Errorf("%.80s makes the user %v, want the id %v and the metadata %v", tt.url, user, tt.id, tt.metadata)
+		}
+	}
+}
+
 // TestLockedMeetings asks for locked meetings as apps do, and then as Prosody for
 // their rooms: where the site has a lobby people wait in it, all but hosts.
 func TestLockedMeetings(t *testing.T) {
@@ -383,17 +431,7 @@ func TestLockedMeetings(t *testing.T) {
 	}
 	bypass := func(url string) any {
 		_, text, _ := strings.Cut(s.click(url).Header().Get("Location"), "#jwt=")
-		payload, err := base64.RawURLEncoding.DecodeString(strings.Split(text, ".")[1])
-		var claims struct {
-			Context struct{ Features anyMap }
-		}
-		if err == nil {
-			err = json.Unmarshal(payload, &claims)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return claims.Context.Features["lobby_bypass"]
+		return claimsOf(t, text).Context.Features["lobby_bypass"]
 	}
 	locked, open := s.createMeeting(`,"isLocked":true`), s.createMeeting(`,"isLocked":false`)
 	if got := locked.header.Get(whereby.Ignored); got != "" {

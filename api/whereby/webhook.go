@@ -1,6 +1,7 @@
 package whereby
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -88,6 +89,7 @@ type clientBody struct {
 	ParticipantID string       `json:"participantId"`
 	IsDialIn      bool         `json:"isDialIn"`
 	ExternalID    string       `json:"externalId,omitempty"`
+	Metadata      string       `json:"metadata,omitempty"`
 }
 
 // clientCounts counts humans by Whereby's names of roles, and Jitsi's visitors,
@@ -106,9 +108,13 @@ func clientData(event meeting.Event, room eventRoom) any {
 		Clients:       in.Humans + in.Visitors,
 		ByRole:        clientCounts{Host: hosts, Visitor: in.Humans - hosts, Viewer: in.Visitors},
 		RoomSessionID: event.SessionID, ParticipantID: p.ID,
-		IsDialIn: p.Kind == meeting.KindSIP, ExternalID: p.UserID,
+		IsDialIn: p.Kind == meeting.KindSIP, ExternalID: externalID(p.Person), Metadata: p.Metadata,
 	}
 }
+
+// externalID returns the app's id of a person: from their token, or else from their
+// link.
+func externalID(p meeting.Person) string { return cmp.Or(p.UserID, p.ExternalID) }
 
 func recordingData(event meeting.Event, room eventRoom) any {
 	r := event.Data.Recording

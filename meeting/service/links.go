@@ -60,10 +60,14 @@ func (s *Service) Ticket(m meeting.Meeting, l Link) (Ticket, error) {
 	if l.TTLS != nil {
 		ttl = time.Duration(*l.TTLS) * time.Second
 	}
-	text, expires, err := s.cfg.Tokens.Issue(now, token.Claims{
+	claims := token.Claims{
 		Room: m.Room, User: l.User, Host: l.Role == RoleHost, Expires: token.Until(now, ttl, end),
 		PassesLobby: l.Role == RoleHost && m.Lobby, // somebody has to be there to let others in
-	})
+	}
+	if l.User == (token.User{}) { // else it says who they are
+		claims.User.Name, claims.ExternalID, claims.Metadata = l.Appended.Name, l.Appended.ExternalID, l.Appended.Metadata
+	}
+	text, expires, err := s.cfg.Tokens.Issue(now, claims)
 	var url string
 	if err == nil {
 		url, err = token.URL(s.cfg.SiteURL, m.Room, text)
@@ -143,7 +147,12 @@ type Link struct {
 	CreatedAt meeting.Time  `json:"created_at"`
 	RevokedAt *meeting.Time `json:"revoked_at" doc:"Set once it opens nothing any more"`
 	URL       string        `json:"url,omitempty" doc:"The link itself, shown this once"`
+	Appended  Appended      `json:"-"`
 }
+
+// Appended is what an app has appended to a link for one who comes by it. It counts
+// where the link itself names nobody.
+type Appended struct{ Name, ExternalID, Metadata string }
 
 // readLink reads a link of the meeting. One of an earlier build, which lacks these
 // fields, is for guests.
