@@ -64,6 +64,7 @@ func TestEverySettingIsInTheComposeFile(t *testing.T) {
 	left := []string{
 		"USHER_DATA_DIR",                  // of a Redis of usher's own
 		"USHER_COMPONENT_DOMAIN",          // usher. and the main domain, in the fragment too
+		"USHER_BREAKOUT_DOMAIN",           // breakout. and the main domain, as in the image
 		"USHER_OCCUPANT_USER",             // the account that setup.sh makes
 		"USHER_TLS_SERVER_NAME",           // of the certificate that setup.sh makes
 		"USHER_TLS_PIN",                   // and so is its authority
