@@ -163,7 +163,7 @@ func (d *draft) seenElsewhere(p, c int, o Occupant) {
 	if known.Elsewhere == nil || *known.Elsewhere == *o.Elsewhere && known.Role == o.Role && known.Name == o.Name {
 		return
 	}
-	o.Kind, o.UserID, o.Email = known.Kind, known.UserID, known.Email
+	o.Kind, o.UserID, o.Host, o.Email = known.Kind, known.UserID, known.Host, known.Email
 	person := d.person(p)
 	person.Connections[c] = o
 	d.updated(person)
