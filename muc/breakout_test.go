@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -17,9 +15,7 @@ import (
 
 // listening is usher in the room standup, with what it hears of breakout rooms.
 func listening(heard *[]meeting.Breakouts) *Rooms {
-	site := testSite
-	site.BreakoutDomain = "breakout.meet.jitsi"
-	r := New(Config{Site: site, Observe: func(_ string, _ time.Time, f meeting.Input) {
+	r := New(Config{Site: testSite, Observe: func(_ string, _ time.Time, f meeting.Input) {
 		if b, ok := f.(meeting.Breakouts); ok {
 			*heard = append(*heard, b)
 		}
@@ -46,40 +42,33 @@ func say(t *testing.T, r *Rooms, text string) {
 	}
 }
 
-// TestBreakoutMessagesOfTheRealComponent reads what a real one sent, which lists
-// usher in the main room, and compares it with the golden file.
-func TestBreakoutMessagesOfTheRealComponent(t *testing.T) {
-	var b strings.Builder
-	for _, who := range []string{"alice", "bob"} {
-		text, err := os.ReadFile(filepath.Join("testdata/breakout", who+".xml"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var heard []meeting.Breakouts
-		r := listening(&heard)
-		r.rooms["br-ryp6y7vi7rlcm3vmrpv3t2wyno"] = &room{name: "br-ryp6y7vi7rlcm3vmrpv3t2wyno", phase: inside}
-		say(t, r, string(text))
-		fmt.Fprintln(&b, who)
-		for _, h := range heard {
-			fmt.Fprintf(&b, "  %d rooms\n", h.Rooms)
-			for _, o := range h.Occupants {
-				fmt.Fprintf(&b, "    %s %s %s name=%q in=%q/%q jid=%s\n", o.Nick, o.Kind, o.Role, o.Name, o.Elsewhere.Room.ID, o.Elsewhere.Room.Name, o.JID)
-			}
-		}
+// describeBreakouts is the line of a message of the component in the golden file of
+// TestCaptures.
+func describeBreakouts(t *testing.T, stanza captured) string {
+	t.Helper()
+	var m struct {
+		JSON string `xml:"json-message"`
 	}
-	const golden = "testdata/breakout/golden"
-	if *rewrite {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
+	var says breakoutMessage
+	if err := xml.Unmarshal([]byte(stanza.text), &m); err != nil {
 		t.Fatal(err)
 	}
-	if b.String() != string(want) {
-		t.Errorf("the messages decode to\n%s", b.String())
+	if err := json.Unmarshal([]byte(m.JSON), &says); err != nil {
+		t.Fatal(err)
 	}
+	name, _, _ := testSite.breakouts(says)
+	var heard []meeting.Breakouts
+	r := listening(&heard)
+	r.rooms[name] = &room{name: name, phase: inside}
+	say(t, r, stanza.text)
+	if len(heard) != 1 {
+		return "ignored: " + says.Type + " of the breakout rooms"
+	}
+	line := fmt.Sprintf("breakout rooms of %s: %d", name, heard[0].Rooms)
+	for _, o := range heard[0].Occupants {
+		line += fmt.Sprintf("; %s %s %s name=%q in=%q/%q jid=%s", o.Nick, o.Kind, o.Role, o.Name, o.Elsewhere.Room.ID, o.Elsewhere.Room.Name, o.JID)
+	}
+	return line
 }
 
 // breakoutXML is a message of the component about the room standup: each room with

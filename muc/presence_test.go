@@ -18,7 +18,7 @@ import (
 var rewrite = flag.Bool("rewrite", false, "write the decoded captures into the golden file; read the difference before you keep it")
 
 var testSite = Site{
-	MUC: "muc.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
+	MUC: "muc.meet.jitsi", BreakoutDomain: "breakout.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
 	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
 	Nick: "usher", DisplayName: "Usher", IdentityDomains: []string{"meet.jitsi", "tokens.meet.jitsi"},
 }
@@ -70,6 +70,8 @@ func describe(t *testing.T, s captured) string {
 	switch {
 	case s.sent:
 		return strings.TrimSpace("ignored: sent by the client: " + s.name.Local + " " + s.of.Local)
+	case s.name.Local == "message" && s.from == testSite.BreakoutDomain:
+		return describeBreakouts(t, s)
 	case s.name.Local != "presence" || domain != testSite.MUC:
 		return strings.Join(strings.Fields(fmt.Sprintf("ignored: %s %s %s of %s", s.name.Local, s.kind, s.of.Local, domain)), " ")
 	}

@@ -410,7 +410,7 @@ func TestRecordingIsStoppedWithoutAFocus(t *testing.T) {
 			usher := s.runUsher()
 			s.waitReady("")
 			// Longer than usher waits for a recorder to leave by itself, as with a real one.
-			j := s.jibri("jibri-1", func(c *sim.JibriConfig) { c.EmptyPatience = 13 * time.Second })
+			j := s.jibri("jibri-1", func(c *sim.JibriConfig) { c.EmptyPatience = 20 * time.Second })
 			s.meets("standup", "automatic")
 			ada := s.enters("Ada")
 			r := s.newest(meeting.RecordingOn)

@@ -109,6 +109,8 @@ func StartOn(ctx context.Context, dir string, log *slog.Logger, edit func(*stack
 	}
 	s.Focus, err = sim.NewFocus(sim.FocusConfig{
 		Site: s.Sim, Password: stack.Focus.Password, Secret: stack.FocusSecret, Brewery: stack.Brewery,
+		// As JICOFO_TRUSTED_DOMAINS says where usher has no account and people see it.
+		TrustedDomains: []string{stack.HiddenDomain, stack.ComponentDomain},
 	})
 	if err != nil {
 		return nil, err

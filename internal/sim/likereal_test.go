@@ -107,7 +107,7 @@ type heard struct{ from, id, shape string }
 
 func newEar(t *testing.T, site Site) *ear {
 	t.Helper()
-	domain := "usher." + stack.Domain // which the brewery lets in
+	domain := stack.ComponentDomain // which the brewery lets in
 	w, err := dialWire(within(t), site.ComponentAddr, domain, stack.ComponentSecret)
 	must(t, err)
 	e := &ear{t: t, wire: w, jid: "ear@" + domain + "/x"}
