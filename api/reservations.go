@@ -96,6 +96,12 @@ func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string
 	// Asked on both sides: the meetings may come or go in between.
 	running := s.Service.Running()
 	m, known := s.Service.Room(room)
+	breakout := false
+	if main, ok := s.mainRoom(room); ok && !known {
+		// Prosody asks for breakout rooms as well, of which it alone knows which exist.
+		m, known = s.Service.Room(main)
+		breakout = known
+	}
 	running = running && s.Service.Running()
 	switch {
 	case !running:
@@ -116,14 +122,21 @@ func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string
 			StartTime: timeOf(now.Truncate(time.Second)),
 			Duration:  seconds(m, now),
 		}
-		if s.ReservationOccupants {
+		if s.ReservationOccupants && !breakout {
 			granted.MaxOccupants = m.MaxParticipants
 		}
-		granted.Lobby = s.ReservationLobby && m.Lobby
+		granted.Lobby = s.ReservationLobby && m.Lobby && !breakout
 		writeJSON(w, http.StatusOK, granted)
 		return room, true
 	}
 	return "", false
+}
+
+func (s *server) mainRoom(breakout string) (room string, ok bool) {
+	if s.MainRoom == nil {
+		return "", false
+	}
+	return s.MainRoom(breakout)
 }
 
 // seconds returns how long the room may exist.
