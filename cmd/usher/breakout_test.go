@@ -199,6 +199,7 @@ func TestClosedInABreakoutRoom(t *testing.T) {
 	}
 	eve.Drop()
 	began := time.Now()
+	time.Sleep(meeting.SwitchTimeout / 2) // areIn waits for a minute, which is not enough
 	s.areIn("Ada main", "Bob main")
 	if took := time.Since(began); took < 50*time.Second || took > 80*time.Second {
 		t.Errorf("she counted for %v more, want about a minute", took)
