@@ -60,10 +60,13 @@ type Config struct {
 	JibriHookSecret string
 	// Expect is called when people are let into a room that is about to be
 	// made, from many goroutines. It must not block.
-	Expect  func(room string)
-	Log     *slog.Logger          // nil discards
-	Metrics prometheus.Registerer // nil registers nowhere
-	Version string                // of usher, for the OpenAPI document
+	Expect func(room string)
+	// MainRoom returns the room whose breakout room has that name, which Prosody asks
+	// for as for any other room; nil: there are none.
+	MainRoom func(breakout string) (room string, ok bool)
+	Log      *slog.Logger          // nil discards
+	Metrics  prometheus.Registerer // nil registers nowhere
+	Version  string                // of usher, for the OpenAPI document
 }
 
 // server is what the parts of the public handler share.

@@ -96,6 +96,12 @@ func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string
 	// Asked on both sides: the meetings may come or go in between.
 	running := s.Service.Running()
 	m, known := s.Service.Room(room)
+	breakout := false
+	if main, ok := s.mainRoom(room, known); ok {
+		// Prosody asks for breakout rooms as well, of which it alone knows which exist.
+		m, known = s.Service.Room(main)
+		breakout = known
+	}
 	running = running && s.Service.Running()
 	switch {
 	case !running:
@@ -116,14 +122,33 @@ func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string
 			StartTime: timeOf(now.Truncate(time.Second)),
 			Duration:  seconds(m, now),
 		}
-		if s.ReservationOccupants {
+		if s.ReservationOccupants && !breakout {
 			granted.MaxOccupants = m.MaxParticipants
 		}
-		granted.Lobby = s.ReservationLobby && m.Lobby
+		granted.Lobby = s.ReservationLobby && m.Lobby && !breakout
 		writeJSON(w, http.StatusOK, granted)
 		return room, true
 	}
 	return "", false
+}
+
+// breakoutPatience is how long a name that may be a new breakout room's is waited
+// for: people hear of the room at the same moment as usher, and Prosody remembers a
+// refusal.
+const breakoutPatience = time.Second
+
+// mainRoom returns the room whose breakout room has that name, if it is not known as
+// one of its own. It blocks for breakoutPatience at most.
+func (s *server) mainRoom(name string, known bool) (room string, ok bool) {
+	if known || s.MainRoom == nil {
+		return "", false
+	}
+	uuid := len(name) == 36 && strings.Count(name, "-") == 4 // as mod_muc_breakout_rooms makes them
+	for until := time.Now().Add(breakoutPatience); ; time.Sleep(breakoutPatience / 20) {
+		if room, ok = s.MainRoom(name); ok || !uuid || !time.Now().Before(until) {
+			return room, ok
+		}
+	}
 }
 
 // seconds returns how long the room may exist.

@@ -22,6 +22,30 @@ func (s *site) ask(room string) response {
 	return s.send("POST", "/reservations/conference", form.Encode(), "Bearer "+testToken, "application/x-www-form-urlencoded")
 }
 
+// TestReservationOfABreakoutRoom: mod_reservations asks for these too, and everybody
+// would be kept out of them; for as long as their meeting lasts.
+func TestReservationOfABreakoutRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t)
+		id := s.create(`{"room":"standup","end_at":"2000-01-01T00:30:00.500Z","max_participants":5}`)["id"].(string)
+		s.breakouts = map[string]string{"c5f65aa2-7283": "standup", "b2": "unknown"}
+		res := s.ask("c5f65aa2-7283")
+		want := `{"id":"c5f65aa2-7283","name":"c5f65aa2-7283","mail_owner":"ann@meet.jitsi","start_time":"2000-01-01T00:00:00.000Z","duration":88201}`
+		if got := strings.TrimSpace(res.Body.String()); res.Code != http.StatusOK || got != want {
+			t.Errorf("reservation of a breakout room = %d %s, want 200 %s", res.Code, got, want)
+		}
+		for _, name := range []string{"b1", "b2"} {
+			if res := s.ask(name); res.Code != http.StatusForbidden {
+				t.Errorf("reservation of %s = %d, want 403", name, res.Code)
+			}
+		}
+		s.do("POST", "/v1/meetings/"+id+"/end", "")
+		if res := s.ask("c5f65aa2-7283"); res.Code != http.StatusForbidden {
+			t.Errorf("reservation of a breakout room after the end = %d, want 403", res.Code)
+		}
+	})
+}
+
 func TestReservationAllowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { // starts at midnight UTC 2000-01-01
 		s := newSite(t)

@@ -52,10 +52,11 @@ type site struct {
 	metrics   *prometheus.Registry
 	log       *apitest.Buffer
 
-	expected []string // rooms that Expect was called with
-	kicked   []string // what Kick was called with
-	kickErr  error
-	stopFeed func() // and wait until it has ended
+	expected  []string          // rooms that Expect was called with
+	breakouts map[string]string // main rooms, by the name of a breakout room
+	kicked    []string          // what Kick was called with
+	kickErr   error
+	stopFeed  func() // and wait until it has ended
 }
 
 // newSite starts a tracker, which ends with the test.
@@ -96,9 +97,10 @@ func (s *site) serve(change func(*testConfig)) {
 		Config: Config{
 			Feed: s.feed, Recorders: noRecorders{},
 			Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
-			Expect:  func(room string) { s.expected = append(s.expected, room) },
-			Log:     slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
-			Metrics: s.metrics, Version: "test",
+			Expect:   func(room string) { s.expected = append(s.expected, room) },
+			MainRoom: func(breakout string) (string, bool) { room, ok := s.breakouts[breakout]; return room, ok },
+			Log:      slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+			Metrics:  s.metrics, Version: "test",
 		},
 		Leader: leader{s.tracker, s}, Store: s.store, Tokens: apitest.NewIssuer(s.t),
 	}

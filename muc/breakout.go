@@ -86,7 +86,7 @@ func (r *Rooms) Message(d *xml.Decoder, start xml.StartElement) {
 		result = "not_followed"
 	default:
 		// Also the same again: somebody may have gone and come back between the two.
-		rm.breakouts = &breakouts
+		rm.breakouts, rm.breakoutIDs = &breakouts, r.cfg.Site.breakoutIDs(says)
 		r.report(rm, at, breakouts)
 	}
 	r.metrics.breakouts.WithLabelValues(result).Inc()
@@ -121,6 +121,29 @@ func (s *Site) breakouts(m breakoutMessage) (room string, b meeting.Breakouts, o
 		}
 	}
 	return room, b, ok
+}
+
+// breakoutIDs returns the names of the breakout rooms in a message.
+func (s *Site) breakoutIDs(m breakoutMessage) (ids []string) {
+	for _, state := range m.Rooms {
+		if name, domain, _ := splitAddress(state.JID); !state.Main && domain == s.BreakoutDomain {
+			ids = append(ids, name)
+		}
+	}
+	return ids
+}
+
+// MainRoom returns the room whose breakout room has that name, as far as its
+// component has said.
+func (r *Rooms) MainRoom(breakout string) (room string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for name, rm := range r.rooms {
+		if slices.Contains(rm.breakoutIDs, breakout) {
+			return name, true
+		}
+	}
+	return "", false
 }
 
 // visitors returns how many visitors the focus's presence counts. They are on

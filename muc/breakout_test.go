@@ -195,6 +195,22 @@ func TestThousandsOfBreakoutRooms(t *testing.T) {
 	}
 }
 
+// TestMainRoomOfABreakoutRoom is known while usher is in it, of empty ones too.
+func TestMainRoomOfABreakoutRoom(t *testing.T) {
+	var heard []meeting.Breakouts
+	r := listening(&heard)
+	say(t, r, breakoutXML("breakout.meet.jitsi", breakoutJSON("b1", "one"), breakoutJSON("b2", "two", "aa aa@meet.jitsi/web")))
+	for name, want := range map[string]string{"b1": "standup", "b2": "standup", "b3": "", "standup": "", "": ""} {
+		if got, ok := r.MainRoom(name); got != want || ok != (want != "") {
+			t.Errorf("the main room of %q is %q, %v; want %q", name, got, ok, want)
+		}
+	}
+	say(t, r, breakoutXML("breakout.meet.jitsi", breakoutJSON("b2", "two")))
+	if got, ok := r.MainRoom("b1"); ok {
+		t.Errorf("the main room of one that was removed is %q, want none", got)
+	}
+}
+
 // TestVisitorsAreCountedByTheFocusAlone gives others its words.
 func TestVisitorsAreCountedByTheFocusAlone(t *testing.T) {
 	const properties = "<conference-properties xmlns='http://jitsi.org/protocol/focus'><property key='visitors-enabled' value='true'/><property key='visitor-count' value='%s'/></conference-properties>"

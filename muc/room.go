@@ -58,7 +58,8 @@ type room struct {
 	visitors int                // how many it counts
 	since    time.Time          // of the entry
 	// breakouts is who is in breakout rooms; nil: nothing was heard since the entry.
-	breakouts *meeting.Breakouts
+	breakouts   *meeting.Breakouts
+	breakoutIDs []string // names of the breakout rooms
 
 	unwanted    []meeting.Kick    // to be kicked
 	kickAt      time.Time         // not before that: the last kick failed
@@ -121,7 +122,7 @@ func reserve(reserved **rate.Reservation, l *rate.Limiter) time.Duration {
 func (rm *room) reset() {
 	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
 	rm.affil, rm.role, rm.blind = "", "", false
-	rm.visitors, rm.breakouts = 0, nil
+	rm.visitors, rm.breakouts, rm.breakoutIDs = 0, nil, nil
 	rm.signal(errOut)
 	rm.selfReported()
 }

@@ -185,6 +185,14 @@ func (l *leader) Report(name string, busy, healthy bool) {
 	}
 }
 
+// mainRoom returns the room that a breakout room belongs to.
+func (l *leader) mainRoom(breakout string) (room string, ok bool) {
+	if t := l.term.Load(); t != nil {
+		return t.rooms.MainRoom(breakout)
+	}
+	return "", false
+}
+
 // expect passes on that somebody asked for a room.
 func (l *leader) expect(room string) {
 	if t := l.term.Load(); t != nil {

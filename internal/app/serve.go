@@ -151,7 +151,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,
 		Recorders: l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
-		Expect: l.expect, Log: log, Metrics: reg, Version: Version(),
+		Expect: l.expect, MainRoom: l.mainRoom, Log: log, Metrics: reg, Version: Version(),
 	})
 }
 
