@@ -93,39 +93,52 @@ func (d *Deliverer) forget(ctx context.Context, id string) error {
 // tidy removes the endpoints of one meeting once it is over and they are done,
 // and forgets that an event should say gap when its meeting can have none.
 func (d *Deliverer) tidy(ctx context.Context) error {
-	all := d.registry.snapshot.Load().all
-	gaps := map[string][]string{} // meetings by endpoint
-	removable := map[string]bool{}
-	asked := map[string]bool{}
-	for _, e := range all {
-		var done bool
-		_ = d.locked(func(q *queue, _ time.Time) { gaps[e.ID], done = q.rest(e.ID) })
-		for _, id := range gaps[e.ID] {
-			asked[id] = true
-		}
-		dead := e.Disabled != nil && (e.Disabled.Reason == DisabledGone || e.Disabled.Reason == DisabledFailing)
-		if e.MeetingID != "" && (done || dead) {
-			removable[e.ID], asked[e.MeetingID] = true, true
-		}
-	}
-	over, err := d.registry.store.Over(ctx, slices.Collect(maps.Keys(asked)))
+	gaps, ends := d.untidy()
+	meetings := maps.Clone(gaps)
+	maps.Copy(meetings, ends)
+	over, err := d.registry.store.Over(ctx, slices.Collect(maps.Keys(meetings)))
 	if err != nil {
 		return err
 	}
-	for _, e := range all {
-		for _, id := range gaps[e.ID] {
-			if over[id] {
-				_ = d.update(func(q *queue, now time.Time) { q.forgetGap(e.ID, id, now) })
+	_ = d.update(func(q *queue, now time.Time) {
+		for mtg, endpoints := range gaps {
+			for _, id := range endpoints {
+				if over[mtg] {
+					q.forgetGap(id, mtg, now)
+				}
 			}
 		}
-		if !removable[e.ID] || !over[e.MeetingID] {
-			continue
-		}
-		if err := d.registry.Delete(ctx, e.ID); err != nil && !errors.Is(err, ErrNotFound) {
-			return err
+	})
+	for mtg, endpoints := range ends {
+		for _, id := range endpoints {
+			if !over[mtg] {
+				continue
+			}
+			if err := d.registry.Delete(ctx, id); err != nil && !errors.Is(err, ErrNotFound) {
+				return err
+			}
 		}
 	}
 	return nil
+}
+
+// untidy returns, by meeting, the endpoints whose next event has to say gap, and
+// those that are removed when it is over.
+func (d *Deliverer) untidy() (gaps, ends map[string][]string) {
+	gaps, ends = map[string][]string{}, map[string][]string{}
+	for _, e := range d.registry.snapshot.Load().all {
+		var meetings []string
+		var done bool
+		_ = d.locked(func(q *queue, _ time.Time) { meetings, done = q.rest(e.ID) })
+		for _, mtg := range meetings {
+			gaps[mtg] = append(gaps[mtg], e.ID)
+		}
+		dead := e.Disabled != nil && (e.Disabled.Reason == DisabledGone || e.Disabled.Reason == DisabledFailing)
+		if e.MeetingID != "" && (done || dead) {
+			ends[e.MeetingID] = append(ends[e.MeetingID], e.ID)
+		}
+	}
+	return gaps, ends
 }
 
 // Rewrite puts the undelivered events that are in memory back into a store that
