@@ -195,7 +195,13 @@ func (c *chaosSite) startRedis(ctx context.Context) error {
 	if err := c.redis.Restart(ctx); err != nil {
 		return err
 	}
-	return c.rdb.ConfigSet(ctx, "appendfsync", "no").Err()
+	// After many refused connections go-redis refuses by itself for up to a second.
+	return c.wait(ctx, "set up again", func() string {
+		if err := c.rdb.ConfigSet(ctx, "appendfsync", "no").Err(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 }
 
 // rollBack is a power loss: both ushers end at once, and Redis has lost what it
