@@ -57,7 +57,7 @@ func NewDeliverer(r *Registry) *Deliverer {
 // Run keeps the registry and the metrics up to date until ctx ends. It returns nil.
 func (d *Deliverer) Run(ctx context.Context) error {
 	var running sync.WaitGroup
-	defer func() { d.sender.tidy(time.Now()) }()
+	defer d.sender.close()
 	defer running.Wait()
 	running.Go(func() { d.measure(ctx) })
 	refresh := time.NewTicker(d.timing.refresh)
@@ -217,8 +217,7 @@ func (d *Deliverer) try(ctx context.Context, e Endpoint, one *delivery) outcome 
 	return o
 }
 
-// measure keeps the gauges of what waits up to date until ctx ends, and closes
-// connections that nothing needs.
+// measure keeps the gauges of what waits up to date until ctx ends.
 func (d *Deliverer) measure(ctx context.Context) {
 	tick := time.NewTicker(backlogInterval)
 	defer tick.Stop()
@@ -246,7 +245,6 @@ func (d *Deliverer) measure(ctx context.Context) {
 			m.oldest.WithLabelValues(label).Set(w.oldest)
 			m.up.WithLabelValues(label).Set(1 - w.down)
 		}
-		d.sender.tidy(time.Now().Add(-idleConnection))
 		select {
 		case <-tick.C:
 		case <-ctx.Done():

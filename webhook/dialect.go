@@ -108,6 +108,10 @@ func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.
 		header[name] = []string{string(value)}
 	}
 	header["Content-Type"], header["User-Agent"], header["Webhook-Id"] = []string{"application/json"}, []string{UserAgent}, []string{d.event.ID}
+	// This marks the request as one that may be sent again on a new connection
+	// when the server closes the old one just then; it is not itself sent
+	// (net/http.Transport).
+	header["X-Idempotency-Key"] = []string{}
 	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "", bytes.NewReader(body))
 	if err != nil {
 		return nil, err

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"net"
 	"net/http"
 	"strconv"
@@ -17,6 +18,14 @@ const (
 	// Timeout bounds a try, from the look-up of the name to the end of the
 	// answer. Receivers should answer before they do the work.
 	Timeout = 10 * time.Second
+	// maxAnswer is how much of an answer is read, in bytes: enough for the
+	// connection to be used again after any sensible one.
+	maxAnswer = 64 << 10
+	// maxHeader bounds the header of an answer, in bytes, likewise.
+	maxHeader = 64 << 10
+	// idleConnection is how long a connection is kept for the next event:
+	// shorter than the 60 s and more after which common servers close it.
+	idleConnection = 50 * time.Second
 	// maxAsk is the most of a Retry-After that is honoured.
 	maxAsk = time.Hour
 )
@@ -52,35 +61,48 @@ type sender struct {
 	timeout    time.Duration
 }
 
-// newSender returns one that speaks HTTP/1.1 only: a stuck HTTP/2 connection would
-// hold up all of an endpoint's meetings at once.
 func newSender(g *guard) *sender {
-	plain := &net.Dialer{Control: g.control(true)}
-	secure := &tls.Dialer{NetDialer: &net.Dialer{Control: g.control(false)}, Config: &tls.Config{MinVersion: tls.VersionTLS12}}
-	return &sender{timeout: Timeout, transports: map[string]http.RoundTripper{
-		"http":  &transport{dial: plain.DialContext, port: "80", idle: map[string][]*connection{}},
-		"https": &transport{dial: secure.DialContext, port: "443", idle: map[string][]*connection{}},
-	}}
+	transport := func(plain bool) http.RoundTripper {
+		dialer := &net.Dialer{Timeout: Timeout, Control: g.control(plain)}
+		t := &http.Transport{
+			DialContext:            dialer.DialContext,
+			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12},
+			TLSHandshakeTimeout:    Timeout,
+			MaxIdleConnsPerHost:    MaxPerEndpoint,
+			IdleConnTimeout:        idleConnection,
+			MaxResponseHeaderBytes: maxHeader,
+			DisableCompression:     true,
+			// HTTP/1.1 only: a stuck HTTP/2 connection would hold up all of an
+			// endpoint's meetings at once.
+			Protocols: new(http.Protocols),
+		}
+		t.Protocols.SetHTTP1(true)
+		return t
+	}
+	return &sender{transports: map[string]http.RoundTripper{"https": transport(false), "http": transport(true)}, timeout: Timeout}
 }
 
-// tidy lets go of connections that have been idle since the given time.
-func (s *sender) tidy(since time.Time) {
+// close lets go of the connections that wait for more.
+func (s *sender) close() {
 	for _, rt := range s.transports {
-		if t, ok := rt.(*transport); ok {
-			t.tidy(since)
-		}
+		(&http.Client{Transport: rt}).CloseIdleConnections()
 	}
 }
 
 // post makes one try and blocks until it is answered or its context ends.
 func (s *sender) post(r *http.Request) outcome {
 	start := time.Now()
+	// Not by http.Client, whose errors quote the URL.
 	answer, err := s.transports[r.URL.Scheme].RoundTrip(r)
 	if err != nil {
 		return outcome{reason: reasonOf(err), err: err, took: time.Since(start)}
 	}
-	now := time.Now()
-	return outcome{status: answer.StatusCode, ask: retryAfter(answer.Header.Get("Retry-After"), now), took: now.Sub(start)}
+	o := outcome{status: answer.StatusCode, ask: retryAfter(answer.Header.Get("Retry-After"), time.Now())}
+	// The status has said all; what is read here only frees the connection.
+	_, _ = io.CopyN(io.Discard, answer.Body, maxAnswer)
+	_ = answer.Body.Close()
+	o.took = time.Since(start)
+	return o
 }
 
 func reasonOf(err error) string {

@@ -20,7 +20,7 @@ func post(t *testing.T, url string, g *guard, timeout time.Duration) outcome {
 	t.Helper()
 	s := newSender(g)
 	s.timeout = timeout
-	t.Cleanup(func() { s.tidy(time.Now()) })
+	t.Cleanup(s.close)
 	return postWith(t, s, url)
 }
 
@@ -186,7 +186,7 @@ func TestClosedConnection(t *testing.T) {
 	srv := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { requests.Add(1) }))
 	defer srv.Close()
 	s := newSender(&guard{allowed: loopback})
-	defer func() { s.tidy(time.Now()) }()
+	defer s.close()
 	for range 20 {
 		if o := postWith(t, s, srv.URL); o.status != 200 {
 			t.Fatalf("outcome = %+v, want 200", o)
