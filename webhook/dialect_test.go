@@ -67,6 +67,7 @@ func rendered(t testing.TB, e Endpoint, event json.RawMessage) (*event, request,
 	}
 	body, err := io.ReadAll(r.Body)
 	delete(r.Header, "User-Agent")
+	delete(r.Header, "X-Idempotency-Key")
 	return d.event, request{strings.TrimPrefix(r.URL.Path, "/hooks"), body, r.Header}, err
 }
 

@@ -124,7 +124,7 @@ func (w *job) record(dir string) (media bool, err error) {
 		Addr: cfg.Site.ClientAddr, JID: "recorder@" + cfg.Site.hiddenDomain() + "/" + cfg.Name + "-" + w.nick,
 		// As in docker-jitsi-meet the hidden domain shows the main one's certificate.
 		Password: cfg.RecorderPassword, ServerName: cfg.Site.Domain, CAFile: cfg.Site.CAFile,
-		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{Presence: w.onPresence}},
+		Options: component.Options{Log: cfg.Site.log(), Handler: component.Handler{Presence: w.onPresence, Down: w.onDown}},
 	})
 	if err != nil {
 		return false, err
@@ -249,6 +249,14 @@ func (w *job) onPresence(d *xml.Decoder, start xml.StartElement) {
 			w.humans[nick] = true
 		}
 	}
+	w.watchEmpty()
+}
+
+// onDown has the browser lose its connection: it sees nobody any more.
+func (w *job) onDown(error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	clear(w.humans)
 	w.watchEmpty()
 }
 
