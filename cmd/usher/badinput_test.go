@@ -57,6 +57,9 @@ func TestBadRequests(t *testing.T) {
 			if !strings.Contains(string(text), tt.names) {
 				t.Errorf("answered %s, want %q in it", text, tt.names)
 			}
+			if tt.status == http.StatusRequestEntityTooLarge && !resp.Close {
+				t.Error("the connection stays open, and the rest of the body is taken for a request")
+			}
 			if strings.Contains(string(text), sent) || strings.Contains(string(text), string(s.cfg.APIKeys[0])) {
 				t.Errorf("answered %s, which repeats what was sent", text)
 			}
