@@ -13,6 +13,7 @@ import (
 
 	"usher/bridge"
 	"usher/internal/sim"
+	"usher/internal/stack/stacktest"
 )
 
 // beeps is the noise of a room with a beep of 100 ms at every full second.
@@ -57,9 +58,7 @@ func position(sample int) time.Duration {
 
 func encode(t *testing.T, pcm []int16) sim.Voice {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs ffmpeg")
-	}
+	stacktest.Needed(t)
 	v, err := sim.Encode(t.Context(), pcm)
 	if err != nil {
 		t.Fatal(err)

@@ -12,6 +12,7 @@ import (
 
 	"usher/bridge"
 	"usher/internal/sim"
+	"usher/internal/stack/stacktest"
 )
 
 // line is what somebody says in the scripted conversation, and when.
@@ -38,9 +39,7 @@ const conversationSeconds = 45
 // sounds returns the sound of each person: what they say, without noise.
 func sounds(t *testing.T) map[string][]int16 {
 	t.Helper()
-	if testing.Short() {
-		t.Skip("needs espeak-ng and ffmpeg")
-	}
+	stacktest.Needed(t)
 	sounds := map[string][]int16{"dee": make([]int16, conversationSeconds*sim.SampleRate)}
 	for _, l := range conversation {
 		spoken, err := sim.Speak(t.Context(), l.voice, l.text)

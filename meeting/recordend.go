@@ -8,7 +8,7 @@ import (
 
 // over takes in that a recording has ended and its recorder has left: from now
 // on its file is awaited, if it ever began. One that broke goes on with another
-// recorder while people are in.
+// recorder, which waits for people as every request does (see [Meeting.ToStart]).
 func (d *draft) over(r *Recording) {
 	r.Doubt = time.Time{}
 	stored := r.State == RecordingStopping && slices.ContainsFunc(r.Files, func(f RecordingFile) bool { return !f.StoredAt.Before(r.Since) })
@@ -32,7 +32,7 @@ func (d *draft) over(r *Recording) {
 	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.Unprompted == d.m.Session.ID:
 	case r.Stop == StopRecorder && d.m.StaleSince.IsZero():
 		d.unprompt() // its own decision, such as that nobody has said a word for long
-	case r.Failure != "" && !r.Stop.onPurpose() && !d.m.deserted():
+	case r.Failure != "" && !r.Stop.onPurpose():
 		if r.Restarts >= maxRestarts {
 			d.unprompt()
 			return

@@ -66,9 +66,7 @@ func TestRedisRefusesStrangers(t *testing.T) {
 }
 
 func TestOneServerPerFolder(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts servers; run without -short")
-	}
+	stacktest.Needed(t)
 	dir := t.TempDir()
 	first, err := child.StartRedis(t.Context(), dir)
 	if err != nil {

@@ -42,9 +42,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestChildrenDieWithAKilledParent(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts servers; run without -short")
-	}
+	stacktest.Needed(t)
 	dir := t.TempDir()
 	parent := exec.CommandContext(t.Context(), os.Args[0])
 	parent.Env = append(os.Environ(), parentOf+"="+dir)
