@@ -127,11 +127,14 @@ return {1, epoch}
 `)
 
 // releaseScript gives the lease back if it is ours, and notes that its leader has
-// stopped in order. ARGV: our lease.
-var releaseScript = redis.NewScript(`
+// stopped in order, unless this Redis may have lost something that is still to be
+// made up for. ARGV: our lease.
+var releaseScript = redis.NewScript(runID + `
 if redis.call('GET', KEYS[1]) == ARGV[1] then
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[5], 'run_id', '` + stoppedRun + `')
+  if redis.call('HGET', KEYS[5], 'run_id') == run then
+    redis.call('HSET', KEYS[5], 'run_id', '` + stoppedRun + `')
+  end
 end
 return {1}
 `)

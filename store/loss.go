@@ -18,9 +18,10 @@ import (
 // leader would give out sequence numbers again that endpoints have seen with other
 // events. It finds out by the run id, which is another one whenever Redis has
 // started or a replica has taken over: the store keeps the one of the Redis that is
-// known to have all, or stoppedRun once a leader has stopped in order, which it
-// writes last. (What is lost within a second after a takeover, with both processes,
-// is not noticed where the one before had stopped.)
+// known to have all, or stoppedRun once a leader has stopped in order. That is the
+// last that it writes, and only over the run id of the Redis that it stops on: a
+// loss that it has not made up for stays noted. (What is lost within a second after
+// a takeover, with both processes, is not noticed where the one before had stopped.)
 //
 // A leader that lives on knows what it has committed. If all of that is there, so
 // is all before it, because Redis loses what came last; then it notes the new run

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"testing"
 
 	"usher/meeting"
@@ -94,4 +95,25 @@ func TestRunIDOfAnEmptiedStore(t *testing.T) {
 		return got != "" && got == before
 	})
 	l.stop(t)
+}
+
+// TestOrderlyStopHidesNoLoss: a leader that stops before it has made up for what
+// Redis has lost, or has looked whether it has, leaves that to the next one.
+func TestOrderlyStopHidesNoLoss(t *testing.T) {
+	srv := startServer(t)
+	r := srv.openQuick("one")
+	for noted, want := range map[string]string{
+		lostRun:                  lostRun,
+		"run id of an old Redis": "run id of an old Redis",
+		"":                       stoppedRun, // of this one
+	} {
+		term := must(r.waitForLease(t.Context(), "a 1", ""))(t)
+		srv.do("HSET", r.keys.redis(), "run_id", cmp.Or(noted, term.run))
+		if _, _, err := r.lease(t.Context(), releaseScript, "a 1"); err != nil {
+			t.Fatal(err)
+		}
+		if got := must(r.waitForLease(t.Context(), "a 1", ""))(t).before; got != want {
+			t.Errorf("noted was %q; after an orderly stop the next leader finds %q, want %q", noted, got, want)
+		}
+	}
 }
