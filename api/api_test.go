@@ -213,7 +213,7 @@ func TestOpenAPI(t *testing.T) {
 	}
 }
 
-// listen serves the handler with this package's server on a free port.
+// listen serves the handler as the public one is served, on a free port.
 func (s *site) listen(t *testing.T, change func(*http.Server)) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -223,7 +223,7 @@ func (s *site) listen(t *testing.T, change func(*http.Server)) string {
 	srv := NewServer(s.handler, slog.New(slog.DiscardHandler))
 	change(srv)
 	done := make(chan error, 1)
-	go func() { done <- srv.Serve(l) }()
+	go func() { done <- srv.Serve(LimitConnections(l, 100)) }()
 	t.Cleanup(func() {
 		_ = srv.Close()
 		if err := <-done; !errors.Is(err, http.ErrServerClosed) {

@@ -162,6 +162,8 @@ func sayWork(s *http.Server) {
 		switch {
 		case !ok:
 		case r.ContentLength != 0: // -1 if it is not known
+			// A copy: net/http looks at its own body for whether the connection can go on.
+			r = r.WithContext(r.Context())
 			r.Body = &requestBody{r.Body, c}
 		case c.work() != nil:
 			panic(http.ErrAbortHandler) // nobody would get the answer

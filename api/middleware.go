@@ -141,10 +141,6 @@ func (w *statusWriter) WriteHeader(status int) {
 	if w.status == 0 {
 		w.status = status
 	}
-	if status == http.StatusRequestEntityTooLarge {
-		// What was not read of the body is no request (RFC 9110 §15.5.14).
-		w.Header().Set("Connection", "close")
-	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
