@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -153,12 +154,14 @@ func TestKubernetes(t *testing.T) {
 	for _, v := range pod.Containers[0].Env {
 		env[v.Name] = v.Value
 	}
-	head, _, _ := strings.Cut(read(t, "helm/usher.yaml"), "apiVersion")
-	for _, name := range regexp.MustCompile(`USHER_[A-Z_]+[A-Z]`).FindAllString(head, -1) {
+	for _, name := range kubernetesSecrets(t) {
 		env[name] = "redis://0123456789abcdef"
 	}
 	if len(env) < 20 {
 		t.Errorf("%d settings, want those of the secret too", len(env))
+	}
+	if env["USHER_TRUSTED_PROXY"] == "" {
+		t.Error("USHER_TRUSTED_PROXY is not set: to usher all people have the address of the Ingress")
 	}
 	if pod.EnableServiceLinks == nil || *pod.EnableServiceLinks {
 		t.Error("Kubernetes makes variables of the Service usher")
@@ -191,5 +194,51 @@ func TestKubernetes(t *testing.T) {
 	}
 	if want := "http://usher:8480/reservations"; prosody.ExtraEnvs["PROSODY_RESERVATION_REST_BASE_URL"] != want {
 		t.Errorf("reservations go to %q, want %q", prosody.ExtraEnvs["PROSODY_RESERVATION_REST_BASE_URL"], want)
+	}
+}
+
+// kubernetesSecrets are the variables of the Secret usher.
+func kubernetesSecrets(t *testing.T) []string {
+	t.Helper()
+	head, _, _ := strings.Cut(read(t, "helm/usher.yaml"), "apiVersion")
+	return regexp.MustCompile(`USHER_[A-Z_]+[A-Z]`).FindAllString(head, -1)
+}
+
+// TestKubernetesCommands runs what the guide has a reader type, with a kubectl and a
+// helm that only look at it.
+func TestKubernetesCommands(t *testing.T) {
+	stacktest.Needed(t)
+	bin := t.TempDir()
+	fake(t, bin, "kubectl", `
+case $* in
+"create secret generic usher "*) shift 4; printf '%s\n' "$@" >`+bin+`/secret ;;
+"create secret generic usher-prosody-certs "*) ;;
+"get secret usher -o jsonpath={.data."*) printf %s "password of $5" | base64 ;;
+"exec -i jitsi-prosody-0 -- prosodyctl "*) shift 4; { echo "$*"; cat; } >>`+bin+`/accounts ;;
+"apply -f usher.yaml") [ -f usher.yaml ] ;;
+*) echo "kubectl $* was not expected" >&2; exit 1 ;;
+esac`)
+	fake(t, bin, "helm", `
+case $* in
+"repo add jitsi https://"*) ;;
+"upgrade --install jitsi jitsi/jitsi-meet -f site.yaml -f values.yaml --set-file "*"[0].content="*) [ -f values.yaml ] && [ -f "${10#*=}" ] ;;
+*) echo "helm $* was not expected" >&2; exit 1 ;;
+esac`)
+	_, guide, _ := strings.Cut(read(t, "../docs/platforms.md"), "## Kubernetes")
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(guide, -1) {
+		output(t, command(t, "helm", bin, "sh", "-eu", "-c", block[1]))
+	}
+	made := read(t, filepath.Join(bin, "secret"))
+	for _, name := range kubernetesSecrets(t) {
+		if !regexp.MustCompile(`(?m)^--from-literal=` + name + `=(redis://.*|[0-9a-f]{64})$`).MatchString(made) {
+			t.Errorf("the Secret has no %s:\n%s", name, made)
+		}
+	}
+	for domain, password := range map[string]string{"hidden.meet.jitsi": "OCCUPANT", "auth.meet.jitsi": "BREWERY"} {
+		password = "password of jsonpath={.data.USHER_" + password + "_PASSWORD}\n"
+		want := "prosodyctl --config /run/prosody/config/prosody.cfg.lua register usher " + domain + "\n" + password + password
+		if got := read(t, filepath.Join(bin, "accounts")); !strings.Contains(got, want) {
+			t.Errorf("accounts are created by\n%s\nwant\n%s", got, want)
+		}
 	}
 }
