@@ -34,9 +34,15 @@ const (
 	stoppedRun = "stopped"
 	// lostRun stands there when Redis is known to have lost something.
 	lostRun = "lost"
-	// seqJump is how far the sequence numbers of a meeting jump when some may be
-	// lost: more than a meeting has events in what Redis can lose.
+	// seqJump is how far the sequence numbers of a meeting jump at least when some
+	// may be lost: more than a meeting has events in what Redis can lose.
 	seqJump = 1_000_000
+	// seqPerMS times the fencing number, which is Redis's clock in milliseconds, is
+	// where they jump to at least: Redis may lose a jump, too, and the next one from
+	// the same number has to lead past all that was given out after that one. No
+	// meeting has as many events in a millisecond, and JavaScript's numbers hold it
+	// until the year 2255.
+	seqPerMS = 1000
 	// markBatch is how many fields are written in one script: some hundred
 	// kilobytes of meetings.
 	markBatch = 100
@@ -88,7 +94,7 @@ func (r *Redis) storeJumps(ctx context.Context, t term) (err error) {
 	var fields []field
 	if t.before == lostRun || t.run != "" && t.before != "" && t.before != t.run && t.before != stoppedRun {
 		r.log.Warn("Redis was restarted and may have lost the latest changes: sequence numbers jump, and events say gap")
-		if fields, err = r.jumps(ctx); err != nil {
+		if fields, err = r.jumps(ctx, t.fence); err != nil {
 			return err
 		}
 	}
@@ -103,14 +109,15 @@ func (r *Redis) storeJumps(ctx context.Context, t term) (err error) {
 
 // jumps returns what has to be stored of open meetings and of the retries of
 // endpoints.
-func (r *Redis) jumps(ctx context.Context) (fields []field, err error) {
+func (r *Redis) jumps(ctx context.Context, fence int64) (fields []field, err error) {
 	open, err := r.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
-	for _, m := range open {
-		m.Seq += seqJump
-		fields = append(fields, field{r.keys.meeting(m.ID), "json", encode(m)})
+	for i := range open {
+		m := &open[i]
+		m.Seq = max(m.Seq+seqJump, seqPerMS*fence)
+		fields = append(fields, field{r.keys.meeting(m.ID), "json", encode(*m)})
 	}
 	endpoints, err := r.QueuedEndpoints(ctx)
 	if err != nil {
@@ -125,7 +132,7 @@ func (r *Redis) jumps(ctx context.Context) (fields []field, err error) {
 		for _, m := range open {
 			retry, _ := decode[meeting.Retry](stored[m.ID], m.ID) // what cannot be read is begun anew
 			// What waited already is older than what may be lost.
-			retry.Gap, retry.GapUntil = true, m.Seq+seqJump
+			retry.Gap, retry.GapUntil = true, m.Seq
 			fields = append(fields, field{r.keys.retry(id), m.ID, encode(retry)})
 		}
 	}

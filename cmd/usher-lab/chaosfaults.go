@@ -208,6 +208,19 @@ func (c *chaosSite) startRedis(ctx context.Context) error {
 // was told in the last seconds.
 func (c *chaosSite) rollBack(ctx context.Context, by time.Duration) error {
 	files, copied := filepath.Join(c.dir, "redis", "appendonlydir"), filepath.Join(c.dir, "rolled-back")
+	// The files belong together only while Redis does not write them anew.
+	if err := c.wait(ctx, "not rewriting its files", func() string {
+		if err := c.rdb.ConfigSet(ctx, "auto-aof-rewrite-percentage", "0").Err(); err != nil {
+			return err.Error()
+		}
+		info, err := c.rdb.InfoMap(ctx, "persistence").Result()
+		if state := info["Persistence"]; err != nil || state["aof_rewrite_in_progress"] != "0" || state["aof_rewrite_scheduled"] != "0" {
+			return fmt.Sprint(state, err)
+		}
+		return ""
+	}); err != nil {
+		return err
+	}
 	from := time.Now()
 	if err := errors.Join(os.RemoveAll(copied), os.CopyFS(copied, os.DirFS(files))); err != nil {
 		return err
