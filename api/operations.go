@@ -11,6 +11,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -30,8 +31,8 @@ type v1 struct {
 	api huma.API // while they are registered
 }
 
-// register adds the operations to the mux and returns the OpenAPI 3.1 document.
-func (v *v1) register() (document []byte, err error) {
+// register adds the operations to the mux, and the OpenAPI 3.1 document of them.
+func (v *v1) register() error {
 	cfg := huma.DefaultConfig("usher", v.Version)
 	cfg.Info.Description = "Meetings on Jitsi: make them, see who is in, end them. " +
 		"Times are RFC 3339 in UTC with milliseconds."
@@ -67,12 +68,25 @@ func (v *v1) register() (document []byte, err error) {
 	v.registerAPIKeys()
 	describe(cfg.Components.Schemas)
 	if err := addExamples(v.api.OpenAPI()); err != nil {
-		return nil, err
+		return err
 	}
-	if document, err = json.Marshal(v.api.OpenAPI()); err != nil {
-		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
-	}
-	return document, nil
+	v.handleDocument("GET /openapi.json", func() ([]byte, error) { return json.Marshal(v.api.OpenAPI()) })
+	return nil
+}
+
+// handleDocument serves an OpenAPI document, which is written when it is first
+// asked for: usher starts sooner, and most processes are never asked.
+func (s *server) handleDocument(pattern string, write func() ([]byte, error)) {
+	document := sync.OnceValues(write)
+	s.handle(pattern, http.StatusOK, func(w http.ResponseWriter, _ *http.Request) error {
+		text, err := document()
+		if err != nil {
+			return fmt.Errorf("write the OpenAPI document: %w", err)
+		}
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(text) // the client is gone
+		return nil
+	})
 }
 
 // securityScheme names the API key in the OpenAPI document.
