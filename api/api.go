@@ -112,15 +112,9 @@ func New(cfg Config) (http.Handler, error) {
 		addresses: &addressLimits{limiters{limit: Limit{PerSecond: AddressRate, Burst: AddressBurst}}, cfg.Proxies},
 		durations: newDurations(cfg.Metrics), handovers: newHandoverCount(cfg.Metrics),
 	}
-	document, err := (&v1{server: s, svc: cfg.Service, log: cfg.Log}).register()
-	if err != nil {
+	if err := (&v1{server: s, svc: cfg.Service, log: cfg.Log}).register(); err != nil {
 		return nil, err
 	}
-	s.handle("GET /openapi.json", http.StatusOK, func(w http.ResponseWriter, _ *http.Request) error {
-		w.Header().Set("Content-Type", "application/openapi+json")
-		_, _ = w.Write(document) // the client is gone
-		return nil
-	})
 	if cfg.Service.MakesTokens() == nil {
 		join := &joinHandler{svc: cfg.Service, limits: s.addresses, log: cfg.Log}
 		s.handle("GET "+service.JoinPath+"{code}", http.StatusFound, join.serve)

@@ -88,7 +88,7 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 		}
 		if !known {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)
-			return NewProblem(http.StatusUnauthorized, "")
+			return NewProblem(http.StatusUnauthorized, "send a valid key in the header Authorization: Bearer …")
 		}
 		next.ServeHTTP(w, r)
 		return nil
@@ -109,6 +109,9 @@ const (
 	ScopeAdmin             Scope = "admin"
 )
 
+// anyScope is what an operation needs that every key may ask for.
+const anyScope Scope = ""
+
 // caller is who makes a request.
 type caller struct {
 	id     string // of the key, or configuredKey
@@ -120,7 +123,7 @@ const configuredKey = "configured"
 
 // needs returns a [Problem] unless the caller has the scope.
 func (c caller) needs(s Scope) error {
-	if slices.Contains(c.scopes, s) || slices.Contains(c.scopes, ScopeAdmin) {
+	if s == anyScope || slices.Contains(c.scopes, s) || slices.Contains(c.scopes, ScopeAdmin) {
 		return nil
 	}
 	return NewProblem(http.StatusForbidden, "the API key lacks the scope "+string(s))

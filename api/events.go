@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net/http"
 	"reflect"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -58,8 +60,19 @@ type Events struct {
 
 // EventFilter is the part of an input that chooses events.
 type EventFilter struct {
-	After     string `query:"after" maxLength:"40" pattern:"^([0-9]{1,19}(-[0-9]{1,19})?)?$" doc:"Place in the log: next_cursor, or the id of an event of the stream" example:"1795348803120-0"`
-	MeetingID string `query:"meeting_id" maxLength:"64" doc:"Only those of one meeting"`
+	After     string   `query:"after" maxLength:"40" pattern:"^([0-9]{1,19}(-[0-9]{1,19})?)?$" doc:"Place in the log: next_cursor, or the id of an event of the stream" example:"1795348803120-0"`
+	MeetingID string   `query:"meeting_id" maxLength:"64" doc:"Only those of one meeting"`
+	Type      []string `query:"type" nullable:"false" maxItems:"64" pattern:"^([a-z_]+(\\.[a-z_]+)*(\\.\\*)?|\\*)$" doc:"Only those of these types, or prefixes such as participant.*, with commas between them" example:"session.*,recording.available"`
+}
+
+// Resolve refuses what is no type of any event: nothing would ever come.
+func (f *EventFilter) Resolve(huma.Context) []error {
+	for _, pattern := range f.Type {
+		if !slices.ContainsFunc(meeting.EventTypes, func(t meeting.EventType) bool { return t.IsOneOf([]string{pattern}) }) {
+			return []error{&huma.ErrorDetail{Location: "query.type", Message: "no event has such a type"}}
+		}
+	}
+	return nil
 }
 
 func (v *v1) registerEvents() {
@@ -76,9 +89,16 @@ func (v *v1) registerEvents() {
 
 func (v *v1) listEvents(ctx context.Context, in *struct {
 	EventFilter
-	Limit int `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most events to return"`
+	From  Instant `query:"from" doc:"Only those from then on"`
+	To    Instant `query:"to" doc:"Only those until before then"`
+	Limit int     `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"Most events to return"`
 }) (Events, error) {
-	found := Events{Data: []Event{}, NextCursor: cmp.Or(in.After, "0-0")}
+	// The place of what was just before.
+	from := strconv.FormatInt(max(in.From.UnixMilli()-1, 0), 10) + "-0"
+	if in.From.IsZero() || comparePlaces(in.After, from) > 0 {
+		from = cmp.Or(in.After, "0-0")
+	}
+	found := Events{Data: []Event{}, NextCursor: from}
 	for range scanPages {
 		entries, err := v.Store.Events(ctx, found.NextCursor, eventPage)
 		if err != nil {
@@ -88,8 +108,11 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 			if len(found.Data) == in.Limit {
 				break
 			}
+			if !in.To.IsZero() && !placeTime(e.ID).Before(in.To.Time) {
+				return found, nil
+			}
 			found.NextCursor = e.ID
-			if ev := readEvent(v.log, e); ev.isFor(in.MeetingID) {
+			if ev := readEvent(v.log, e); ev.isFor(in.EventFilter) && !placeTime(e.ID).Before(in.From.Truncate(time.Millisecond)) {
 				found.Data = append(found.Data, Event(ev.text))
 			}
 		}
@@ -111,16 +134,16 @@ func (v *v1) streamEvents(ctx context.Context, in *struct {
 	if err != nil {
 		return nil, err
 	}
-	s := &stream{server: v.server, listener: l, meetingID: in.MeetingID, place: cmp.Or(in.LastEventID, in.After)}
+	s := &stream{server: v.server, listener: l, filter: in.EventFilter, place: cmp.Or(in.LastEventID, in.After)}
 	return &huma.StreamResponse{Body: s.run}, nil
 }
 
 // stream is one client that follows the log.
 type stream struct {
 	*server
-	listener  listener
-	meetingID string // empty: all
-	place     string // of the last event that was looked at
+	listener listener
+	filter   EventFilter
+	place    string // of the last event that was looked at
 
 	w  http.ResponseWriter
 	rc *http.ResponseController
@@ -182,7 +205,7 @@ func (s *stream) sendEvent(ev event) error {
 		return nil
 	}
 	s.place = ev.place
-	if !ev.isFor(s.meetingID) {
+	if !ev.isFor(s.filter) {
 		return nil
 	}
 	// JSON of encoding/json has no line breaks, which would end the data.
@@ -204,6 +227,13 @@ func (s *stream) send(format string, args ...any) error {
 		return err
 	}
 	return s.rc.Flush()
+}
+
+// placeTime returns when an event joined the log, by its place there.
+func placeTime(place string) time.Time {
+	ms, _, _ := strings.Cut(place, "-")
+	n, _ := strconv.ParseInt(ms, 10, 64) // the store has given it
+	return time.UnixMilli(n)
 }
 
 // comparePlaces orders two places in the log by their two numbers, which have

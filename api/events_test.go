@@ -328,3 +328,39 @@ func TestComparePlaces(t *testing.T) {
 		t.Error("5 is not 5-0")
 	}
 }
+
+// TestEventFilters reads stretches of the log, and some types of it.
+func TestEventFilters(t *testing.T) {
+	s := newEdgeSite(t)
+	id := s.create(`{}`)["id"].(string)
+	time.Sleep(3 * time.Millisecond) // the log counts in these
+	noon := time.Now().UTC()
+	s.do("PATCH", "/v1/meetings/"+id, `{"max_duration_s":60}`)
+	time.Sleep(3 * time.Millisecond)
+	later := time.Now().UTC()
+	s.do("POST", "/v1/meetings/"+id+"/end", "")
+	at := func(t time.Time) string { return t.Format("2006-01-02T15:04:05.000Z") }
+	for query, want := range map[string]string{
+		"type=meeting.updated": "updated", "type=meeting.updated,meeting.ended": "updated ended", "type=meeting.*": "created updated ended",
+		"type=*&limit=1": "created", "type=session.*": "",
+		"from=" + at(noon): "updated ended", "to=" + at(noon): "created", "from=" + at(noon) + "&to=" + at(later): "updated",
+		"from=" + strings.ToLower(at(noon)) + "&after=0-0&type=meeting.ended": "ended",
+		"from=2999-01-01T00:00:00Z": "", "from=1960-01-01T00:00:00Z&limit=1": "created",
+	} {
+		var page struct{ Data []eventFields }
+		s.do("GET", "/v1/events?meeting_id="+id+"&"+query, "").into(http.StatusOK, &page)
+		var got []string
+		for _, e := range page.Data {
+			got = append(got, strings.TrimPrefix(string(e.Type), "meeting."))
+		}
+		if text := strings.Join(got, " "); text != want {
+			t.Errorf("%s: %q, want %q", query, text, want)
+		}
+	}
+	for _, wrong := range []string{"type=meeting.update", "type=", "type=meeting*", "from=noon", "to="} {
+		p := s.do("GET", "/v1/events?"+wrong, "").problem(422)
+		if name, _, _ := strings.Cut(wrong, "="); len(p.Errors) != 1 || !strings.HasPrefix(p.Errors[0].Parameter, name) {
+			t.Errorf("%s: errors = %+v, want one that names the parameter", wrong, p.Errors)
+		}
+	}
+}

@@ -72,9 +72,9 @@ func readEvent(log *slog.Logger, e meeting.LogEntry) event {
 	return ev
 }
 
-// isFor reports whether the event is one of the meeting, or of any if that is "".
-func (ev event) isFor(meetingID string) bool {
-	return ev.text != nil && (meetingID == "" || ev.about.MeetingID == meetingID)
+// isFor reports whether the event is one of those that the filter chooses.
+func (ev event) isFor(f EventFilter) bool {
+	return ev.text != nil && (f.MeetingID == "" || ev.about.MeetingID == f.MeetingID) && (f.Type == nil || ev.about.Type.IsOneOf(f.Type))
 }
 
 // NewFeed returns a feed that does nothing until Run.

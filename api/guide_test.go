@@ -24,12 +24,12 @@ func readGuide(t *testing.T) string {
 // document that is served: the same routes, each with the same scope.
 func TestGuideListsEveryRoute(t *testing.T) {
 	var served, told []string
-	for path, item := range loadDocument(t, newSite(t)).Paths.Map() {
+	for path, item := range loadDocument(t).Paths.Map() {
 		for method, op := range item.Operations() {
-			served = append(served, method+" "+path+" "+(*op.Security)[0][securityScheme][0])
+			served = append(served, method+" "+path+" "+strings.Join((*op.Security)[0][securityScheme], " "))
 		}
 	}
-	row := regexp.MustCompile("(?m)^\\| `([A-Z]+ /v1/[^ `]*)` \\| `([^`]*)` \\|")
+	row := regexp.MustCompile("(?m)^\\| `([A-Z]+ /v1/[^ `]*)` \\| `?([^`|]*?)`? \\|")
 	for _, m := range row.FindAllStringSubmatch(readGuide(t), -1) {
 		told = append(told, m[1]+" "+m[2])
 	}

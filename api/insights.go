@@ -12,11 +12,17 @@ import (
 // ofRoom is the input of operations that look at all meetings or at those of
 // one room.
 type ofRoom struct {
-	Room string `query:"room" maxLength:"100" doc:"Only meetings of this room"`
+	Room string  `query:"room" maxLength:"100" doc:"Only meetings of this room"`
+	From Instant `query:"from" doc:"Only sessions that started then or later"`
+	To   Instant `query:"to" doc:"Only sessions that started before"`
 	Paging
 }
 
 func (in *ofRoom) filter() meeting.Filter { return meeting.Filter{Room: strings.ToLower(in.Room)} }
+
+func (in *ofRoom) span() service.Span {
+	return service.Span{From: instant(&in.From), To: instant(&in.To)}
+}
 
 func (v *v1) registerInsights() {
 	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-session-insights", "GET /v1/insights/sessions",
@@ -26,11 +32,11 @@ func (v *v1) registerInsights() {
 }
 
 func (v *v1) sessionInsights(ctx context.Context, in *ofRoom) (Page[service.SessionUsage], error) {
-	list, next, err := v.svc.SessionUsages(ctx, in.filter(), in.Cursor, in.Limit)
+	list, next, err := v.svc.SessionUsages(ctx, in.filter(), in.span(), in.Cursor, in.Limit)
 	return pageOf(list, next, err, same)
 }
 
 func (v *v1) roomInsights(ctx context.Context, in *ofRoom) (Page[service.RoomUsage], error) {
-	list, next, err := v.svc.RoomUsages(ctx, in.filter(), in.Cursor, in.Limit)
+	list, next, err := v.svc.RoomUsages(ctx, in.filter(), in.span(), in.Cursor, in.Limit)
 	return pageOf(list, next, err, same)
 }

@@ -45,7 +45,7 @@ func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	ticket, page := h.open(w, r)
 	switch {
 	case page == &unknownPage && r.PathValue("room") != "" && !strings.Contains(r.Header.Get("Accept"), "text/html"):
-		return NewProblem(http.StatusNotFound, "") // no person asks
+		return NewProblem(http.StatusNotFound, noRoute) // no person asks
 	case page != nil && wantsJSON:
 		p := NewProblem(page.Status, page.Title)
 		p.Code = page.Code

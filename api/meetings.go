@@ -29,9 +29,9 @@ const (
 // Settings are what an app says about a meeting when it makes one, and may change
 // as long as it is not over.
 type Settings struct {
-	_       struct{}   `json:"-" additionalProperties:"false"`
-	StartAt *time.Time `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; null: at once"`
-	EndAt   *time.Time `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; null: never"`
+	_       struct{} `json:"-" additionalProperties:"false"`
+	StartAt *Instant `json:"start_at,omitempty" nullable:"true" doc:"People are let in from then on; null: at once"`
+	EndAt   *Instant `json:"end_at,omitempty" nullable:"true" doc:"The meeting ends by itself then; null: never"`
 	// DepartureTimeoutS is the linger of the meeting's sessions.
 	DepartureTimeoutS int64             `json:"departure_timeout_s,omitempty" nullable:"true" minimum:"1" maximum:"86400" doc:"Seconds that a session stays open after the last human has left; long enough for a page reload. 60 unless an app says otherwise; null: that again"`
 	MaxDurationS      int64             `json:"max_duration_s,omitempty" nullable:"true" minimum:"0" maximum:"2678400" doc:"The meeting ends this many seconds after its first session began; 0 or null: no limit"`
@@ -47,7 +47,7 @@ type newMeeting struct {
 	_          struct{} `json:"-" additionalProperties:"false"`
 	Room       string   `json:"room,omitempty" maxLength:"100" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Name of the room, made lower case. Missing: a random one that nobody can guess"`
 	ReuseRoom  bool     `json:"reuse_room,omitempty" doc:"Take the room although tokens of its last meeting may still open it: for a day after the end of one without an end of its own, for 15 minutes after the end of any other, and as long as a token lives that was made for longer"`
-	NamePrefix string   `json:"name_prefix,omitempty" maxLength:"40" pattern:"^[A-Za-z0-9][A-Za-z0-9._-]*$" doc:"Begins the random name, made lower case, with hyphens for dots and underscores; not together with room"`
+	NamePrefix string   `json:"name_prefix,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"Begins the random name: made lower case, with a hyphen for what is no letter a-z and no digit, and cut at 40 characters; not together with room"`
 	Lobby      bool     `json:"lobby,omitempty" doc:"People wait until a host lets them in, where the site lets usher say so; hosts are those with a host's token or link"`
 	ExternalID string   `json:"external_id,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"The app's own id. It is unique: making the meeting again answers 409 with the id of the first"`
 	Settings
@@ -115,14 +115,6 @@ func (s *Settings) limits() meeting.Limits {
 	}
 }
 
-// instant returns the time as a meeting holds it, zero for none.
-func instant(t *time.Time) time.Time {
-	if t == nil {
-		return time.Time{}
-	}
-	return t.UTC().Truncate(time.Millisecond)
-}
-
 // room returns the name that was asked for, or one that nobody can guess.
 func (b *newMeeting) room() string {
 	if b.Room != "" {
@@ -181,15 +173,36 @@ func (v *v1) createMeeting(ctx context.Context, in *body[newMeeting]) (*createdM
 func duration(seconds int64) time.Duration { return time.Duration(seconds) * time.Second }
 
 func (v *v1) listMeetings(ctx context.Context, in *struct {
-	State      string `query:"state" enum:"created,live,ended"`
+	State      string `query:"state" enum:"created,live,idle,ended"`
 	ExternalID string `query:"external_id" maxLength:"200"`
 	Room       string `query:"room" maxLength:"100"`
+	MeetingFilter
 	Paging
 }) (Page[meeting.MeetingInfo], error) {
-	list, next, err := v.svc.List(ctx, meeting.Filter{
-		State: meeting.State(in.State), ExternalID: in.ExternalID, Room: strings.ToLower(in.Room),
-	}, in.Cursor, in.Limit)
+	f := in.filter()
+	f.State, f.ExternalID, f.Room = meeting.State(in.State), in.ExternalID, strings.ToLower(in.Room)
+	list, next, err := v.svc.List(ctx, f, in.Cursor, in.Limit)
 	return pageOf(list, next, err, meeting.Meeting.Info)
+}
+
+// MeetingFilter is the part of an input that chooses meetings by what any of them
+// has.
+type MeetingFilter struct {
+	CreatedAfter  Instant  `query:"created_after" doc:"Only meetings made then or later"`
+	CreatedBefore Instant  `query:"created_before" doc:"Only meetings made before"`
+	Metadata      []string `query:"metadata,explode" nullable:"false" maxItems:"10" maxLength:"1000" pattern:"^[^:]+:" doc:"Only meetings with this in their metadata, as key:value; may be there several times, and then all of it" example:"[\"team:red\"]"`
+}
+
+func (in *MeetingFilter) filter() meeting.Filter {
+	f := meeting.Filter{CreatedAfter: instant(&in.CreatedAfter), CreatedBefore: instant(&in.CreatedBefore)}
+	for _, pair := range in.Metadata {
+		key, value, _ := strings.Cut(pair, ":")
+		if f.Metadata == nil {
+			f.Metadata = map[string]string{}
+		}
+		f.Metadata[key] = value
+	}
+	return f
 }
 
 func (v *v1) getMeeting(ctx context.Context, in *ByID) (*oneMeeting, error) {

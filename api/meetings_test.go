@@ -119,7 +119,7 @@ func TestCreateMeetingRefusesBadInput(t *testing.T) {
 func TestRoomNamesThatLeadNowhere(t *testing.T) {
 	s := newSite(t)
 	names := []string{"config.js", "interface_config.js", "external_api.js", "http-bind", "xmpp-websocket", "robots.txt", "static", "Static"}
-	for path := range loadDocument(t, s).Paths.Map() {
+	for path := range loadDocument(t).Paths.Map() {
 		names = append(names, strings.Split(path, "/")[1])
 	}
 	for _, name := range names {

@@ -62,6 +62,10 @@ func (s *server) enter(w http.ResponseWriter, r *http.Request, next http.Handler
 		}
 	}
 	r = r.Clone(ctx)
+	if given := r.Header.Get("Content-Type"); given != "" { // in any case (RFC 9110 section 8.3.1)
+		kind, _, _ := strings.Cut(given, ";")
+		r.Header.Set("Content-Type", strings.ToLower(strings.TrimSpace(kind))+given[len(kind):])
+	}
 	r.URL.Path, r.URL.RawPath = clean, ""
 	sw := &statusWriter{ResponseWriter: w}
 	r.Body = http.MaxBytesReader(w, r.Body, limit)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -30,8 +32,8 @@ type v1 struct {
 	api huma.API // while they are registered
 }
 
-// register adds the operations to the mux and returns the OpenAPI 3.1 document.
-func (v *v1) register() (document []byte, err error) {
+// register adds the operations to the mux, and the OpenAPI 3.1 document of them.
+func (v *v1) register() error {
 	cfg := huma.DefaultConfig("usher", v.Version)
 	cfg.Info.Description = "Meetings on Jitsi: make them, see who is in, end them. " +
 		"Times are RFC 3339 in UTC with milliseconds."
@@ -65,14 +67,28 @@ func (v *v1) register() (document []byte, err error) {
 	v.registerEvents()
 	v.registerWebhooks()
 	v.registerAPIKeys()
+	v.registerMe()
 	describe(cfg.Components.Schemas)
 	if err := addExamples(v.api.OpenAPI()); err != nil {
-		return nil, err
+		return err
 	}
-	if document, err = json.Marshal(v.api.OpenAPI()); err != nil {
-		return nil, fmt.Errorf("write the OpenAPI document: %w", err)
-	}
-	return document, nil
+	v.handleDocument("GET /openapi.json", func() ([]byte, error) { return json.Marshal(v.api.OpenAPI()) })
+	return nil
+}
+
+// handleDocument serves an OpenAPI document, which is written when it is first
+// asked for: usher starts sooner, and most processes are never asked.
+func (s *server) handleDocument(pattern string, write func() ([]byte, error)) {
+	document := sync.OnceValues(write)
+	s.handle(pattern, http.StatusOK, func(w http.ResponseWriter, _ *http.Request) error {
+		text, err := document()
+		if err != nil {
+			return fmt.Errorf("write the OpenAPI document: %w", err)
+		}
+		w.Header().Set("Content-Type", "application/openapi+json")
+		_, _ = w.Write(text) // the client is gone
+		return nil
+	})
 }
 
 // securityScheme names the API key in the OpenAPI document.
@@ -84,12 +100,15 @@ func operation(scope Scope, status int, id, route, summary string, errs ...int) 
 	method, path, _ := strings.Cut(route, " ")
 	op := huma.Operation{
 		OperationID: id, Method: method, Path: path, Summary: summary, DefaultStatus: status,
-		Security:     []map[string][]string{{securityScheme: {string(scope)}}},
 		MaxBodyBytes: MaxBody,
 		// The server's own limit: a shorter one would also end the handler.
 		BodyReadTimeout: ReadTimeout,
 		Errors: append(errs, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity,
 			http.StatusTooManyRequests, http.StatusServiceUnavailable),
+	}
+	op.Security = []map[string][]string{{securityScheme: {}}}
+	if scope != anyScope {
+		op.Security[0][securityScheme] = []string{string(scope)}
 	}
 	if strings.Contains(path, "{id}") {
 		op.Errors = append(op.Errors, http.StatusNotFound)
@@ -106,13 +125,32 @@ func handle[I, O any](v *v1, op huma.Operation, f func(context.Context, *I) (*O,
 		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
 	}
 	slices.Sort(op.Errors)
+	missing := missingIn(op.Path)
 	huma.Register(v.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := f(ctx, in)
 		if err != nil {
-			return nil, problemOf(ctx, v.log, err)
+			p := problemOf(ctx, v.log, err)
+			if p.Status == http.StatusNotFound {
+				p.Detail = cmp.Or(p.Detail, missing)
+			}
+			return nil, p
 		}
 		return out, nil
 	})
+}
+
+// missingIn says what a 404 of a path means: /v1/meetings/{id}/links/{link} has no
+// such meeting, or no such link.
+func missingIn(route string) string {
+	var things []string
+	words := strings.Split(route, "/")
+	for i, word := range words {
+		if strings.HasPrefix(word, "{") {
+			thing := strings.ReplaceAll(strings.TrimSuffix(words[i-1], "s"), "-", " ")
+			things = append(things, strings.Replace(thing, "deliverie", "delivery", 1))
+		}
+	}
+	return "there is no such " + strings.Join(things, ", or no such ") + ", or it is not kept any more"
 }
 
 type body[T any] struct{ Body T }
@@ -135,8 +173,8 @@ func done[I any](v *v1, op huma.Operation, f func(context.Context, *I) error) {
 func checkScope(ctx huma.Context, next func(huma.Context)) {
 	needed := ScopeAdmin
 	for _, scheme := range ctx.Operation().Security {
-		if scopes := scheme[securityScheme]; len(scopes) == 1 {
-			needed = Scope(scopes[0])
+		if scopes, named := scheme[securityScheme]; named {
+			needed = Scope(strings.Join(scopes, "")) // one, or none: [anyScope]
 		}
 	}
 	if err := infoOf(ctx.Context()).caller.needs(needed); err != nil {

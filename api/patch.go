@@ -35,7 +35,7 @@ func ifGiven[T any](c meetingChanges, field string, value T) *T {
 
 func (v *v1) patchMeeting(ctx context.Context, in *struct {
 	ByID
-	IfMatch string `header:"If-Match" maxLength:"64" doc:"Refuse with 412 unless the meeting's settings have this ETag"`
+	IfMatch string `header:"If-Match" maxLength:"1024" doc:"Refuse with 412 unless the meeting's settings have this ETag, or one of these"`
 	Body    meetingChanges
 }) (*oneMeeting, error) {
 	if _, err := v.svc.Load(ctx, in.ID); err != nil {
@@ -68,19 +68,25 @@ func etag(m meeting.Meeting) string {
 	return `"` + strconv.FormatInt(m.Settings(), 10) + `"`
 }
 
-// ifMatch returns the version of the settings that an If-Match header asks for (RFC 9110
-// §13.1.1), 0 for any. What no meeting's ETag can be, a weak one too, matches
-// nothing: [meeting.ErrVersion].
-func ifMatch(header string) (int64, error) {
+// ifMatch returns the versions of the settings that an If-Match header lists (RFC
+// 9110 section 13.1.1), none for any. A weak tag counts as well: it names the same
+// settings, and a proxy that compresses answers makes the tags weak on their way to
+// the client. What no meeting's ETag can be matches nothing: [meeting.ErrVersion].
+func ifMatch(header string) (versions []int64, err error) {
 	header = strings.TrimSpace(header)
 	if header == "" || header == "*" {
-		return 0, nil
+		return nil, nil
 	}
-	inner, isQuoted := strings.CutPrefix(header, `"`)
-	number, isClosed := strings.CutSuffix(inner, `"`)
-	version, err := strconv.ParseInt(number, 10, 64)
-	if err != nil || version < 1 || !isQuoted || !isClosed {
-		return 0, meeting.ErrVersion
+	for tag := range strings.SplitSeq(header, ",") {
+		inner, isQuoted := strings.CutPrefix(strings.TrimPrefix(strings.TrimSpace(tag), "W/"), `"`)
+		number, isClosed := strings.CutSuffix(inner, `"`)
+		version, err := strconv.ParseInt(number, 10, 64)
+		if err == nil && version > 0 && isQuoted && isClosed {
+			versions = append(versions, version)
+		}
 	}
-	return version, nil
+	if len(versions) == 0 {
+		return nil, meeting.ErrVersion
+	}
+	return versions, nil
 }

@@ -69,7 +69,7 @@ func TestPatchMeeting(t *testing.T) {
 				t.Errorf("%s: ETag = %s, want %s", st.body, got, st.etag)
 			}
 		}
-		for _, stale := range []string{`"5"`, `"7"`, `W/"6"`, `6`, `"6`, `"6", "7"`, `""`, `"x"`} {
+		for _, stale := range []string{`"5"`, `"7"`, `W/"5"`, `w/"6"`, `6`, `"6`, `"5", "7"`, `""`, `"x"`} {
 			if p := s.patch(path, stale, `{"max_duration_s":1}`).problem(http.StatusPreconditionFailed); p.Code != "changed" {
 				t.Errorf("If-Match %s: code = %s, want changed", stale, p.Code)
 			}
@@ -100,6 +100,19 @@ func TestPatchMeeting(t *testing.T) {
 			t.Errorf("change of an ended meeting: code = %s, want ended", p.Code)
 		}
 	})
+}
+
+// TestIfMatchLists has the lists that RFC 9110 section 13.1.1 allows, and the weak
+// form that a proxy makes of a tag when it compresses the answer.
+func TestIfMatchLists(t *testing.T) {
+	s := newSite(t)
+	path := "/v1/meetings/" + s.create(`{}`)["id"].(string)
+	for n, given := range []string{`"0", "1"`, `W/"2"`, `"x",W/"3" , "7"`, ` * `} {
+		res := s.patch(path, given, `{"max_duration_s":1}`)
+		if res.Code != 200 {
+			t.Errorf("If-Match %s of version %d = %d %s, want 200", given, n+1, res.Code, res.Body)
+		}
+	}
 }
 
 func TestDeleteMeeting(t *testing.T) {

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"usher/meeting"
+	"usher/meeting/service"
 )
 
 // people is the input of operations that list participants.
@@ -41,6 +42,8 @@ func (v *v1) registerPeople() {
 		"List the people of the open session, or of the latest one when none is open"), v.meetingParticipants)
 	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-session-participants", "GET /v1/sessions/{id}/participants",
 		"List the people of a session"), v.sessionParticipants)
+	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-visits", "GET /v1/participants",
+		"List the sessions that a user was in, or is"), v.listVisits)
 	show(v, operation(ScopeMeetingsRead, http.StatusOK, "get-participant", "GET /v1/meetings/{id}/participants/{participant}",
 		"See one of the people of the open or latest session"), v.getParticipant)
 	done(v, operation(ScopeParticipantsWrite, http.StatusNoContent, "kick-participant", "DELETE /v1/meetings/{id}/participants/{participant}",
@@ -96,6 +99,23 @@ func (in *people) page(list []meeting.Participant, err error) (Page[meeting.Part
 		list = slices.DeleteFunc(slices.Clone(list), func(p meeting.Participant) bool { return !p.Present() })
 	}
 	return pageOf(list, "", err, meeting.Participant.Info)
+}
+
+func (v *v1) listVisits(ctx context.Context, in *struct {
+	UserID string `query:"user_id" required:"true" minLength:"1" maxLength:"200" doc:"The app's own id of the user, from tokens and links"`
+	Active bool   `query:"active" doc:"Only meetings that the user is in now"`
+	MeetingFilter
+	Paging
+}) (Page[service.Visit], error) {
+	f := in.filter()
+	if in.Active {
+		f.State = meeting.StateLive
+	}
+	list, next, err := v.svc.Visits(ctx, f, in.UserID, in.Cursor, in.Limit)
+	if in.Active {
+		list = slices.DeleteFunc(list, func(visit service.Visit) bool { return visit.Participant.Connections == 0 })
+	}
+	return pageOf(list, next, err, same)
 }
 
 func (v *v1) getParticipant(ctx context.Context, in *ByPerson) (meeting.ParticipantInfo, error) {

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 
 	"usher/meeting"
+	"usher/meeting/service"
 )
 
 func TestKickParticipant(t *testing.T) {
@@ -116,5 +118,59 @@ func TestListRooms(t *testing.T) {
 	s.observe("full", meeting.Seen{Occupant: human("bob")})
 	if got := rooms(); got != "[full2]" {
 		t.Errorf("rooms = %s, want the one with two people", got)
+	}
+}
+
+// TestVisits finds where a user was, by user, by time and by metadata.
+func TestVisits(t *testing.T) {
+	s := newSite(t)
+	var ids []string
+	for _, room := range []string{"a", "b", "c"} {
+		ids = append(ids, s.create(`{"room":"` + room + `","metadata":{"team":"` + map[bool]string{true: "red", false: "blue"}[room == "a"] + `"}}`)["id"].(string))
+		ann, bob := human("ann"), human("bob")
+		ann.UserID, bob.UserID = "u-ann", "u-bob"
+		if room != "c" {
+			s.observe(room, meeting.Seen{Occupant: ann})
+		}
+		s.observe(room, meeting.Seen{Occupant: bob})
+	}
+	s.observe("a", meeting.Gone{Nick: "ann", Reason: meeting.LeftByChoice})
+	for query, want := range map[string]string{
+		"user_id=u-ann": "b a", "user_id=u-bob": "c b a", "user_id=u-ann&active=true": "b", "user_id=u-eve": "",
+		"user_id=u-bob&metadata=team:red": "a", "user_id=u-bob&metadata=team:": "", "user_id=u-bob&created_after=2999-01-01T00:00:00Z": "",
+		"user_id=u-bob&created_before=2999-01-01T00:00:00Z": "c b a",
+	} {
+		var rooms []string
+		for cursor := ""; ; {
+			var page Page[service.Visit]
+			s.do("GET", "/v1/participants?limit=1&"+query+"&cursor="+cursor, "").into(http.StatusOK, &page)
+			for _, v := range page.Data {
+				rooms = append(rooms, v.Room)
+			}
+			if page.NextCursor == nil {
+				break
+			}
+			cursor = *page.NextCursor
+		}
+		if got := strings.Join(rooms, " "); got != want {
+			t.Errorf("%s: %q, want %q", query, got, want)
+		}
+	}
+	for query, parameter := range map[string]string{"": "user_id", "user_id=u&metadata=team": "metadata[0]", "user_id=u&created_after=x": "created_after"} {
+		if p := s.do("GET", "/v1/participants?"+query, "").problem(422); len(p.Errors) != 1 || p.Errors[0].Parameter != parameter {
+			t.Errorf("%s: errors = %+v, want one for %s", query, p.Errors, parameter)
+		}
+	}
+	var usages struct{ Data []anyMap }
+	for query, want := range map[string]int{"from=2999-01-01T00:00:00Z": 0, "to=2999-01-01T00:00:00Z": 3, "to=2001-01-01T00:00:00Z": 0} {
+		s.do("GET", "/v1/insights/sessions?"+query, "").into(200, &usages)
+		if len(usages.Data) != want {
+			t.Errorf("insights %s = %d sessions, want %d", query, len(usages.Data), want)
+		}
+		var rooms struct{ Data []struct{ Sessions int } }
+		s.do("GET", "/v1/insights/rooms?"+query, "").into(200, &rooms)
+		if rooms.Data[0].Sessions != min(want, 1) {
+			t.Errorf("insights of rooms %s = %d sessions, want %d", query, rooms.Data[0].Sessions, min(want, 1))
+		}
 	}
 }

@@ -87,14 +87,20 @@ func (p *Problem) GetStatus() int { return p.Status }
 // ContentType gives huma the media type to answer with (RFC 9457 §6.1).
 func (p *Problem) ContentType(string) string { return problemType }
 
-const problemType = "application/problem+json"
+const (
+	jsonType    = "application/json"
+	problemType = "application/problem+json"
+)
 
 // GetHeaders gives huma the headers to answer with.
 func (p *Problem) GetHeaders() http.Header {
-	if p.Status != http.StatusServiceUnavailable {
-		return nil
+	switch p.Status {
+	case http.StatusServiceUnavailable:
+		return http.Header{"Retry-After": {strconv.Itoa(int(retryAfter / time.Second))}}
+	case http.StatusUnsupportedMediaType: // RFC 9110 section 15.5.16
+		return http.Header{"Accept": {jsonType}}
 	}
-	return http.Header{"Retry-After": {strconv.Itoa(int(retryAfter / time.Second))}}
+	return nil
 }
 
 // tryAgain is the detail where nothing better can be said.
@@ -216,6 +222,9 @@ func writeJSON(w http.ResponseWriter, status int, body any) {
 func asProblem(ctx huma.Context, _ string, body any) (any, error) {
 	if e, ok := body.(*huma.ErrorModel); ok {
 		p := NewProblem(e.Status, e.Detail)
+		if e.Status == http.StatusUnsupportedMediaType {
+			p.Detail = "send the body as JSON, with the header Content-Type: " + jsonType
+		}
 		if e.Status < http.StatusInternalServerError {
 			p.Errors = fieldErrors(e.Errors)
 		}
@@ -223,6 +232,9 @@ func asProblem(ctx huma.Context, _ string, body any) (any, error) {
 	}
 	if p, ok := body.(*Problem); ok {
 		p.RequestID = requestID(ctx.Context())
+		for name, values := range p.GetHeaders() {
+			ctx.SetHeader(name, values[0])
+		}
 	}
 	return body, nil
 }
@@ -273,6 +285,14 @@ func DecodeJSON(data []byte, v any) error {
 	err := json.Unmarshal(data, v)
 	var syntax *json.SyntaxError
 	var wrongType *json.UnmarshalTypeError
+	if errors.As(err, &wrongType) && strings.HasPrefix(wrongType.Value, "number ") {
+		// 50.0 and 5e1 are integers too (JSON Schema 6.1.1), and Go writes them as 50.
+		var plain any
+		if json.Unmarshal(data, &plain) == nil {
+			whole, _ := json.Marshal(plain)
+			err = json.Unmarshal(whole, v)
+		}
+	}
 	switch {
 	case err == nil:
 		return nil

@@ -302,7 +302,7 @@ func TestRecordingPolicy(t *testing.T) {
 // TestRecordingLimitsAreThoseOfTheTags compares what the schemas say with the
 // constants.
 func TestRecordingLimitsAreThoseOfTheTags(t *testing.T) {
-	operation := loadDocument(t, newSite(t)).Paths.Value("/v1/recordings/{id}/download").Get
+	operation := loadDocument(t).Paths.Value("/v1/recordings/{id}/download").Get
 	ttl := operation.Parameters.GetByInAndName("query", "ttl_s").Schema.Value
 	if *ttl.Max != MaxFileLinkTTL.Seconds() || ttl.Default != FileLinkTTL.Seconds() {
 		t.Errorf("a link lives up to %v s, %v by default, want %v and %v", *ttl.Max, ttl.Default, MaxFileLinkTTL, FileLinkTTL)

@@ -76,6 +76,9 @@ func (s *server) handlePlatform(p Platform) {
 	}
 }
 
+// noRoute is the detail of a 404 where a path is not of the API at all.
+const noRoute = "there is nothing at this path; /openapi.json lists what there is"
+
 // route is the mux, with answers in the form of the API where the mux would answer
 // in plain text that there is no route, or none for the method.
 func (s *server) route(w http.ResponseWriter, r *http.Request) {
@@ -86,5 +89,11 @@ func (s *server) route(w http.ResponseWriter, r *http.Request) {
 	}
 	refusal := &bufferedAnswer{Headers: w.Header()} // to have its status, and Allow
 	h.ServeHTTP(refusal, r)
-	writeProblem(w, r, NewProblem(refusal.Status, ""))
+	p := NewProblem(refusal.Status, "")
+	if info := infoOf(r.Context()); info.platform == nil && refusal.Status == http.StatusNotFound {
+		p.Detail = noRoute
+	} else if info.platform == nil {
+		p.Detail = "this path takes " + w.Header().Get("Allow")
+	}
+	writeProblem(w, r, p)
 }

@@ -66,9 +66,9 @@ type webhookChanges struct {
 
 // replayRange is the body that replays.
 type replayRange struct {
-	_      struct{}   `json:"-" additionalProperties:"false"`
-	After  time.Time  `json:"after" doc:"Events from then on; the event log reaches back a week"`
-	Before *time.Time `json:"before,omitempty" doc:"Events until then; missing: until now"`
+	_      struct{} `json:"-" additionalProperties:"false"`
+	After  Instant  `json:"after" doc:"Events from then on; the event log reaches back a week"`
+	Before *Instant `json:"before,omitempty" doc:"Events until then; missing: until now"`
 }
 
 // Replayed is the outcome of a replay.
@@ -237,17 +237,17 @@ func (v *v1) replayWebhook(ctx context.Context, in *struct {
 	ByID
 	Body replayRange
 }) (Replayed, error) {
-	before := time.Now()
+	after, before := in.Body.After.Time, time.Now()
 	if in.Body.Before != nil {
-		before = *in.Body.Before
+		before = in.Body.Before.Time
 	}
 	switch {
-	case before.After(in.Body.After):
+	case before.After(after):
 	case in.Body.Before == nil:
 		return Replayed{}, &meeting.InvalidError{Field: "after", Detail: "is not in the past"}
 	default:
 		return Replayed{}, &meeting.InvalidError{Field: "before", Detail: "is not later than after"}
 	}
-	n, err := v.Deliverer.Replay(ctx, in.ID, in.Body.After, before)
+	n, err := v.Deliverer.Replay(ctx, in.ID, after, before)
 	return Replayed{n}, err
 }

@@ -3,6 +3,8 @@ package meeting
 import (
 	"cmp"
 	"encoding/json"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -41,6 +43,24 @@ const (
 
 	StoreWasReset EventType = "store.reset" // the store was emptied, and the meeting is written anew
 )
+
+// EventTypes are all of them, in the order above.
+var EventTypes = []EventType{
+	MeetingCreated, MeetingUpdated, MeetingEnding, MeetingEnded, SessionStarted, SessionEnded,
+	ParticipantJoined, ParticipantLeft, ParticipantUpdated,
+	RecordingIsRequested, RecordingIsQueued, RecordingIsStarting, RecordingStarted, RecordingIsStopping,
+	RecordingStopped, RecordingIsAvailable, RecordingHasFailed, RecordingWasAborted, RecordingWasDeleted,
+	StreamStarted, StreamEnded, StoreWasReset,
+}
+
+// IsOneOf reports whether the type is among the patterns: types, prefixes such as
+// participant.*, or *.
+func (t EventType) IsOneOf(patterns []string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		prefix, open := strings.CutSuffix(pattern, "*")
+		return open && strings.HasPrefix(string(t), prefix) || pattern == string(t)
+	})
+}
 
 // Event reports a change to apps, and its JSON is what they are sent: the event
 // log and the lists of webhook endpoints hold these bytes.
@@ -96,7 +116,7 @@ type MeetingInfo struct {
 	Room              string            `json:"room" doc:"Name of the room in Jitsi, lower case"`
 	ExternalID        string            `json:"external_id,omitempty" doc:"The app's own id for the meeting"`
 	Metadata          map[string]string `json:"metadata,omitempty"`
-	State             State             `json:"state" enum:"created,live,ended"`
+	State             State             `json:"state" enum:"created,live,idle,ended" doc:"idle: between sessions"`
 	CreatedAt         Time              `json:"created_at"`
 	StartAt           *Time             `json:"start_at" doc:"People are let in from then on; null: at once"`
 	EndAt             *Time             `json:"end_at" doc:"The meeting ends by itself then; null: never"`

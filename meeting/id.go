@@ -42,6 +42,12 @@ func NewID(prefix string, at time.Time, seed Seed, n int) string {
 	return prefix + crockford.EncodeToString(b[:])[6:]
 }
 
+// FirstID returns what sorts before all ids with the prefix of the given time, and
+// behind all earlier ones.
+func FirstID(prefix string, at time.Time) string {
+	return NewID(prefix, at, Seed{}, 0)
+}
+
 // IDTime returns the time in an id that NewID made with the prefix; false when it
 // is no such id.
 func IDTime(prefix, id string) (time.Time, bool) {

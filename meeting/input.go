@@ -36,7 +36,7 @@ type Created struct {
 
 // Patched changes a meeting that is not over; what is nil stays as it is.
 type Patched struct {
-	IfSettings      int64 // refused with ErrVersion unless it is [Meeting.Settings]; 0: whatever that is
+	IfSettings      []int64 // refused with ErrVersion unless [Meeting.Settings] is one of them; none: whatever that is
 	StartAt         *time.Time
 	EndAt           *time.Time
 	MaxDuration     *time.Duration

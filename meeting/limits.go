@@ -192,7 +192,7 @@ func (d *draft) patch(f Patched) error {
 		return ErrNotFound
 	case d.m.State() == StateEnded:
 		return ErrEnded
-	case f.IfSettings != 0 && f.IfSettings != d.m.Settings():
+	case len(f.IfSettings) > 0 && !slices.Contains(f.IfSettings, d.m.Settings()):
 		return ErrVersion
 	}
 	limits := d.m.Limits

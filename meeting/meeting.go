@@ -10,7 +10,8 @@ type State string
 
 // States of a meeting.
 const (
-	StateCreated State = "created" // nobody is in, a session may still come
+	StateCreated State = "created" // nobody was in yet
+	StateIdle    State = "idle"    // between sessions: nobody is in, one may still come
 	StateLive    State = "live"    // a session is open
 	StateEnded   State = "ended"   // over for good
 )
@@ -102,6 +103,8 @@ func (m Meeting) State() State {
 		return StateEnded
 	case m.Session.ID != "":
 		return StateLive
+	case !m.FirstSession.IsZero():
+		return StateIdle
 	}
 	return StateCreated
 }

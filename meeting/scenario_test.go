@@ -103,7 +103,9 @@ func (s *story) do(t *testing.T, line string) string {
 		f = c
 	case "patch":
 		p := meeting.Patched{}
-		p.IfSettings, _ = strconv.ParseInt(args["if_version"], 10, 64)
+		if version, err := strconv.ParseInt(args["if_version"], 10, 64); err == nil {
+			p.IfSettings = []int64{version}
+		}
 		if args["end"] != "" {
 			end := s.now.Add(length(t, args["end"]))
 			p.EndAt = &end

@@ -1,6 +1,9 @@
 package meeting
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Commit is one change of one meeting, stored completely or not at all.
 type Commit struct {
@@ -49,11 +52,20 @@ type Filter struct {
 	State      State
 	ExternalID string
 	Room       string
+	// Created at the earliest, and before.
+	CreatedAfter, CreatedBefore time.Time
+	Metadata                    map[string]string // the meeting's has all of these
 }
 
 // Matches reports whether the meeting is one of those chosen.
 func (f Filter) Matches(m Meeting) bool {
+	for key, value := range f.Metadata {
+		if has, there := m.Metadata[key]; !there || has != value {
+			return false
+		}
+	}
 	return (f.State == "" || f.State == m.State()) &&
+		!m.CreatedAt.Before(f.CreatedAfter) && (f.CreatedBefore.IsZero() || m.CreatedAt.Before(f.CreatedBefore)) &&
 		(f.ExternalID == "" || f.ExternalID == m.ExternalID) &&
 		(f.Room == "" || f.Room == m.Room)
 }

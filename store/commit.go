@@ -63,6 +63,15 @@ func (r *Redis) runCommit(ctx context.Context, c meeting.Commit) (answer []strin
 	return answer, err
 }
 
+// indexOf returns the state in whose index meetings of a state are: what is between
+// sessions is looked for among those where nobody was in yet.
+func indexOf(s meeting.State) meeting.State {
+	if s == meeting.StateIdle {
+		return meeting.StateCreated
+	}
+	return s
+}
+
 // pack puts the commit in the order in which commit.lua takes it.
 func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 	m, k := c.Meeting, r.keys
@@ -73,7 +82,7 @@ func (r *Redis) pack(c meeting.Commit) (keys []string, args []any) {
 	}
 	args = []any{
 		r.fence.Load(), r.epoch.Load() != nil, c.Op, c.From, c.Whole,
-		m.ID, m.Version, string(m.State()), m.HoldsRoom(), !m.Over(), millis(m.EndedAt),
+		m.ID, m.Version, string(indexOf(m.State())), m.HoldsRoom(), !m.Over(), millis(m.EndedAt),
 		m.Room, m.RoomHeldUntil().UnixMilli(), c.ReuseRoom, m.ExternalID, encode(m),
 		Retention.Milliseconds(), LogRetention.Milliseconds(),
 	}

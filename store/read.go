@@ -105,20 +105,26 @@ func (r *Redis) chosen(ctx context.Context, f meeting.Filter, cursor string, lim
 	case f.State == meeting.StateEnded:
 		return r.pageByEnd(ctx, r.keys.inState(f.State), cursor, limit)
 	case f.State != "":
-		return r.pageByID(ctx, r.keys.inState(f.State), cursor, limit)
+		return r.pageByID(ctx, r.keys.inState(indexOf(f.State)), f, cursor, limit)
 	}
-	return r.pageByID(ctx, r.keys.meetings(), cursor, limit)
+	return r.pageByID(ctx, r.keys.meetings(), f, cursor, limit)
 }
 
-// pageByID pages through an index whose scores are equal: ids begin with their
-// time. A cursor stays good when its meeting leaves the index.
-func (r *Redis) pageByID(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
-	newest := "+"
+// pageByID pages through an index whose scores are equal, as far as the filter's
+// times go: ids begin with their time. A cursor stays good when its meeting leaves
+// the index.
+func (r *Redis) pageByID(ctx context.Context, key string, f meeting.Filter, cursor string, limit int) (ids []string, next string, err error) {
+	newest, oldest := "+", "-"
+	if !f.CreatedAfter.IsZero() {
+		oldest = "[" + meeting.FirstID("mtg_", f.CreatedAfter)
+	}
 	if cursor != "" {
 		newest = "(" + cursor
+	} else if !f.CreatedBefore.IsZero() {
+		newest = "(" + meeting.FirstID("mtg_", f.CreatedBefore)
 	}
 	ids, err = r.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
-		Key: key, Start: newest, Stop: "-", ByLex: true, Rev: true, Count: int64(limit) + 1,
+		Key: key, Start: newest, Stop: oldest, ByLex: true, Rev: true, Count: int64(limit) + 1,
 	}).Result()
 	return cut(ids, limit, err)
 }

@@ -35,8 +35,11 @@ func testOpen(t *testing.T, b backing) {
 func testList(t *testing.T, b backing) {
 	var all []*scene
 	create := func(room string) *scene {
-		s, c := newScene(t, meeting.Created{Room: room, ReuseRoom: true, ExternalID: "ext-" + fmt.Sprint(len(all))})
-		commit(t, b.store, c)
+		// Made in different seconds.
+		s := &scene{t: t, now: time.Now().UTC().Truncate(time.Millisecond).Add(time.Duration(len(all)) * 2 * time.Second)}
+		commit(t, b.store, s.apply(meeting.Created{
+			Room: room, ReuseRoom: true, ExternalID: "ext-" + fmt.Sprint(len(all)), Metadata: map[string]string{"team": "red", "room": room},
+		}))
 		all = append(all, s)
 		return s
 	}
@@ -50,12 +53,15 @@ func testList(t *testing.T, b backing) {
 	create("c").play(b.store, human("bob", ""))
 	create("d")
 	create("e")
+	idle := create("f")
+	idle.play(b.store, human("joe", ""), gone("joe"))
+	idle.later(meeting.SessionLinger).play(b.store, meeting.Tick{})
 	tests := []struct {
 		name   string
 		filter meeting.Filter
 		want   []int // newest first
 	}{
-		{"all", meeting.Filter{}, []int{6, 5, 4, 3, 2, 1, 0}},
+		{"all", meeting.Filter{}, []int{7, 6, 5, 4, 3, 2, 1, 0}},
 		{"created", meeting.Filter{State: meeting.StateCreated}, []int{6, 5}},
 		{"live", meeting.Filter{State: meeting.StateLive}, []int{4, 3}},
 		{"ended, the one that ended last first", meeting.Filter{State: meeting.StateEnded}, []int{1, 2, 0}},
@@ -65,6 +71,13 @@ func testList(t *testing.T, b backing) {
 		{"external id in another state", meeting.Filter{ExternalID: "ext-2", State: meeting.StateLive}, nil},
 		{"unknown external id", meeting.Filter{ExternalID: "ext"}, nil},
 		{"unknown room", meeting.Filter{Room: "ext"}, nil},
+		{"created from the fifth on", meeting.Filter{CreatedAfter: all[4].m.CreatedAt}, []int{7, 6, 5, 4}},
+		{"created before the third", meeting.Filter{CreatedBefore: all[2].m.CreatedAt}, []int{1, 0}},
+		{"live, created before the fifth", meeting.Filter{State: meeting.StateLive, CreatedBefore: all[4].m.CreatedAt}, []int{3}},
+		{"a room's, created from the second on", meeting.Filter{Room: "a", CreatedAfter: all[1].m.CreatedAt}, []int{3, 1}},
+		{"between sessions", meeting.Filter{State: meeting.StateIdle}, []int{7}},
+		{"metadata", meeting.Filter{Metadata: map[string]string{"team": "red", "room": "b"}}, []int{2}},
+		{"other metadata", meeting.Filter{Metadata: map[string]string{"team": "red", "room": "x"}}, nil},
 		{"unknown state", meeting.Filter{State: "over"}, nil},
 	}
 	for _, tt := range tests {

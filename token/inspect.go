@@ -203,6 +203,7 @@ func (i *Inspection) checkContext() {
 		i.find(Note, "claim context is %s; the web client misses it", show(i.Claims, "context"))
 		return
 	}
+	i.checkPlaces(context)
 	i.checkUser(i.contextObject(context, "user"))
 	i.checkFeatures(i.contextObject(context, "features"))
 }
@@ -218,6 +219,7 @@ func (i *Inspection) contextObject(context map[string]any, name string) map[stri
 }
 
 func (i *Inspection) checkUser(user map[string]any) {
+	i.checkModerator(user)
 	for _, name := range slices.Sorted(maps.Keys(user)) {
 		switch value := user[name].(type) {
 		case string:
@@ -228,6 +230,41 @@ func (i *Inspection) checkUser(user map[string]any) {
 		default:
 			i.find(Note, "context.user.%s is %s; numbers and null fail in clients, it must be a string", clip(name), quote(value))
 		}
+	}
+}
+
+// placed is where the claims have to be that Jitsi's plugins and web client read.
+var placed = map[string]string{
+	"moderator": "context.user.", "affiliation": "context.user.", "name": "context.user.", "email": "context.user.", "avatar": "context.user.",
+	"user": "context.", "features": "context.", "group": "context.",
+}
+
+// checkPlaces finds claims that do nothing where they are.
+func (i *Inspection) checkPlaces(context map[string]any) {
+	user, _ := context["user"].(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(placed)) {
+		for _, in := range []struct {
+			place  string
+			claims map[string]any
+		}{{"", i.Claims}, {"context.", context}, {"context.user.", user}} {
+			if _, there := in.claims[name]; there && in.place != placed[name] {
+				i.find(Note, "claim %s%s does nothing; it is read from %s%s", in.place, name, placed[name], name)
+			}
+		}
+	}
+}
+
+// checkModerator knows what mod_token_affiliation makes a moderator of.
+func (i *Inspection) checkModerator(user map[string]any) {
+	switch value := user["moderator"]; value {
+	case nil, true, "true", false, "false":
+	default:
+		i.find(Note, "context.user.moderator is %s; only true and \"true\" make a moderator", quote(value))
+	}
+	switch value := user["affiliation"]; value {
+	case nil, "owner", "moderator", "teacher", "member", "none":
+	default:
+		i.find(Note, "context.user.affiliation is %s; only \"owner\", \"moderator\" and \"teacher\" make a moderator", quote(value))
 	}
 }
 

@@ -90,10 +90,7 @@ func (e Endpoint) Origin() string {
 // meeting. Types that its dialect has no renderer for it never gets.
 func (e Endpoint) Wants(t meeting.EventType, meetingID string) bool {
 	return (e.MeetingID == "" || e.MeetingID == meetingID) && (e.dialect == nil || e.dialect.Render[t] != nil) &&
-		slices.ContainsFunc(e.Events, func(pattern string) bool {
-			prefix, open := strings.CutSuffix(pattern, "*")
-			return open && strings.HasPrefix(string(t), prefix) || pattern == string(t)
-		})
+		t.IsOneOf(e.Events)
 }
 
 // InvalidError says which field of an endpoint cannot be taken, and why.

@@ -77,7 +77,7 @@ func (f *facade) insightsSessions(r *http.Request, cursor string, limit int) (sh
 	if id := r.URL.Query().Get("roomSessionId"); id != "" {
 		list, err = f.oneSession(r.Context(), id, room)
 	} else {
-		list, next, err = f.SessionUsages(r.Context(), meeting.Filter{Room: room}, cursor, limit)
+		list, next, err = f.SessionUsages(r.Context(), meeting.Filter{Room: room}, service.Span{}, cursor, limit)
 		if err == nil && room != "" {
 			err = f.seen(r.Context(), room, list)
 		}
@@ -143,7 +143,7 @@ func (f *facade) oneSession(ctx context.Context, id, room string) ([]service.Ses
 }
 
 func (f *facade) insightsRooms(r *http.Request, cursor string, limit int) (shown []roomBody, next string, err error) {
-	list, next, err := f.RoomUsages(r.Context(), meeting.Filter{Room: roomOf(r)}, cursor, limit)
+	list, next, err := f.RoomUsages(r.Context(), meeting.Filter{Room: roomOf(r)}, service.Span{}, cursor, limit)
 	begins := bareRoom(r.URL.Query().Get("roomName[startsWith]"))
 	for _, u := range list {
 		if strings.HasPrefix(u.Room, begins) {

@@ -107,11 +107,13 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 		meeting.RecordingRequested: 0, meeting.RecordingQueued: 0, meeting.RecordingStarting: 0,
 		meeting.RecordingOn: 0, meeting.RecordingStopping: 0, meeting.RecordingProcessing: 0,
 	}
-	var created, live, streams, stale, humans, recorders, others, visitors int
+	var created, idle, live, streams, stale, humans, recorders, others, visitors int
 	o.t.tracker.Each(func(m meeting.Meeting) {
 		switch m.State() {
 		case meeting.StateCreated:
 			created++
+		case meeting.StateIdle:
+			idle++
 		case meeting.StateLive:
 			live++
 		}
@@ -136,6 +138,7 @@ func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
 	gauge(meetingsDesc, created, "created")
+	gauge(meetingsDesc, idle, "idle")
 	gauge(meetingsDesc, live, "live")
 	gauge(staleDesc, stale)
 	gauge(streamsDesc, streams)

@@ -3,6 +3,7 @@ package service
 import (
 	"cmp"
 	"context"
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,14 @@ type RoomUsage struct {
 	Usage          meeting.Usage   `json:"usage" doc:"Of all of them together"`
 }
 
+// Span is a stretch of time: from its beginning until before its end. Either may be
+// zero, which is none.
+type Span struct{ From, To time.Time }
+
+func (s Span) has(at time.Time) bool {
+	return !at.Before(s.From) && (s.To.IsZero() || at.Before(s.To))
+}
+
 // SessionUsage returns what one session came to.
 func (s *Service) SessionUsage(ctx context.Context, id string) (SessionUsage, error) {
 	session, m, err := s.SessionOf(ctx, id)
@@ -59,9 +68,10 @@ func (s *Service) sessionUsage(ctx context.Context, m meeting.Meeting, session m
 // SessionUsages returns at most limit sessions of the meetings chosen, meeting by
 // meeting, the newest first, and the cursor of the next page. A page may be
 // short although there is a next one.
-func (s *Service) SessionUsages(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]SessionUsage, string, error) {
+func (s *Service) SessionUsages(ctx context.Context, f meeting.Filter, when Span, cursor string, limit int) ([]SessionUsage, string, error) {
 	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, limit int) ([]SessionUsage, string, error) {
 		sessions, left, err := s.Sessions(ctx, m.ID, cursor, limit)
+		sessions = slices.DeleteFunc(sessions, func(e meeting.Session) bool { return !when.has(e.StartedAt.Time) })
 		list := make([]SessionUsage, len(sessions))
 		for i := 0; i < len(list) && err == nil; i++ {
 			list[i], err = s.sessionUsage(ctx, m, sessions[i])
@@ -70,17 +80,44 @@ func (s *Service) SessionUsages(ctx context.Context, f meeting.Filter, cursor st
 	})
 }
 
+// Visit is a participant of a session, and where that was.
+type Visit struct {
+	MeetingID   string                  `json:"meeting_id"`
+	Room        string                  `json:"room" doc:"Name of the room in Jitsi, lower case"`
+	ExternalID  string                  `json:"external_id,omitempty"`
+	Participant meeting.ParticipantInfo `json:"participant"`
+}
+
+// Visits returns at most limit visits of a user to the meetings chosen, meeting by
+// meeting, the newest first, and the cursor of the next page. A page may be short
+// although there is a next one.
+func (s *Service) Visits(ctx context.Context, f meeting.Filter, user, cursor string, limit int) ([]Visit, string, error) {
+	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, limit int) (list []Visit, left string, err error) {
+		sessions, left, err := s.Sessions(ctx, m.ID, cursor, limit)
+		for i := 0; i < len(sessions) && err == nil; i++ {
+			var people []meeting.Participant
+			people, err = s.Participants(ctx, sessions[i].ID)
+			for _, p := range people {
+				if p.UserID == user && len(list) < limit {
+					list = append(list, Visit{m.ID, m.Room, m.ExternalID, p.Info()})
+				}
+			}
+		}
+		return list, left, err
+	})
+}
+
 // RoomUsages returns a page of meetings with what all their sessions came to.
-func (s *Service) RoomUsages(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]RoomUsage, string, error) {
+func (s *Service) RoomUsages(ctx context.Context, f meeting.Filter, when Span, cursor string, limit int) ([]RoomUsage, string, error) {
 	meetings, next, err := s.List(ctx, f, cursor, limit)
 	list := make([]RoomUsage, len(meetings))
 	for i := 0; i < len(list) && err == nil; i++ {
-		list[i], err = s.roomUsage(ctx, meetings[i])
+		list[i], err = s.roomUsage(ctx, meetings[i], when)
 	}
 	return list, next, err
 }
 
-func (s *Service) roomUsage(ctx context.Context, m meeting.Meeting) (RoomUsage, error) {
+func (s *Service) roomUsage(ctx context.Context, m meeting.Meeting, when Span) (RoomUsage, error) {
 	u := RoomUsage{
 		Meeting: m, MeetingID: m.ID, Room: m.Room, ExternalID: m.ExternalID,
 		CreatedAt: meeting.Time{Time: m.CreatedAt}, EndedAt: meeting.TimeOrNull(m.EndedAt),
@@ -93,6 +130,9 @@ func (s *Service) roomUsage(ctx context.Context, m meeting.Meeting) (RoomUsage, 
 			return u, err
 		}
 		for _, session := range sessions {
+			if !when.has(session.StartedAt.Time) {
+				continue
+			}
 			in, err := s.Participants(ctx, session.ID)
 			if err != nil {
 				return u, err
