@@ -59,6 +59,7 @@ type fakeRoom struct {
 	hides    bool   // shows addresses to moderators only
 	stubborn bool   // its form cannot be changed
 
+	meetingID string            // Jitsi's id
 	breakouts map[string]person // who is in a breakout room, by nick; nil: none was ever made
 	saying    bool              // that the list changed will be said in a moment
 }
@@ -481,7 +482,7 @@ func (s *server) list(room string) {
 }
 
 // IQ answers the self-ping (XEP-0410), after everything told before, and kicks.
-func (o occupant) IQ(ctx context.Context, to, _ string, payload, _ any) error {
+func (o occupant) IQ(ctx context.Context, to, _ string, payload, reply any) error {
 	text, err := xml.Marshal(payload)
 	if err != nil {
 		return err
@@ -492,8 +493,13 @@ func (o occupant) IQ(ctx context.Context, to, _ string, payload, _ any) error {
 	o.s.mu.Lock()
 	room, _, _ := strings.Cut(to, "@")
 	var answer error
-	if fr := o.s.rooms[room]; fr == nil || !fr.usher {
+	fr := o.s.rooms[room]
+	if fr == nil || !fr.usher {
 		answer = stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAcceptable}
+	}
+	if strings.Contains(string(text), "disco#info") {
+		o.s.log = append(o.s.log, "info "+room)
+		answer = xml.Unmarshal([]byte("<query><x xmlns='jabber:x:data'><field var='muc#roominfo_meetingId'><value>"+fr.meetingID+"</value></field></x></query>"), reply)
 	}
 	o.s.mu.Unlock()
 	return o.answer(ctx, answer)
@@ -557,6 +563,8 @@ func (o *observed) take() []string {
 			lines = append(lines, strings.TrimSpace("breakouts "+inBreakouts(f)))
 		case meeting.VisitorsCounted:
 			lines = append(lines, fmt.Sprint("visitors ", f.Visitors))
+		case meeting.ConferenceChanged:
+			lines = append(lines, fmt.Sprintf("conference %q on %d", f.Conference.JitsiMeetingID, f.Conference.Bridges))
 		case meeting.RoomGone:
 			lines = append(lines, "room gone "+string(f.Reason))
 		case meeting.SightLost:
