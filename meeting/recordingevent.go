@@ -7,12 +7,11 @@ import (
 
 // PolicyInfo is a recording policy as apps see it.
 type PolicyInfo struct {
-	Trigger       Trigger `json:"trigger" enum:"none,prompt,automatic,automatic-2nd-participant" doc:"When the meeting begins to record by itself; prompt asks people to, in the client"`
-	QueueTimeoutS int64   `json:"queue_timeout_s" doc:"Seconds that a recording waits for a recorder before it fails"`
-	MaxLengthS    int64   `json:"max_length_s" doc:"A recording ends after this many seconds; 0: no limit"`
-	Priority      int     `json:"priority" doc:"Recordings of meetings with a higher one get a recorder first"`
-	// Modes of events that an earlier usher committed are missing.
-	Modes []RecordingMode `json:"modes" nullable:"false" enum:"file,tracks,levels" doc:"What the trigger records"`
+	Trigger       Trigger         `json:"trigger" enum:"none,prompt,automatic,automatic-2nd-participant" doc:"When the meeting begins to record by itself; prompt asks people to, in the client"`
+	QueueTimeoutS int64           `json:"queue_timeout_s" doc:"Seconds that a recording waits for a recorder before it fails"`
+	MaxLengthS    int64           `json:"max_length_s" doc:"A recording ends after this many seconds; 0: no limit"`
+	Priority      int             `json:"priority" doc:"Recordings of meetings with a higher one get a recorder first"`
+	Modes         []RecordingMode `json:"modes,omitempty" enum:"file,tracks,levels" doc:"What the trigger records; missing: file"`
 }
 
 // Info returns the policy as apps see it.
@@ -20,7 +19,7 @@ func (p RecordingPolicy) Info() PolicyInfo {
 	return PolicyInfo{
 		Trigger:       cmp.Or(p.Trigger, TriggerNone),
 		QueueTimeoutS: int64(cmp.Or(p.QueueTimeout, QueueTimeout) / time.Second),
-		MaxLengthS:    int64(p.MaxLength / time.Second), Priority: p.Priority, Modes: p.modes(),
+		MaxLengthS:    int64(p.MaxLength / time.Second), Priority: p.Priority, Modes: p.Modes,
 	}
 }
 

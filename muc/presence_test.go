@@ -523,7 +523,8 @@ func TestEncryptionIsWhatTheClientSays(t *testing.T) {
 		"": false, "<jitsi_participant_e2ee.enabled>true</jitsi_participant_e2ee.enabled>": true,
 		"<jitsi_participant_e2ee.enabled>false</jitsi_participant_e2ee.enabled>": false,
 	} {
-		o, _ := testSite.occupant("aa", decode(t, "<presence>"+text+"<x xmlns='http://jabber.org/protocol/muc#user'><item jid='a@meet.jitsi/web'/></x></presence>"))
+		p := decode(t, "<presence>"+text+"<x xmlns='http://jabber.org/protocol/muc#user'><item jid='a@meet.jitsi/web'/></x></presence>")
+		o, _ := testSite.occupant("aa", &p)
 		if o.Encrypted != want {
 			t.Errorf("%q: encrypted %v, want %v", text, o.Encrypted, want)
 		}
