@@ -176,7 +176,7 @@ func (s *server) recordingOf(ctx context.Context, report storage.Report) (meetin
 		return rec, nil
 	}
 	rec, err = s.Service.Store.Recording(ctx, report.RecordingID)
-	if err == nil && (rec.MeetingID != report.MeetingID || rec.JibriSession != "") {
+	if err == nil && (rec.MeetingID != report.MeetingID || rec.JibriSession != "" || rec.Mode.FromBridge()) {
 		err = meeting.ErrNotFound
 	}
 	return rec, err

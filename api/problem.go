@@ -115,6 +115,8 @@ var refusals = []struct {
 }{
 	{meeting.ErrEnded, http.StatusConflict, "ended", "the meeting is over"},
 	{meeting.ErrNotLive, http.StatusConflict, "not_live", "nobody is in the meeting"},
+	{meeting.ErrNoBridges, http.StatusNotImplemented, "", "this usher records nothing from the video bridges: see tracks-listen in docs/tracks.md"},
+	{meeting.ErrNoNotice, http.StatusConflict, "no_notice", "nothing informs people that their voices are recorded: record a file at the same time, of which Jitsi informs them, or have the operator set tracks-notice=app once the app does"},
 	{meeting.ErrNotSettled, http.StatusConflict, "not_settled", "the recording is not over, or its file is still awaited"},
 	{meeting.ErrVersion, http.StatusPreconditionFailed, "", "the meeting has changed since: read it again"},
 	{meeting.ErrBusy, http.StatusServiceUnavailable, "busy", "too much waits for this meeting already, try again"},

@@ -27,18 +27,24 @@ type newPolicy struct {
 	QueueTimeoutS int64    `json:"queue_timeout_s,omitempty" minimum:"1" maximum:"86400" default:"1800" doc:"Seconds that a recording waits for a recorder before it fails"`
 	MaxLengthS    int64    `json:"max_length_s,omitempty" minimum:"0" maximum:"2678400" doc:"A recording ends after this many seconds; 0: no limit"`
 	Priority      int      `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Recordings of meetings with a higher one get a recorder first"`
+	Modes         []string `json:"modes,omitempty" enum:"file,tracks,levels" uniqueItems:"true" maxItems:"3" doc:"What the trigger records; missing: file"`
 }
 
 func (p newPolicy) policy() meeting.RecordingPolicy {
-	return meeting.RecordingPolicy{
+	policy := meeting.RecordingPolicy{
 		Trigger: meeting.Trigger(p.Trigger), QueueTimeout: duration(p.QueueTimeoutS),
 		MaxLength: duration(p.MaxLengthS), Priority: p.Priority,
 	}
+	for _, mode := range p.Modes {
+		policy.Modes = append(policy.Modes, meeting.RecordingMode(mode))
+	}
+	return policy
 }
 
 // newRecording is the body that asks for a recording.
 type newRecording struct {
 	_             struct{} `json:"-" additionalProperties:"false"`
+	Mode          string   `json:"mode,omitempty" enum:"file,tracks,levels" default:"file" doc:"tracks and levels come from the video bridges: they need no recorder and never wait"`
 	Priority      *int     `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Missing: the meeting's"`
 	QueueTimeoutS *int64   `json:"queue_timeout_s,omitempty" minimum:"1" maximum:"86400" doc:"Seconds to wait for a recorder. Missing: the meeting's"`
 	MaxLengthS    *int64   `json:"max_length_s,omitempty" minimum:"0" maximum:"2678400" doc:"It ends after this many seconds; 0: no limit. Missing: the meeting's"`
@@ -62,7 +68,7 @@ type FileLink struct {
 
 func (v *v1) registerRecordings() {
 	start := operation(ScopeRecordingsWrite, http.StatusAccepted, "start-recording", "POST /v1/meetings/{id}/recordings",
-		"Ask for a recording. 202: it is under way, or waits in line; 200: there is one already, which is given", http.StatusConflict)
+		"Ask for a recording. 202: it is under way, or waits in line; 200: there is one of the mode already, which is given", http.StatusConflict, http.StatusNotImplemented)
 	start.Responses = map[string]*huma.Response{"200": {
 		Description: "There is one already",
 		Content: map[string]*huma.MediaType{"application/json": {
@@ -96,8 +102,8 @@ func (v *v1) startRecording(ctx context.Context, in *struct {
 		in.Body = &newRecording{}
 	}
 	r, started, err := v.svc.StartRecording(ctx, in.ID, meeting.RecordingWanted{
-		By:       meeting.Requester{Type: meeting.ByApp, Name: infoOf(ctx).caller.id},
-		Priority: in.Body.Priority, NoQueue: in.Body.NoQueue,
+		By:   meeting.Requester{Type: meeting.ByApp, Name: infoOf(ctx).caller.id},
+		Mode: meeting.RecordingMode(in.Body.Mode), Priority: in.Body.Priority, NoQueue: in.Body.NoQueue,
 		QueueTimeout: durationOf(in.Body.QueueTimeoutS), MaxLength: durationOf(in.Body.MaxLengthS),
 	})
 	if started {

@@ -10,6 +10,7 @@ import (
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -286,11 +287,11 @@ func TestRecordingPolicy(t *testing.T) {
 	var got meeting.MeetingInfo
 	path := "/v1/meetings/" + m["id"].(string)
 	s.do("GET", path, "").into(http.StatusOK, &got)
-	if got.Recording != want {
+	if !reflect.DeepEqual(got.Recording, want) {
 		t.Errorf("policy = %+v, want %+v", got.Recording, want)
 	}
 	s.do("PATCH", path, `{"recording":{"trigger":"prompt"}}`).into(http.StatusOK, &got)
-	if want := (meeting.PolicyInfo{Trigger: meeting.TriggerPrompt, QueueTimeoutS: 1800}); got.Recording != want {
+	if want := (meeting.PolicyInfo{Trigger: meeting.TriggerPrompt, QueueTimeoutS: 1800}); !reflect.DeepEqual(got.Recording, want) {
 		t.Errorf("patched policy = %+v, want %+v", got.Recording, want)
 	}
 	s.do("PATCH", path, `{"recording":null}`).into(http.StatusOK, &got)

@@ -100,10 +100,12 @@ var underWay = []meeting.RecordingState{
 	meeting.RecordingRequested, meeting.RecordingQueued, meeting.RecordingStarting, meeting.RecordingStopping,
 }
 
-// hasWork reports whether a recording of the meeting is under way. Most are not:
+// hasWork reports whether a recording of the meeting to a file is under way. Most are not:
 // they go on, or are over.
 func hasWork(m meeting.Meeting) bool {
-	return slices.ContainsFunc(m.Recordings, func(r meeting.Recording) bool { return slices.Contains(underWay, r.State) })
+	return slices.ContainsFunc(m.Recordings, func(r meeting.Recording) bool {
+		return !r.Mode.FromBridge() && slices.Contains(underWay, r.State)
+	})
 }
 
 // Queue returns the recordings that wait for a recorder, the next one first.
@@ -112,7 +114,7 @@ func (s *Scheduler) Queue() []meeting.Recording {
 	defer s.mu.Unlock()
 	var queue []meeting.Recording
 	for _, t := range s.tasks {
-		if r, ok := t.m.ActiveRecording(); ok && r.State == meeting.RecordingQueued && r.Waits != meeting.ReasonStream {
+		if r, ok := t.m.ActiveRecording(meeting.ModeFile); ok && r.State == meeting.RecordingQueued && r.Waits != meeting.ReasonStream {
 			queue = append(queue, r)
 		}
 	}

@@ -132,7 +132,7 @@ func (s *site) record(t *testing.T, m meeting.Meeting) meeting.Recording {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, _ := m.ActiveRecording()
+	r, _ := m.ActiveRecording(meeting.ModeFile)
 	return r
 }
 

@@ -67,6 +67,7 @@ func (r Recording) id() string   { return r.ID }
 //	any      Patched       same      meeting.updated
 //	any      Invited       same      nothing; the session waits for them
 //	any      Removed       same      nothing; the user is kicked until Readmitted
+//	live     ConferenceChanged  live   nothing; recordings from bridges need it
 //	any      Tick          same      meeting.ending before an end by the clock
 //	any      StoreReset    same      store.reset, unless it has ended; all of it is stored
 //	any      Ended, Tick   ended     participant.left, session.ended, meeting.ended
@@ -77,7 +78,7 @@ func (r Recording) id() string   { return r.ID }
 // recordingTable; what time and occupancy do to them is looked at after every
 // input.
 func Apply(m Meeting, in TimedInput) (Meeting, Effects, error) {
-	d := draft{m: m, at: in.At, seed: in.Seed, maxEvents: in.MaxEvents, triggerDelay: in.TriggerDelay}
+	d := draft{m: m, at: in.At, seed: in.Seed, maxEvents: in.MaxEvents, triggerDelay: in.TriggerDelay, notice: in.Notice}
 	d.m.Recordings = slices.Clone(m.Recordings)
 	var err error
 	switch f := in.Input.(type) {
@@ -137,6 +138,7 @@ type draft struct {
 	more      bool // see Effects
 
 	triggerDelay time.Duration // see TimedInput
+	notice       Notice        // see TimedInput
 }
 
 func (d *draft) create(f Created) error {
@@ -265,6 +267,8 @@ func (d *draft) observe(f Input) {
 		d.window = nil
 	case VisitorsCounted:
 		d.visitorsCounted(f.Visitors)
+	case ConferenceChanged:
+		d.conferenceChanged(f.Conference)
 	case SightLost:
 		if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
 			d.m.StaleSince = d.at

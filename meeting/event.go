@@ -38,6 +38,10 @@ const (
 	RecordingWasAborted  EventType = "recording.aborted"   // ended on purpose before it began
 	RecordingWasDeleted  EventType = "recording.deleted"   // an app deleted it
 
+	// Of recordings from bridges.
+	RecordingWasInterrupted EventType = "recording.interrupted" // no bridge sends any more
+	RecordingWasResumed     EventType = "recording.resumed"     // one does again
+
 	StreamStarted EventType = "stream.started" // somebody streams the meeting live
 	StreamEnded   EventType = "stream.ended"   // nobody does any more
 
@@ -132,7 +136,8 @@ type MeetingInfo struct {
 	Occupancy         Occupancy         `json:"occupancy"`
 	Session           *SessionInfo      `json:"session" doc:"The open session, null when there is none"`
 	Recording         PolicyInfo        `json:"recording" doc:"What the meeting does about recording by itself"`
-	ActiveRecording   *RecordingInfo    `json:"active_recording" doc:"The recording that records or is on the way to it, null when there is none"`
+	ActiveRecording   *RecordingInfo    `json:"active_recording" doc:"The recording to a file that records or is on the way to it, null when there is none"`
+	FromBridges       []RecordingInfo   `json:"active_recordings_from_bridges,omitempty" doc:"Likewise those of the modes tracks and levels"`
 	Stream            StreamInfo        `json:"stream" doc:"The live stream that somebody has started in the client"`
 	StateVersion      int64             `json:"state_version" doc:"Grows by one with every change"`
 }
@@ -199,9 +204,14 @@ func (m Meeting) Info() MeetingInfo {
 		Occupancy:  m.Occupancy(), StateVersion: m.Version,
 		Recording: m.Policy.Info(), Stream: m.Stream.info(),
 	}
-	if r, ok := m.ActiveRecording(); ok {
+	if r, ok := m.ActiveRecording(ModeFile); ok {
 		active := r.Info()
 		info.ActiveRecording = &active
+	}
+	for _, r := range m.ToRecord() {
+		if r.State.Active() {
+			info.FromBridges = append(info.FromBridges, r.Info())
+		}
 	}
 	if end, _ := m.EndsAt(); m.EndedAt.IsZero() {
 		info.EndsAt = TimeOrNull(end)

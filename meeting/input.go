@@ -17,6 +17,9 @@ type TimedInput struct {
 	// TriggerDelay is how long after the first human [TriggerAutomatic] records, a
 	// setting of the site.
 	TriggerDelay time.Duration
+	// Notice is who informs people that their voices are recorded, a setting of the
+	// site; empty: it records nothing from bridges.
+	Notice Notice
 }
 
 // Input is something that happened to a meeting, or was asked of it: one of the
@@ -125,6 +128,10 @@ var (
 	ErrVersion = errors.New("meeting: changed meanwhile")
 	// ErrNotLive refuses to record a meeting that nobody is in.
 	ErrNotLive = errors.New("meeting: no session is open")
+	// ErrNoBridges refuses to record from bridges on a site without that.
+	ErrNoBridges = errors.New("meeting: this usher records nothing from bridges")
+	// ErrNoNotice refuses to record from bridges while nothing informs people of it.
+	ErrNoNotice = errors.New("meeting: nothing informs people that their voices are recorded")
 	// ErrNotWanted refuses to start a recording that is not to start any more.
 	ErrNotWanted = errors.New("meeting: recording not wanted any more")
 	// ErrNotSettled refuses to delete a recording whose file is still to come.

@@ -68,6 +68,13 @@ type Meeting struct {
 	// Unprompted is the session in which no recording starts by itself any more:
 	// somebody stopped one there, or too many failed.
 	Unprompted string `json:"unprompted,omitempty"`
+	// UnpromptedModes is the same for recordings from bridges.
+	UnpromptedModes map[RecordingMode]string `json:"unprompted_modes,omitempty"`
+	// Conference is what Jitsi has made of the room, on sites that record from
+	// bridges.
+	Conference Conference `json:"conference,omitzero"`
+	// Endpoints are past connections, for recordings from bridges; the latest last.
+	Endpoints []Endpoint `json:"endpoints,omitempty"`
 	// People are those present, and those of the open session who left but
 	// can be recognised when they return. Stored one by one.
 	People []Participant `json:"-"`

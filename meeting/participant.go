@@ -73,6 +73,8 @@ type Occupant struct {
 	HandRaised int64 `json:"hand_raised,omitempty"`
 	// Recording is Jibri's own id of what a recorder records or streams, once it says.
 	Recording string `json:"recording,omitempty"`
+	// Encrypted says that what it sends is encrypted from end to end.
+	Encrypted bool `json:"encrypted,omitempty"`
 	// Elsewhere says where it is if not in the main room.
 	Elsewhere *Elsewhere `json:"elsewhere,omitempty"`
 	// What an app has appended to the link by which they came; from the token.

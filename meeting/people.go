@@ -141,6 +141,7 @@ func (d *draft) drop(o Occupant, reason LeftReason) {
 		at = o.Elsewhere.Since
 	}
 	person := d.person(p)
+	d.remember(person, o)
 	person.Connections = slices.Delete(person.Connections, c, c+1)
 	if person.Present() {
 		d.updated(person)
@@ -177,6 +178,7 @@ func (d *draft) renamed(from, to string) {
 	d.gone(to, LeftDisconnected)
 	p, c := d.find(from)
 	person := d.person(p)
+	d.remember(person, person.Connections[c])
 	person.Connections[c].Nick = to
 	d.updated(person)
 }

@@ -2,6 +2,7 @@ package meeting
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 	"unicode/utf8"
@@ -95,10 +96,36 @@ func (d *draft) report(r *Recording, t EventType) {
 	d.notify(t, Data{Recording: new(r.Info())})
 }
 
-// unprompt lets no recording start by itself any more in this session.
-func (d *draft) unprompt() {
-	d.m.Unprompted = d.m.Session.ID
+// unprompt lets no recording of the mode start by itself any more in this session.
+func (d *draft) unprompt(mode RecordingMode) {
 	d.changed = true
+	if !mode.FromBridge() {
+		d.m.Unprompted = d.m.Session.ID
+		return
+	}
+	d.m.UnpromptedModes = maps.Clone(d.m.UnpromptedModes)
+	if d.m.UnpromptedModes == nil {
+		d.m.UnpromptedModes = map[RecordingMode]string{}
+	}
+	d.m.UnpromptedModes[mode] = d.m.Session.ID
+}
+
+// prompt takes that back: whoever stopped one before has been overruled.
+func (d *draft) prompt(mode RecordingMode) {
+	if !mode.FromBridge() {
+		d.m.Unprompted = ""
+		return
+	}
+	d.m.UnpromptedModes = maps.Clone(d.m.UnpromptedModes)
+	delete(d.m.UnpromptedModes, mode)
+}
+
+// unprompted reports whether no recording of the mode is to start by itself.
+func (m Meeting) unprompted(mode RecordingMode) bool {
+	if !mode.FromBridge() {
+		return m.Unprompted == m.Session.ID
+	}
+	return m.UnpromptedModes[mode] == m.Session.ID
 }
 
 // wantRecording asks for a recording; an active one is that already.
@@ -109,14 +136,20 @@ func (d *draft) wantRecording(f RecordingWanted) error {
 	case d.m.State() == StateEnded:
 		return ErrEnded
 	}
-	if _, active := d.m.ActiveRecording(); active {
+	mode := f.Mode.orFile()
+	if _, active := d.m.ActiveRecording(mode); active {
 		return nil
 	}
-	if d.m.Session.ID == "" {
+	switch {
+	case d.m.Session.ID == "":
 		return ErrNotLive
+	case mode.FromBridge() && d.notice == "":
+		return ErrNoBridges
+	case mode.FromBridge() && !d.m.noticed(d.notice):
+		return ErrNoNotice
 	}
-	d.m.Unprompted = "" // whoever stopped one before has been overruled
-	r := d.newRecording(f.By)
+	d.prompt(mode)
+	r := d.newRecording(mode, f.By)
 	r.NoQueue = f.NoQueue
 	assign(&r.Priority, f.Priority)
 	assign(&r.MaxLength, f.MaxLength)
@@ -128,15 +161,19 @@ func (d *draft) wantRecording(f RecordingWanted) error {
 }
 
 // newRecording returns one by the meeting's policy, not yet asked for.
-func (d *draft) newRecording(by Requester) Recording {
-	return Recording{
+func (d *draft) newRecording(mode RecordingMode, by Requester) Recording {
+	r := Recording{
 		RecordingStatus: RecordingStatus{
 			ID: d.newID("rec_"), MeetingID: d.m.ID, SessionID: d.m.Session.ID,
-			Mode: ModeFile, RequestedAt: Time{d.at}, Priority: d.m.Policy.Priority,
+			Mode: mode, RequestedAt: Time{d.at}, Priority: d.m.Policy.Priority,
 		},
 		Room: d.m.Room, By: by, MaxLength: d.m.Policy.MaxLength, Destination: d.m.Policy.Destination,
 		QueueUntil: d.at.Add(cmp.Or(d.m.Policy.QueueTimeout, QueueTimeout)),
 	}
+	if mode.FromBridge() {
+		r.Notice, r.QueueUntil = d.notice, time.Time{}
+	}
+	return r
 }
 
 func (d *draft) request(r Recording) {
@@ -153,7 +190,7 @@ func stop(d *draft, r *Recording, in RecordingInput) {
 	}
 	switch in.Reason {
 	case StopRequested, StopParticipant, StopMaxLength:
-		d.unprompt() // no automatic recording is to follow
+		d.unprompt(r.Mode) // no automatic recording is to follow
 	}
 }
 
@@ -284,7 +321,7 @@ func (d *draft) fail(r *Recording, why RecordingReason) {
 	r.Failure, r.Doubt = why, time.Time{}
 	d.move(r, RecordingFailed, RecordingHasFailed)
 	if r.SessionID == d.m.Session.ID && (r.By.Type == ByTrigger || r.By.Type == ByRestart) && why != FailFileMissing && why != FailHandOver {
-		d.unprompt() // it would fail again and again
+		d.unprompt(r.Mode) // it would fail again and again
 	}
 }
 

@@ -26,18 +26,18 @@ func (d *draft) over(r *Recording) {
 	if stored {
 		d.move(r, RecordingAvailable, RecordingIsAvailable)
 	}
-	_, another := d.m.ActiveRecording()
+	_, another := d.m.ActiveRecording(ModeFile)
 	switch {
 	case another, r.Deserted:
-	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.Unprompted == d.m.Session.ID:
+	case d.m.Session.ID == "" || d.m.State() == StateEnded || d.m.unprompted(ModeFile):
 	case r.Stop == StopRecorder && d.m.StaleSince.IsZero():
-		d.unprompt() // its own decision, such as that nobody has said a word for long
+		d.unprompt(ModeFile) // its own decision, such as that nobody has said a word for long
 	case r.Failure != "" && !r.Stop.onPurpose():
 		if r.Restarts >= maxRestarts {
-			d.unprompt()
+			d.unprompt(ModeFile)
 			return
 		}
-		next := d.newRecording(Requester{ByRestart, r.ID})
+		next := d.newRecording(ModeFile, Requester{ByRestart, r.ID})
 		next.Priority, next.MaxLength, next.Restarts = r.Priority, r.MaxLength, r.Restarts+1
 		next.NotBefore = d.at.Add(retryPause)
 		d.request(next)

@@ -29,7 +29,7 @@ func (s RecordingState) Settled() bool {
 }
 
 // Active reports whether a recording in the state records or is on the way to
-// it: a meeting has at most one such.
+// it: a meeting has at most one such of each mode.
 func (s RecordingState) Active() bool {
 	switch s {
 	case RecordingRequested, RecordingQueued, RecordingStarting, RecordingOn:
@@ -44,9 +44,13 @@ func (s RecordingState) waiting() bool { return s == RecordingRequested || s == 
 // RecordingMode is what becomes of what is recorded.
 type RecordingMode string
 
-// ModeFile writes a file. Jibri knows live streams as well, which are no
-// recordings: see [LiveStream].
-const ModeFile RecordingMode = "file"
+// Modes. Jibri knows live streams as well, which are no recordings: see
+// [LiveStream].
+const (
+	ModeFile   RecordingMode = "file"   // picture and mixed sound, by a recorder
+	ModeTracks RecordingMode = "tracks" // each person's own sound, from the bridges
+	ModeLevels RecordingMode = "levels" // only who spoke when, from the bridges
+)
 
 // RecordingReason says why a recording waits, ended, or has no file.
 type RecordingReason string
@@ -69,6 +73,7 @@ const (
 	StopFailure     RecordingReason = "failure"           // see the recording's failure
 	StopRoomGone    RecordingReason = "room_gone"         // the room ended
 	StopUnconfirmed RecordingReason = "stop_not_answered" // nobody confirmed that it stopped
+	StopNotice      RecordingReason = "notice_ended"      // nothing informs people of it any more
 )
 
 // onPurpose reports whether somebody wanted the recording to end, so that it must
@@ -92,6 +97,7 @@ const (
 	FailFocusLost    RecordingReason = "focus_lost"     // the focus restarted and knows nothing of it
 	FailFileMissing  RecordingReason = "file_missing"   // no file came in time
 	FailHandOver     RecordingReason = "hand_over"      // the file could not be stored; see detail
+	FailDisk         RecordingReason = "disk"           // nothing can be written; see detail
 )
 
 // Recording is one recording of a meeting, with the files that came of it.
@@ -127,6 +133,9 @@ type Recording struct {
 	// Deserted says that its recorder stopped because nobody was in the main room.
 	Deserted bool            `json:"deserted,omitempty"`
 	Files    []RecordingFile `json:"files,omitempty"`
+	// Parts are those of a recording from bridges, Notice who informs people of it.
+	Parts  []RecordingPart `json:"parts,omitempty"`
+	Notice Notice          `json:"notice,omitempty"`
 	// Destination is that of the policy under which it was asked for.
 	Destination string `json:"destination,omitempty"`
 	// Deleted is when an app deleted it; its files are gone, or are going.
@@ -149,6 +158,9 @@ type RecordingFile struct {
 	// Owner says whose bucket it is in, where the app had brought one along; empty:
 	// the site's, or not noted because the file is of an earlier usher.
 	Owner FileOwner `json:"owner,omitempty"`
+	// Track says whose sound it is, of a recording from bridges; nil for its
+	// manifest.
+	Track *Track `json:"track,omitempty"`
 }
 
 // FileOwner is whose storage a file is in.
@@ -203,6 +215,8 @@ type RecordingPolicy struct {
 	QueueTimeout time.Duration `json:"queue_timeout,omitempty"`
 	MaxLength    time.Duration `json:"max_length,omitempty"` // 0: no limit
 	Priority     int           `json:"priority,omitempty"`
+	// Modes are what the trigger records; empty: a file.
+	Modes []RecordingMode `json:"modes,omitempty"`
 	// Destination is where an app wants its files, sealed by package api; empty:
 	// where the site puts all of them. No app or event ever sees it.
 	Destination string `json:"destination,omitempty"`
@@ -217,6 +231,14 @@ func (p RecordingPolicy) humans() int {
 		return 2
 	}
 	return 0
+}
+
+// modes returns what the trigger records.
+func (p RecordingPolicy) modes() []RecordingMode {
+	if len(p.Modes) == 0 {
+		return []RecordingMode{ModeFile}
+	}
+	return p.Modes
 }
 
 // FocusSays is what the focus last said about the room's recording. Its zero
@@ -243,10 +265,12 @@ const (
 // FocusSaid is what the focus's presence says now.
 type FocusSaid struct{ Focus FocusSays }
 
-// RecordingWanted asks for a recording; if one is active, that one it is.
-// Refused with [ErrNotLive] while no session is open.
+// RecordingWanted asks for a recording; if one of the mode is active, that one it
+// is. Refused with [ErrNotLive] while no session is open, with [ErrNoBridges] and
+// [ErrNoNotice] for a mode that the site does not have, or not now.
 type RecordingWanted struct {
 	By           Requester
+	Mode         RecordingMode  // empty: file
 	Priority     *int           // nil: the meeting's
 	QueueTimeout *time.Duration // nil: the meeting's
 	MaxLength    *time.Duration // nil: the meeting's
@@ -284,9 +308,10 @@ func (m Meeting) firstRecording(wanted func(Recording) bool) (Recording, bool) {
 	return Recording{}, false
 }
 
-// ActiveRecording returns the recording that records or is on the way to it.
-func (m Meeting) ActiveRecording() (Recording, bool) {
-	return m.firstRecording(func(r Recording) bool { return r.State.Active() })
+// ActiveRecording returns the recording of the mode that records or is on the way
+// to it.
+func (m Meeting) ActiveRecording(mode RecordingMode) (Recording, bool) {
+	return m.firstRecording(func(r Recording) bool { return r.State.Active() && r.Mode.orFile() == mode.orFile() })
 }
 
 // AtHand returns a recording that the meeting has at hand: one that is not
@@ -295,7 +320,7 @@ func (m Meeting) AtHand(id string) (Recording, bool) {
 	return m.firstRecording(func(r Recording) bool { return r.ID == id })
 }
 
-// ToStart reports whether the focus is to be asked to start the recording, and
+// ToStart reports whether the focus is to be asked to start a recording to a file, and
 // from when on. That holds until there is an answer ([RecordingAccepted],
 // [RecordingRefused]), so after a restart of usher it is asked again. Nobody is
 // to be asked while the focus is not in the room, or the room cannot be seen.
@@ -303,12 +328,13 @@ func (m Meeting) ToStart() (r Recording, from time.Time, ok bool) {
 	if !m.Focus.Here || !m.StaleSince.IsZero() || m.deserted() {
 		return Recording{}, time.Time{}, false // a recorder leaves an empty main room
 	}
-	if slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping }) {
+	if slices.ContainsFunc(m.Recordings, func(r Recording) bool { return r.State == RecordingStopping && !r.Mode.FromBridge() }) {
 		return Recording{}, time.Time{}, false // one after the other: the focus knows one per room
 	}
 	streams := m.streams()
 	r, ok = m.firstRecording(func(r Recording) bool {
-		return r.State.waiting() && !streams || r.State == RecordingStarting && r.JibriSession == "" && !r.failing()
+		wanted := r.State.waiting() && !streams || r.State == RecordingStarting && r.JibriSession == "" && !r.failing()
+		return wanted && !r.Mode.FromBridge()
 	})
 	return r, r.NotBefore, ok
 }
@@ -322,7 +348,7 @@ func (m Meeting) ToStop() (Recording, bool) {
 	return m.firstRecording(func(r Recording) bool {
 		its := r.JibriSession != "" && r.JibriSession == m.Focus.Session
 		other := r.JibriSession != "" && !its && m.Focus.Status == focusOn
-		return r.State == RecordingStopping && !r.Unknown && !other && !(its && m.Focus.Status == focusOff)
+		return r.State == RecordingStopping && !r.Mode.FromBridge() && !r.Unknown && !other && !(its && m.Focus.Status == focusOff)
 	})
 }
 

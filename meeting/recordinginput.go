@@ -1,6 +1,9 @@
 package meeting
 
-import "slices"
+import (
+	"slices"
+	"time"
+)
 
 // RecordingInput is something that happens to a recording, or is asked of it.
 type RecordingInput struct {
@@ -15,6 +18,10 @@ type RecordingInput struct {
 	// JibriSession is Jibri's id for it, and Recorder who finished its files.
 	JibriSession, Recorder string
 	Files                  []RecordingFile
+	// Part is the one that an input about a recording from bridges is about; only
+	// its ID counts but for [RecordingPartOpens]. Since is when it was interrupted.
+	Part  RecordingPart
+	Since time.Time
 }
 
 func (RecordingInput) input() {}
@@ -95,8 +102,13 @@ func notSettled(d *draft, _ *Recording, _ RecordingInput) { d.err = ErrNotSettle
 // input has a recording react. The pointer may be stale afterwards, because
 // another recording may have joined the list.
 func (d *draft) input(r *Recording, in RecordingInput) {
-	if column := slices.Index(recordingStates[:], r.State); column >= 0 {
-		recordingTable[in.Kind][column](d, r, in)
+	table := recordingTable
+	if r.Mode.FromBridge() {
+		table = trackTable
+	}
+	column := slices.Index(recordingStates[:], r.State)
+	if row, known := table[in.Kind]; known && column >= 0 {
+		row[column](d, r, in)
 	}
 }
 
@@ -121,7 +133,7 @@ func (d *draft) applyRecording(in RecordingInput) error {
 		return nil // the focus said so first
 	case in.Kind == RecordingAccepted && r.JibriSession != "":
 		return ErrNotWanted
-	case in.Kind == RecordingClosed || in.Kind == RecordingStored:
+	case (in.Kind == RecordingClosed || in.Kind == RecordingStored) && !r.Mode.FromBridge():
 		d.closed(i, in)
 	}
 	if in.Kind != RecordingClosed {
@@ -146,9 +158,9 @@ func (d *draft) meant(in RecordingInput) (int, error) {
 	switch in.Kind {
 	case RecordingStop:
 		return -1, ErrNotFound
-	case RecordingTried, RecordingAccepted:
+	case RecordingTried, RecordingAccepted, RecordingPartOpens:
 		return -1, ErrNotWanted
-	case RecordingWaits, RecordingRefused, RecordingUnknown:
+	case RecordingWaits, RecordingRefused, RecordingUnknown, RecordingConnected, RecordingInterrupted:
 		return -1, nil
 	}
 	return d.bring(in.Recording), nil

@@ -10,13 +10,19 @@ import (
 	"unicode/utf8"
 )
 
-// TestRecordingTable tries each input in each state, in all circumstances that
-// actions look at, and compares where it leads with the table of docs/recording.md.
-func TestRecordingTable(t *testing.T) {
-	documented := documentedTable(t)
-	for kind, row := range recordingTable {
+// TestRecordingTables tries each input in each state, in all circumstances that
+// actions look at, and compares where it leads with the tables of the guides.
+func TestRecordingTables(t *testing.T) {
+	compareTable(t, "../docs/recording.md", ModeFile, recordingTable)
+	compareTable(t, "../docs/tracks.md", ModeTracks, trackTable)
+}
+
+func compareTable(t *testing.T, guide string, mode RecordingMode, table map[RecordingInputKind][len(recordingStates)]recordingAction) {
+	t.Helper()
+	documented := documentedTable(t, guide)
+	for kind, row := range table {
 		if len(documented[kind]) != len(recordingStates) {
-			t.Errorf("docs/recording.md has %d states for the input %q, want %d", len(documented[kind]), kind, len(recordingStates))
+			t.Errorf("%s has %d states for the input %q, want %d", guide, len(documented[kind]), kind, len(recordingStates))
 			continue
 		}
 		for i, state := range recordingStates {
@@ -24,21 +30,21 @@ func TestRecordingTable(t *testing.T) {
 				t.Errorf("nothing is said of %q in state %s", kind, state)
 				continue
 			}
-			if got := leadsTo(kind, state); got != documented[kind][i] {
-				t.Errorf("%q in state %s leads to %q, docs/recording.md says %q", kind, state, got, documented[kind][i])
+			if got := leadsTo(mode, kind, state); got != documented[kind][i] {
+				t.Errorf("%q in state %s leads to %q, %s says %q", kind, state, got, guide, documented[kind][i])
 			}
 		}
 		delete(documented, kind)
 	}
 	for kind := range documented {
-		t.Errorf("docs/recording.md has an input %q, which does not exist", kind)
+		t.Errorf("%s has an input %q, which does not exist", guide, kind)
 	}
 }
 
 // documentedTable returns the cells by input.
-func documentedTable(t *testing.T) map[RecordingInputKind][]string {
+func documentedTable(t *testing.T, guide string) map[RecordingInputKind][]string {
 	t.Helper()
-	text, err := os.ReadFile("../docs/recording.md")
+	text, err := os.ReadFile(guide)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +60,7 @@ func documentedTable(t *testing.T) map[RecordingInputKind][]string {
 			inTable = true
 			for i, state := range recordingStates {
 				if i+1 >= len(cells) || cells[i+1] != string(state) {
-					t.Fatalf("columns of docs/recording.md are %q, want %q", cells[1:], recordingStates)
+					t.Fatalf("columns of %s are %q, want %q", guide, cells[1:], recordingStates)
 				}
 			}
 		case !strings.HasPrefix(line, "|"):
@@ -68,11 +74,11 @@ func documentedTable(t *testing.T) map[RecordingInputKind][]string {
 
 // leadsTo returns the states other than its own that a recording in the state may
 // be in after the input, and whether the input may be refused.
-func leadsTo(kind RecordingInputKind, state RecordingState) string {
+func leadsTo(mode RecordingMode, kind RecordingInputKind, state RecordingState) string {
 	reached := map[string]bool{}
 	for _, in := range variants(kind) {
 		for c := range circumstances {
-			d, ok := circumstance(c, state)
+			d, ok := circumstance(mode, c, state)
 			if !ok {
 				continue
 			}
@@ -100,7 +106,7 @@ func leadsTo(kind RecordingInputKind, state RecordingState) string {
 
 // variants returns inputs of the kind with everything that actions tell apart.
 func variants(kind RecordingInputKind) []RecordingInput {
-	in := RecordingInput{Kind: kind}
+	in := RecordingInput{Kind: kind, Part: RecordingPart{ID: "p1"}}
 	switch kind {
 	case RecordingStop:
 		in.Reason = StopRequested
@@ -130,7 +136,7 @@ const circumstances = 1 << 10
 
 // circumstance returns a meeting with one recording in the state; each bit of n
 // is an input about them. ok is false for what cannot be in this state.
-func circumstance(n int, state RecordingState) (d *draft, ok bool) {
+func circumstance(mode RecordingMode, n int, state RecordingState) (d *draft, ok bool) {
 	bit := func(i int) bool { return n>>i&1 == 1 }
 	named, human, recorder, failed, onPurpose := bit(0), bit(1), bit(2), bit(3), bit(4)
 	filed, last, noQueue, doubted, began := bit(5), bit(6), bit(7), bit(8), bit(9)
@@ -141,12 +147,23 @@ func circumstance(n int, state RecordingState) (d *draft, ok bool) {
 		(state == RecordingOn || state == RecordingProcessing || state == RecordingAvailable) && !began,
 		state == RecordingOn && !named,
 		state == RecordingAborted && (began || filed):
+		if !mode.FromBridge() {
+			return nil, false
+		}
+	}
+	if mode.FromBridge() && (state == RecordingQueued || waiting && began || state == RecordingStarting && began ||
+		(state == RecordingOn || state == RecordingProcessing || state == RecordingAvailable) && !began ||
+		state == RecordingProcessing && doubted || state == RecordingAvailable && doubted) {
 		return nil, false
 	}
 	now := time.Date(2026, 11, 23, 15, 0, 0, 0, time.UTC)
 	before := now.Add(-100 * time.Hour)
 	r := Recording{RecordingStatus: RecordingStatus{ID: "rec_1", SessionID: "ses_1", State: state, RequestedAt: Time{before}}, Since: before, QueueUntil: before, NoQueue: noQueue, Attempts: 1}
-	if named {
+	switch {
+	case mode.FromBridge():
+		r.Mode, r.Notice = mode, NoticeApp
+		r.Parts = bridgeParts(state, named, recorder, doubted)
+	case named:
 		r.JibriSession = "s1"
 	}
 	if failed {
@@ -167,15 +184,34 @@ func circumstance(n int, state RecordingState) (d *draft, ok bool) {
 	if began {
 		r.StartedAt = Time{before}
 	}
-	m := Meeting{ID: "mtg_1", CreatedAt: before, Session: Session{SessionInfo: SessionInfo{ID: "ses_1"}, EmptySince: before}, Recordings: []Recording{r}}
+	m := Meeting{ID: "mtg_1", CreatedAt: before, Conference: Conference{Bridges: 1, Since: before}, Session: Session{SessionInfo: SessionInfo{ID: "ses_1"}, EmptySince: before}, Recordings: []Recording{r}}
 	if human {
 		m.Session.EmptySince = time.Time{}
 		m.People = append(m.People, Participant{Person: Person{ID: "prt_1", Kind: KindHuman}, Connections: []Occupant{{Nick: "aa", Kind: KindHuman}}})
 	}
-	if recorder {
+	if recorder && !mode.FromBridge() {
 		m.People = append(m.People, Participant{Person: Person{ID: "prt_2", Kind: KindRecorder}, Connections: []Occupant{{Nick: "r", Kind: KindRecorder, Recording: r.JibriSession}}})
 	}
 	return &draft{m: m, at: now}, true
+}
+
+// bridgeParts returns parts of a recording that they may have in the state: p1, and
+// perhaps another one.
+func bridgeParts(state RecordingState, none, stored, open bool) []RecordingPart {
+	p1, p2 := RecordingPart{ID: "p1", State: PartClosed}, RecordingPart{ID: "p2", State: PartMissing}
+	if open {
+		p1.State = PartOpen
+	}
+	if stored {
+		p2.State = PartStored
+	}
+	switch {
+	case state == RecordingRequested || none && state != RecordingProcessing && state != RecordingAvailable && state != RecordingOn:
+		return nil
+	case none:
+		return []RecordingPart{p1}
+	}
+	return []RecordingPart{p1, p2}
 }
 
 func TestDetailIsCutBetweenCharacters(t *testing.T) {

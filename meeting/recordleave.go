@@ -38,12 +38,16 @@ func (m Meeting) recordedBy(c Occupant) int {
 		}
 		// It may come in before the focus has said which session it is.
 		return slices.IndexFunc(m.Recordings, func(r Recording) bool {
-			return r.JibriSession == "" && (r.State == RecordingStarting || r.State == RecordingStopping)
+			return r.JibriSession == "" && !r.Mode.FromBridge() && (r.State == RecordingStarting || r.State == RecordingStopping)
 		})
 	}
 	processing := -1
 	for i := len(m.Recordings) - 1; i >= 0; i-- {
-		switch r := m.Recordings[i]; r.State {
+		r := m.Recordings[i]
+		if r.Mode.FromBridge() {
+			continue
+		}
+		switch r.State {
 		case RecordingStarting, RecordingOn, RecordingStopping:
 			return i
 		case RecordingProcessing:

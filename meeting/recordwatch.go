@@ -92,7 +92,7 @@ func doubt(d *draft, r *Recording, _ RecordingInput) {
 func (d *draft) adopt(said FocusSays) *Recording {
 	for i := range d.m.Recordings {
 		r := &d.m.Recordings[i]
-		if r.JibriSession == "" && (r.State.waiting() || r.State == RecordingStarting || r.State == RecordingStopping) {
+		if r.JibriSession == "" && !r.Mode.FromBridge() && (r.State.waiting() || r.State == RecordingStarting || r.State == RecordingStopping) {
 			r.named(said.Session)
 			return r
 		}
@@ -101,7 +101,7 @@ func (d *draft) adopt(said FocusSays) *Recording {
 	if p, _ := d.find(said.Initiator); p >= 0 {
 		by.Name = d.m.People[p].ID
 	}
-	r := d.newRecording(by)
+	r := d.newRecording(ModeFile, by)
 	r.JibriSession, r.State = said.Session, RecordingStarting
 	return &d.m.Recordings[d.bring(r)]
 }
@@ -135,7 +135,7 @@ func startStopped(d *draft, r *Recording, in RecordingInput) {
 func stopped(d *draft, r *Recording, in RecordingInput) {
 	if in.Reason != "" && r.State != RecordingStopping {
 		r.Stop = in.Reason
-		d.unprompt()
+		d.unprompt(ModeFile)
 	}
 	r.Failure = cmp.Or(in.Failure, r.Failure)
 	d.ended(r)
@@ -165,6 +165,9 @@ type recordingTimer struct {
 // recordingTimers returns what waits for its time in the recording's state. Of
 // several that are due the first counts.
 func (m Meeting) recordingTimers(r Recording) []recordingTimer {
+	if r.Mode.FromBridge() {
+		return m.trackTimers(r)
+	}
 	empty := recordingTimer{m.noHuman(), stop, RecordingInput{Reason: StopEmpty}}
 	switch r.State {
 	case RecordingRequested, RecordingQueued:
@@ -251,6 +254,7 @@ func (d *draft) roomEnded() {
 		d.m.Focus = FocusSays{}
 		d.changed = true
 	}
+	d.conferenceChanged(Conference{})
 	d.each(RecordingInput{Kind: inputRoomGone, Reason: StopRoomGone})
 }
 
@@ -260,8 +264,7 @@ func (d *draft) roomEnded() {
 // before is the meeting as it was before the event.
 func (d *draft) records(before Meeting) {
 	d.recorderMoves(before)
-	streams := d.m.streams()
-	if streams {
+	if d.m.streams() {
 		d.each(RecordingInput{Kind: RecordingWaits, Reason: ReasonStream})
 	}
 	for i := 0; i < len(d.m.Recordings); i++ { // one that goes on with another recorder joins the list
@@ -271,16 +274,30 @@ func (d *draft) records(before Meeting) {
 	kept := slices.DeleteFunc(d.m.Recordings, func(r Recording) bool { return r.State.Settled() && d.due(d.m.recordingDue(r)) })
 	d.changed = d.changed || len(kept) < len(d.m.Recordings)
 	d.m.Recordings = kept
-	n := d.m.Policy.humans()
-	if n == 0 || d.more || d.m.State() != StateLive || d.m.Unprompted == d.m.Session.ID ||
-		!d.m.StaleSince.IsZero() || streams || d.m.inMain(KindHuman) < n {
+	d.stopUnnoticed()
+	d.forgetEndpoints()
+	if d.m.Policy.humans() > 0 && !d.more && d.m.State() == StateLive && d.m.StaleSince.IsZero() && d.m.inMain(KindHuman) >= d.m.Policy.humans() {
+		for _, mode := range d.m.Policy.modes() {
+			d.trigger(mode)
+		}
+	}
+}
+
+// trigger has a recording of the mode start by the meeting's policy, unless it
+// cannot now or must not any more.
+func (d *draft) trigger(mode RecordingMode) {
+	blocked := d.m.streams()
+	if mode.FromBridge() {
+		blocked = d.notice == "" || !d.m.noticed(d.notice)
+	}
+	if blocked || d.m.unprompted(mode) || slices.ContainsFunc(d.m.Recordings, func(r Recording) bool {
+		return r.Mode.orFile() == mode && (r.State.Active() || r.State == RecordingStopping)
+	}) {
 		return
 	}
-	if !slices.ContainsFunc(d.m.Recordings, func(r Recording) bool { return r.State.Active() || r.State == RecordingStopping }) {
-		r := d.newRecording(Requester{ByTrigger, string(d.m.Policy.Trigger)})
-		if d.m.Policy.Trigger == TriggerAutomatic {
-			r.NotBefore = d.at.Add(d.triggerDelay)
-		}
-		d.request(r)
+	r := d.newRecording(mode, Requester{ByTrigger, string(d.m.Policy.Trigger)})
+	if d.m.Policy.Trigger == TriggerAutomatic && !mode.FromBridge() {
+		r.NotBefore = d.at.Add(d.triggerDelay)
 	}
+	d.request(r)
 }

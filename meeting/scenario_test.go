@@ -73,7 +73,8 @@ type story struct {
 	now time.Time
 	n   byte
 
-	delay time.Duration // of the trigger automatic
+	delay  time.Duration  // of the trigger automatic
+	notice meeting.Notice // of recordings from bridges
 
 	stored map[string]meeting.Recording // as the effects said
 }
@@ -99,7 +100,12 @@ func (s *story) do(t *testing.T, line string) string {
 		}
 		c.MaxDuration, c.EmptyTimeout = length(t, args["max"]), length(t, args["empty"])
 		c.Policy = meeting.RecordingPolicy{Trigger: meeting.Trigger(args["trigger"]), MaxLength: length(t, args["length"])}
-		s.delay = length(t, args["delay"])
+		for mode := range strings.SplitSeq(args["modes"], ",") {
+			if mode != "" {
+				c.Policy.Modes = append(c.Policy.Modes, meeting.RecordingMode(mode))
+			}
+		}
+		s.delay, s.notice = length(t, args["delay"]), meeting.Notice(args["notice"])
 		f = c
 	case "patch":
 		p := meeting.Patched{}
@@ -169,7 +175,12 @@ func (s *story) do(t *testing.T, line string) string {
 		f = meeting.FocusSaid{Focus: says}
 	case "record":
 		_, noQueue := args["no_queue"]
-		f = meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp, Name: "key"}, NoQueue: noQueue}
+		f = meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp, Name: "key"}, NoQueue: noQueue, Mode: meeting.RecordingMode(args["mode"])}
+	case "conference":
+		bridges, _ := strconv.Atoi(args["bridges"])
+		f = meeting.ConferenceChanged{Conference: meeting.Conference{JitsiMeetingID: args["id"], Bridges: bridges}}
+	case "part_opens", "connected", "interrupted", "part_closed", "part_missing", "part_stored", "not_written": // the newest recording from bridges
+		f = s.ofBridges(words[0], args)
 	case "waits":
 		f = meeting.RecordingInput{Kind: meeting.RecordingWaits, Recording: s.recording(), Reason: meeting.ReasonBusy}
 	case "tried":
@@ -205,7 +216,7 @@ func (s *story) do(t *testing.T, line string) string {
 	}
 	s.n++
 	before := s.m
-	m, fx, err := meeting.Apply(s.m, meeting.TimedInput{At: s.now, Seed: meeting.Seed{9: s.n}, Input: f, TriggerDelay: s.delay})
+	m, fx, err := meeting.Apply(s.m, meeting.TimedInput{At: s.now, Seed: meeting.Seed{9: s.n}, Input: f, TriggerDelay: s.delay, Notice: s.notice})
 	if err != nil {
 		return "refused: " + err.Error() + "\n"
 	}
@@ -242,6 +253,27 @@ func (s *story) checkKnown(t *testing.T) {
 			}
 		}
 	}
+}
+
+// ofBridges returns an input about the newest recording from bridges.
+func (s *story) ofBridges(what string, args map[string]string) meeting.Input {
+	in := meeting.RecordingInput{
+		Kind: meeting.RecordingInputKind(strings.ReplaceAll(what, "_", " ")), Since: s.now, Detail: args["detail"],
+		Part: meeting.RecordingPart{ID: args["part"], Host: args["host"], JitsiMeetingID: s.m.Conference.JitsiMeetingID},
+	}
+	switch what {
+	case "part_stored":
+		in.Kind = meeting.RecordingStored
+		in.Files = []meeting.RecordingFile{{Name: "001.ogg", Dir: args["part"], Path: "001.ogg", Track: &meeting.Track{Part: args["part"]}}}
+	case "not_written":
+		in.Kind, in.Failure = meeting.RecordingRefused, meeting.FailDisk
+	}
+	for _, r := range s.m.Recordings {
+		if r.Mode.FromBridge() {
+			in.Recording = r
+		}
+	}
+	return in
 }
 
 // recording returns the newest recording at hand.
@@ -335,6 +367,9 @@ func describe(n meeting.Event) string {
 		}
 	}
 	if r := n.Data.Recording; r != nil {
+		if r.Mode != meeting.ModeFile {
+			words = append(words, string(r.Mode))
+		}
 		words = append(words, "by="+string(r.RequestedBy.Type))
 		for _, reason := range []meeting.RecordingReason{r.QueueReason, r.StopReason, r.Failure} {
 			if reason != "" {
@@ -380,6 +415,15 @@ func (s *story) state() string {
 	}
 	for _, r := range s.m.Recordings {
 		line += " rec=" + string(r.State)
+		if r.Mode.FromBridge() {
+			line += "/" + string(r.Mode)
+			for _, p := range r.Parts {
+				line += "/" + p.ID + ":" + string(p.State)
+			}
+			if !r.InterruptedSince.IsZero() {
+				line += "/interrupted"
+			}
+		}
 		if !r.Doubt.IsZero() {
 			line += "?"
 		}

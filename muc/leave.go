@@ -119,6 +119,7 @@ func (r *Rooms) mend(ctx context.Context, rm *room, now time.Time) (wait time.Du
 		{rm.unaffiliated() && r.controlUp, rm.memberAt.Add(memberInterval), r.beMember},
 		{len(rm.unwanted) > 0, rm.kickAt, r.kickUnwanted},
 		{rm.blind, rm.sightAt, r.regainSight},
+		{rm.lacksMeetingID(), rm.meetingIDAt, r.readMeetingID},
 	} {
 		if left := job.from.Sub(now); job.needed && left > 0 {
 			wait = min(wait, left)

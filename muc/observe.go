@@ -65,6 +65,7 @@ func (r *Rooms) selfPresence(rm *room, at time.Time, p *presence) {
 			// The room sends our own presence after everybody else's (XEP-0045 §7.2.2).
 			rm.phase = inside
 			r.reportRoster(rm, at)
+			r.reportConference(rm, at)
 			rm.signal(nil)
 		}
 		if rm.unaffiliated() {
@@ -102,6 +103,7 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, gone meeting.Gone) {
 	if was == meeting.KindFocus {
 		r.focusReported(rm, at, meeting.FocusSays{})
 		r.visitorsReported(rm, at, 0)
+		r.bridgesReported(rm, at, 0)
 	} else {
 		r.report(rm, at, gone)
 	}
@@ -142,6 +144,7 @@ func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
 	if o.Kind == meeting.KindFocus {
 		r.focusReported(rm, at, p.focusReport())
 		r.visitorsReported(rm, at, p.visitors())
+		r.bridgesReported(rm, at, p.bridges())
 	}
 }
 

@@ -53,7 +53,8 @@ type presence struct {
 		Value string `xml:"value,attr"`
 	} `xml:"conference-properties>property"`
 	Hand  string `xml:"jitsi_participant_raisedHand"`
-	Sound string `xml:"audiomuted"` // before SourceInfo, and still from dial-in
+	E2EE  string `xml:"jitsi_participant_e2ee.enabled"` // end-to-end encryption (lib-jitsi-meet, KeyHandler)
+	Sound string `xml:"audiomuted"`                     // before SourceInfo, and still from dial-in
 	Sight string `xml:"videomuted"`
 	// SourceInfo is JSON: source name → {muted, videoType}.
 	SourceInfo string    `xml:"SourceInfo"`
@@ -226,6 +227,7 @@ func (s *Site) occupant(nick string, p *presence) (meeting.Occupant, []string) {
 		doubts = append(doubts, "recording")
 	}
 	o.HandRaised, _ = strconv.ParseInt(p.Hand, 10, 64)
+	o.Encrypted = p.E2EE == "true"
 	o.Audio, o.Video, o.Screen = media(nick, p)
 	return o, doubts
 }

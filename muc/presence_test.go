@@ -516,3 +516,17 @@ func TestWhatALinkSaidIsBelievedOfTheServer(t *testing.T) {
 		}
 	}
 }
+
+// TestEncryptionIsWhatTheClientSays: only the word true is.
+func TestEncryptionIsWhatTheClientSays(t *testing.T) {
+	for text, want := range map[string]bool{
+		"": false, "<jitsi_participant_e2ee.enabled>true</jitsi_participant_e2ee.enabled>": true,
+		"<jitsi_participant_e2ee.enabled>false</jitsi_participant_e2ee.enabled>": false,
+	} {
+		p := decode(t, "<presence>"+text+"<x xmlns='http://jabber.org/protocol/muc#user'><item jid='a@meet.jitsi/web'/></x></presence>")
+		o, _ := testSite.occupant("aa", &p)
+		if o.Encrypted != want {
+			t.Errorf("%q: encrypted %v, want %v", text, o.Encrypted, want)
+		}
+	}
+}

@@ -131,6 +131,9 @@ type Site struct {
 	DialInDomains []string
 	// ElectsModerator says that the site makes a human moderator by itself.
 	ElectsModerator bool
+	// Conferences has each room asked once for Jitsi's id of its conference, and
+	// [meeting.ConferenceChanged] reported.
+	Conferences bool
 }
 
 // Config configures Rooms; all fields but Log and Metrics are required.

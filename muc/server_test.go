@@ -58,6 +58,7 @@ type fakeRoom struct {
 	hides    bool   // shows addresses to moderators only
 	stubborn bool   // its form cannot be changed
 
+	meetingID string            // Jitsi's id
 	breakouts map[string]person // who is in a breakout room, by nick; nil: none was ever made
 	saying    bool              // that the list changed will be said in a moment
 }
@@ -389,6 +390,8 @@ func (o *observed) take() []string {
 			lines = append(lines, strings.TrimSpace("breakouts "+inBreakouts(f)))
 		case meeting.VisitorsCounted:
 			lines = append(lines, fmt.Sprint("visitors ", f.Visitors))
+		case meeting.ConferenceChanged:
+			lines = append(lines, fmt.Sprintf("conference %q on %d", f.Conference.JitsiMeetingID, f.Conference.Bridges))
 		case meeting.RoomGone:
 			lines = append(lines, "room gone "+string(f.Reason))
 		case meeting.SightLost:

@@ -143,7 +143,7 @@ func (s *server) list(room string) {
 }
 
 // IQ answers the self-ping (XEP-0410), after everything told before, and kicks.
-func (o occupant) IQ(ctx context.Context, to, _ string, payload, _ any) error {
+func (o occupant) IQ(ctx context.Context, to, _ string, payload, reply any) error {
 	text, err := xml.Marshal(payload)
 	if err != nil {
 		return err
@@ -154,8 +154,13 @@ func (o occupant) IQ(ctx context.Context, to, _ string, payload, _ any) error {
 	o.s.mu.Lock()
 	room, _, _ := strings.Cut(to, "@")
 	var answer error
-	if fr := o.s.rooms[room]; fr == nil || !fr.usher {
+	fr := o.s.rooms[room]
+	if fr == nil || !fr.usher {
 		answer = stanza.Error{Type: stanza.Cancel, Condition: stanza.NotAcceptable}
+	}
+	if strings.Contains(string(text), "disco#info") {
+		o.s.log = append(o.s.log, "info "+room)
+		answer = xml.Unmarshal([]byte("<query><x xmlns='jabber:x:data'><field var='muc#roominfo_meetingId'><value>"+fr.meetingID+"</value></field></x></query>"), reply)
 	}
 	o.s.mu.Unlock()
 	return o.answer(ctx, answer)

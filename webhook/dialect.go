@@ -135,6 +135,9 @@ func (d *Dialect) bodies(ev *event) (path string, bodies [][]byte, err error) {
 	orZero(&data.Session)
 	orZero(&data.Participant)
 	orZero(&data.Recording)
+	if data.Recording.Mode.FromBridge() {
+		return "", nil, errNothing // no other product knows these: they are not one file
+	}
 	orZero(&data.Occupancy)
 	path, value := renderer(event)
 	if value == nil {

@@ -33,9 +33,10 @@ type recordingBody struct {
 	SizeInMegaBytes int64        `json:"sizeInMegaBytes"` // whole ones, rounded up
 }
 
-// canBeHad reports whether Whereby would show the recording: once its file is there.
+// canBeHad reports whether Whereby would show the recording: one to a file, once that
+// is there.
 func canBeHad(rec meeting.Recording) bool {
-	return rec.State == meeting.RecordingAvailable && rec.Deleted.IsZero() && len(rec.Files) > 0
+	return rec.State == meeting.RecordingAvailable && !rec.Mode.FromBridge() && rec.Deleted.IsZero() && len(rec.Files) > 0
 }
 
 func shownRecording(rec meeting.Recording) recordingBody {
@@ -107,7 +108,7 @@ func (f *facade) deleteRecording(_ http.ResponseWriter, r *http.Request) (any, e
 // does not reach: for that there is no answer of Whereby's.
 func (f *facade) removeRecording(ctx context.Context, id string) error {
 	rec, err := f.Recording(ctx, id)
-	if errors.Is(err, meeting.ErrNotFound) || err == nil && (rec.State != meeting.RecordingAvailable || len(rec.Files) == 0) {
+	if errors.Is(err, meeting.ErrNotFound) || err == nil && (rec.State != meeting.RecordingAvailable || rec.Mode.FromBridge() || len(rec.Files) == 0) {
 		return nil
 	}
 	if err == nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -30,7 +31,7 @@ func (s *wherebySite) record(id string, files ...meeting.RecordingFile) meeting.
 		return m
 	}
 	m := do(meeting.RecordingWanted{By: meeting.Requester{Type: meeting.ByApp}})
-	rec, _ := m.ActiveRecording()
+	rec, _ := m.ActiveRecording(meeting.ModeFile)
 	s.nextMillisecond()
 	m = do(meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, JibriSession: "jibri-" + rec.ID, Recorder: "jibri1", Files: files})
 	if rec, _ = m.AtHand(rec.ID); len(files) > 0 && rec.State != meeting.RecordingAvailable {
@@ -202,7 +203,7 @@ func TestWherebyDestination(t *testing.T) {
 	} {
 		m := s.createMeeting(cloud(destination))
 		stored, _ := s.store.Load(t.Context(), m.ID)
-		if got := m.header.Get(whereby.Ignored); got != says || stored.Policy != (meeting.RecordingPolicy{Trigger: meeting.TriggerAutomatic}) {
+		if got := m.header.Get(whereby.Ignored); got != says || !reflect.DeepEqual(stored.Policy, meeting.RecordingPolicy{Trigger: meeting.TriggerAutomatic}) {
 			t.Errorf("%s: ignored %q, policy %+v, want %q and the trigger alone", destination, got, stored.Policy, says)
 		}
 	}
@@ -232,7 +233,7 @@ func TestWherebyRecordingPolicies(t *testing.T) {
 	} {
 		m := s.createMeeting(`,"recording":` + asked)
 		stored, err := s.store.Load(t.Context(), m.ID)
-		if err != nil || stored.Policy != (meeting.RecordingPolicy{Trigger: want}) {
+		if err != nil || !reflect.DeepEqual(stored.Policy, meeting.RecordingPolicy{Trigger: want}) {
 			t.Errorf("%s: policy %+v, %v, want %q", asked, stored.Policy, err, want)
 		}
 		for url, prompted := range map[string]bool{m.HostURL: want == meeting.TriggerPrompt, m.URL: false} {
@@ -264,7 +265,7 @@ func (s *wherebySite) handedOver(id, bucket string) meeting.Recording {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	rec, _ := stored.ActiveRecording()
+	rec, _ := stored.ActiveRecording(meeting.ModeFile)
 	var answer storage.Answer
 	s.handOver(storage.Report{Phase: storage.PhaseClosed, JibriSession: "s1", RecordingID: rec.ID, MeetingID: id}).into(200, &answer)
 	if d := answer.Destination; bucket == "b" && (d == nil || d.Bucket != "b/folder" || d.AccessKey != "AK" || d.SecretKey != "SK") {

@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"net/textproto"
 	"os"
+	"reflect"
 	"regexp"
 	"slices"
 	"strings"
@@ -171,7 +172,7 @@ func TestReflector(t *testing.T) {
 	if got := stored.EndAt.Format(time.RFC3339Nano); got != "2099-02-20T21:09:39.123Z" {
 		t.Errorf("the meeting ends at %s, want an hour after its endDate", got)
 	}
-	if stored.Policy != (meeting.RecordingPolicy{Trigger: meeting.TriggerSecond}) {
+	if !reflect.DeepEqual(stored.Policy, meeting.RecordingPolicy{Trigger: meeting.TriggerSecond}) {
 		t.Errorf("policy = %+v, want the trigger alone", stored.Policy)
 	}
 

@@ -61,7 +61,7 @@ func (s *Service) StartRecording(ctx context.Context, meetingID string, f meetin
 	}
 	start := time.Now().Truncate(time.Millisecond) // what the core keeps
 	m, err := s.Do(ctx, meetingID, f)
-	r, active := m.ActiveRecording()
+	r, active := m.ActiveRecording(f.Mode)
 	if err == nil && !active {
 		err = meeting.ErrNotLive
 	}
