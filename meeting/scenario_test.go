@@ -2,6 +2,7 @@ package meeting_test
 
 import (
 	"flag"
+	"maps"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -284,10 +285,10 @@ func (s *story) recording() meeting.Recording {
 	return s.m.Recordings[len(s.m.Recordings)-1]
 }
 
-// ofSession returns the recording that Jibri knows by the id, as last stored.
+// ofSession returns the first recording that Jibri knows by the id, as last stored.
 func (s *story) ofSession(session string) meeting.Recording {
-	for _, r := range s.stored {
-		if r.JibriSession == session {
+	for _, id := range slices.Sorted(maps.Keys(s.stored)) {
+		if r := s.stored[id]; r.JibriSession == session {
 			return r
 		}
 	}
