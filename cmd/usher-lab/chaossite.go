@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/url"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -287,7 +288,8 @@ func (c *chaosSite) busy(ctx context.Context, backlog int64) string {
 	case err != nil:
 		return err.Error()
 	case m["usher_rooms_followed"] != float64(chaosRooms-c.ended) || m["usher_meetings_stale"] != 0:
-		return fmt.Sprintf("%v rooms followed, %v meetings stale", m["usher_rooms_followed"], m["usher_meetings_stale"])
+		unset := slices.DeleteFunc(c.crowd.Rooms(), func(room string) bool { return c.focus.Members(room) != nil })
+		return fmt.Sprintf("%v rooms followed, %v meetings stale; without the focus are %q", m["usher_rooms_followed"], m["usher_meetings_stale"], unset)
 	}
 	for _, r := range c.receivers {
 		switch n, oldest, err := c.waiting(ctx, r); {
