@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -290,6 +291,16 @@ func (s *server) usherIn(room string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rooms[room] != nil && s.rooms[room].usher
+}
+
+// inAfter lets time pass and says what is wrong unless usher is then in the room
+// standup, or out of it.
+func (s *server) inAfter(t *testing.T, d time.Duration, want bool, wrong string) {
+	t.Helper()
+	time.Sleep(d)
+	if got := s.usherIn("standup"); got != want {
+		t.Fatalf("%s: after %v it is in: %v, want %v", wrong, d, got, want)
+	}
 }
 
 // count returns how often usher did something that begins with the word.
