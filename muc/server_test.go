@@ -129,10 +129,16 @@ func userX(jid, role, inside string) string {
 
 // shows is what the room tells usher of somebody.
 func (fr *fakeRoom) shows(p person) string {
-	if fr.hides && fr.affil != "owner" {
-		p.jid = ""
-	}
+	p.jid = fr.address(p)
 	return p.children()
+}
+
+// address is what the room tells usher of somebody's address.
+func (fr *fakeRoom) address(p person) string {
+	if fr.hides && fr.affil != "owner" {
+		return ""
+	}
+	return p.jid
 }
 
 func (p person) children() string {
@@ -231,7 +237,7 @@ func (s *server) leave(room, nick, inside string) {
 	}
 	delete(fr.people, nick)
 	if fr.usher {
-		s.tell(room, nick, "unavailable", userX(p.jid, "none", inside))
+		s.tell(room, nick, "unavailable", userX(fr.address(p), "none", inside))
 	}
 	s.sayBreakouts(room)
 	s.sweep(room)
