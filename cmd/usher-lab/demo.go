@@ -96,7 +96,11 @@ each as in docker-jitsi-meet.
 	if err := playWhereby(ctx, site, around, out); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%s %s\n", result, recorded)
+	counted, err := playCounts(ctx, site, around, dir, out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%s %s %s\n", result, recorded, counted)
 	if !c.Once {
 		fmt.Fprintf(out, `
 Still up until Ctrl-C, and people come and go every %v. To try it, in another shell:
