@@ -38,7 +38,7 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 	case p.has(statusSelf), bareJID(p.item().JID) == r.cfg.Site.OccupantJID && nick == rm.nick:
 		r.selfPresence(rm, at, &p)
 	case rm.phase == leaving: // whoever comes now is found when usher probes for the room again
-	case bareJID(p.item().JID) == "", p.has(statusNick) && p.item().Nick == "":
+	case !p.identified():
 		r.unidentified(rm, at)
 	case p.Type != "unavailable":
 		r.occupantSeen(rm, at, nick, &p)

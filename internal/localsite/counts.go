@@ -3,12 +3,14 @@ package localsite
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"usher/meeting"
 	"usher/meeting/service"
@@ -16,6 +18,95 @@ import (
 
 // Everything that counts who is in a meeting, read as its users read it and put into
 // the words of a [FullMeeting]'s steps.
+
+// counted waits until everything says what there is to count, and notes what was
+// reported.
+func (f *FullMeeting) counted(ctx context.Context, now step) error {
+	ctx, cancel := context.WithTimeout(ctx, countPatience)
+	defer cancel()
+	want, last := now.counts().String(), ""
+	for {
+		got, events, hooks, err := f.look(ctx, now)
+		if err == nil {
+			last = got.String()
+		}
+		if last == want {
+			f.events, f.hooks = events, hooks
+			return nil
+		}
+		select {
+		case <-time.After(10 * time.Millisecond):
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("counted\n%s\nwant\n%s", last, want), err)
+		}
+	}
+}
+
+// counts is what stands in each place that counts.
+type counts struct {
+	in, media, where           string // the API's meeting, its recordings and participants
+	metrics, metricsMedia      string
+	insights, wherebysInsights string
+	last                       string // who is in as of the last event
+	events, hooks              []string
+}
+
+// String returns a line for each place.
+func (c counts) String() string {
+	lines := []string{
+		"meeting: " + c.in, "recordings and stream: " + c.media, "participants: " + c.where,
+		"metrics: " + c.metrics, "metrics of recordings and streams: " + c.metricsMedia,
+		"insights: " + c.insights, "Whereby's insights: " + c.wherebysInsights, "last event: " + c.last,
+	}
+	for _, e := range slices.Sorted(slices.Values(c.events)) {
+		lines = append(lines, "event: "+e)
+	}
+	for _, h := range slices.Sorted(slices.Values(c.hooks)) {
+		lines = append(lines, "Whereby's event: "+h)
+	}
+	return strings.Join(lines, "\n")
+}
+
+// counts is what the step wants. Metrics count no hosts, and no recordings that are
+// over.
+func (s step) counts() counts {
+	c := counts{
+		in: s.in, media: s.media, where: s.where, metrics: without(s.in, "host"), metricsMedia: without(s.media, "available"),
+		insights: s.total, wherebysInsights: s.total, events: s.events, hooks: s.hooks,
+	}
+	if s.reportsPeople() {
+		c.last = s.in
+	}
+	return c
+}
+
+// reportsPeople reports whether an event of the step counts who is in.
+func (s step) reportsPeople() bool {
+	return slices.ContainsFunc(s.events, func(e string) bool { return strings.HasPrefix(e, "participant.") })
+}
+
+// without leaves out of a list what ends with the word.
+func without(text, word string) string {
+	parts := slices.DeleteFunc(strings.Split(text, ", "), func(s string) bool { return strings.HasSuffix(s, word) })
+	return strings.Join(parts, ", ")
+}
+
+// look reads what stands in each place, and how many events and webhooks there are.
+func (f *FullMeeting) look(ctx context.Context, now step) (c counts, events, hooks int, err error) {
+	var errs [6]error
+	c.in, c.media, errs[0] = f.Site.readMeeting(ctx, f.id)
+	c.where, errs[1] = f.Site.readPeople(ctx, f.id)
+	c.metrics, c.metricsMedia, errs[2] = f.Site.readMetrics(ctx)
+	c.insights, c.wherebysInsights, errs[3] = f.Site.readInsights(ctx, f.room)
+	c.events, c.last, events, errs[4] = f.Site.readEvents(ctx, f.id, f.events)
+	if !now.reportsPeople() {
+		c.last = ""
+	}
+	told, err := f.Whereby.Told()
+	errs[5] = err
+	c.hooks = told[min(f.hooks, len(told)):]
+	return c, events, len(told), errors.Join(errs[:]...)
+}
 
 // number is how many there are of something; empty when there is none.
 func number(n int, what string) string {

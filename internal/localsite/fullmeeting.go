@@ -4,8 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"usher/internal/sim"
@@ -70,13 +68,7 @@ func (f *FullMeeting) Play(ctx context.Context, dir, url string, show func(title
 		if err := f.counted(ctx, now); err != nil {
 			return fmt.Errorf("%s: %w", st.title, err)
 		}
-		text := now.in
-		for _, more := range []string{now.where, now.media} {
-			if more != "" {
-				text += " | " + more
-			}
-		}
-		show(now.title, text, time.Since(begin))
+		show(now.title, now.String(), time.Since(begin))
 	}
 	for !SpoolEmpty(dir) && ctx.Err() == nil {
 		time.Sleep(10 * time.Millisecond)
@@ -92,6 +84,18 @@ func (s *step) follow(next step) {
 		}
 	}
 	*s = next
+}
+
+// String returns the numbers that people look at.
+func (s step) String() string {
+	text := s.in
+	if s.where != "nobody" {
+		text += " | " + s.where
+	}
+	if s.media != "" {
+		text += " | " + s.media
+	}
+	return text
 }
 
 // prepare makes the meeting, and everybody who is to be in it.
@@ -223,82 +227,6 @@ func (f *FullMeeting) steps() []step {
 			},
 		},
 	}
-}
-
-// counted waits until everything says what there is to count, and notes what was
-// reported.
-func (f *FullMeeting) counted(ctx context.Context, now step) error {
-	patient, cancel := context.WithTimeout(ctx, countPatience)
-	defer cancel()
-	want, last := now.said(), ""
-	for {
-		got, events, hooks, err := f.look(patient, now)
-		if err == nil {
-			last = got
-		}
-		if last == want {
-			f.events, f.hooks = events, hooks
-			return nil
-		}
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-patient.Done():
-			return errors.Join(fmt.Errorf("counted\n%swant\n%s", last, want), err)
-		}
-	}
-}
-
-// said is what the step's numbers look like in each place that counts.
-func (s step) said() string {
-	last := s.in
-	if !s.reportsPeople() {
-		last = ""
-	}
-	return places(s.in, s.media, s.where, without(s.in, "host"), without(s.media, "available"), s.total, s.total, last, s.events, s.hooks)
-}
-
-// reportsPeople reports whether an event of the step counts who is in.
-func (s step) reportsPeople() bool {
-	return slices.ContainsFunc(s.events, func(e string) bool { return strings.HasPrefix(e, "participant.") })
-}
-
-// without leaves out of a list what ends with the word.
-func without(text, word string) string {
-	parts := slices.DeleteFunc(strings.Split(text, ", "), func(s string) bool { return strings.HasSuffix(s, word) })
-	return strings.Join(parts, ", ")
-}
-
-// look reads all places that count, and how many events and webhooks there are.
-func (f *FullMeeting) look(ctx context.Context, now step) (text string, events, hooks int, err error) {
-	in, media, err := f.Site.readMeeting(ctx, f.id)
-	where, err2 := f.Site.readPeople(ctx, f.id)
-	metricsIn, metricsMedia, err3 := f.Site.readMetrics(ctx)
-	native, whereby, err4 := f.Site.readInsights(ctx, f.room)
-	reported, last, events, err5 := f.Site.readEvents(ctx, f.id, f.events)
-	if !now.reportsPeople() {
-		last = ""
-	}
-	told, err6 := f.Whereby.Told()
-	hooks = len(told)
-	text = places(in, media, where, metricsIn, metricsMedia, native, whereby, last, reported, told[min(f.hooks, hooks):])
-	return text, events, hooks, errors.Join(err, err2, err3, err4, err5, err6)
-}
-
-// places lists what stands where, to be compared.
-func places(in, media, where, metricsIn, metricsMedia, native, whereby, last string, events, hooks []string) string {
-	lines := []string{
-		"API: " + in, "recordings and stream: " + media, "participants: " + where,
-		"metrics: " + metricsIn, "metrics of recordings and streams: " + metricsMedia,
-		"insights: " + native, "Whereby's insights: " + whereby,
-		"last event: " + last,
-	}
-	for _, e := range slices.Sorted(slices.Values(events)) {
-		lines = append(lines, "event: "+e)
-	}
-	for _, h := range slices.Sorted(slices.Values(hooks)) {
-		lines = append(lines, "Whereby's event: "+h)
-	}
-	return "  " + strings.Join(lines, "\n  ") + "\n"
 }
 
 func (f *FullMeeting) record(ctx context.Context) error {
