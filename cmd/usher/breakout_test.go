@@ -242,6 +242,36 @@ func TestForgedBreakoutMessages(t *testing.T) {
 	s.counts(4)
 }
 
+// TestThousandsOfBreakoutRooms has a host make more breakout rooms than fit into what
+// any other stanza may say: it is still known who is in which.
+func TestThousandsOfBreakoutRooms(t *testing.T) {
+	const rooms = 4000
+	s := newScene(t)
+	ada, c := s.person("Ada", ""), s.dialRaw()
+	s.enter(ada)
+	// Prosody does not slow down the users of a component.
+	host := "host@" + stack.CrowdDomain + "/web"
+	c.send("<presence from='%s' to='%s/host'><x xmlns='http://jabber.org/protocol/muc'/><nick xmlns='http://jabber.org/protocol/nick'>Eve</nick></presence>", host, s.mainRoom())
+	s.counts(2)
+	bob := s.person("Bob", "")
+	s.enter(bob)
+	must(t, ada.Leave(within(t)))
+	must(t, bob.WaitFor(within(t), func(o sim.Occupants) bool { return o["host"].Role == "moderator" }))
+	for i := range rooms {
+		c.send("<message from='%s' to='breakout.%s'><breakout_rooms type='features/breakout-rooms/add' subject='room %d'/></message>", host, stack.Domain, i)
+	}
+	room, err := bob.WaitBreakout(within(t), fmt.Sprint("room ", rooms-1))
+	must(t, err)
+	s.moves(bob, room)
+	s.areIn("Eve main", fmt.Sprint("Bob room ", rooms-1))
+	s.moves(bob, s.mainRoom())
+	s.areIn("Eve main", "Bob main")
+	s.counts(2)
+	if n := s.metric("usher_xmpp_disconnects_total"); n != 0 {
+		t.Errorf("%v streams have ended, want none", n)
+	}
+}
+
 func escape(text string) string {
 	return strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;").Replace(text)
 }
