@@ -13,10 +13,16 @@ import (
 )
 
 const (
-	// maxStanzaIn is the size in bytes of a stanza above which the stream is
-	// given up, unless it is text of a message: that is dropped. Prosody passes 512 KiB on component streams; encoding/xml would
-	// read a 64 MB attribute whole.
+	// maxStanzaIn is the size in bytes of a stanza above which the stream is given
+	// up. Prosody passes 512 KiB on component streams; encoding/xml would read a 64 MB
+	// attribute whole.
 	maxStanzaIn = 1 << 20
+
+	// maxMessageIn is the same for messages, above which text is dropped instead. The
+	// component of the breakout rooms lists all of a meeting in one, with some 300
+	// bytes for each room and person, and Prosody lets its own components say as much
+	// as they like.
+	maxMessageIn = 16 << 20
 
 	// maxDepth is how deep the elements of one stanza may nest. Jitsi's deepest
 	// (Jingle) has about 10; every level costs memory.

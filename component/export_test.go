@@ -21,6 +21,7 @@ const (
 	CloseTimeout = closeTimeout
 	MaxDepth     = maxDepth
 	MaxStanzaIn  = maxStanzaIn
+	MaxMessageIn = maxMessageIn
 	QueueLength  = queueLength
 )
 

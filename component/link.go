@@ -58,7 +58,7 @@ type Handler struct {
 	// stanza in from, and passes a sender's own x:from on. The decoder ends with
 	// the stanza.
 	Presence func(d *xml.Decoder, start xml.StartElement)
-	// Message is the same for messages. Text of one beyond maxStanzaIn is left out:
+	// Message is the same for messages. Text of one beyond maxMessageIn is left out:
 	// a component of the server that says much must not end the stream.
 	Message func(d *xml.Decoder, start xml.StartElement)
 	// IQ answers get and set requests by the name of their payload. What is

@@ -161,11 +161,11 @@ func TestLongMessageDoesNotEndTheStream(t *testing.T) {
 			}
 		})
 		p := <-b.peers
-		for _, length := range []int{3, component.MaxStanzaIn / 2, component.MaxStanzaIn, 5 * component.MaxStanzaIn, 3} {
+		for _, length := range []int{3, component.MaxStanzaIn, component.MaxMessageIn / 2, component.MaxMessageIn, 3 * component.MaxMessageIn, 3} {
 			p.send("<message from='a.test' to='usher.test'><body>" + strings.Repeat("x", length) + "</body><text>after</text></message>")
 		}
 		synctest.Wait()
-		want := []string{"3 after", fmt.Sprintf("%d after", component.MaxStanzaIn/2), "0 after", "0 after", "3 after"}
+		want := []string{"3 after", fmt.Sprint(component.MaxStanzaIn, " after"), fmt.Sprint(component.MaxMessageIn/2, " after"), "0 after", "0 after", "3 after"}
 		if !slices.Equal(got, want) {
 			t.Errorf("handed over %q, want %q: what is too long without its text", got, want)
 		}

@@ -276,12 +276,16 @@ func badTag(tag []byte) error { return fmt.Errorf("%w: tag <%.100q", errBadXML, 
 // readThrough appends what comes up to and with the next delimiter to raw. Of a
 // message's text, which ends with <, it drops what is too much, and says so.
 func (c *conn) readThrough(delimiter byte) (dropped bool, err error) {
+	limit := maxStanzaIn
+	if c.isMessage {
+		limit = maxMessageIn
+	}
 	for {
 		part, err := c.r.ReadSlice(delimiter)
 		c.raw = append(c.raw, part...)
-		if len(c.raw) > maxStanzaIn {
+		if len(c.raw) > limit {
 			if !c.isMessage || delimiter != '<' {
-				return dropped, fmt.Errorf("%w: %d bytes", errOverCap, maxStanzaIn)
+				return dropped, fmt.Errorf("%w: %d bytes", errOverCap, limit)
 			}
 			c.raw, dropped = append(c.raw[:0], part...), true
 		}

@@ -2,15 +2,14 @@ package jibri_test
 
 import (
 	"encoding/xml"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
-)
 
-var rewrite = flag.Bool("rewrite", false, "write what is made of the captures into the golden file; read the difference before you keep it")
+	"usher/internal/golden"
+)
 
 // TestCaptures hands every stanza that a real Jibri sent to usher's view of the
 // recorders, as the brewery passes presences on, and compares what usher then
@@ -45,18 +44,6 @@ func TestCaptures(t *testing.T) {
 				fmt.Fprintf(&b, "  %s\n", d.statuses())
 			}
 		}
-		const golden = "testdata/real/captures.golden"
-		if *rewrite {
-			if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
-		want, err := os.ReadFile(golden)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if b.String() != string(want) {
-			t.Errorf("captures decode to\n%s\nwant\n%s", b.String(), want)
-		}
+		golden.Compare(t, "testdata/real/captures.golden", b.String())
 	})
 }

@@ -22,6 +22,10 @@ const (
 	stopTimeout = 10 * time.Second
 )
 
+// maxSession is how many bytes a name of Jibri's may have; they are UUIDs of 36. muc
+// believes none that is longer.
+const maxSession = 256
+
 var errNoAnswer = errors.New("jibri: no answer from the focus")
 
 // Stream sends from one address of an XMPP stream.
@@ -77,7 +81,7 @@ func (s *Scheduler) askStart(ctx context.Context, r meeting.Recording) (meeting.
 		return answer, context.Cause(ctx)
 	case err != nil:
 		answer.Refusal, answer.Detail = refused(err)
-	case reply.Session == "":
+	case reply.Session == "", len(reply.Session) > maxSession:
 		answer.Refusal, answer.Detail = meeting.RefusedSilent, "the focus named no session"
 	default:
 		answer.Kind, answer.JibriSession = meeting.RecordingAccepted, reply.Session

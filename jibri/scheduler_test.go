@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -174,6 +175,26 @@ func TestAnswers(t *testing.T) {
 					t.Errorf("%d tries as an owner, want two", s.owned)
 				}
 			})
+		})
+	}
+}
+
+// TestAnswerThatNamesNoSession has the focus answer with nonsense; what it then says
+// in its presence counts.
+func TestAnswerThatNamesNoSession(t *testing.T) {
+	for _, named := range []string{"", strings.Repeat("x", 100_000)} {
+		synctest.Test(t, func(t *testing.T) {
+			s := newSite(t, 1, false)
+			s.names = func(string) string { return named }
+			s.record(t, s.live(t, "standup"))
+			time.Sleep(20 * time.Second)
+			if r := wantState(t, s, "standup", meeting.RecordingOn); r.JibriSession != "session-1" {
+				t.Errorf("after an answer with a session of %d bytes it is session %.20q, want session-1", len(named), r.JibriSession)
+			}
+			m, _ := s.tracker.Room("standup")
+			if n := len(m.Recordings); n != 1 {
+				t.Errorf("after an answer with a session of %d bytes there are %d recordings, want one", len(named), n)
+			}
 		})
 	}
 }

@@ -41,6 +41,7 @@ type site struct {
 	stops     int
 	answer    func(ctx context.Context, room, action string) error // before anything else; nil: none
 	startTime time.Duration                                        // until a recorder answers
+	names     func(session string) string                          // what the answer says of it; nil: the truth
 	kicked    []string
 	owned     int
 }
@@ -233,6 +234,9 @@ func (r roomStream) IQ(ctx context.Context, to, _ string, payload, reply any) er
 	session, err := s.focusStarts(room)
 	if err != nil {
 		return err
+	}
+	if s.names != nil {
+		session = s.names(session)
 	}
 	return xml.Unmarshal([]byte(`<jibri session_id="`+session+`"/>`), reply)
 }

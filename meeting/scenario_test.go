@@ -1,9 +1,8 @@
 package meeting_test
 
 import (
-	"flag"
-	"maps"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -12,10 +11,9 @@ import (
 	"testing"
 	"time"
 
+	"usher/internal/golden"
 	"usher/meeting"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what happens into the scenario files; read the difference before you keep it")
 
 // TestScenarios plays the stories in testdata. A block is commands, a line of
 // four dashes, and what follows from them: a line for each event, then the
@@ -31,16 +29,7 @@ func TestScenarios(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got := play(t, string(text))
-			if *rewrite {
-				if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-					t.Fatal(err)
-				}
-				return
-			}
-			if got != string(text) {
-				t.Errorf("%s plays out as\n%s", file, got)
-			}
+			golden.Compare(t, file, play(t, string(text)))
 		})
 	}
 }

@@ -143,20 +143,14 @@ func TestStaysWhilePeopleAreInBreakoutRooms(t *testing.T) {
 		}
 		// Nor does the recorder that has died keep it or drive it out.
 		s.join("standup", "jibri", person{jid: "recorder@hidden.meet.jitsi/x"})
-		time.Sleep(time.Minute)
-		if !s.usherIn("standup") {
-			t.Fatal("usher left although somebody is in a breakout room")
-		}
+		s.inAfter(t, time.Minute, true, "usher left although somebody is in a breakout room")
 		s.leave("standup", "jibri", "")
 		s.fromBreakout("standup", "aa", true)
 		time.Sleep(time.Second)
 		r.Want("standup", meeting.WantFollow)
 		want(t, seen, "seen jibri", "breakouts aa", "gone jibri left", "seen aa", "breakouts")
 		s.leave("standup", "aa", "")
-		time.Sleep(6 * time.Second)
-		if s.usherIn("standup") {
-			t.Error("usher stays although nobody is anywhere any more")
-		}
+		s.inAfter(t, 6*time.Second, false, "usher stays although nobody is anywhere any more")
 	})
 }
 
@@ -166,15 +160,9 @@ func TestLeavesWhenNobodyIsElsewhereAnyMore(t *testing.T) {
 		follow(s, r, seen)
 		r.Want("standup", meeting.WantKeep)
 		s.leave("standup", "aa", "")
-		time.Sleep(time.Hour)
-		if !s.usherIn("standup") {
-			t.Fatal("usher left although it is to stay")
-		}
+		s.inAfter(t, time.Hour, true, "usher left although it is to stay")
 		r.Want("standup", meeting.WantFollow)
-		time.Sleep(100 * time.Millisecond)
-		if s.usherIn("standup") {
-			t.Error("usher stays although nothing keeps it any more")
-		}
+		s.inAfter(t, 100*time.Millisecond, false, "usher stays although nothing keeps it any more")
 	})
 }
 
@@ -186,20 +174,14 @@ func TestEntersAnEmptyMainRoomForThoseElsewhere(t *testing.T) {
 			follow(s, r, seen)
 			s.makeBreakouts("standup")
 			s.leave("standup", "aa", "")
-			time.Sleep(6 * time.Second)
-			if s.usherIn("standup") {
-				t.Fatal("usher is in although nothing keeps it")
-			}
+			s.inAfter(t, 6*time.Second, false, "usher is in although nothing keeps it")
 			s.set(func() { s.rooms["standup"].breakouts["aa"] = person{jid: "aa@meet.jitsi/web"} })
 			seen.take()
 			r.Want("standup", w)
 			time.Sleep(time.Second)
 			want(t, seen, "roster focus", "breakouts aa")
 			r.Want("standup", meeting.WantKeep)
-			time.Sleep(time.Hour)
-			if !s.usherIn("standup") {
-				t.Error("usher left again although somebody is in a breakout room")
-			}
+			s.inAfter(t, time.Hour, true, "usher left again although somebody is in a breakout room")
 		})
 	}
 }

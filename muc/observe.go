@@ -38,9 +38,11 @@ func (r *Rooms) Presence(d *xml.Decoder, start xml.StartElement) {
 	case p.has(statusSelf), bareJID(p.item().JID) == r.cfg.Site.OccupantJID && nick == rm.nick:
 		r.selfPresence(rm, at, &p)
 	case rm.phase == leaving: // whoever comes now is found when usher probes for the room again
+	case !p.identified():
+		r.unidentified(rm, at)
 	case p.Type != "unavailable":
 		r.occupantSeen(rm, at, nick, &p)
-	case p.has(statusNick) && p.item().Nick != "":
+	case p.has(statusNick):
 		r.renamed(rm, at, nick, p.item().Nick)
 	default:
 		r.occupantGone(rm, at, p.gone(nick, rm.nick))
@@ -109,18 +111,19 @@ func (r *Rooms) occupantGone(rm *room, at time.Time, gone meeting.Gone) {
 	}
 }
 
+// unidentified handles a presence that does not say whose it is, or who they are from
+// now on: who is in can then only be guessed until the room has been asked.
+func (r *Rooms) unidentified(rm *room, at time.Time) {
+	r.metrics.untrusted.WithLabelValues("address").Inc()
+	if !rm.blind {
+		rm.blind = true
+		r.report(rm, at, meeting.SightLost{})
+		r.schedule(rm, 0)
+	}
+}
+
 // occupantSeen handles somebody's arrival or change.
 func (r *Rooms) occupantSeen(rm *room, at time.Time, nick string, p *presence) {
-	if bareJID(p.item().JID) == "" {
-		// Whoever it is, and with that what has changed, can only be guessed.
-		r.metrics.untrusted.WithLabelValues("address").Inc()
-		if !rm.blind {
-			rm.blind = true
-			r.report(rm, at, meeting.SightLost{})
-			r.schedule(rm, 0)
-		}
-		return
-	}
 	o, doubts := r.cfg.Site.occupant(nick, p)
 	for _, doubt := range doubts {
 		r.metrics.untrusted.WithLabelValues(doubt).Inc()

@@ -102,6 +102,12 @@ func (p *presence) item() item {
 	return p.User.Items[0]
 }
 
+// identified reports whether the presence says whose it is, and who they are from now
+// on if they change their nick (XEP-0045 §7.6).
+func (p *presence) identified() bool {
+	return bareJID(p.item().JID) != "" && (p.item().Nick != "" || !p.has(statusNick))
+}
+
 type feature struct {
 	Var string `xml:"var,attr"`
 }

@@ -3,7 +3,6 @@ package muc
 import (
 	"encoding/xml"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -12,10 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"usher/internal/golden"
 	"usher/meeting"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write the decoded captures into the golden file; read the difference before you keep it")
 
 var testSite = Site{
 	MUC: "muc.meet.jitsi", BreakoutDomain: "breakout.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
@@ -39,19 +37,7 @@ func TestCaptures(t *testing.T) {
 			fmt.Fprintf(&b, "  %s\n", describe(t, s))
 		}
 	}
-	const golden = "testdata/captures.golden"
-	if *rewrite {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if b.String() != string(want) {
-		t.Errorf("captures decode to\n%s", b.String())
-	}
+	golden.Compare(t, "testdata/captures.golden", b.String())
 }
 
 // captured is one stanza of a capture.

@@ -59,10 +59,7 @@ func TestAnnouncedRoomIsEnteredAtOnceAndNeverBeforeTheFocus(t *testing.T) {
 		time.Sleep(40 * time.Millisecond)
 		// A room without its focus, as when somebody broke the rules.
 		s.join("standup", "aa", person{name: "Ada"})
-		time.Sleep(200 * time.Millisecond)
-		if s.usherIn("standup") {
-			t.Fatal("usher came in before the focus")
-		}
+		s.inAfter(t, 200*time.Millisecond, false, "usher came in before the focus")
 		s.focus("standup")
 		time.Sleep(60 * time.Millisecond)
 		want(t, seen, "roster aa focus")
@@ -93,18 +90,9 @@ func TestLeavesWhenTheLastHumanHasLeft(t *testing.T) {
 		r.Want("standup", meeting.WantFollow)
 		want(t, seen, "roster aa focus")
 		s.leave("standup", "aa", "")
-		time.Sleep(4 * time.Second)
-		if !s.usherIn("standup") {
-			t.Error("usher left at once, want a stay of 5 s while the focus is in")
-		}
-		time.Sleep(2 * time.Second)
-		if s.usherIn("standup") {
-			t.Error("usher still in 6 s after the last human, which keeps the conference alive")
-		}
-		time.Sleep(20 * time.Second)
-		if s.usherIn("standup") {
-			t.Error("usher came back to a room without humans")
-		}
+		s.inAfter(t, 4*time.Second, true, "usher left at once, want a stay of 5 s while the focus is in")
+		s.inAfter(t, 2*time.Second, false, "usher still in 6 s after the last human, which keeps the conference alive")
+		s.inAfter(t, 20*time.Second, false, "usher came back to a room without humans")
 		// The focus is still there when somebody comes back.
 		s.join("standup", "bb", person{})
 		time.Sleep(2 * time.Second)
@@ -120,10 +108,7 @@ func TestLeavesWithTheFocus(t *testing.T) {
 		synctest.Wait()
 		s.leave("standup", "aa", "")
 		s.leave("standup", "focus", "")
-		time.Sleep(100 * time.Millisecond)
-		if s.usherIn("standup") {
-			t.Error("usher keeps a room alive that everybody else has left")
-		}
+		s.inAfter(t, 100*time.Millisecond, false, "usher keeps a room alive that everybody else has left")
 	})
 }
 
@@ -131,14 +116,8 @@ func TestLeavesARoomThatNobodyComesTo(t *testing.T) {
 	story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
 		s.focus("standup")
 		r.Want("standup", meeting.WantFollow)
-		time.Sleep(29 * time.Second)
-		if !s.usherIn("standup") {
-			t.Error("usher left within 29 s")
-		}
-		time.Sleep(2 * time.Second)
-		if s.usherIn("standup") {
-			t.Error("usher still in after 31 s without a human")
-		}
+		s.inAfter(t, 29*time.Second, true, "usher left within 29 s")
+		s.inAfter(t, 2*time.Second, false, "usher still in after 31 s without a human")
 	})
 }
 
@@ -350,10 +329,7 @@ func TestSomebodyWhoPutsUsherOutEachTimeIsNoFlood(t *testing.T) {
 		if n := s.count("presence"); n > 30 {
 			t.Errorf("%d joins in a minute, want fewer and fewer", n)
 		}
-		time.Sleep(time.Minute)
-		if !s.usherIn("standup") {
-			t.Error("usher never came back")
-		}
+		s.inAfter(t, time.Minute, true, "usher never came back")
 	})
 }
 
@@ -395,24 +371,15 @@ func TestStaysWhileARecordingIsToEnd(t *testing.T) {
 		follow(s, r, seen)
 		r.Want("standup", meeting.WantStay)
 		s.leave("standup", "aa", "")
-		time.Sleep(10 * time.Second)
-		if !s.usherIn("standup") {
-			t.Error("usher left before the recording had ended")
-		}
+		s.inAfter(t, 10*time.Second, true, "usher left before the recording had ended")
 		r.Want("standup", meeting.WantFollow)
-		time.Sleep(time.Second)
-		if s.usherIn("standup") {
-			t.Error("usher stays although nothing holds it any more")
-		}
+		s.inAfter(t, time.Second, false, "usher stays although nothing holds it any more")
 
 		s.join("standup", "bb", person{})
 		time.Sleep(2 * time.Second)
 		r.Want("standup", meeting.WantStay)
 		s.leave("standup", "bb", "")
-		time.Sleep(46 * time.Second)
-		if s.usherIn("standup") {
-			t.Error("usher stays for ever, which keeps the conference alive")
-		}
+		s.inAfter(t, 46*time.Second, false, "usher stays for ever, which keeps the conference alive")
 	})
 }
 
@@ -424,15 +391,9 @@ func TestStaysForARecorderWithoutTheFocus(t *testing.T) {
 		r.Want("standup", meeting.WantStay)
 		s.leave("standup", "aa", "")
 		s.leave("standup", "focus", "")
-		time.Sleep(20 * time.Second)
-		if !s.usherIn("standup") {
-			t.Error("usher left before the recording had ended")
-		}
+		s.inAfter(t, 20*time.Second, true, "usher left before the recording had ended")
 		r.Want("standup", meeting.WantFollow)
-		time.Sleep(100 * time.Millisecond)
-		if s.usherIn("standup") {
-			t.Error("usher keeps a room alive that everybody else has left")
-		}
+		s.inAfter(t, 100*time.Millisecond, false, "usher keeps a room alive that everybody else has left")
 	})
 }
 

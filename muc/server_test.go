@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -128,10 +129,16 @@ func userX(jid, role, inside string) string {
 
 // shows is what the room tells usher of somebody.
 func (fr *fakeRoom) shows(p person) string {
-	if fr.hides && fr.affil != "owner" {
-		p.jid = ""
-	}
+	p.jid = fr.address(p)
 	return p.children()
+}
+
+// address is what the room tells usher of somebody's address.
+func (fr *fakeRoom) address(p person) string {
+	if fr.hides && fr.affil != "owner" {
+		return ""
+	}
+	return p.jid
 }
 
 func (p person) children() string {
@@ -230,7 +237,7 @@ func (s *server) leave(room, nick, inside string) {
 	}
 	delete(fr.people, nick)
 	if fr.usher {
-		s.tell(room, nick, "unavailable", userX(p.jid, "none", inside))
+		s.tell(room, nick, "unavailable", userX(fr.address(p), "none", inside))
 	}
 	s.sayBreakouts(room)
 	s.sweep(room)
@@ -290,6 +297,16 @@ func (s *server) usherIn(room string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.rooms[room] != nil && s.rooms[room].usher
+}
+
+// inAfter lets time pass and says what is wrong unless usher is then in the room
+// standup, or out of it.
+func (s *server) inAfter(t *testing.T, d time.Duration, want bool, wrong string) {
+	t.Helper()
+	time.Sleep(d)
+	if got := s.usherIn("standup"); got != want {
+		t.Fatalf("%s: after %v it is in: %v, want %v", wrong, d, got, want)
+	}
 }
 
 // count returns how often usher did something that begins with the word.

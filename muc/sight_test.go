@@ -1,6 +1,7 @@
 package muc_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -111,4 +112,51 @@ func TestLiveStreamOfAnEmptyRoom(t *testing.T) {
 			t.Errorf("usher in: %v, with %q; want neither after 50 s", s.usherIn("standup"), got)
 		}
 	})
+}
+
+// TestPresencesThatSayNotWho has the room send presences without an item, with two,
+// and without a nick: nobody comes or goes because of them, and where it cannot be
+// said who it was, the view is stale until the room's roster has said who is in.
+func TestPresencesThatSayNotWho(t *testing.T) {
+	const (
+		x     = "<x xmlns='http://jabber.org/protocol/muc#user'>%s</x>"
+		aa    = "<item affiliation='none' role='participant' jid='aa@meet.jitsi/web'/>"
+		focus = "<item affiliation='owner' role='moderator' jid='focus@auth.meet.jitsi/focus'/>"
+		empty = "<item affiliation='none' role='participant' jid=''/>"
+	)
+	for _, tt := range []struct{ name, nick, typ, children string }{
+		{"of somebody who is in, without x", "aa", "", "<nick xmlns='http://jabber.org/protocol/nick'>Ada L.</nick>"},
+		{"of somebody who is in, without an item", "aa", "", fmt.Sprintf(x, "")},
+		{"of somebody who is in, with two items", "aa", "", fmt.Sprintf(x, aa+focus)},
+		{"of somebody who is in, with two x", "aa", "", fmt.Sprintf(x, aa) + fmt.Sprintf(x, focus)},
+		{"of somebody who is in, with an empty address", "aa", "", fmt.Sprintf(x, empty)},
+		{"of somebody new, without an item", "bb", "", fmt.Sprintf(x, "")},
+		{"of somebody new, with two items", "bb", "", fmt.Sprintf(x, aa+focus)},
+		{"of the focus, without an item", "focus", "", fmt.Sprintf(x, "")},
+		{"a leave without x", "aa", "unavailable", ""},
+		{"a leave without an item", "aa", "unavailable", fmt.Sprintf(x, "<status code='307'/>")},
+		{"a leave with two items", "aa", "unavailable", fmt.Sprintf(x, aa+focus)},
+		{"the focus's leave without an item", "focus", "unavailable", fmt.Sprintf(x, "")},
+		{"another nick without an item", "aa", "unavailable", fmt.Sprintf(x, "<status code='303'/>")},
+		{"another nick that is empty", "aa", "unavailable", fmt.Sprintf(x, strings.Replace(aa, "role", "nick='' role", 1)+"<status code='303'/>")},
+		{"an empty nick", "", "", fmt.Sprintf(x, aa)},
+		{"a leave with an empty nick", "", "unavailable", fmt.Sprintf(x, aa)},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			story(t, site, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
+				follow(s, r, seen)
+				s.set(func() { s.tell("standup", tt.nick, tt.typ, tt.children) })
+				time.Sleep(time.Second)
+				got := seen.take()
+				for _, line := range got {
+					if line != "sight lost" && line != "seen aa" && line != "seen focus" && line != "roster aa focus" {
+						t.Errorf("%q, want nobody to come or go", line)
+					}
+				}
+				if tt.nick != "" && (len(got) < 2 || got[0] != "sight lost" || got[len(got)-1] != "roster aa focus") {
+					t.Errorf("observed %q, want the sight lost first, and the roster in the end", got)
+				}
+			})
+		})
+	}
 }

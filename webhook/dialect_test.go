@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,11 +17,10 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/internal/golden"
 	"usher/internal/memorystore"
 	"usher/meeting"
 )
-
-var rewrite = flag.Bool("rewrite", false, "write what is sent into the golden files; read the difference before you keep it")
 
 // textSecret signs in dialects whose receivers use a secret as it is.
 const textSecret config.Secret = "whsec-test-secret"
@@ -101,20 +99,7 @@ func TestDialects(t *testing.T) {
 			}
 			fmt.Fprintf(&text, "\n%s\n\n", r.body)
 		}
-		file := filepath.Join("testdata", dialect+".txt")
-		if *rewrite {
-			if err := os.WriteFile(file, []byte(text.String()), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			continue
-		}
-		want, err := os.ReadFile(file)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if string(want) != text.String() {
-			t.Errorf("%s differs; what is sent now:\n%s", file, text.String())
-		}
+		golden.Compare(t, filepath.Join("testdata", dialect+".txt"), text.String())
 	}
 }
 
@@ -127,7 +112,7 @@ func TestDocumentShowsTheDialects(t *testing.T) {
 	}
 	for name, d := range allDialects {
 		_, section, found := strings.Cut(string(text), "\n### The dialect `"+name+"`\n")
-		golden, err := os.ReadFile(filepath.Join("testdata", name+".txt"))
+		sent, err := os.ReadFile(filepath.Join("testdata", name+".txt"))
 		if err != nil || !found {
 			t.Fatalf("docs/webhooks.md says nothing of %s (%v)", name, err)
 		}
@@ -136,7 +121,7 @@ func TestDocumentShowsTheDialects(t *testing.T) {
 		for _, block := range blocks[1:] {
 			block, _, _ = strings.Cut(block, "```")
 			var compact bytes.Buffer
-			if err := json.Compact(&compact, []byte(block)); err != nil || !bytes.Contains(golden, compact.Bytes()) {
+			if err := json.Compact(&compact, []byte(block)); err != nil || !bytes.Contains(sent, compact.Bytes()) {
 				t.Errorf("%s sends nothing like %s (%v)", name, block, err)
 			}
 		}

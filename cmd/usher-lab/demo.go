@@ -85,18 +85,9 @@ each as in docker-jitsi-meet.
 
 `, time.Since(begin).Milliseconds())
 
-	result, err := playMeeting(ctx, site, around, out)
-	if err != nil {
+	if err := play(ctx, site, around, dir, out); err != nil {
 		return err
 	}
-	recorded, err := playRecordings(ctx, site, dir, out)
-	if err != nil {
-		return err
-	}
-	if err := playWhereby(ctx, site, around, out); err != nil {
-		return err
-	}
-	fmt.Fprintf(out, "\n%s %s\n", result, recorded)
 	if !c.Once {
 		fmt.Fprintf(out, `
 Still up until Ctrl-C, and people come and go every %v. To try it, in another shell:
@@ -129,5 +120,26 @@ API %s, metrics and health %s, OpenAPI at %s/openapi.json
 		}
 		fmt.Fprintln(out, "\nstopping")
 	}
+	return nil
+}
+
+// play plays one meeting after the other and prints what came of them.
+func play(ctx context.Context, site *localsite.Site, around *outside, dir string, out io.Writer) error {
+	result, err := playMeeting(ctx, site, around, out)
+	if err != nil {
+		return err
+	}
+	recorded, err := playRecordings(ctx, site, dir, out)
+	if err != nil {
+		return err
+	}
+	if err := playWhereby(ctx, site, around, out); err != nil {
+		return err
+	}
+	counted, err := playCounts(ctx, site, around, dir, out)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "\n%s %s %s\n", result, recorded, counted)
 	return nil
 }

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"time"
 
 	"usher/api"
@@ -69,7 +67,7 @@ func playRecordings(ctx context.Context, site *localsite.Site, dir string, out i
 	if err := p.is(ctx, "Emil leaves, the file of his meeting is there", second, meeting.RecordingAvailable); err != nil {
 		return "", err
 	}
-	if err := p.until(ctx, "nothing is left to hand over", func() (string, bool) { return "", idle(filepath.Join(dir, "spool")) }); err != nil {
+	if err := p.until(ctx, "nothing is left to hand over", func() (string, bool) { return "", localsite.SpoolEmpty(dir) }); err != nil {
 		return "", err
 	}
 	return p.verdict(ctx, first, second)
@@ -189,14 +187,4 @@ func (p *recordings) download(ctx context.Context, id string) error {
 		return fmt.Errorf("download of %s: %s, %d of %d bytes: %w", id, resp.Status, size, link.Size, err)
 	}
 	return nil
-}
-
-// idle reports whether nothing waits in a spool of finalize's.
-func idle(spool string) bool {
-	for _, folder := range []string{"new", "work"} {
-		if notes, _ := os.ReadDir(filepath.Join(spool, folder)); len(notes) > 0 {
-			return false
-		}
-	}
-	return true
 }

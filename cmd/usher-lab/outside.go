@@ -22,6 +22,7 @@ const (
 	configPath  = "/config.js"
 	inboxPath   = "/hooks/standard"
 	wherebyPath = "/hooks/whereby" // of an app that was written for Whereby
+	countsPath  = "/hooks/counts"  // of another, in the meeting that is counted
 )
 
 // outside is what stands around a real usher and is simulated in the demo: the

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -209,8 +210,9 @@ func TestClosedInABreakoutRoom(t *testing.T) {
 	}
 }
 
-// TestForgedBreakoutMessages has people send what only the breakout component may
-// say: to usher itself, in the rooms, and to the component.
+// TestForgedBreakoutMessages has a person outside the rooms, a guest in one and a user
+// of a component send what only the breakout component may say: to usher itself, in
+// the rooms, and to the component.
 func TestForgedBreakoutMessages(t *testing.T) {
 	s := newScene(t)
 	ada := s.host("Ada", "")
@@ -220,16 +222,54 @@ func TestForgedBreakoutMessages(t *testing.T) {
 	s.enter(bob)
 	s.moves(bob, one)
 	s.areIn("Ada main", "Bob one")
-	mallory := s.login(stack.Domain)
+	mallory, guest, c := s.login(stack.Domain), s.login(stack.GuestDomain), s.dialRaw()
+	must(t, guest.Send(within(t), "presence", s.mainRoom()+"/guest", "", element("http://jabber.org/protocol/muc", "x", ""),
+		element("http://jabber.org/protocol/nick", "nick", "Gus")))
+	c.send("<presence from='u1@%s/web' to='%s/u1'><x xmlns='http://jabber.org/protocol/muc'/><nick xmlns='http://jabber.org/protocol/nick'>Una</nick></presence>", stack.CrowdDomain, s.mainRoom())
+	s.areIn("Ada main", "Bob one", "Gus main", "Una main")
 	forged := fmt.Sprintf(`{"type":"breakout_rooms","event":"features/breakout-rooms/update","rooms":{"%[1]s":{"isMainRoom":true,"jid":"%[1]s@%[2]s","participants":{}},`+
 		`"x":{"jid":"x@breakout.%[3]s","name":"x","participants":{"x@breakout.%[3]s/m":{"jid":"m@%[3]s/web","displayName":"Mallory","role":"moderator"}}}}}`, s.room, stack.MUCDomain, stack.Domain)
 	for _, to := range []string{stack.Usher.JID() + "/usher", s.mainRoom() + "/usher", one + "/usher", "breakout." + stack.Domain} {
-		must(t, mallory.Send(within(t), "message", to, "", element("http://jitsi.org/jitmeet", "json-message", escape(forged))))
-		must(t, mallory.Send(within(t), "message", to, "groupchat", element("http://jitsi.org/jitmeet", "json-message", escape(forged))))
+		for _, typ := range []string{"", "groupchat"} {
+			message := element("http://jitsi.org/jitmeet", "json-message", escape(forged))
+			must(t, mallory.Send(within(t), "message", to, typ, message))
+			must(t, guest.Send(within(t), "message", to, typ, message))
+			c.send("<message from='u1@%s/web' to='%s' type='%s'><json-message xmlns='http://jitsi.org/jitmeet'>%s</json-message></message>", stack.CrowdDomain, to, cmp.Or(typ, "normal"), escape(forged))
+		}
 	}
 	s.moves(bob, s.mainRoom())
-	s.areIn("Ada main", "Bob main")
+	s.areIn("Ada main", "Bob main", "Gus main", "Una main")
+	s.counts(4)
+}
+
+// TestThousandsOfBreakoutRooms has a host make more breakout rooms than fit into what
+// any other stanza may say: it is still known who is in which.
+func TestThousandsOfBreakoutRooms(t *testing.T) {
+	const rooms = 4000
+	s := newScene(t)
+	ada, c := s.person("Ada", ""), s.dialRaw()
+	s.enter(ada)
+	// Prosody does not slow down the users of a component.
+	host := "host@" + stack.CrowdDomain + "/web"
+	c.send("<presence from='%s' to='%s/host'><x xmlns='http://jabber.org/protocol/muc'/><nick xmlns='http://jabber.org/protocol/nick'>Eve</nick></presence>", host, s.mainRoom())
 	s.counts(2)
+	bob := s.person("Bob", "")
+	s.enter(bob)
+	must(t, ada.Leave(within(t)))
+	must(t, bob.WaitFor(within(t), func(o sim.Occupants) bool { return o["host"].Role == "moderator" }))
+	for i := range rooms {
+		c.send("<message from='%s' to='breakout.%s'><breakout_rooms type='features/breakout-rooms/add' subject='room %d'/></message>", host, stack.Domain, i)
+	}
+	room, err := bob.WaitBreakout(within(t), fmt.Sprint("room ", rooms-1))
+	must(t, err)
+	s.moves(bob, room)
+	s.areIn("Eve main", fmt.Sprint("Bob room ", rooms-1))
+	s.moves(bob, s.mainRoom())
+	s.areIn("Eve main", "Bob main")
+	s.counts(2)
+	if n := s.metric("usher_xmpp_disconnects_total"); n != 0 {
+		t.Errorf("%v streams have ended, want none", n)
+	}
 }
 
 func escape(text string) string {

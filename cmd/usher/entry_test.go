@@ -97,37 +97,3 @@ func TestSomebodyHasUshersNick(t *testing.T) {
 	s.counts(0)
 	s.until("usher has left", func() bool { return s.metric("usher_rooms_followed") == 0 })
 }
-
-// TestHostHidesAddresses proves that a host who makes the room hide real addresses
-// and takes away what usher is has nobody reported as left, nor the focus as
-// somebody: usher has the room show addresses again.
-func TestHostHidesAddresses(t *testing.T) {
-	s := newScene(t)
-	ada, bob := s.person("Ada", "u-ada"), s.person("Bob", "u-bob")
-	room := s.room + "@" + stack.MUCDomain
-	s.enter(ada)
-	mallory := s.login(stack.GuestDomain)
-	must(t, mallory.Send(within(t), "presence", room+"/mallory", "", element("http://jabber.org/protocol/muc", "x", ""),
-		element("http://jabber.org/protocol/nick", "nick", "Mallory")))
-	s.counts(2)
-	s.enter(bob)
-	must(t, ada.Leave(within(t)))
-	s.until("Mallory is the host", func() bool { return bob.Occupants()["mallory"].Affiliation == "owner" })
-	s.counts(2)
-
-	owner, admin := "http://jabber.org/protocol/muc#owner", "http://jabber.org/protocol/muc#admin"
-	for range 3 {
-		must(t, mallory.IQ(within(t), room, "set", element(owner, "query", "<x xmlns='jabber:x:data' type='submit'>"+
-			"<field var='FORM_TYPE'><value>http://jabber.org/protocol/muc#roomconfig</value></field>"+
-			"<field var='muc#roomconfig_whois'><value>moderators</value></field></x>"), nil))
-		must(t, mallory.IQ(within(t), room, "set", element(admin, "query", "<item affiliation='none' jid='"+stack.Usher.JID()+"'/>"), nil))
-		must(t, mallory.IQ(within(t), room, "set", element(admin, "query", "<item role='visitor' nick='usher'/>"), nil))
-		seen := s.metric(`usher_untrusted_presence_total{kind="address"}`)
-		must(t, bob.RaiseHand(within(t)))
-		s.until("a presence came without an address", func() bool { return s.metric(`usher_untrusted_presence_total{kind="address"}`) > seen })
-		s.counts(2)
-		must(t, bob.LowerHand(within(t)))
-	}
-	s.until("usher is a member again", func() bool { return bob.Occupants()["usher"].Affiliation == "member" })
-	s.tells("session.started", "joined Ada", "joined Mallory", "joined Bob", "left Ada left")
-}

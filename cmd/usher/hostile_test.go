@@ -191,16 +191,12 @@ func (c *raw) send(format string, args ...any) {
 // login logs in on the host as a guest who sends whatever it is told to.
 func (s *scene) login(host string) *component.Sender {
 	s.t.Helper()
-	return s.loginAs(component.ClientConfig{JID: host, ServerName: stack.Domain, Mechanisms: []sasl.Mechanism{sasl.Anonymous}})
-}
-
-// loginAs logs in with what the configuration says of the account.
-func (s *scene) loginAs(cfg component.ClientConfig) *component.Sender {
-	s.t.Helper()
 	up := make(chan struct{}, 1)
-	cfg.Addr, cfg.CAFile = s.prosody.ClientAddr, s.prosody.CAFile
-	cfg.Handler = component.Handler{Up: func(string) { up <- struct{}{} }}
-	link, err := component.NewClient(cfg)
+	link, err := component.NewClient(component.ClientConfig{
+		Addr: s.prosody.ClientAddr, CAFile: s.prosody.CAFile,
+		JID: host, ServerName: stack.Domain, Mechanisms: []sasl.Mechanism{sasl.Anonymous},
+		Options: component.Options{Handler: component.Handler{Up: func(string) { up <- struct{}{} }}},
+	})
 	must(s.t, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup

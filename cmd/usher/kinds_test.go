@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"usher/component"
 	"usher/internal/sim"
 	"usher/internal/stack"
 	"usher/meeting"
@@ -41,8 +40,9 @@ func TestDialInByDomain(t *testing.T) {
 			ada := s.person("Ada", "u-ada")
 			s.enter(ada)
 			room := s.room + "@" + stack.MUCDomain
-			jigasi := s.loginAs(component.ClientConfig{JID: stack.Jigasi.JID() + "/1", Password: stack.Jigasi.Password, ServerName: stack.AuthDomain})
-			must(t, jigasi.Send(within(t), "presence", room+"/phone", "", dialIn...))
+			phone := sim.NewPhone(s.sim, s.room, "+49 30 0000001", stack.Jigasi.JID(), stack.Jigasi.Password)
+			t.Cleanup(phone.Drop)
+			must(t, phone.Join(within(t)))
 			must(t, s.login(stack.GuestDomain).Send(within(t), "presence", room+"/1a2b3c4d", "", dialIn...))
 			// Nobody is one by nick alone.
 			must(t, s.login(stack.Domain).Send(within(t), "presence", room+"/jigasi", "", dialIn[:2]...))

@@ -38,6 +38,22 @@ func TestBrowserOfADeadRecorderIsPutOut(t *testing.T) {
 	}
 }
 
+// TestLonePersonHasASessionOnTheBridge holds what the README says of usher's presence:
+// Jicofo counts it, so somebody who waits alone is invited already, and usher, who is
+// invited too, refuses.
+func TestLonePersonHasASessionOnTheBridge(t *testing.T) {
+	s := newScene(t)
+	ada := s.person("Ada", "")
+	s.enter(ada)
+	must(t, s.focus.WaitInvitations(within(t), s.room, func(list []sim.Invitation) bool {
+		return slices.ContainsFunc(list, func(i sim.Invitation) bool { return i.Nick == ada.Nick() && i.Outcome == sim.OutcomeAccepted }) &&
+			slices.ContainsFunc(list, func(i sim.Invitation) bool { return i.Nick == "usher" && i.Outcome == sim.OutcomeRefused })
+	}))
+	if n := len(ada.Occupants()); n != 3 {
+		t.Errorf("%d occupants, want Ada, the focus and usher", n)
+	}
+}
+
 // TestStartHoldsUpNobodyWhoComesAtOnce has somebody come right behind the first:
 // Jicofo deals with nothing else in the room while a Jibri starts its browser, so
 // the start waits for those who come together.

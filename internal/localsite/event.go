@@ -1,6 +1,7 @@
 package localsite
 
 import (
+	"cmp"
 	"strings"
 
 	"usher/meeting"
@@ -28,7 +29,7 @@ type Event struct {
 func (n Event) String() string {
 	words := []string{string(n.Type)}
 	if p := n.Data.Participant; p != nil {
-		words = append(words, p.Name)
+		words = append(words, cmp.Or(p.Name, string(p.Kind)))
 		if p.LeftReason != "" {
 			words = append(words, string(p.LeftReason))
 		}

@@ -185,6 +185,17 @@ func (s *Site) StartJibri(ctx context.Context, dir, name string, edit func(*sim.
 	return sim.StartJibri(ctx, cfg)
 }
 
+// SpoolEmpty reports whether nothing is left to hand over of what recorders with files
+// in dir have recorded.
+func SpoolEmpty(dir string) bool {
+	for _, folder := range []string{"new", "work"} {
+		if notes, _ := os.ReadDir(filepath.Join(dir, "spool", folder)); len(notes) > 0 {
+			return false
+		}
+	}
+	return true
+}
+
 // StopUsher ends usher and the simulated focus and leaves Prosody running.
 func (s *Site) StopUsher() error {
 	s.cancel()

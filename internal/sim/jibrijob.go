@@ -176,7 +176,7 @@ func (w *job) enter(ctx context.Context, link *component.Link) error {
 	ctx, cancel := context.WithTimeout(ctx, enterPatience)
 	defer cancel()
 	presence := newWebPresence(w.nick, "")
-	recorder := jibriFeatures{Feature: newElement("", "feature", "", "var", featureJibri)}
+	recorder := features(featureJibri)
 	to, sender := w.room+"/"+w.nick, link.As("")
 	for {
 		err := sender.Send(ctx, "presence", to, "", append(presence.payload(true), recorder)...)
@@ -212,12 +212,6 @@ func (w *job) leave(ctx context.Context, link *component.Link) {
 	ctx, cancel := context.WithTimeout(ctx, enterPatience)
 	defer cancel()
 	_ = link.As("").Send(ctx, "presence", w.room+"/"+w.nick, "unavailable") // else the stream's end says it
-}
-
-// jibriFeatures tell the focus that this member is a recorder.
-type jibriFeatures struct {
-	XMLName xml.Name `xml:"features"`
-	Feature element
 }
 
 // onPresence follows who is in the room with the recorder.

@@ -25,6 +25,7 @@ type Person struct {
 	room  string
 	name  string
 	token string
+	phone *phone // nil for somebody with a web client
 
 	changed bell // the stay, or anything in it
 	mu      sync.Mutex

@@ -21,17 +21,27 @@ const (
 	featureJigasi = "http://jitsi.org/protocol/jigasi"          // of a SIP gateway, in <features>
 )
 
-// element is one payload of a presence: a name, attributes and text.
+// element is one payload of a presence: a name, attributes, and text or children.
 type element struct {
-	XMLName xml.Name
-	Attrs   []xml.Attr `xml:",any,attr"`
-	Text    string     `xml:",chardata"`
+	XMLName  xml.Name
+	Attrs    []xml.Attr `xml:",any,attr"`
+	Text     string     `xml:",chardata"`
+	Children []element
 }
 
 func newElement(space, local, text string, attrs ...string) element {
 	e := element{XMLName: xml.Name{Space: space, Local: local}, Text: text}
 	for pair := range slices.Chunk(attrs, 2) { // name and value
 		e.Attrs = append(e.Attrs, xml.Attr{Name: xml.Name{Local: pair[0]}, Value: pair[1]})
+	}
+	return e
+}
+
+// features are what services of the site put into their presence.
+func features(names ...string) element {
+	e := newElement("", "features", "")
+	for _, name := range names {
+		e.Children = append(e.Children, newElement("", "feature", "", "var", name))
 	}
 	return e
 }

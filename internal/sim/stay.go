@@ -51,7 +51,7 @@ func newStay(p *Person) (*stay, error) {
 		// How mod_auth_token's stand-in takes a token without a URL.
 		trace = "token=" + p.token
 	}
-	s.link, err = component.NewClient(component.ClientConfig{
+	cfg := component.ClientConfig{
 		Addr:       s.cable.addr(),
 		JID:        p.site.Domain,
 		Mechanisms: []sasl.Mechanism{anonymous(trace)},
@@ -67,8 +67,11 @@ func newStay(p *Person) (*stay, error) {
 			Up:   s.onUp,
 			Down: s.onDown,
 		}},
-	})
-	if err != nil {
+	}
+	if p.phone != nil {
+		p.phone.logIn(&cfg)
+	}
+	if s.link, err = component.NewClient(cfg); err != nil {
 		s.cable.cut()
 		return nil, err
 	}
@@ -119,9 +122,13 @@ func (s *stay) onUp(jid string) {
 	name := p.name
 	p.mu.Unlock()
 	s.jid = jid
-	// The user is a random uuid, and its first eight digits are the nick.
-	user, _, _ := strings.Cut(jid, "@")
-	s.presence = newWebPresence(user[:min(8, len(user))], name)
+	if p.phone != nil {
+		s.presence = p.phone.presence(name)
+	} else {
+		// The user is a random uuid, and its first eight digits are the nick.
+		user, _, _ := strings.Cut(jid, "@")
+		s.presence = newWebPresence(user[:min(8, len(user))], name)
+	}
 	close(s.up)
 }
 

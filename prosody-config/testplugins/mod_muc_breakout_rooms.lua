@@ -115,7 +115,7 @@ end
 local function meeting_of(address)
 	for room in muc(main_host).each_room() do
 		local occupant = room:get_occupant_by_real_jid(address);
-		for _, breakout in pairs(breakouts_of(room)) do
+		for _, breakout in pairs(occupant and {} or breakouts_of(room)) do
 			occupant = occupant or breakout:get_occupant_by_real_jid(address);
 		end
 		if occupant then return room, occupant; end
