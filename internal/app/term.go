@@ -43,15 +43,7 @@ type term struct {
 func (l *leader) newTerm() (*term, error) {
 	cfg, reg := l.cfg, prometheus.NewRegistry()
 	t := &term{metrics: reg}
-	site := muc.Site{
-		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
-		ComponentDomain: cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
-		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
-		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
-	}
-	if l.labelled {
-		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
-	}
+	site := newSite(cfg)
 	var err error
 	asComponent := componentLogin(cfg)
 	asComponent.Handler, asComponent.Log, asComponent.Metrics = t.onComponent(cfg, l.labelled), l.log, reg
@@ -112,6 +104,20 @@ func (l *leader) newTerm() (*term, error) {
 		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
 	})
 	return t, nil
+}
+
+// newSite says who is who, by the settings.
+func newSite(cfg config.Config) muc.Site {
+	site := muc.Site{
+		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
+		ComponentDomain: cfg.ComponentDomain, ControlJID: controlUser + "@" + cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
+		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
+		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
+	}
+	if labelled(cfg) {
+		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
+	}
+	return site
 }
 
 // onComponent hands what comes on the component's stream to whoever is on it: the
