@@ -53,7 +53,7 @@ func (l *leader) newTerm() (*term, error) {
 	occupant := t.component.As(labelledUser + "@" + cfg.ComponentDomain + "/" + resource)
 	if !l.labelled {
 		asClient := occupantLogin(cfg)
-		asClient.Log, asClient.Metrics = l.log, reg
+		asClient.Name, asClient.Log, asClient.Metrics = "occupant", l.log, reg
 		asClient.Handler = component.Handler{
 			Presence: func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) },
 			Message:  func(d *xml.Decoder, start xml.StartElement) { t.rooms.Message(d, start) },
