@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -94,24 +93,3 @@ func TestServerChecks(t *testing.T) {
 		}
 	}
 }
-
-// TestRedisThatRefuses: its error says which setting to look at.
-func TestRedisThatRefuses(t *testing.T) {
-	for text, want := range map[string]string{
-		"WRONGPASS invalid username-password pair": "USHER_REDIS_URL: redis://user:password@",
-		"NOAUTH Authentication required.":          "USHER_REDIS_URL: redis://user:password@",
-		"LOADING Redis is loading the dataset":     "log of Redis",
-	} {
-		if got := failed(explainRedis(fmt.Errorf("store: ping: %w", redisError(text)))); got.State != api.CheckFail || !strings.Contains(got.Do, want) || !strings.Contains(got.Seen, text) {
-			t.Errorf("%s: %+v, want %q to do", text, got, want)
-		}
-	}
-	if got := failed(errors.New("x")); got != fail("x", "") {
-		t.Errorf("an error of another kind: %+v", got)
-	}
-}
-
-type redisError string
-
-func (e redisError) Error() string { return string(e) }
-func (redisError) RedisError()     {}
