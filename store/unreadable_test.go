@@ -2,6 +2,7 @@ package store
 
 import (
 	"slices"
+	"fmt"
 	"strings"
 	"testing"
 
