@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"errors"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -12,13 +11,16 @@ import (
 )
 
 func TestAdmin(t *testing.T) {
-	var broken error
+	prosody := Finding{CheckOK, "up", ""}
+	role := RoleLeader
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "usher_meetings", Help: "x"}))
-	h := Admin(reg,
-		Check{"redis", func(context.Context) (string, error) { return "answers", nil }},
-		Check{"prosody", func(context.Context) (string, error) { return "", broken }},
-	)
+	h := Admin(reg, func() Health {
+		return Health{role, "hidden", []Check{
+			{"prosody", func(context.Context) Finding { return prosody }},
+			{"redis", func(context.Context) Finding { return Finding{CheckOK, "answers", ""} }},
+		}}
+	})
 	get := func(path string) (int, string) {
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, httptest.NewRequest("GET", path, nil))
@@ -30,9 +32,17 @@ func TestAdmin(t *testing.T) {
 			t.Errorf("GET %s = %d %s, want %d and %s", path, code, body, status, want)
 		}
 	}
-	check("/readyz", 200, `{"ready":true,"checks":[{"name":"redis","ok":true,"detail":"answers"},{"name":"prosody","ok":true}]}`)
-	broken = errors.New("connection refused")
-	check("/readyz", 503, `{"ready":false,"checks":[{"name":"redis","ok":true,"detail":"answers"},{"name":"prosody","ok":false,"error":"connection refused"}]}`)
+	redis := `{"name":"redis","state":"ok","seen":"answers"}]}`
+	check("/readyz", 200, `{"ready":true,"state":"ok","role":"leader","mode":"hidden","checks":[{"name":"prosody","state":"ok","seen":"up"},`+redis)
+	prosody = Finding{CheckWarn, "any certificate is taken", "set USHER_TLS_CA_FILE"}
+	check("/readyz", 200, `{"ready":true,"state":"warn","role":"leader","mode":"hidden","checks":[`+
+		`{"name":"prosody","state":"warn","seen":"any certificate is taken","do":"set USHER_TLS_CA_FILE"},`+redis)
+	check("/readyz?role=leader", 200, `"role":"leader"`)
+	prosody = Finding{CheckFail, "connection refused", "start Prosody"}
+	check("/readyz", 503, `{"ready":false,"state":"fail","role":"leader"`)
+	prosody, role = Finding{CheckOK, "up", ""}, RoleStandby
+	check("/readyz", 200, `"role":"standby"`)
+	check("/readyz?role=leader", 503, `"role":"standby"`)
 	check("/livez", 200, "ok")
 	check("/metrics", 200, "usher_meetings 0")
 	check("/debug/pprof/", 200, "goroutine")
@@ -41,10 +51,10 @@ func TestAdmin(t *testing.T) {
 }
 
 func TestReadinessOutwaitsHungChecks(t *testing.T) {
-	hung := Check{"hung", func(ctx context.Context) (string, error) { <-ctx.Done(); return "", ctx.Err() }}
+	hung := Check{"hung", func(ctx context.Context) Finding { <-ctx.Done(); return Finding{CheckFail, ctx.Err().Error(), ""} }}
 	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
 	defer cancel()
-	if got := runChecks(ctx, []Check{hung, hung}); got.Ready || len(got.Checks) != 2 || got.Checks[1].Error == "" {
+	if got := (Health{Checks: []Check{hung, hung}}).Look(ctx); got.Ready || len(got.Checks) != 2 || got.Checks[1].Seen == "" {
 		t.Errorf("readiness = %+v, want two failed checks", got)
 	}
 }

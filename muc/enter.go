@@ -40,8 +40,8 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 	case err == nil:
 		r.metrics.entries.WithLabelValues("ok").Inc()
 		rm.wasInside, rm.alone, rm.listed, rm.failures = false, false, false, 0
-		r.solved("entry", rm)
-		delete(r.problems, "control")
+		r.solved(CheckEntry, rm)
+		delete(r.problems, CheckControl)
 		rm.checkAt = time.Now() // compared with the server's lists next
 		return 0
 	case is(err, stanza.ServiceUnavailable) && r.controlUp:
@@ -225,7 +225,7 @@ func (r *Rooms) failed(rm *room, err error) time.Duration {
 	if rm.failures < failuresToReport {
 		return retry(rm.failures)
 	}
-	r.problem("entry", "room "+rm.name+": "+err.Error())
+	r.problem(CheckEntry, Problem{rm.name, "usher is not let in: " + err.Error(), "look at what Prosody's log says of " + r.address(rm.name) + "; usher tries again by itself"})
 	if errors.As(err, new(stanza.Error)) {
 		return refusedInterval
 	}
@@ -240,8 +240,9 @@ func (r *Rooms) readLists(ctx context.Context, rm *room, refusal error) time.Dur
 		return r.failed(rm, refusal)
 	}
 	r.metrics.entries.WithLabelValues("failed").Inc()
-	r.problem("entry", "room "+rm.name+": it is full, and usher follows it by lists only, some seconds late: let it in with muc_access_whitelist, which is to have "+
-		r.cfg.Site.OccupantJID+" ("+refusal.Error()+")")
+	_, domain, _ := splitAddress(r.cfg.Site.OccupantJID)
+	r.problem(CheckEntry, Problem{rm.name, "it is full, and usher follows it by lists only, some seconds late: " + refusal.Error(),
+		fmt.Sprintf("have muc_access_whitelist of %s in Prosody hold %q", r.cfg.Site.MUC, domain)})
 	var roster meeting.Roster
 	for _, it := range items {
 		o, _ := r.cfg.Site.occupant(it.Nick, it.presence())

@@ -69,14 +69,14 @@ func TestFullRoomIsFollowedByLists(t *testing.T) {
 			r.Want("standup", w)
 			time.Sleep(time.Second)
 			want(t, seen, "roster aa bb focus")
-			if p := r.Problems()["entry"]; !strings.Contains(p, "room standup: it is full") || !strings.Contains(p, "muc_access_whitelist") {
+			if p := r.Problems()[muc.CheckEntry]; p.Room != "standup" || !strings.Contains(p.Seen, "it is full") || !strings.Contains(p.Do, `muc_access_whitelist of muc.meet.jitsi in Prosody hold "hidden.meet.jitsi"`) {
 				t.Errorf("problem %q, want one that names the room, and what mends it", p)
 			}
 			s.join("retro", "cc", person{})
 			s.focus("retro")
 			r.Want("retro", meeting.WantFollow) // entering another room solves nothing
 			synctest.Wait()
-			if r.Problems()["entry"] == "" || !s.usherIn("retro") {
+			if r.Problems()[muc.CheckEntry].Seen == "" || !s.usherIn("retro") {
 				t.Errorf("problems %v, want the full room still there", r.Problems())
 			}
 			seen.take()
@@ -125,7 +125,7 @@ func TestRefusalWithoutRemedy(t *testing.T) {
 		s.set(func() { s.rooms["standup"].refuses = "not-acceptable" })
 		r.Want("standup", meeting.WantFollow)
 		time.Sleep(time.Minute)
-		if p := r.Problems()["entry"]; !strings.Contains(p, "standup") || !strings.Contains(p, "not-acceptable") {
+		if p := r.Problems()[muc.CheckEntry]; p.Room != "standup" || !strings.Contains(p.Seen, "not-acceptable") {
 			t.Errorf("problem %q, want one that names the room and the refusal", p)
 		}
 		time.Sleep(time.Hour)

@@ -30,7 +30,7 @@ func (r *Rooms) humanSeen(rm *room, at time.Time, known bool) {
 	rm.emptySince = time.Time{}
 	if _, moderators, _ := rm.humans(); moderators > 0 {
 		rm.unmoderated = time.Time{}
-		delete(r.problems, "moderator")
+		delete(r.problems, CheckModerator)
 	} else if rm.unmoderated.IsZero() && !known {
 		rm.unmoderated = at
 		if rm.phase == inside {

@@ -5,6 +5,19 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
 
+// The self-checks of the rooms that usher enters, and of what is checked elsewhere
+// for them ([Rooms.SetProblem]).
+const (
+	CheckControl      = "control"       // usher is an administrator of the MUC
+	CheckEntry        = "entry"         // rooms let usher in
+	CheckRole         = "role"          // it becomes their owner when it has to be
+	CheckModerator    = "moderator"     // humans become moderators
+	CheckHiddenDomain = "hidden_domain" // web clients hide it
+)
+
+// Checks are all of them.
+var Checks = []string{CheckControl, CheckEntry, CheckRole, CheckModerator, CheckHiddenDomain}
+
 // metrics of the rooms. Every label value exists from the start.
 type metrics struct {
 	probes    prometheus.Counter
@@ -43,6 +56,6 @@ func newMetrics(reg prometheus.Registerer, r *Rooms) *metrics {
 		dropped:   counter("usher_muc_presences_dropped_total", "Presences that were not used.", "reason", "undecodable", "foreign", "no_nick", "not_followed"),
 		breakouts: counter("usher_muc_breakout_messages_total", "Messages of the component of the breakout rooms.", "result", "ok", "undecodable", "other", "foreign", "not_followed"),
 		untrusted: counter("usher_untrusted_presence_total", "Claims in presences that were not believed.", "kind", "focus", "feature", "identity", "recording", "address"),
-		problems:  counter("usher_self_check_failures_total", "Findings of the self-checks.", "check", "control", "entry", "role", "moderator", "hidden_domain"),
+		problems:  counter("usher_self_check_failures_total", "Findings of the self-checks.", "check", Checks...),
 	}
 }

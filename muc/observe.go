@@ -199,7 +199,7 @@ func (r *Rooms) loseSight(rm *room) {
 func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
 	rm.reset()
 	rm.wasInside, rm.listed = false, false
-	r.solved("entry", rm)
+	r.solved(CheckEntry, rm)
 	rm.warmUntil = at.Add(warmFor)
 	r.cfg.Observe(rm.name, at, meeting.RoomGone{Reason: reason})
 }

@@ -81,9 +81,9 @@ func (r *Rooms) beOwner(ctx context.Context, rm *room) error {
 		err = r.awaitOwner(ctx, rm)
 	}
 	if err == nil {
-		delete(r.problems, "role")
+		delete(r.problems, CheckRole)
 	} else if r.controlUp && rm.phase == inside && r.run != nil && r.run.Err() == nil {
-		r.problem("role", "room "+rm.name+": usher could not become owner: "+err.Error())
+		r.problem(CheckRole, Problem{rm.name, "usher cannot become its owner, as it must to record or to put somebody out: " + err.Error(), r.cfg.Site.AdminLine()})
 	}
 	return err
 }

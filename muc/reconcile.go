@@ -2,8 +2,8 @@ package muc
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"strings"
 	"time"
 
 	"mellium.im/xmpp/stanza"
@@ -129,29 +129,29 @@ func (rm *room) differs(items []item, ourselves string) bool {
 // domains lack usher's.
 func (r *Rooms) noModerator(rm *room) {
 	if humans, moderators, _ := rm.humans(); r.cfg.Site.ElectsModerator && humans > 0 && moderators == 0 {
-		r.problem("moderator", "room "+rm.name+": no human became moderator; does jicofo.xmpp.trusted-domains hold the domain of "+r.cfg.Site.OccupantJID+"?")
+		_, domain, _ := splitAddress(r.cfg.Site.OccupantJID)
+		r.problem(CheckModerator, Problem{rm.name, fmt.Sprintf("no human became moderator within %v", moderatorWithin),
+			fmt.Sprintf("have Jicofo's jicofo.xmpp.trusted-domains hold %q (JICOFO_TRUSTED_DOMAINS), and restart Jicofo; "+
+				"where the site elects nobody, USHER_ELECTS_MODERATOR=false", domain)})
 	}
 }
 
 // noAdministrator reports that the MUC refuses the control stream's verbs.
 func (r *Rooms) noAdministrator(err error) {
 	if is(err, stanza.Forbidden) || is(err, stanza.NotAllowed) || is(err, stanza.NotAuthorized) {
-		r.problem("control", "usher is no administrator of "+r.cfg.Site.MUC+"; does its admins list hold usher's control address? ("+err.Error()+")")
+		r.problem(CheckControl, Problem{"", "usher is no administrator of " + r.cfg.Site.MUC + ": " + err.Error(), r.cfg.Site.AdminLine()})
 	}
 }
 
 // solved takes back what a self-check found about the room.
 func (r *Rooms) solved(check string, rm *room) {
-	if strings.HasPrefix(r.problems[check], "room "+rm.name+":") {
+	if r.problems[check].Room == rm.name {
 		delete(r.problems, check)
 	}
 }
 
-// problem notes what a self-check found.
-func (r *Rooms) problem(check, text string) {
+// problem notes what a self-check found. Whoever looks at the problems logs them.
+func (r *Rooms) problem(check string, p Problem) {
 	r.metrics.problems.WithLabelValues(check).Inc()
-	if r.problems[check] == "" {
-		r.note(slog.LevelError, "self-check failed", "check", check, "err", text)
-	}
-	r.problems[check] = text
+	r.problems[check] = p
 }

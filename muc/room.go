@@ -208,7 +208,7 @@ func (r *Rooms) step(rm *room) {
 	}
 	if rm.want == meeting.WantNothing && rm.phase == outside {
 		rm.stopTimer()
-		r.solved("entry", rm)
+		r.solved(CheckEntry, rm)
 		delete(r.rooms, rm.name)
 		return
 	}

@@ -12,6 +12,7 @@ package muc
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"maps"
 	"sync"
@@ -115,6 +116,7 @@ type Site struct {
 	BreakoutDomain  string // domain of the MUC of breakout rooms
 	FocusJID        string // bare address of Jicofo, such as focus@auth.meet.jitsi
 	ComponentDomain string // usher's own component
+	ControlJID      string // bare address of the control stream
 	OccupantJID     string // bare address that usher is in rooms as
 	Nick            string // its nick there; [a-zA-Z0-9][a-zA-Z0-9_]*
 	DisplayName     string // its name, seen by people only in labelled mode
@@ -134,6 +136,12 @@ type Site struct {
 	// Conferences has each room asked once for Jitsi's id of its conference, and
 	// [meeting.ConferenceChanged] reported.
 	Conferences bool
+}
+
+// AdminLine is what makes usher an administrator of the MUC in Prosody.
+func (s Site) AdminLine() string {
+	return fmt.Sprintf("have Component %q in Prosody hold admins = { %q, %q }, as usher.cfg.lua does for the name in XMPP_MUC_DOMAIN, and restart Prosody",
+		s.MUC, s.ControlJID, s.FocusJID)
 }
 
 // Config configures Rooms; all fields but Log and Metrics are required.
@@ -168,8 +176,8 @@ type Rooms struct {
 	controlUp    bool
 	controlEnded time.Time // the last time
 	occupantUp   bool
-	problems     map[string]string // what the self-checks found, by check
-	notes        []func()          // to be called once mu is given up; see note
+	problems     map[string]Problem // what the self-checks found, by check
+	notes        []func()           // to be called once mu is given up; see note
 }
 
 // New returns Rooms that do nothing until Run.
@@ -179,7 +187,7 @@ func New(cfg Config) *Rooms {
 		probes: newProbeQueue(),
 		checks: rate.NewLimiter(checksPerSecond, checksPerSecond),
 		slots:  make(chan struct{}, maxEntering),
-		rooms:  map[string]*room{}, problems: map[string]string{},
+		rooms:  map[string]*room{}, problems: map[string]Problem{},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -298,21 +306,28 @@ func (r *Rooms) OccupantDown() {
 	}
 }
 
-// SetProblem notes what a check of the site found that is made elsewhere; empty:
-// all is well. The check is one of those that the metric lists.
-func (r *Rooms) SetProblem(check, problem string) {
+// Problem is what a self-check found wrong with the site.
+type Problem struct {
+	Room string // in which it was seen; empty: in none
+	Seen string
+	Do   string // what mends it
+}
+
+// SetProblem notes what a check of the site found that is made elsewhere; nothing
+// seen: all is well. The check is one of [Checks].
+func (r *Rooms) SetProblem(check string, p Problem) {
 	r.mu.Lock()
 	defer r.unlock()
-	if problem == "" {
+	if p.Seen == "" {
 		delete(r.problems, check)
 	} else {
-		r.problem(check, problem)
+		r.problem(check, p)
 	}
 }
 
 // Problems returns what the self-checks found wrong with the site, by check;
 // empty when all is well.
-func (r *Rooms) Problems() map[string]string {
+func (r *Rooms) Problems() map[string]Problem {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return maps.Clone(r.problems)

@@ -22,7 +22,7 @@ var errDown = errors.New("stream is down")
 
 var site = muc.Site{
 	MUC: "muc.meet.jitsi", BreakoutDomain: "breakout.meet.jitsi", FocusJID: "focus@auth.meet.jitsi", TrustedDomains: []string{"hidden.meet.jitsi", "auth.meet.jitsi"},
-	ComponentDomain: "usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
+	ComponentDomain: "usher.meet.jitsi", ControlJID: "ctl@usher.meet.jitsi", OccupantJID: "usher@hidden.meet.jitsi",
 	Nick: "usher", DisplayName: "Usher", IdentityDomains: []string{"meet.jitsi"},
 }
 

@@ -120,18 +120,23 @@ func (r *Redis) noteReset(cause, outcome string, args ...any) {
 // is to be stored is tried again every few seconds.
 const fullNoted = time.Minute
 
-// Findings says what an operator should know although the store works; nothing
-// when all is well.
-func (r *Redis) Findings() []string {
-	var all []string
+// Finding is something that an operator should know although the store works.
+type Finding struct {
+	Seen string
+	Do   string // what mends it
+}
+
+// Findings returns what this process has come across; nothing when all is well.
+func (r *Redis) Findings() []Finding {
+	var all []Finding
 	if text := r.reset.Load(); text != nil {
-		all = append(all, *text)
+		all = append(all, Finding{*text, "find out what emptied Redis; this is said until usher is started anew"})
 	}
 	if time.Since(time.Unix(r.full.Load(), 0)) < fullNoted {
-		all = append(all, "Redis is full: it refuses what needs memory; give it more (maxmemory), or remove what else it holds")
+		all = append(all, Finding{"Redis is full: it refuses what needs memory", "give it more (maxmemory), or remove what else it holds"})
 	}
 	if text := r.unreadable.finding(); text != "" {
-		all = append(all, text)
+		all = append(all, Finding{text, "the log says why of each; restore it from a backup, or delete it"})
 	}
 	return all
 }

@@ -193,7 +193,7 @@ func TestLeaseNeedsNoMemory(t *testing.T) {
 	if err := a.store.Commit(t.Context(), s.apply(human("ada", ""))); !errors.Is(err, meeting.ErrUnavailable) {
 		t.Fatalf("commit to a full Redis = %v, want ErrUnavailable", err)
 	}
-	if got := a.store.Findings(); len(got) != 1 || !strings.Contains(got[0], "Redis is full") {
+	if got := a.store.Findings(); len(got) != 1 || !strings.Contains(got[0].Seen, "Redis is full") {
 		t.Errorf("findings = %q, want that Redis is full", got)
 	}
 	renewed := func() bool {

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -68,7 +69,7 @@ func TestUnreadableEntriesKeepNothingElseAway(t *testing.T) {
 			if got := must(paged(r.Recordings(ctx, meeting.RecordingFilter{}, "", MaxPage)))(t).items; len(got) != len(recordings)-1 {
 				t.Errorf("%d recordings, want %d", len(got), len(recordings)-1)
 			}
-			findings := strings.Join(r.Findings(), "; ")
+			findings := fmt.Sprint(r.Findings())
 			if !strings.Contains(findings, "left out 4 that cannot be read: ") {
 				t.Errorf("findings are %q, want all four entries", findings)
 			}

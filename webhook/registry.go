@@ -115,12 +115,14 @@ const idPrefix = "whk_"
 // Load reads the endpoints from the store, waiting for it if need be, until ctx
 // ends. Commit nothing before: events would miss endpoints.
 func (r *Registry) Load(ctx context.Context) error {
-	for {
+	for tries := 0; ; tries++ {
 		err := r.refresh(ctx)
 		if err == nil || !errors.Is(err, meeting.ErrUnavailable) || ctx.Err() != nil {
 			return err
 		}
-		r.log.Warn("cannot read webhook endpoints yet", "err", err)
+		if tries == 0 { // said once
+			r.log.Warn("cannot read webhook endpoints yet", "err", err)
+		}
 		select {
 		case <-time.After(loadRetry):
 		case <-ctx.Done():

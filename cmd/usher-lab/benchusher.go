@@ -85,7 +85,7 @@ func (u *measuredUsher) start(ctx context.Context) error {
 		return err
 	}
 	return u.until(ctx, func() (bool, error) {
-		_, err := u.get(ctx, "/readyz")
+		_, err := u.get(ctx, "/readyz?role=leader")
 		return err == nil, nil // it does not listen at first, and then is not ready
 	})
 }

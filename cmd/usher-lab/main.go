@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/alecthomas/kong"
+
+	"usher/internal/app"
 )
 
 type cli struct {
@@ -55,6 +57,4 @@ func (f usherFlag) program() (string, error) {
 	return filepath.Abs(path)
 }
 
-func newLog(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
-}
+func newLog(w io.Writer, level slog.Level) *slog.Logger { return app.NewLog(w, level) }

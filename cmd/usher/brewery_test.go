@@ -1,11 +1,10 @@
 package main
 
 import (
-	"encoding/json"
-	"net/http"
 	"strings"
 	"testing"
 
+	"usher/api"
 	"usher/internal/stack"
 )
 
@@ -30,21 +29,10 @@ func TestWrongPasswordOfTheBrewerysAccount(t *testing.T) {
 	s := newStudio(t, "--brewery-password=not-the-password")
 	want := []string{"not in sight", "refuses " + stack.Watcher.JID(), "USHER_BREWERY_PASSWORD", "prosodyctl register usher " + stack.AuthDomain}
 	s.until("readyz names the setting", func() bool {
-		resp, err := http.Get("http://" + s.at.admin + "/readyz")
-		must(t, err)
-		defer resp.Body.Close()
-		var body struct {
-			Ready  bool
-			Checks []struct{ Name, Detail string }
-		}
-		must(t, json.NewDecoder(resp.Body).Decode(&body))
-		for _, c := range body.Checks {
-			if c.Name == "recorders" {
-				return body.Ready && containsAll(c.Detail, want)
-			}
-		}
-		return false
+		got := s.check("recorders")
+		return got.State == api.CheckWarn && containsAll(got.Seen+got.Do, want)
 	})
+	s.waitReady("")
 	if strings.Contains(s.log.String(), "not-the-password") {
 		t.Error("the log holds the password")
 	}

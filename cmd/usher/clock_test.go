@@ -55,7 +55,7 @@ func TestRedisClockSteps(t *testing.T) {
 	defer server.Close()
 	s, step := steppedRedis(t)
 	first := s.runUsher()
-	s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("usher leads", s.leads)
 	second := s.runUsher("--listen=" + freeAddr(t))
 	s.talkTo(first) // it knows at once
 	must(t, s.call(t.Context(), http.MethodPost, "/v1/webhooks", map[string]any{"url": server.URL + "/"}, nil))

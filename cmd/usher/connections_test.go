@@ -24,7 +24,7 @@ func TestStrangersConnections(t *testing.T) {
 				c.Args = append([]string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$0" "$@"`, descriptors), c.Path}, c.Args[1:]...)
 				c.Path = "/bin/sh"
 			})
-			s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+			s.until("usher leads", s.leads)
 			fresh := http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
 			addr := map[string]string{"the API": s.at.api, "the admin listener": s.at.admin}[held]
 			for i := range 3 * descriptors {

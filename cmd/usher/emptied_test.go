@@ -147,7 +147,7 @@ func TestRedisEmptiedUnderTwoUshers(t *testing.T) {
 			t.Errorf("round %d: another process leads", round)
 		}
 	}
-	if got := s.detail("store"); !strings.Contains(got, "store.reset") {
+	if got := s.check("store").Seen; !strings.Contains(got, "store.reset") {
 		t.Errorf("/readyz says of the store %q, want that it was reset", got)
 	}
 	first.kill()
@@ -157,24 +157,6 @@ func TestRedisEmptiedUnderTwoUshers(t *testing.T) {
 	if got := working[1].status(); got != "200" {
 		t.Errorf("the successor answers %s for the quiet meeting, want 200", got)
 	}
-}
-
-// detail returns what /readyz says of a check.
-func (s *scene) detail(check string) string {
-	s.t.Helper()
-	resp, err := http.Get("http://" + s.at.admin + "/readyz")
-	must(s.t, err)
-	defer resp.Body.Close()
-	var body struct {
-		Checks []struct{ Name, Detail string }
-	}
-	must(s.t, json.NewDecoder(resp.Body).Decode(&body))
-	for _, c := range body.Checks {
-		if c.Name == check {
-			return c.Detail
-		}
-	}
-	return ""
 }
 
 // TestRedisEmptiedBeforeDelivery empties Redis while an endpoint takes its time

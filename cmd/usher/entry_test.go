@@ -1,8 +1,6 @@
 package main
 
 import (
-	"io"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -42,12 +40,8 @@ func TestRoomWithoutASeat(t *testing.T) {
 	must(t, bob.Join(within(t)))
 	s.counts(2)
 	named := func() bool {
-		resp, err := http.Get("http://" + s.at.admin + "/readyz")
-		must(t, err)
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		must(t, err)
-		return strings.Contains(string(text), "room full: it is full") && strings.Contains(string(text), "muc_access_whitelist")
+		got := s.check("entry")
+		return strings.Contains(got.Seen, "room full: it is full") && strings.Contains(got.Do, "muc_access_whitelist")
 	}
 	if !named() {
 		t.Error("/readyz does not name the room, and what mends it")

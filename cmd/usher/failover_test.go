@@ -156,7 +156,7 @@ func TestRedisMasterKilled(t *testing.T) {
 			group := start(t)
 			s := newBareSceneAt(t, &child.Redis{URL: group.URL}, "--api-rate=0")
 			p := s.runUsher()
-			s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+			s.until("usher leads", s.leads)
 			load := s.createAll(p)
 
 			const key = "probe:{main}"
@@ -185,7 +185,7 @@ func TestFailover(t *testing.T) {
 	s := newBareScene(t, "--api-rate=0")
 	standby := "--listen=" + freeAddr(t)
 	first := s.runUsher()
-	s.until("the first one leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("the first one leads", s.leads)
 	second := s.runUsher(standby)
 	load := s.createAll(first, second)
 
@@ -253,7 +253,7 @@ func TestRedisFailsOverToAReplicaThatLags(t *testing.T) {
 			group := stacktest.RedisSentinels(t)
 			s := newBareSceneAt(t, &child.Redis{URL: group.URL}, "--api-rate=0", "--webhook-allow=127.0.0.0/8")
 			p := s.runUsher()
-			s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+			s.until("usher leads", s.leads)
 			s.create("early")
 			early, limit := s.id, 5
 			hook := map[string]any{"url": server.URL + "/", "meeting_id": early}
@@ -284,7 +284,7 @@ func TestRedisFailsOverToAReplicaThatLags(t *testing.T) {
 			} else {
 				s.until("usher has found out", func() bool { return s.log.lines("Redis has lost the latest changes") > 0 })
 			}
-			s.until("usher leads again", func() bool { return s.notReady()["meetings"] == "" })
+			s.until("usher leads again", s.leads)
 			var m meeting.MeetingInfo
 			must(t, s.call(t.Context(), http.MethodGet, "/v1/meetings/"+early, nil, &m))
 			if got := s.call(t.Context(), http.MethodGet, "/v1/meetings/"+late, nil, nil); !killed && (got != nil || m.MaxParticipants != limit) {

@@ -28,8 +28,9 @@ type healthcheckCommand struct {
 	Live        bool   `env:"-" help:"Ask only whether it runs, not whether it is ready."`
 }
 
-// Run prints what usher says of itself, and returns an error with what is
-// missing when it is not ready, or does not answer within four seconds.
+// Run prints whether usher is ready, and what somebody should look at. It returns an
+// error with what is missing when it is not ready, or does not answer within four
+// seconds.
 func (c *healthcheckCommand) Run(ctx context.Context) error { return c.ask(ctx, os.Stdout) }
 
 func (c *healthcheckCommand) ask(ctx context.Context, out io.Writer) error {
@@ -53,21 +54,31 @@ func (c *healthcheckCommand) ask(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("usher's answer at USHER_ADMIN_LISTEN breaks off: %w", err)
 	}
-	if resp.StatusCode == http.StatusOK {
+	if c.Live && resp.StatusCode == http.StatusOK {
 		_, err = fmt.Fprintln(out, strings.TrimSpace(string(text)))
 		return err
 	}
-	var ready struct {
-		Checks []struct{ Name, Error string }
-	}
+	var ready api.Readiness
 	if err := json.Unmarshal(text, &ready); err != nil || len(ready.Checks) == 0 {
 		return fmt.Errorf("what answers at USHER_ADMIN_LISTEN (%s) is not usher: %s", c.AdminListen, resp.Status)
 	}
-	missing := []error{errors.New("not ready")}
-	for _, check := range ready.Checks {
-		if check.Error != "" {
-			missing = append(missing, fmt.Errorf("%s: %s", check.Name, check.Error))
-		}
+	if !ready.Ready {
+		return errors.New("not ready" + complaints(ready))
 	}
-	return errors.Join(missing...)
+	_, err = fmt.Fprintf(out, "ready: %s, %s%s\n", ready.Role, ready.Mode, complaints(ready))
+	return err
+}
+
+// complaints returns a line, with a newline in front, for each check that is not
+// ok, the worst first.
+func complaints(ready api.Readiness) string {
+	lines := map[api.CheckState]string{}
+	for _, c := range ready.Checks {
+		line := fmt.Sprintf("\n%-4s %s: %s", c.State, c.Name, c.Seen)
+		if c.Do != "" {
+			line += "\n     -> " + c.Do
+		}
+		lines[c.State] += line
+	}
+	return lines[api.CheckFail] + lines[api.CheckWarn]
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -19,11 +18,15 @@ import (
 // TestHealthcheck asks as an image does: by the address that usher serve listens
 // on, whichever form that has.
 func TestHealthcheck(t *testing.T) {
-	var down error
-	usher := httptest.NewServer(api.Admin(prometheus.NewRegistry(),
-		api.Check{Name: "store", Run: func(context.Context) (string, error) { return "redis", nil }},
-		api.Check{Name: "occupant", Run: func(context.Context) (string, error) { return "", down }},
-	))
+	var down api.Finding
+	usher := httptest.NewServer(api.Admin(prometheus.NewRegistry(), func() api.Health {
+		return api.Health{Role: api.RoleLeader, Mode: "hidden", Checks: []api.Check{
+			{Name: "recorders", Run: func(context.Context) api.Finding {
+				return api.Finding{State: api.CheckWarn, Seen: "not in sight", Do: "set USHER_BREWERY_PASSWORD"}
+			}},
+			{Name: "occupant", Run: func(context.Context) api.Finding { return down }},
+		}}
+	}))
 	defer usher.Close()
 	other := httptest.NewServer(http.NotFoundHandler())
 	defer other.Close()
@@ -31,18 +34,19 @@ func TestHealthcheck(t *testing.T) {
 	_, port, err := net.SplitHostPort(addr)
 	must(t, err)
 
-	refused := errors.New("down: secret or password refused")
+	fine := api.Finding{State: api.CheckOK, Seen: "up"}
+	refused := api.Finding{State: api.CheckFail, Seen: "down: secret or password refused", Do: "create the account"}
 	for _, tt := range []struct {
 		at   string
 		live bool
-		down error
+		down api.Finding
 		out  string   // in what it prints
 		errs []string // in its error; none: no error
 	}{
-		{at: addr, out: `"ready":true`},
-		{at: "0.0.0.0:" + port, out: `"ready":true`},
-		{at: ":" + port, out: `"ready":true`},
-		{at: addr, down: refused, errs: []string{"not ready", "occupant: down: secret or password refused"}},
+		{at: addr, down: fine, out: "ready: leader, hidden\nwarn recorders: not in sight\n     -> set USHER_BREWERY_PASSWORD\n"},
+		{at: "0.0.0.0:" + port, down: fine, out: "ready: leader"},
+		{at: ":" + port, down: fine, out: "ready: leader"},
+		{at: addr, down: refused, errs: []string{"not ready\nfail occupant: down: secret or password refused\n     -> create the account\nwarn recorders: not in sight\n"}},
 		{at: addr, down: refused, live: true, out: "ok"},
 		{at: other.Listener.Addr().String(), errs: []string{"USHER_ADMIN_LISTEN", "is not usher", "404"}},
 		{at: "127.0.0.1:1", errs: []string{"USHER_ADMIN_LISTEN", "refused"}},

@@ -107,6 +107,4 @@ func (l commandLine) parse(options ...kong.Option) (*cli, *kong.Context, error) 
 	return c, command, err
 }
 
-func newLog(w io.Writer, level slog.Level) *slog.Logger {
-	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level}))
-}
+func newLog(w io.Writer, level slog.Level) *slog.Logger { return app.NewLog(w, level) }

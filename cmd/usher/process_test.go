@@ -79,7 +79,7 @@ func TestTwoUshers(t *testing.T) {
 	ada, bob, cy := s.person("Ada", "u-ada"), s.person("Bob", ""), s.person("Cy", "")
 	s.enter(ada)
 	second := s.runUsher("--listen=" + freeAddr(t))
-	s.waitReady("component meetings occupant recorders site") // standing by
+	s.standsBy()
 	s.refused(503)
 	s.counts(1)
 
@@ -89,7 +89,7 @@ func TestTwoUshers(t *testing.T) {
 	s.counts(2)
 	must(t, first.Process.Signal(syscall.SIGCONT))
 	s.talkTo(first)
-	s.waitReady("component meetings occupant recorders site")
+	s.standsBy()
 	s.talkTo(second)
 	s.enter(cy)
 	s.counts(3)
@@ -100,7 +100,7 @@ func TestTwoUshers(t *testing.T) {
 	second.kill()
 	killed := time.Now()
 	s.talkTo(first)
-	s.until("the other one leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("the other one leads", s.leads)
 	if took := time.Since(killed); took > afterKill {
 		t.Errorf("the other one led %v after the leader was killed, want %v at most", took, afterKill)
 	}

@@ -49,7 +49,7 @@ func TestRedisAwayForLongerThanTheLease(t *testing.T) {
 	ada, bob, cy := s.person("Ada", "u-ada"), s.person("Bob", ""), s.person("Cy", "")
 	s.enter(ada, bob)
 	s.redis.Signal(syscall.SIGSTOP)
-	s.until("usher has stopped leading", func() bool { return s.notReady()["meetings"] != "" })
+	s.until("usher has stopped leading", func() bool { return !s.leads() })
 	must(t, bob.Leave(within(t)))
 	must(t, cy.Join(within(t)))
 	s.redis.Signal(syscall.SIGCONT)

@@ -17,6 +17,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"usher/api"
 	"usher/internal/child"
 	"usher/internal/sim"
 	"usher/internal/stack"
@@ -237,34 +238,55 @@ func (s *scene) oneSession() {
 	}
 }
 
-// notReady returns what /readyz complains of, by check; empty when ready.
-func (s *scene) notReady() map[string]string {
+// readiness returns what /readyz says.
+func (s *scene) readiness() (r api.Readiness, err error) {
 	resp, err := http.Get("http://" + s.at.admin + "/readyz")
+	if err != nil {
+		return r, err
+	}
+	defer resp.Body.Close()
+	if err = json.NewDecoder(resp.Body).Decode(&r); err == nil && r.Ready != (resp.StatusCode == http.StatusOK) {
+		err = fmt.Errorf("ready is %v and the status %s", r.Ready, resp.Status)
+	}
+	return r, err
+}
+
+// notReady returns what fails by /readyz, and what to do, by check; empty when ready.
+func (s *scene) notReady() map[string]string {
+	r, err := s.readiness()
 	if err != nil {
 		return map[string]string{"usher": err.Error()}
 	}
-	defer resp.Body.Close()
-	var body struct {
-		Ready  bool
-		Checks []struct {
-			Name, Error string
-			OK          bool
-		}
-	}
-	if err := json.NewDecoder(resp.Body).Decode(&body); err != nil {
-		return map[string]string{"usher": err.Error()}
-	}
 	failing := map[string]string{}
-	for _, c := range body.Checks {
-		if !c.OK {
-			failing[c.Name] = c.Error
+	for _, c := range r.Checks {
+		if c.State == api.CheckFail {
+			failing[c.Name] = c.Seen + "; " + c.Do
 		}
 	}
 	return failing
 }
 
-// waitReady waits until /readyz complains of exactly the checks named, with a
-// space between; "" is ready.
+// leads reports whether usher leads and has loaded its meetings.
+func (s *scene) leads() bool {
+	r, err := s.readiness()
+	return err == nil && r.Role == api.RoleLeader && s.notReady()["meetings"] == ""
+}
+
+// check returns what /readyz says of one.
+func (s *scene) check(name string) api.Finding {
+	s.t.Helper()
+	r, err := s.readiness()
+	must(s.t, err)
+	for _, c := range r.Checks {
+		if c.Name == name {
+			return c.Finding
+		}
+	}
+	return api.Finding{}
+}
+
+// waitReady waits until exactly the checks named fail by /readyz, with a space
+// between; "" is ready, as the leader. leader is the one that fails while nobody leads.
 func (s *scene) waitReady(complaints string) {
 	s.t.Helper()
 	var got map[string]string
@@ -275,11 +297,20 @@ func (s *scene) waitReady(complaints string) {
 			names = append(names, name)
 		}
 		slices.Sort(names)
-		if strings.Join(names, " ") == complaints {
+		if strings.Join(names, " ") == complaints && (complaints != "" || s.leads()) {
 			return
 		}
 	}
 	s.t.Fatalf("/readyz complains of %v, want of %q", got, complaints)
+}
+
+// standsBy waits until /readyz says that usher is ready to take over.
+func (s *scene) standsBy() {
+	s.t.Helper()
+	s.until("usher stands by", func() bool {
+		r, err := s.readiness()
+		return err == nil && r.Ready && r.Role == api.RoleStandby
+	})
 }
 
 // metric returns the sum of the samples whose name and labels begin so.

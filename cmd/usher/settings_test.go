@@ -42,10 +42,10 @@ func TestWrongSettings(t *testing.T) {
 			if got := s.notReady()[tt.check]; !strings.Contains(got, tt.text) {
 				t.Errorf("/readyz says %q, want %q in it", got, tt.text)
 			}
-			if n := s.metric(`usher_xmpp_connects_total{link="` + link(tt.check) + `",result="` + tt.reason); n < 1 || n > 8 {
+			if n := s.metric(`usher_xmpp_connects_total{link="` + tt.check + `",result="` + tt.reason); n < 1 || n > 8 {
 				t.Errorf("%v tries in 2 s, want a few", n)
 			}
-			if n := s.log.lines(`"link":"`+link(tt.check), tt.reason); n != 1 {
+			if n := s.log.lines(`"link":"`+tt.check, tt.reason); n != 1 {
 				t.Errorf("%d log lines about it, want one", n)
 			}
 			if s.log.lines("labelled") > 0 {
@@ -85,14 +85,6 @@ func TestTakenPortNamesItsSetting(t *testing.T) {
 			}
 		}
 	}
-}
-
-// link is the name of the check's stream in logs and metrics.
-func link(check string) string {
-	if check == "occupant" {
-		return "client"
-	}
-	return check
 }
 
 // TestWithoutAccount proves that a site that has no account for usher in its
@@ -136,7 +128,7 @@ func TestNeverVisibleByMistake(t *testing.T) {
 		flags []string
 		want  []string // in /readyz and in the log
 	}{
-		{[]string{"--hidden-domain=nowhere.meet.jitsi"}, []string{"USHER_HIDDEN_DOMAIN", "does not know the domain nowhere.meet.jitsi", "restarted"}},
+		{[]string{"--hidden-domain=nowhere.meet.jitsi"}, []string{"USHER_HIDDEN_DOMAIN", "does not know the domain nowhere.meet.jitsi", "restart Prosody"}},
 		{[]string{"--hidden-domain=" + stack.GuestDomain}, []string{"USHER_HIDDEN_DOMAIN", "refuses usher@guest.meet.jitsi"}},
 		{[]string{"--occupant-user=somebody"}, []string{"USHER_OCCUPANT_USER", "refuses somebody@hidden.meet.jitsi", "prosodyctl register somebody hidden.meet.jitsi"}},
 		{[]string{"--occupant-password=not-the-password"}, []string{"USHER_OCCUPANT_PASSWORD", "refuses usher@hidden.meet.jitsi"}},
@@ -148,7 +140,7 @@ func TestNeverVisibleByMistake(t *testing.T) {
 		p := s.runUsher(tt.flags...)
 		s.until(fmt.Sprintf("%v: /readyz says %q", tt.flags, tt.want), func() bool { return containsAll(s.notReady()["occupant"], tt.want) })
 		s.waitReady("occupant")
-		if s.log.lines(append([]string{`"link":"client"`}, tt.want...)...) == 0 {
+		if s.log.lines(append([]string{`"link":"occupant"`}, tt.want...)...) == 0 {
 			t.Errorf("%v: no log line with %q", tt.flags, tt.want)
 		}
 		// The component is up, and its occupant would be in within milliseconds.

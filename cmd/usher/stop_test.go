@@ -16,7 +16,7 @@ func TestStopInOrder(t *testing.T) {
 	t.Parallel()
 	s := newBareScene(t)
 	p := s.runUsher()
-	s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("usher leads", s.leads)
 
 	const commands = 5
 	answers := make(chan error, commands)

@@ -15,7 +15,7 @@ import (
 func TestServeStartsWithUnreadableEntries(t *testing.T) {
 	s := newBareScene(t, "--webhook-allow=127.0.0.0/8")
 	p := s.runUsher()
-	s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("usher leads", s.leads)
 	s.create("one")
 	var key struct{ Key string }
 	must(t, s.call(t.Context(), "POST", "/v1/api-keys", map[string]any{"name": "app", "scopes": []string{"meetings:read"}}, &key))
@@ -46,24 +46,24 @@ func TestServeStartsWithUnreadableEntries(t *testing.T) {
 	must(t, rdb.Set(t.Context(), prefix+"epoch", "?half", 0).Err())
 
 	s.runUsher()
-	s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("usher leads", s.leads)
 	if got := s.meeting(); got == nil || got.Occupancy.Humans != 1 {
 		t.Errorf("the meeting is %+v, want the one human that can be read", got)
 	}
 	if got := (asked{method: "GET", url: "http://" + s.at.api + "/v1/meetings/" + s.id, key: key.Key}).status(); got != "200" {
 		t.Errorf("a key is answered %s, want 200", got)
 	}
-	if got := s.detail("api_keys"); got != "made over the API: 1; 1 unreadable: other/1" {
+	if got := s.check("api_keys").Seen; got != "made over the API: 1; 1 unreadable: other/1" {
 		t.Errorf("/readyz says of API keys %q, want the one that is unreadable beside the other", got)
 	}
-	if got := s.detail("store"); !strings.Contains(got, "participant prt_2") || !strings.Contains(got, "meeting mtg_2") {
+	if got := s.check("store").Seen; !strings.Contains(got, "participant prt_2") || !strings.Contains(got, "meeting mtg_2") {
 		t.Errorf("/readyz says of the store %q, want what was left out", got)
 	}
 	if got := s.log.String(); !strings.Contains(got, "prt_2") || !strings.Contains(got, "mtg_2") {
 		t.Error("the log does not name the participant and the meeting that were left out")
 	}
 	s.create("two") // and all else goes on
-	if got := s.detail("webhooks"); !strings.Contains(got, "1 unreadable: whk_2") || !strings.Contains(got, "endpoints: 1") {
+	if got := s.check("webhooks").Seen; !strings.Contains(got, "1 unreadable: whk_2") || !strings.Contains(got, "endpoints: 1") {
 		t.Errorf("/readyz says of webhooks %q, want one that is unreadable beside the other", got)
 	}
 }

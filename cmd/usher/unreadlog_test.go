@@ -26,7 +26,7 @@ func TestNobodyReadsTheLog(t *testing.T) {
 	defer unread.Close()
 	p := s.runUsherAs(func(c *exec.Cmd) { c.Stderr = stderr })
 	must(t, stderr.Close())
-	s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("usher leads", s.leads)
 
 	s.click(t, 6000) // 1.5 MB of lines; the pipe holds 64 kB, usher 1 MB
 	if got := (asked{method: "GET", url: "http://" + s.at.admin + "/livez"}).status(); got != "200" {
@@ -73,7 +73,7 @@ func TestReaderOfTheLogEnds(t *testing.T) {
 	must(t, stderr.Close())
 	must(t, reader.Close())
 	s.click(t, 10)
-	s.until("usher leads", func() bool { return s.notReady()["meetings"] == "" })
+	s.until("usher leads", s.leads)
 	s.create("standup")
 	if n := s.metric("usher_log_lines_dropped_total"); n == 0 {
 		t.Error("no lines are counted as dropped")

@@ -70,6 +70,7 @@ type Watcher[S any] struct {
 	mu      sync.Mutex
 	up      bool // the stream is
 	in      bool // usher is in the brewery
+	refused bool // the site keeps usher out
 	problem string
 	arrived chan error // ends the wait of an entry; nil without one
 }
@@ -124,6 +125,14 @@ func (w *Watcher[S]) Watching() (ok bool, problem string) {
 	return w.in, w.problem
 }
 
+// Refused reports whether usher does not see the brewery because the site keeps it
+// out.
+func (w *Watcher[S]) Refused() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.refused
+}
+
 func (w *Watcher[S]) lookAgain() {
 	select {
 	case w.again <- struct{}{}:
@@ -156,6 +165,7 @@ func (w *Watcher[S]) look(ctx context.Context) error {
 	}
 	err := w.enter(ctx)
 	w.mu.Lock()
+	w.refused = errors.Is(err, errLockedOut) || errors.Is(err, errRefused)
 	news := err != nil && ctx.Err() == nil && w.up && err.Error() != w.problem
 	if news {
 		w.problem = err.Error()

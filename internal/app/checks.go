@@ -4,102 +4,230 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 
 	"usher/api"
 	"usher/component"
 	"usher/meeting"
+	"usher/muc"
 	"usher/store"
 )
 
-// checks are the conditions of /readyz. Each names one thing that an operator
-// can check; none makes another fail.
-func (l *leader) checks(st *store.Redis) []api.Check {
-	leading := func(f func(*term) (string, error)) func(context.Context) (string, error) {
-		return func(context.Context) (string, error) {
-			t := l.term.Load()
-			if t == nil {
-				return "", errors.New("standing by: another process leads, or the store does not say")
-			}
-			return f(t)
-		}
+// The findings of checks.
+
+func ok(seen string) api.Finding       { return api.Finding{State: api.CheckOK, Seen: seen} }
+func warn(seen, do string) api.Finding { return api.Finding{State: api.CheckWarn, Seen: seen, Do: do} }
+func fail(seen, do string) api.Finding { return api.Finding{State: api.CheckFail, Seen: seen, Do: do} }
+
+// failed is the finding of an error, explained or not.
+func failed(err error) api.Finding {
+	if e, is := errors.AsType[*explained](err); is {
+		return fail(e.seen+": "+e.cause.Error(), e.do)
 	}
-	return []api.Check{
-		{Name: "store", Run: func(ctx context.Context) (string, error) {
-			if err := st.Ping(ctx); err != nil {
-				return "", err
-			}
-			if t := l.term.Load(); t != nil && t.tracker.StoreFailing() {
-				return "", errors.New(strings.Join(append([]string{"changes wait to be stored"}, st.Findings()...), "; "))
-			}
-			return strings.Join(append([]string{"redis"}, st.Findings()...), "; "), nil
-		}},
-		{Name: "api_keys", Run: func(ctx context.Context) (string, error) {
+	return fail(err.Error(), "")
+}
+
+// also adds what else was found: the worse state counts.
+func also(f, more api.Finding) api.Finding {
+	if more.State.Rank() > f.State.Rank() {
+		f.State = more.State
+	}
+	join := func(a, b string) string { return strings.Trim(a+"; "+b, "; ") }
+	f.Seen, f.Do = join(f.Seen, more.Seen), join(f.Do, more.Do)
+	return f
+}
+
+// health says what /readyz looks at now. Each check names one thing that an
+// operator can look at; none makes another fail. A process that stands by has no
+// streams and no meetings to look at.
+func (l *leader) health(st *store.Redis, others ...api.Check) api.Health {
+	h := api.Health{Role: api.RoleStandby, Mode: l.mode()}
+	t := l.term.Load()
+	h.Checks = []api.Check{
+		{Name: "store", Run: func(ctx context.Context) api.Finding { return storeCheck(ctx, st, t) }},
+		{Name: "api_keys", Run: func(ctx context.Context) api.Finding {
 			// The one whose key cannot be read is locked out, and nobody else.
 			n, unreadable, err := api.StoredKeys(ctx, st)
 			if err != nil {
-				return "not known while the store does not answer", nil
+				return ok("not known while the store does not answer")
 			}
-			return fmt.Sprintf("made over the API: %d", n) + naming("unreadable", unreadable), nil
+			f := ok(fmt.Sprintf("made over the API: %d", n))
+			return namedIn(f, "unreadable", unreadable, "make new ones in their place, or restore them from a backup")
 		}},
-		{Name: "meetings", Run: leading(func(t *term) (string, error) {
-			if !t.tracker.Running() {
-				return "", errors.New("not loaded yet")
-			}
-			return "loaded", nil
-		})},
-		{Name: "component", Run: leading(func(t *term) (string, error) {
-			return linkState(t.component, l.cfg.ComponentDomain)
-		})},
-		{Name: "occupant", Run: leading(func(t *term) (string, error) {
-			if t.login == nil {
-				return "labelled, on the component", nil
-			}
-			return linkState(t.login, "hidden, as "+occupantAccount(l.cfg).jid())
-		})},
-		{Name: "recorders", Run: leading(func(t *term) (string, error) {
-			// Without them in sight recording works all the same.
-			if ok, problem := t.pool.Watching(); !ok {
-				if t.brewery == nil {
-					return "not in sight: " + problem + "; with USHER_BREWERY_PASSWORD usher watches as " + breweryAccount(l.cfg).jid(), nil
-				}
-				if _, err := linkState(t.brewery, ""); err != nil {
-					problem = err.Error()
-				}
-				return "not in sight: " + problem, nil
-			}
-			idle, all := 0, t.pool.Recorders()
-			for _, r := range all {
-				if r.Status == meeting.RecorderIdle {
-					idle++
-				}
-			}
-			return fmt.Sprintf("%d, %d of them idle", len(all), idle), nil
-		})},
-		{Name: "site", Run: leading(func(t *term) (string, error) {
-			// A wrong setting of the site hits somebody's meeting, but taking
-			// usher out of service would not help them.
-			problems := t.rooms.Problems()
-			var texts []string
-			for _, check := range slices.Sorted(maps.Keys(problems)) {
-				texts = append(texts, check+": "+problems[check])
-			}
-			return strings.Join(texts, "; "), nil
-		})},
 	}
+	h.Checks = append(h.Checks, others...)
+	if t == nil {
+		h.Checks = append(h.Checks, api.Check{Name: "leader", Run: func(ctx context.Context) api.Finding { return standbyCheck(ctx, st) }})
+		return h
+	}
+	h.Role = api.RoleLeader
+	h.Checks = append(h.Checks,
+		api.Check{Name: "meetings", Run: func(context.Context) api.Finding {
+			if !t.tracker.Running() {
+				return fail("not loaded yet", "wait: they are loaded as soon as the store answers")
+			}
+			return ok("loaded")
+		}},
+		api.Check{Name: "component", Run: func(context.Context) api.Finding { return linkState(t.component, l.cfg.ComponentDomain) }},
+		api.Check{Name: "occupant", Run: func(context.Context) api.Finding { return l.occupantCheck(t) }},
+		api.Check{Name: "recorders", Run: func(context.Context) api.Finding { return l.recordersCheck(t) }},
+	)
+	h.Checks = append(h.Checks, l.serverChecks(t)...)
+	h.Checks = append(h.Checks, l.roomChecks(t)...)
+	return h
+}
+
+// Modes of the occupant.
+const (
+	modeHidden   = "hidden"
+	modeLabelled = "labelled"
+)
+
+// mode is what the occupant is.
+func (l *leader) mode() string {
+	if l.labelled {
+		return modeLabelled
+	}
+	return modeHidden
+}
+
+// storeCheck asks Redis whether it answers and keeps what it is given. t is nil
+// where another process leads.
+func storeCheck(ctx context.Context, st *store.Redis, t *term) api.Finding {
+	if err := st.Ping(ctx); err != nil {
+		return failed(explainRedis(err))
+	}
+	f := ok("redis answers")
+	if t != nil && t.tracker.StoreFailing() {
+		f = fail("changes wait to be stored", "wait, or look at the log of Redis")
+	}
+	findings := st.Findings()
+	if keeping, err := st.Keeping(ctx); err == nil {
+		findings = append(findings, keeping...)
+	}
+	for _, found := range findings {
+		f = also(f, warn(found.Seen, found.Do))
+	}
+	return f
+}
+
+// explainRedis says what a call of Redis that fails hangs on.
+func explainRedis(err error) error {
+	e := &explained{"redis does not answer", err, "look at the log of Redis"}
+	switch {
+	case redis.IsAuthError(err):
+		e.seen, e.do = "redis refuses usher", "put its user and password into USHER_REDIS_URL: redis://user:password@host:6379/0"
+	case dialFailed(err):
+		e.do = "start Redis, or set USHER_REDIS_URL to where it is"
+	}
+	return e
+}
+
+// standbyCheck asks who leads while this process does not.
+func standbyCheck(ctx context.Context, st *store.Redis) api.Finding {
+	holder, err := st.Holder(ctx)
+	switch {
+	case err != nil:
+		return ok("not known while the store does not answer")
+	case holder == "":
+		return fail("nobody leads yet", fmt.Sprintf("wait: it takes %v where the store is new or the leader has died", store.LeaseTTL))
+	}
+	return ok("standing by; " + holder + " leads")
 }
 
 // linkState describes the state of a stream.
-func linkState(link *component.Link, as string) (string, error) {
+func linkState(link *component.Link, as string) api.Finding {
 	up, since, err := link.Status()
 	switch {
 	case up:
-		return fmt.Sprintf("%s, up since %s", as, since.UTC().Format(time.RFC3339)), nil
+		return ok(fmt.Sprintf("%s, up since %s", as, since.UTC().Format(time.RFC3339)))
 	case err != nil:
-		return as, fmt.Errorf("down: %w", err)
+		f := failed(err)
+		f.Seen = as + ", down: " + f.Seen
+		return f
 	}
-	return as, errors.New("down: connecting")
+	return fail(as+", down: connecting", "wait")
+}
+
+func (l *leader) occupantCheck(t *term) api.Finding {
+	if t.login == nil {
+		return ok("labelled, on the component: people see it as " + l.cfg.DisplayName)
+	}
+	f := linkState(t.login, "hidden, as "+occupantAccount(l.cfg).jid())
+	if l.cfg.TLSInsecure && f.State == api.CheckOK {
+		return also(f, warn("any certificate is taken for Prosody's", "set USHER_TLS_CA_FILE or USHER_TLS_PIN in the place of USHER_TLS_INSECURE"))
+	}
+	return f
+}
+
+// recordersCheck never fails: without them in sight recording works all the same.
+func (l *leader) recordersCheck(t *term) api.Finding {
+	if in, problem := t.pool.Watching(); !in {
+		a := breweryAccount(l.cfg)
+		if t.brewery != nil {
+			if f := linkState(t.brewery, "not in sight: "+a.jid()); f.State != api.CheckOK {
+				return warn(f.Seen, f.Do)
+			}
+		}
+		f := ok("not in sight: " + problem)
+		switch {
+		case !t.pool.Refused():
+		case t.brewery == nil:
+			f = warn(f.Seen, fmt.Sprintf("set USHER_BREWERY_PASSWORD and run: prosodyctl register %s %s PASSWORD", a.user, a.domain))
+		default:
+			f = warn(f.Seen, "set USHER_BREWERY to the room that Jibris wait in, and have muc_filter_whitelist of its host in Prosody hold "+a.domain)
+		}
+		return f
+	}
+	idle, all := 0, t.pool.Recorders()
+	for _, r := range all {
+		if r.Status == meeting.RecorderIdle {
+			idle++
+		}
+	}
+	return ok(fmt.Sprintf("%d, %d of them idle", len(all), idle))
+}
+
+// roomChecks are what usher finds out about the site in its rooms. A wrong setting
+// of the site hits somebody's meeting, but taking usher out of service would not
+// help them.
+func (l *leader) roomChecks(t *term) []api.Check {
+	hides := "the web client hides " + l.cfg.HiddenDomain
+	switch {
+	case l.labelled:
+		hides = "not looked at: people are to see usher"
+	case l.cfg.SiteURL == "":
+		hides = "not looked at: without USHER_SITE_URL nobody knows what the web client hides"
+	}
+	moderator := "people become moderators"
+	if !l.cfg.ElectsModerator {
+		moderator = "not looked at (USHER_ELECTS_MODERATOR)"
+	}
+	var checks []api.Check
+	for _, c := range []struct{ name, fine string }{
+		{muc.CheckEntry, "rooms let usher in"},
+		{muc.CheckRole, "usher becomes owner of a room when it has to"},
+		{muc.CheckModerator, moderator},
+		{muc.CheckHiddenDomain, hides},
+	} {
+		checks = append(checks, api.Check{Name: c.name, Run: func(context.Context) api.Finding {
+			return problem(t.rooms.Problems()[c.name], c.fine)
+		}})
+	}
+	return checks
+}
+
+// problem is the finding of what was noted of a self-check; fine, when that is
+// nothing.
+func problem(p muc.Problem, fine string) api.Finding {
+	switch {
+	case p.Seen == "":
+		return ok(fine)
+	case p.Room != "":
+		p.Seen = "room " + p.Room + ": " + p.Seen
+	}
+	return warn(p.Seen, p.Do)
 }

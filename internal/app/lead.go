@@ -13,6 +13,7 @@ import (
 	"usher/config"
 	"usher/meeting"
 	"usher/meeting/tracker"
+	"usher/muc"
 	"usher/store"
 	"usher/webhook"
 )
@@ -38,12 +39,15 @@ type leader struct {
 }
 
 func newLeader(cfg config.Config, store tracker.Store, registry *webhook.Registry, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
-	l := &leader{cfg: cfg, store: store, registry: registry, deliverer: deliverer, log: log, labelled: cfg.OccupantPassword == ""}
+	l := &leader{cfg: cfg, store: store, registry: registry, deliverer: deliverer, log: log, labelled: labelled(cfg)}
 	if l.labelled {
 		log.Warn("no USHER_OCCUPANT_PASSWORD: people will see usher in their meetings", "mode", "labelled")
 	}
 	return l
 }
+
+// labelled reports whether people see usher.
+func labelled(cfg config.Config) bool { return cfg.OccupantPassword == "" }
 
 // lead runs terms until ctx ends, another process takes over
 // ([meeting.ErrFenced]) or an error that only a person can mend.
@@ -103,8 +107,8 @@ func (l *leader) runTerm(ctx context.Context) error {
 		g.Go(func() error { return t.login.Run(ctx) })
 		if l.cfg.SiteURL != "" {
 			g.Go(func() error {
-				watchWebClient(ctx, l.cfg.SiteURL, l.cfg.HiddenDomain, func(problem string) {
-					t.rooms.SetProblem("hidden_domain", problem)
+				watchWebClient(ctx, l.cfg.SiteURL, l.cfg.HiddenDomain, func(p muc.Problem) {
+					t.rooms.SetProblem(muc.CheckHiddenDomain, p)
 				})
 				return nil
 			})

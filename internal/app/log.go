@@ -26,6 +26,18 @@ var linesDropped = prometheus.NewCounter(prometheus.CounterOpts{
 	Name: "usher_log_lines_dropped_total", Help: "Lines of the log that could not be written.",
 })
 
+// NewLog returns a log of one JSON object a line. Durations in it are seconds.
+func NewLog(w io.Writer, level slog.Level) *slog.Logger {
+	return slog.New(slog.NewJSONHandler(w, &slog.HandlerOptions{Level: level, ReplaceAttr: inSeconds}))
+}
+
+func inSeconds(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.Float64Value(a.Value.Duration().Seconds())
+	}
+	return a
+}
+
 // LogWriter writes lines to out without ever making who logs wait, and usher
 // with it: a pipe that nobody reads takes 64 kB and then blocks for ever. What
 // does not fit in between is dropped, counted, and said in the log as soon as

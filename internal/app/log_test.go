@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -94,6 +95,17 @@ func TestLogWriter(t *testing.T) {
 				t.Errorf("%s: written is %s, want it to end with what is missing", tt.name, out.seen(t))
 			}
 		})
+	}
+}
+
+// TestDurationsAreSeconds: whoever reads the log need not count zeros.
+func TestDurationsAreSeconds(t *testing.T) {
+	var text bytes.Buffer
+	NewLog(&text, slog.LevelInfo).Info("no stream", "wait", 1500*time.Millisecond, slog.Group("in", "wait", time.Minute), "tries", 3)
+	var got map[string]any
+	must(t, json.Unmarshal(text.Bytes(), &got))
+	if got["wait"] != 1.5 || got["in"].(map[string]any)["wait"] != 60.0 || got["tries"] != 3.0 {
+		t.Errorf("the log has %s, want 1.5 and 60 seconds", &text)
 	}
 }
 

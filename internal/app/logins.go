@@ -101,58 +101,78 @@ func clientLogin(cfg config.Config, a account, password config.Secret) component
 	}
 }
 
+// explained is an error in the terms of whoever has to mend it.
+type explained struct {
+	seen  string
+	cause error
+	do    string
+}
+
+func (e *explained) Error() string {
+	text := e.seen + ": " + e.cause.Error()
+	if e.do != "" {
+		text += "; " + e.do
+	}
+	return text
+}
+
+func (e *explained) Unwrap() error { return e.cause }
+
 // explainComponent says which settings a failed login of the component hangs
 // on, and what to do.
 func explainComponent(cfg config.Config, err error) error {
-	text := fmt.Sprintf("component %s cannot connect to %s (USHER_COMPONENT_ADDR)", cfg.ComponentDomain, cfg.ComponentAddr)
+	e := &explained{fmt.Sprintf("component %s cannot connect to %s (USHER_COMPONENT_ADDR)", cfg.ComponentDomain, cfg.ComponentAddr), err, ""}
 	switch {
 	case errors.Is(err, component.ErrNotAuthorized):
-		text = fmt.Sprintf("XMPP server has another secret for component %s (USHER_COMPONENT_SECRET); "+
-			"set the same one for Prosody and restart Prosody", cfg.ComponentDomain)
+		e.seen = fmt.Sprintf("XMPP server has another secret for component %s (USHER_COMPONENT_SECRET)", cfg.ComponentDomain)
+		e.do = "set the same one for Prosody and restart Prosody"
 	case errors.Is(err, component.ErrHostUnknown):
-		text = fmt.Sprintf("XMPP server does not know the component %s (USHER_COMPONENT_DOMAIN); "+
-			"Prosody must have read usher.cfg.lua, and %s (USHER_COMPONENT_ADDR) must be its port for components, not the one for clients",
-			cfg.ComponentDomain, cfg.ComponentAddr)
+		e.seen = fmt.Sprintf("XMPP server does not know the component %s (USHER_COMPONENT_DOMAIN)", cfg.ComponentDomain)
+		e.do = fmt.Sprintf("have Prosody read usher.cfg.lua and restart it; %s (USHER_COMPONENT_ADDR) must be its port for components, which is 5347 by default, not the one for clients", cfg.ComponentAddr)
 	case dialFailed(err):
-		text = fmt.Sprintf("no XMPP server listens on %s (USHER_COMPONENT_ADDR)", cfg.ComponentAddr)
+		e.seen = fmt.Sprintf("no XMPP server listens on %s (USHER_COMPONENT_ADDR)", cfg.ComponentAddr)
+		e.do = "start Prosody, or set USHER_COMPONENT_ADDR to its component_interfaces and component_ports"
 	}
-	return fmt.Errorf("%s: %w", text, err)
+	return e
 }
 
 // explainClient does the same for the login of an account.
 func explainClient(cfg config.Config, a account, err error) error {
-	text := fmt.Sprintf("%s cannot log in on %s (USHER_CLIENT_ADDR)", a.jid(), cfg.ClientAddr)
+	e := &explained{fmt.Sprintf("%s cannot log in on %s (USHER_CLIENT_ADDR)", a.jid(), cfg.ClientAddr), err, ""}
 	switch {
 	case errors.Is(err, component.ErrHostUnknown):
-		text = fmt.Sprintf("XMPP server does not know the domain %s (%s); it must be %s, and Prosody restarted since it was added",
-			a.domain, a.domainSetting, a.what)
+		e.seen = fmt.Sprintf("XMPP server does not know the domain %s (%s)", a.domain, a.domainSetting)
+		e.do = fmt.Sprintf("set it to %s, and restart Prosody if that was added since", a.what)
 	case errors.Is(err, component.ErrNotAuthorized):
-		text = fmt.Sprintf("XMPP server refuses %s: there is no such account (USHER_OCCUPANT_USER, %s), or it has another password (%s); "+
-			"to create it, run: prosodyctl register %s %s PASSWORD", a.jid(), a.domainSetting, a.passwordSetting, a.user, a.domain)
+		e.seen = fmt.Sprintf("XMPP server refuses %s: there is no such account (USHER_OCCUPANT_USER, %s), or it has another password (%s)", a.jid(), a.domainSetting, a.passwordSetting)
+		e.do = fmt.Sprintf("to create it, run: prosodyctl register %s %s PASSWORD", a.user, a.domain)
 	case errors.Is(err, component.ErrWrongPort):
-		text = fmt.Sprintf("%s (USHER_CLIENT_ADDR) is not the XMPP server's port for clients, which is 5222 by default", cfg.ClientAddr)
+		e.seen = cfg.ClientAddr + " is not the XMPP server's port for clients"
+		e.do = "set USHER_CLIENT_ADDR to it, which is 5222 by default"
 	case errors.Is(err, component.ErrTLS):
-		text = untrusted(cfg, a, err)
+		e.seen, e.do = untrusted(cfg, a, err)
 	case errors.As(err, new(*fs.PathError)):
-		text = "certificates to trust cannot be read (USHER_TLS_CA_FILE)"
+		e.seen, e.do = "certificates to trust cannot be read", "set USHER_TLS_CA_FILE to a file that usher may read"
 	case dialFailed(err):
-		text = fmt.Sprintf("no XMPP server listens on %s (USHER_CLIENT_ADDR)", cfg.ClientAddr)
+		e.seen = fmt.Sprintf("no XMPP server listens on %s (USHER_CLIENT_ADDR)", cfg.ClientAddr)
+		e.do = "start Prosody, or set USHER_CLIENT_ADDR to its c2s_interfaces and c2s_ports"
 	}
-	return fmt.Errorf("%s: %w", text, err)
+	return e
 }
 
 // untrusted says which settings make the server's certificate trusted.
-func untrusted(cfg config.Config, a account, err error) string {
+func untrusted(cfg config.Config, a account, err error) (seen, do string) {
+	shown := fmt.Sprintf("certificate that %s (USHER_CLIENT_ADDR) shows for %s ", cfg.ClientAddr, a.server)
 	switch {
 	case errors.As(err, new(x509.HostnameError)) && a.server == cfg.TLSServerName:
-		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s; set USHER_TLS_SERVER_NAME to a name that it is for", cfg.ClientAddr, a.server)
+		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s", cfg.ClientAddr, a.server), "set USHER_TLS_SERVER_NAME to a name that it is for"
 	case errors.As(err, new(x509.HostnameError)):
-		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s; give Prosody one that is", cfg.ClientAddr, a.server)
+		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s", cfg.ClientAddr, a.server), "give Prosody one that is"
 	case cfg.TLSPin != "":
-		return fmt.Sprintf("certificate that %s (USHER_CLIENT_ADDR) shows for %s is not the one of USHER_TLS_PIN, or there is none", cfg.ClientAddr, a.server)
+		return shown + "is not the one of USHER_TLS_PIN, or there is none", "set USHER_TLS_PIN to the SHA-256 of the one that Prosody has now"
 	}
-	return fmt.Sprintf("certificate that %s (USHER_CLIENT_ADDR) shows for %s is not trusted; set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or USHER_TLS_PIN to its SHA-256; "+
-		"inside one machine or container network USHER_TLS_INSECURE=true accepts any", cfg.ClientAddr, a.server)
+	return shown + "is not trusted", "set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or USHER_TLS_PIN to its SHA-256; " +
+		"inside one machine or container network USHER_TLS_INSECURE=true accepts any"
 }
 
 // dialFailed reports whether there was no connection at all.

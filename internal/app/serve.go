@@ -83,13 +83,16 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	if err != nil {
 		return err
 	}
+	health := func() api.Health { return l.health(st, webhooksCheck(registry, deliverer)) }
+	watch := &monitor{health: health, log: log}
+	reg.MustRegister(watch)
 	admin := api.Admin(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		gatherers := prometheus.Gatherers{reg}
 		if t := l.term.Load(); t != nil {
 			gatherers = append(gatherers, t.metrics)
 		}
 		return gatherers.Gather()
-	}), append(l.checks(st), webhooksCheck(registry, deliverer))...)
+	}), health)
 	listeners, at, err := listen(ctx, cfg)
 	if err != nil {
 		return err
@@ -112,6 +115,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		return st.Lead(ctx, host+":"+cfg.Listen, l.lead, l.rewrite)
 	})
 	serving.run(feed.Run)
+	serving.run(watch.run)
 	for i, ln := range listeners {
 		serving.run(func(ctx context.Context) error { return ServeHTTP(ctx, ln, handlers[i], log) })
 	}

@@ -43,15 +43,7 @@ type term struct {
 func (l *leader) newTerm() (*term, error) {
 	cfg, reg := l.cfg, prometheus.NewRegistry()
 	t := &term{metrics: reg}
-	site := muc.Site{
-		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
-		ComponentDomain: cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
-		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
-		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
-	}
-	if l.labelled {
-		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
-	}
+	site := newSite(cfg)
 	var err error
 	asComponent := componentLogin(cfg)
 	asComponent.Handler, asComponent.Log, asComponent.Metrics = t.onComponent(cfg, l.labelled), l.log, reg
@@ -61,7 +53,7 @@ func (l *leader) newTerm() (*term, error) {
 	occupant := t.component.As(labelledUser + "@" + cfg.ComponentDomain + "/" + resource)
 	if !l.labelled {
 		asClient := occupantLogin(cfg)
-		asClient.Log, asClient.Metrics = l.log, reg
+		asClient.Name, asClient.Log, asClient.Metrics = "occupant", l.log, reg
 		asClient.Handler = component.Handler{
 			Presence: func(d *xml.Decoder, start xml.StartElement) { t.rooms.Presence(d, start) },
 			Message:  func(d *xml.Decoder, start xml.StartElement) { t.rooms.Message(d, start) },
@@ -112,6 +104,20 @@ func (l *leader) newTerm() (*term, error) {
 		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
 	})
 	return t, nil
+}
+
+// newSite says who is who, by the settings.
+func newSite(cfg config.Config) muc.Site {
+	site := muc.Site{
+		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
+		ComponentDomain: cfg.ComponentDomain, ControlJID: controlUser + "@" + cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
+		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
+		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
+	}
+	if labelled(cfg) {
+		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
+	}
+	return site
 }
 
 // onComponent hands what comes on the component's stream to whoever is on it: the

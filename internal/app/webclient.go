@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/muc"
 )
 
 const (
@@ -25,7 +26,7 @@ const (
 // watchWebClient compares the hidden domain of the site's web client with ours,
 // now and every hour until ctx ends, and reports a difference: people would see
 // usher in their meetings.
-func watchWebClient(ctx context.Context, siteURL, hiddenDomain string, report func(problem string)) {
+func watchWebClient(ctx context.Context, siteURL, hiddenDomain string, report func(muc.Problem)) {
 	for {
 		problem := checkWebClient(ctx, siteURL, hiddenDomain)
 		if ctx.Err() != nil {
@@ -40,18 +41,21 @@ func watchWebClient(ctx context.Context, siteURL, hiddenDomain string, report fu
 	}
 }
 
-// checkWebClient returns what is wrong; empty: nothing. It blocks for an answer.
-func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) string {
+// checkWebClient returns what is wrong; nothing seen: nothing. It blocks for an
+// answer.
+func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) muc.Problem {
 	names, err := ReadSite(ctx, siteURL)
 	switch {
 	case err != nil:
-		return err.Error()
+		return muc.Problem{Seen: err.Error(), Do: "set USHER_SITE_URL to the URL under which usher's machine reaches the web client"}
 	case names.Hidden == "":
-		return "the web client hides no domain, so people see usher; is recording enabled for the web client?"
+		return muc.Problem{Seen: "the web client hides no domain, so people see usher",
+			Do: fmt.Sprintf("add to config.js: config.hiddenDomain = '%s'; in docker-jitsi-meet ENABLE_RECORDING=1 does it", hiddenDomain)}
 	case names.Hidden != hiddenDomain:
-		return fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", names.Hidden, hiddenDomain)
+		return muc.Problem{Seen: fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", names.Hidden, hiddenDomain),
+			Do: "set USHER_HIDDEN_DOMAIN=" + names.Hidden + " and create the account there, or hiddenDomain in config.js"}
 	}
-	return ""
+	return muc.Problem{}
 }
 
 // ReadSite reads the names of a site from its web client's configuration. It blocks

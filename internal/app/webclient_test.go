@@ -6,6 +6,8 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"usher/muc"
 )
 
 func TestWebClientHidesOurDomain(t *testing.T) {
@@ -24,11 +26,11 @@ func TestWebClientHidesOurDomain(t *testing.T) {
 			_, _ = w.Write([]byte(tt.js))
 		}))
 		got := checkWebClient(t.Context(), srv.URL, "hidden.meet.jitsi")
-		if (tt.want == "") != (got == "") || !strings.Contains(got, tt.want) {
+		if (tt.want == "") != (got.Seen == "") || !strings.Contains(got.Seen, tt.want) || tt.want != "" && got.Do == "" {
 			t.Errorf("%s: problem %q, want %q", tt.name, got, tt.want)
 		}
 		srv.Close()
-		if got := checkWebClient(t.Context(), srv.URL, "hidden.meet.jitsi"); !strings.Contains(got, "cannot be read") {
+		if got := checkWebClient(t.Context(), srv.URL, "hidden.meet.jitsi"); !strings.Contains(got.Seen, "cannot be read") {
 			t.Errorf("%s: with the site down: problem %q", tt.name, got)
 		}
 	}
@@ -42,9 +44,9 @@ func TestWebClientIsWatched(t *testing.T) {
 	defer srv.Close()
 	for domain, want := range map[string]string{"hidden.meet.jitsi": "", "other.meet.jitsi": "so people see it"} {
 		ctx, cancel := context.WithCancel(t.Context())
-		got := "not reported"
-		watchWebClient(ctx, srv.URL, domain, func(problem string) { got = problem; cancel() })
-		if (want == "") != (got == "") || !strings.Contains(got, want) {
+		got := muc.Problem{Seen: "not reported"}
+		watchWebClient(ctx, srv.URL, domain, func(p muc.Problem) { got = p; cancel() })
+		if (want == "") != (got.Seen == "") || !strings.Contains(got.Seen, want) {
 			t.Errorf("usher in %s: problem %q, want %q", domain, got, want)
 		}
 	}

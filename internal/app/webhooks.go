@@ -34,35 +34,47 @@ func newRegistry(cfg config.Config, st webhook.Store, log *slog.Logger, reg prom
 	})
 }
 
-// maxNamed is how many of a kind a line of /readyz names; more would hide the
-// rest of it.
+// maxNamed is how many of a kind a check names; more would hide the rest of it.
 const maxNamed = 5
 
-// naming returns a part of a line of /readyz: how many are as said, and which.
-// It is empty when none is.
+// naming says how many are as said, and which.
 func naming(what string, ids []string) string {
-	if len(ids) == 0 {
-		return ""
-	}
-	text := fmt.Sprintf("; %d %s: %s", len(ids), what, strings.Join(ids[:min(len(ids), maxNamed)], ", "))
+	text := fmt.Sprintf("%d %s: %s", len(ids), what, strings.Join(ids[:min(len(ids), maxNamed)], ", "))
 	if len(ids) > maxNamed {
 		text += ", …"
 	}
 	return text
 }
 
+// namedIn adds a warning about those named, if there are any.
+func namedIn(f api.Finding, what string, ids []string, do string) api.Finding {
+	if len(ids) == 0 {
+		return f
+	}
+	return also(f, warn(naming(what, ids), do))
+}
+
 // webhooksCheck names the endpoints that get nothing at the moment. It never
 // fails: they are somebody else's servers, and usher keeps what waits for them.
 func webhooksCheck(registry *webhook.Registry, deliverer *webhook.Deliverer) api.Check {
-	return api.Check{Name: "webhooks", Run: func(context.Context) (string, error) {
+	return api.Check{Name: "webhooks", Run: func(context.Context) api.Finding {
 		all := registry.List()
-		var disabled []string
+		var requested, gaveUp []string
 		for _, e := range all {
-			if e.Disabled != nil {
-				disabled = append(disabled, e.ID)
+			switch {
+			case e.Disabled == nil:
+			case e.Disabled.Reason == webhook.DisabledRequested:
+				requested = append(requested, e.ID)
+			default:
+				gaveUp = append(gaveUp, e.ID)
 			}
 		}
-		return fmt.Sprintf("endpoints: %d", len(all)) + naming("failing", deliverer.Failing()) +
-			naming("disabled", disabled) + naming("unreadable", registry.Unreadable()), nil
+		f := ok(fmt.Sprintf("endpoints: %d", len(all)))
+		if len(requested) > 0 {
+			f = also(f, ok(naming("disabled by an app", requested)))
+		}
+		f = namedIn(f, "failing", deliverer.Failing(), "GET /v1/webhooks/ID/deliveries says what they answer")
+		f = namedIn(f, "disabled because they failed", gaveUp, `mend the receiver, then PATCH /v1/webhooks/ID {"enabled": true}`)
+		return namedIn(f, "unreadable", registry.Unreadable(), "delete them and make them again")
 	}}
 }

@@ -211,10 +211,10 @@ func (s *Site) Stop() error {
 	return err
 }
 
-// WaitReady blocks until usher's /readyz says so, or ctx ends.
+// WaitReady blocks until usher leads, and is ready by its /readyz, or ctx ends.
 func (s *Site) WaitReady(ctx context.Context) error {
 	for {
-		resp, err := http.Get("http://" + s.At.Admin + "/readyz")
+		resp, err := http.Get("http://" + s.At.Admin + "/readyz?role=leader")
 		if err == nil {
 			body, _ := io.ReadAll(resp.Body)
 			_ = resp.Body.Close()

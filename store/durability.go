@@ -1,0 +1,51 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Keeping asks Redis whether it keeps what it is given, and returns what speaks
+// against that: it may throw entries away to make room, or lose them with its
+// process. What a Redis does not say of itself, as some that are rented do, is
+// not held against it. It blocks for one call.
+func (r *Redis) Keeping(ctx context.Context) (findings []Finding, err error) {
+	defer r.measure(opPing, time.Now(), &err)
+	text, err := r.rdb.Info(ctx).Result()
+	if err != nil {
+		return nil, err
+	}
+	info := map[string]string{}
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+		info[name] = value
+	}
+	if limit, _ := strconv.ParseInt(info["maxmemory"], 10, 64); limit > 0 && info["maxmemory_policy"] != "" && info["maxmemory_policy"] != "noeviction" {
+		findings = append(findings, Finding{
+			fmt.Sprintf("Redis throws away what it likes once it holds %s (maxmemory-policy %s)", info["maxmemory_human"], info["maxmemory_policy"]),
+			"redis-cli config set maxmemory-policy noeviction, and the same line in redis.conf",
+		})
+	}
+	if info["aof_enabled"] == "0" {
+		findings = append(findings, Finding{
+			"Redis keeps no append-only file: a restart of it loses what came after its last snapshot",
+			"redis-cli config set appendonly yes, and the same line in redis.conf",
+		})
+	}
+	return findings, nil
+}
+
+// Holder returns the process that leads the site, as it was named to [Redis.Lead];
+// empty: none does. It blocks for one call.
+func (r *Redis) Holder(ctx context.Context) (holder string, err error) {
+	defer r.measure(opLease, time.Now(), &err)
+	lease, err := r.rdb.MGet(ctx, r.keys.leader()).Result()
+	if err != nil || lease[0] == nil {
+		return "", err
+	}
+	holder, _, _ = strings.Cut(fmt.Sprint(lease[0]), " ")
+	return holder, nil
+}
