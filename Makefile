@@ -17,7 +17,7 @@ run: packages build ## show a whole meeting on this machine, then stay up until 
 	./bin/usher-lab demo $(ARGS)
 
 test: packages ## run every test, with the race detector, against real Prosody and Redis
-	@scripts/debian-packages.sh python3 python3-httpx python3-fastapi python3-uvicorn nodejs npm chromium # what the examples need
+	@scripts/debian-packages.sh python3 python3-pip python3-httpx python3-fastapi python3-uvicorn nodejs npm chromium # what the examples need
 	@scripts/debian-packages.sh openssl curl wget # what prosody-config/finalize.sh may use
 	@scripts/debian-packages.sh docker-compose shellcheck systemd # what deploy/ is checked with
 	@scripts/debian-packages.sh ffmpeg espeak-ng # what makes and reads the sound of tracks

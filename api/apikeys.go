@@ -26,6 +26,7 @@ func (v *v1) registerAPIKeys() {
 		"List the API keys, without those of the configuration"), v.listAPIKeys)
 	done(v, operation(ScopeAdmin, http.StatusNoContent, "revoke-api-key", "DELETE /v1/api-keys/{id}",
 		"Revoke an API key: it opens nothing any more, on other instances after some seconds"), v.revokeAPIKey)
+	v.registerMe()
 }
 
 func (v *v1) createAPIKey(ctx context.Context, in *body[newAPIKey]) (APIKey, error) {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"usher/meeting"
 )
 
 func readGuide(t *testing.T) string {
@@ -103,5 +105,27 @@ func TestGuideTellsLimits(t *testing.T) {
 		if !strings.Contains(readGuide(t), want) {
 			t.Errorf("docs/http-api.md does not say %q", want)
 		}
+	}
+}
+
+// TestGuideListsEveryEvent compares what the document says of events with the table of
+// docs/webhooks.md.
+func TestGuideListsEveryEvent(t *testing.T) {
+	guide, err := os.ReadFile("../docs/webhooks.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	webhooks := loadDocument(t).Webhooks
+	for _, e := range meeting.EventTypes {
+		row := regexp.MustCompile("(?m)^\\| `" + string(e) + "` \\| (.*?) \\| `" + eventKinds[strings.Split(string(e), ".")[0]][0] + "`").FindSubmatch(guide)
+		if row == nil || strings.ReplaceAll(string(row[1]), "`", "") != occasions[e] {
+			t.Errorf("docs/webhooks.md says %s of %s, want %q", row, e, occasions[e])
+		}
+		if webhooks[string(e)] == nil {
+			t.Errorf("the document has no webhook %s", e)
+		}
+	}
+	if len(occasions) != len(meeting.EventTypes) || len(webhooks) != len(occasions)+1 {
+		t.Errorf("%d types, %d of them with an occasion, and %d webhooks, want one of each, and webhook.test", len(meeting.EventTypes), len(occasions), len(webhooks))
 	}
 }

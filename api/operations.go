@@ -30,6 +30,7 @@ type v1 struct {
 	log *slog.Logger
 
 	api huma.API // while they are registered
+	tag string   // of those that are being registered
 }
 
 // register adds the operations to the mux, and the OpenAPI 3.1 document of them.
@@ -37,6 +38,9 @@ func (v *v1) register() error {
 	cfg := huma.DefaultConfig("usher", v.Version)
 	cfg.Info.Description = "Meetings on Jitsi: make them, see who is in, end them. " +
 		"Times are RFC 3339 in UTC with milliseconds."
+	cfg.Info.Contact = &huma.Contact{Name: "Whoever runs this usher"}
+	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	cfg.Servers = []*huma.Server{{URL: "/", Description: "Where this document is"}}
 	cfg.CreateHooks = nil // they would add a $schema field to every answer
 	// The routes of our own for these would compute them without a key while
 	// serving; the docs page loads scripts from elsewhere.
@@ -59,16 +63,25 @@ func (v *v1) register() error {
 	})
 	v.api = huma.NewAPI(cfg, humago.NewAdapter(v.mux, ""))
 	v.api.UseMiddleware(checkScope, checkQuery)
-	v.registerMeetings()
-	v.registerPeople()
-	v.registerInsights()
-	v.registerRecordings()
-	v.registerTokens()
-	v.registerEvents()
-	v.registerWebhooks()
-	v.registerAPIKeys()
-	v.registerMe()
+	for _, part := range []struct {
+		tag, about string
+		register   func()
+	}{
+		{"meetings", "Meetings: made, changed, ended", v.registerMeetings},
+		{"people", "Who is in, and who was", v.registerPeople},
+		{"insights", "What meetings and sessions came to", v.registerInsights},
+		{"recordings", "Recordings, their files, and the recorders", v.registerRecordings},
+		{"ways in", "Tokens and links for people", v.registerTokens},
+		{"events", "The event log, read and followed", v.registerEvents},
+		{"webhooks", "Endpoints that are sent events, and what came of that", v.registerWebhooks},
+		{"keys", "API keys", v.registerAPIKeys},
+	} {
+		v.tag = part.tag
+		v.api.OpenAPI().Tags = append(v.api.OpenAPI().Tags, &huma.Tag{Name: part.tag, Description: part.about})
+		part.register()
+	}
 	describe(cfg.Components.Schemas)
+	describeEvents(v.api.OpenAPI())
 	if err := addExamples(v.api.OpenAPI()); err != nil {
 		return err
 	}
@@ -125,6 +138,13 @@ func handle[I, O any](v *v1, op huma.Operation, f func(context.Context, *I) (*O,
 		op.Errors = append(op.Errors, http.StatusBadRequest, http.StatusRequestEntityTooLarge)
 	}
 	slices.Sort(op.Errors)
+	op.Tags = []string{v.tag}
+	summary := op.Summary
+	op.Summary, _, _ = strings.Cut(summary, ". ")
+	op.Description = summary + ". It takes an API key."
+	for _, scope := range op.Security[0][securityScheme] {
+		op.Description = summary + ". The API key needs the scope " + scope + "."
+	}
 	missing := missingIn(op.Path)
 	huma.Register(v.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := f(ctx, in)

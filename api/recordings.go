@@ -23,8 +23,8 @@ const (
 // newPolicy is what a meeting does about recording by itself, as it comes in.
 type newPolicy struct {
 	_             struct{} `json:"-" additionalProperties:"false" nullable:"true"`
-	Trigger       string   `json:"trigger,omitempty" enum:"none,prompt,automatic,automatic-2nd-participant" default:"none" doc:"When the meeting begins to record by itself; prompt asks people to, in the client"`
-	QueueTimeoutS int64    `json:"queue_timeout_s,omitempty" minimum:"1" maximum:"86400" default:"1800" doc:"Seconds that a recording waits for a recorder before it fails"`
+	Trigger       string   `json:"trigger,omitempty" enum:"none,prompt,automatic,automatic-2nd-participant" doc:"When the meeting begins to record by itself; prompt asks people to, in the client. Missing: none"`
+	QueueTimeoutS int64    `json:"queue_timeout_s,omitempty" minimum:"1" maximum:"86400" doc:"Seconds that a recording waits for a recorder before it fails. Missing: 1800"`
 	MaxLengthS    int64    `json:"max_length_s,omitempty" minimum:"0" maximum:"2678400" doc:"A recording ends after this many seconds; 0: no limit"`
 	Priority      int      `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Recordings of meetings with a higher one get a recorder first"`
 	Modes         []string `json:"modes,omitempty" enum:"file,tracks,levels" uniqueItems:"true" maxItems:"3" doc:"What the trigger records; missing: file"`

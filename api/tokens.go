@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"net/http"
@@ -14,7 +15,7 @@ import (
 type newToken struct {
 	_    struct{}   `json:"-" additionalProperties:"false"`
 	User token.User `json:"user,omitempty"`
-	Role string     `json:"role,omitempty" enum:"host,guest" default:"guest" doc:"A host may record, and moderates where the site takes that from tokens"`
+	Role string     `json:"role,omitempty" enum:"host,guest" doc:"A host may record, and moderates where the site takes that from tokens. Missing: guest"`
 	TTLS *int64     `json:"ttl_s,omitempty" minimum:"60" maximum:"2678400" doc:"Seconds that the token opens the room, no longer than until 15 minutes after the meeting's end. Missing: until then, or for a day when the meeting has no end. It puts nobody out who is in, but a connection that is cut later cannot be resumed"`
 }
 
@@ -22,9 +23,9 @@ type newToken struct {
 type newLink struct {
 	_    struct{}   `json:"-" additionalProperties:"false"`
 	User token.User `json:"user,omitempty" doc:"Whom the link is for. Missing: whoever has it, as a guest without a name"`
-	Role string     `json:"role,omitempty" enum:"host,guest" default:"guest" doc:"A host may record, and moderates where the site takes that from tokens"`
+	Role string     `json:"role,omitempty" enum:"host,guest" doc:"A host may record, and moderates where the site takes that from tokens. Missing: guest"`
 	TTLS *int64     `json:"ttl_s,omitempty" minimum:"60" maximum:"86400" doc:"Seconds that the token of one click opens the room. Missing: until 15 minutes after the meeting's end, or for a day when it has none. The link itself lives as long as the meeting"`
-	JWT  string     `json:"jwt_in,omitempty" enum:"fragment,query" default:"fragment" doc:"Where the token goes in the room's URL. A query ends up in logs; old clients need it"`
+	JWT  string     `json:"jwt_in,omitempty" enum:"fragment,query" doc:"Where the token goes in the room's URL. Missing: fragment. A query ends up in logs; old clients need it"`
 }
 
 func (v *v1) registerTokens() {
@@ -45,7 +46,7 @@ func (v *v1) createToken(ctx context.Context, in *struct {
 	Body newToken
 }) (service.Ticket, error) {
 	b := in.Body
-	return v.svc.CreateToken(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: b.Role, TTLS: b.TTLS})
+	return v.svc.CreateToken(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: cmp.Or(b.Role, service.RoleGuest), TTLS: b.TTLS})
 }
 
 func (v *v1) createLink(ctx context.Context, in *struct {
@@ -53,7 +54,7 @@ func (v *v1) createLink(ctx context.Context, in *struct {
 	Body newLink
 }) (service.Link, error) {
 	b := in.Body
-	return v.svc.CreateLink(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: b.Role, TTLS: b.TTLS, JWT: b.JWT})
+	return v.svc.CreateLink(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: cmp.Or(b.Role, service.RoleGuest), TTLS: b.TTLS, JWT: cmp.Or(b.JWT, service.InFragment)})
 }
 
 func (v *v1) listLinks(ctx context.Context, in *pageByID) (Page[service.Link], error) {
