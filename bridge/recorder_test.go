@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -165,7 +166,9 @@ func TestRecorderHandsOverOnceTheStorageTakesIt(t *testing.T) {
 	folder := t.TempDir()
 	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
 		s.stop()
-		s.cfg.Results.Store = &failing{Storage: storage.Folder(folder), failures: 3}
+		store := &failing{Storage: storage.Folder(folder)}
+		store.failures.Store(3)
+		s.cfg.Results.Store = store
 		s.begin()
 		tracks, levels := s.record(meeting.ModeTracks), s.record(meeting.ModeLevels)
 		s.conference("jvb1", jitsiID)
@@ -199,11 +202,11 @@ func TestRecorderHandsOverOnceTheStorageTakesIt(t *testing.T) {
 // failing is storage that fails for a while.
 type failing struct {
 	storage.Storage
-	failures int
+	failures atomic.Int64
 }
 
 func (f *failing) Put(ctx context.Context, file *storage.File, stem string) (meeting.RecordingFile, error) {
-	if f.failures--; f.failures >= 0 {
+	if f.failures.Add(-1) >= 0 {
 		return meeting.RecordingFile{}, errors.New("slow down")
 	}
 	return f.Storage.Put(ctx, file, stem)

@@ -79,6 +79,15 @@ func (l *leader) checks(st *store.Redis) []api.Check {
 			}
 			return fmt.Sprintf("%d, %d of them idle", len(all), idle), nil
 		})},
+		{Name: "bridges", Run: leading(func(t *term) (string, error) {
+			if t.bridges == nil {
+				return "nothing is recorded from them (USHER_TRACKS_LISTEN)", nil
+			}
+			if ok, problem := t.bridges.Watching(); !ok {
+				return "not in sight: " + problem, nil
+			}
+			return fmt.Sprintf("%d in sight; people are informed by: %s", len(t.bridges.InSight()), l.cfg.Tracks.Notice), nil
+		})},
 		{Name: "site", Run: leading(func(t *term) (string, error) {
 			// A wrong setting of the site hits somebody's meeting, but taking
 			// usher out of service would not help them.

@@ -41,6 +41,7 @@ type Colibri struct {
 	mu          sync.Mutex
 	conferences map[string]map[string]*Bridge // by meeting and connect
 	asked       []ConferenceModify
+	all         bool // see BeginAll
 }
 
 // NewColibri returns a JVB without conferences. Of cfg the URL does not count.
@@ -55,6 +56,14 @@ func (c *Colibri) Begin(meeting string) {
 	if c.conferences[meeting] == nil {
 		c.conferences[meeting] = map[string]*Bridge{}
 	}
+}
+
+// BeginAll has every conference that is asked for be on this JVB, as the only one of
+// its site.
+func (c *Colibri) BeginAll() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.all = true
 }
 
 // End ends a conference, and its connects in order.
@@ -120,6 +129,9 @@ func (c *Colibri) AwaitConnected(ctx context.Context, meeting, connect string) e
 func (c *Colibri) Modify(q ConferenceModify) error {
 	c.mu.Lock()
 	c.asked = append(c.asked, q)
+	if c.all && c.conferences[q.Meeting] == nil {
+		c.conferences[q.Meeting] = map[string]*Bridge{}
+	}
 	conference := c.conferences[q.Meeting]
 	var expired []*Bridge
 	err := error(nil)
