@@ -21,6 +21,7 @@ var mayImport = map[string][]string{
 	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery"},
 	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/storage"},
 	"usher/storage":         {"usher/meeting", "usher/token", "usher/config"},
+	"usher/bridge":          {"usher/meeting", "usher/component/brewery", "usher/storage"},
 	"usher/store":           {"usher/meeting", "usher/token", "usher/config"},
 	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config", "usher/internal/workers"},
 	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/storage"},

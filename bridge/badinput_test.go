@@ -175,7 +175,7 @@ func TestMessageOfAMegabyte(t *testing.T) {
 // TestMillionStreams announces ever more streams: memory and files stay
 // bounded, and it is said.
 func TestMillionStreams(t *testing.T) {
-	const announced = 100_000 // as many as a test has time for
+	const announced = 20_000 // ten times the bound
 	dir := t.TempDir()
 	before := heap()
 	m := raw(t, dir, func(t *testing.T, send func(string)) {
@@ -186,8 +186,8 @@ func TestMillionStreams(t *testing.T) {
 			send(startText(name, name, "opus"))
 		}
 		synctest.Wait()
-		if grown := int64(heap()) - int64(before); grown > 16<<20 {
-			t.Errorf("got %d MB more memory, want 16 at most", grown>>20)
+		if grown := int64(heap()) - int64(before); grown > 3<<20 {
+			t.Errorf("got %d kB more memory, want 3 MB at most", grown>>10)
 		}
 		speak(send, "ann-a0", 200, 200, (200+50)*960)
 	})
@@ -218,10 +218,10 @@ func TestTimestampsThatJump(t *testing.T) {
 			raw(t, dir, func(_ *testing.T, send func(string)) {
 				send(startText("ann", "ann-a0", "opus"))
 				speak(send, "ann-a0", 0, 200, 0)
-				speak(send, "ann-a0", 200, 3000, timestamp)
+				speak(send, "ann-a0", 200, 1500, timestamp)
 			})
-			wantAt(t, dir, "001.ogg", map[int]time.Duration{0: 0, 199: 3980 * time.Millisecond, 3199: 3199 * 20 * time.Millisecond})
-			if got := len(readNumbered(t, filepath.Join(dir, "001.ogg"))); got < 200+1000 {
+			wantAt(t, dir, "001.ogg", map[int]time.Duration{0: 0, 199: 3980 * time.Millisecond, 1699: 1699 * 20 * time.Millisecond})
+			if got := len(readNumbered(t, filepath.Join(dir, "001.ogg"))); got < 200+500 {
 				t.Errorf("got %d packets in the file, want most", got)
 			}
 		})

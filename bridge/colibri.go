@@ -10,9 +10,6 @@ import (
 )
 
 const (
-	// connectID names our connect among those of a conference; Jicofo's own is
-	// called transcriber.
-	connectID = "usher"
 	// connectPing and connectPong are the time between two pings of the bridge and
 	// that until it gives up waiting for the answer, in ms, as Jicofo has them.
 	// Without pings it closes a quiet socket after 60 s.
@@ -47,8 +44,9 @@ type connectWait struct {
 }
 
 // startRequest asks a bridge to send a meeting's audio to url. meeting is
-// Jitsi's id.
-func startRequest(meeting, url string) conferenceModify {
+// Jitsi's id, connect what to call this among the connects of the conference;
+// Jicofo's own is called transcriber.
+func startRequest(meeting, connectID, url string) conferenceModify {
 	return conferenceModify{Meeting: meeting, Connects: []connect{{
 		ID: connectID, Create: true, URL: url, Protocol: "mediajson", Type: "recorder", Audio: true,
 		Ping: &connectWait{connectPing, connectPong},
@@ -56,7 +54,7 @@ func startRequest(meeting, url string) conferenceModify {
 }
 
 // stopRequest asks it to stop.
-func stopRequest(meeting string) conferenceModify {
+func stopRequest(meeting, connectID string) conferenceModify {
 	return conferenceModify{Meeting: meeting, Connects: []connect{{
 		// Required, and without a meaning.
 		ID: connectID, Expire: true, URL: "ws://x/x", Protocol: "mediajson", Type: "recorder",

@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"mellium.im/xmpp/stanza"
+
+	"usher/meeting"
 )
 
 // TestBytesToABridge fixes what a bridge is sent, to the byte: another
@@ -16,9 +18,9 @@ func TestBytesToABridge(t *testing.T) {
 	for want, request := range map[string]conferenceModify{
 		`<conference-modify xmlns="jitsi:colibri2" meeting-id="` + id + `"><connects>` +
 			`<connect id="usher" create="true" url="ws://usher:8989/record/a/b/c" protocol="mediajson" type="recorder" audio="true">` +
-			`<ping interval="10000" timeout="3000"></ping></connect></connects></conference-modify>`: startRequest(id, "ws://usher:8989/record/a/b/c"),
+			`<ping interval="10000" timeout="3000"></ping></connect></connects></conference-modify>`: startRequest(id, connects[meeting.ModeTracks], "ws://usher:8989/record/a/b/c"),
 		`<conference-modify xmlns="jitsi:colibri2" meeting-id="` + id + `"><connects>` +
-			`<connect id="usher" expire="true" url="ws://x/x" protocol="mediajson" type="recorder"></connect></connects></conference-modify>`: stopRequest(id),
+			`<connect id="usher" expire="true" url="ws://x/x" protocol="mediajson" type="recorder"></connect></connects></conference-modify>`: stopRequest(id, connects[meeting.ModeTracks]),
 	} {
 		got, err := xml.Marshal(request)
 		if err != nil || string(got) != want {

@@ -97,7 +97,7 @@ func (p *Part) write(s *source, k packet, position samples) {
 		s.speaker.encrypted = true
 		return
 	}
-	if p.cfg.Dir == "" {
+	if p.cfg.Dir == "" || p.cfg.Levels {
 		return
 	}
 	t, err := p.track(s, position)

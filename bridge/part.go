@@ -27,9 +27,14 @@ const (
 type PartConfig struct {
 	Meeting string // Jitsi's id of the meeting
 	ID      string // of the part, unique
-	// Dir is the part's folder, which must exist and be empty; without it no sound
-	// is kept.
+	// Dir is the part's folder, which must exist and be empty; without it neither
+	// sound nor manifest is kept.
 	Dir string
+	// Levels says that no sound is kept, only who spoke when.
+	Levels bool
+	// Changed is called by one goroutine when the first bridge has connected, and
+	// when the last one is gone. It must not block. Nil: nobody wants to know.
+	Changed func()
 	// Person says who an endpoint is, by its nick in the MUC. It is asked again and
 	// again, by one goroutine, and must not block. Nil: nobody is known.
 	Person func(endpoint string) Person
@@ -92,6 +97,9 @@ const (
 func newPart(cfg PartConfig, token string, log *slog.Logger, m *metrics) *Part {
 	if cfg.Person == nil {
 		cfg.Person = func(string) Person { return Person{} }
+	}
+	if cfg.Changed == nil {
+		cfg.Changed = func() {}
 	}
 	if cfg.create == nil {
 		cfg.create = createFile
@@ -243,7 +251,9 @@ func (p *Part) handle(in input) {
 
 // opened notes a socket: the time without one is over.
 func (p *Part) opened(at samples) {
-	p.connected++
+	if p.connected++; p.connected == 1 {
+		defer p.cfg.Changed()
+	}
 	if n := len(p.gaps); n > 0 && p.gaps[n-1].End == 0 {
 		p.gaps[n-1].End = milliseconds(at)
 	}
@@ -252,9 +262,13 @@ func (p *Part) opened(at samples) {
 // ended notes the end of a socket: without another one everything is lost.
 func (p *Part) ended(at samples) {
 	p.connected--
-	if p.connected == 0 && len(p.gaps) < maxGaps {
+	if p.connected > 0 {
+		return
+	}
+	if len(p.gaps) < maxGaps {
 		p.gaps = append(p.gaps, Gap{Start: milliseconds(at)})
 	}
+	p.cfg.Changed()
 }
 
 // tick does what no packet does: it writes what has waited for long enough.

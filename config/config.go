@@ -73,6 +73,7 @@ type Config struct {
 	OldWebhooks
 
 	Recording
+	Tracks Tracks `embed:"" prefix:"tracks-"`
 	Whereby
 
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
@@ -93,8 +94,9 @@ func (c *Config) AfterApply() error {
 	c.ComponentDomain = cmp.Or(c.ComponentDomain, "usher."+c.XMPPDomain)
 	c.TLSServerName = cmp.Or(c.TLSServerName, c.XMPPDomain)
 	c.Brewery = cmp.Or(c.Brewery, "jibribrewery@internal-muc."+c.XMPPDomain)
+	c.Tracks.Brewery = cmp.Or(c.Tracks.Brewery, "jvbbrewery@internal-muc."+c.XMPPDomain)
 	// The server sends addresses in lower case.
-	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.BreakoutDomain, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery} {
+	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.BreakoutDomain, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery, &c.Tracks.Brewery} {
 		*s = strings.ToLower(*s)
 	}
 	problems := append(c.checkIdentities(), c.checkOccupant()...)
@@ -113,7 +115,7 @@ func (c *Config) AfterApply() error {
 			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
 		}
 	}
-	problems = append(problems, c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Whereby.check())
+	problems = append(problems, c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Tracks.check(&c.Recording), c.Whereby.check())
 	return errors.Join(problems...)
 }
 

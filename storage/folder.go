@@ -7,6 +7,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path"
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
@@ -72,6 +73,11 @@ func (d Folder) Put(ctx context.Context, file *File, stem string) (meeting.Recor
 		return at, err
 	}
 	defer root.Close()
+	if dir := path.Dir(stem); dir != "." {
+		if err := root.MkdirAll(dir, 0o750); err != nil {
+			return at, fmt.Errorf("write to the directory for recordings: %w", err)
+		}
+	}
 	at.Path, err = firstFree(stem, file.Name, func(name string) error { return put(ctx, root, file, name) })
 	return at, err
 }

@@ -29,8 +29,8 @@ import (
 
 // Storage is a place for files: a [Folder] or an [S3].
 type Storage interface {
-	// Put stores a file under the first free name that begins with stem, and
-	// returns where that is: storage, bucket and path. One that is there already
+	// Put stores a file under the first free name that begins with stem, which may
+	// lie in a folder, and returns where that is: storage, bucket and path. One that is there already
 	// stays. When it returns, the copy is whole and survives the loss of power.
 	Put(ctx context.Context, file *File, stem string) (meeting.RecordingFile, error)
 	// Open returns a file's content, to be closed by the caller; reads may end
@@ -187,6 +187,8 @@ var mediaTypes = map[string]string{
 	".mp4":  "video/mp4",
 	".webm": "video/webm",
 	".mkv":  "video/matroska", // RFC 9559
+	".ogg":  "audio/ogg",      // RFC 5334
+	".json": "application/json",
 }
 
 // MediaType returns the type of a file by the ending of its name.

@@ -253,6 +253,17 @@ const (
 	statusCreated = "201"
 )
 
+// Of reports whether a stanza comes from the brewery.
+func (w *Watcher[S]) Of(stanza xml.StartElement) bool {
+	for _, a := range stanza.Attr {
+		if a.Name.Local == "from" {
+			room, _, _ := strings.Cut(a.Value, "/")
+			return strings.EqualFold(room, w.cfg.Room)
+		}
+	}
+	return false
+}
+
 // Presence handles a presence to the watching address; see component.Handler.
 // One of another room, or one that cannot be read, is left alone.
 func (w *Watcher[S]) Presence(d *xml.Decoder, start xml.StartElement) {

@@ -74,6 +74,7 @@ func (l *leader) health(st *store.Redis, others ...api.Check) api.Health {
 		api.Check{Name: "component", Run: func(context.Context) api.Finding { return linkState(t.component, l.cfg.ComponentDomain) }},
 		api.Check{Name: "occupant", Run: func(context.Context) api.Finding { return l.occupantCheck(t) }},
 		api.Check{Name: "recorders", Run: func(context.Context) api.Finding { return l.recordersCheck(t) }},
+		api.Check{Name: "bridges", Run: func(context.Context) api.Finding { return l.bridgesCheck(t) }},
 	)
 	h.Checks = append(h.Checks, l.serverChecks(t)...)
 	h.Checks = append(h.Checks, l.roomChecks(t)...)
@@ -189,6 +190,16 @@ func (l *leader) recordersCheck(t *term) api.Finding {
 		}
 	}
 	return ok(fmt.Sprintf("%d, %d of them idle", len(all), idle))
+}
+
+func (l *leader) bridgesCheck(t *term) api.Finding {
+	if t.bridges == nil {
+		return ok("nothing is recorded from them (USHER_TRACKS_LISTEN)")
+	}
+	if in, problem := t.bridges.Watching(); !in {
+		return warn("not in sight: "+problem, "set USHER_BREWERY_PASSWORD, and USHER_TRACKS_BREWERY to the room that bridges wait in")
+	}
+	return ok(fmt.Sprintf("%d in sight; people are informed by: %s", len(t.bridges.InSight()), l.cfg.Tracks.Notice))
 }
 
 // roomChecks are what usher finds out about the site in its rooms. A wrong setting

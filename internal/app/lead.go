@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"usher/bridge"
 	"usher/component"
 	"usher/config"
 	"usher/meeting"
@@ -27,7 +28,7 @@ const conflictPause = store.LeaseTTL
 // rooms and the meetings. The HTTP side asks it for the term that is on.
 type leader struct {
 	cfg       config.Config
-	store     tracker.Store
+	store     meetingStore
 	registry  *webhook.Registry
 	deliverer *webhook.Deliverer
 	log       *slog.Logger
@@ -35,10 +36,17 @@ type leader struct {
 	// labelled says that people see usher. That is so without an account, never
 	// because something is wrong with the account.
 	labelled bool
+	tracks   *bridge.Server // to which bridges send; nil on a site that records nothing from them
 	term     atomic.Pointer[term]
 }
 
-func newLeader(cfg config.Config, store tracker.Store, registry *webhook.Registry, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
+// meetingStore is what a leader needs of the store.
+type meetingStore interface {
+	tracker.Store
+	Recording(ctx context.Context, id string) (meeting.Recording, error)
+}
+
+func newLeader(cfg config.Config, store meetingStore, registry *webhook.Registry, deliverer *webhook.Deliverer, log *slog.Logger) *leader {
 	l := &leader{cfg: cfg, store: store, registry: registry, deliverer: deliverer, log: log, labelled: labelled(cfg)}
 	if l.labelled {
 		log.Warn("no USHER_OCCUPANT_PASSWORD: people will see usher in their meetings", "mode", "labelled")
@@ -100,6 +108,10 @@ func (l *leader) runTerm(ctx context.Context) error {
 	g.Go(func() error { return t.pool.Run(ctx) })
 	g.Go(func() error { return t.scheduler.Run(ctx) })
 	g.Go(func() error { return t.component.Run(ctx) })
+	if t.tracks != nil {
+		g.Go(func() error { return t.bridges.Run(ctx) })
+		g.Go(func() error { return t.tracks.Run(ctx) })
+	}
 	if t.brewery != nil {
 		g.Go(func() error { return t.brewery.Run(ctx) })
 	}

@@ -19,6 +19,7 @@ import (
 
 	"usher/api"
 	"usher/api/whereby"
+	"usher/bridge"
 	"usher/config"
 	"usher/internal/child"
 	"usher/meeting/service"
@@ -44,7 +45,7 @@ const (
 )
 
 // Addresses are where a running usher can be reached.
-type Addresses struct{ API, Admin, Whereby, Redis string }
+type Addresses struct{ API, Admin, Whereby, Tracks, Redis string }
 
 // Run runs usher until ctx ends or a part of it fails, and returns once
 // everything that it started has ended, in this order: the listeners, when the
@@ -78,6 +79,9 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	}
 	deliverer := webhook.NewDeliverer(registry)
 	l := newLeader(cfg, st, registry, deliverer, log)
+	if cfg.Tracks.Listen != "" {
+		l.tracks = bridge.NewServer(bridge.Config{Log: log, Metrics: reg})
+	}
 	feed := api.NewFeed(st, log)
 	public, err := newAPI(cfg, st, l, feed, tokens, log, reg)
 	if err != nil {
@@ -116,10 +120,15 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	})
 	serving.run(feed.Run)
 	serving.run(watch.run)
+	if l.tracks != nil { // ends after leading, which closes what it records
+		tracks := listeners[len(listeners)-1]
+		listeners = listeners[:len(listeners)-1]
+		delivering.run(func(ctx context.Context) error { return l.tracks.Serve(ctx, tracks) })
+	}
 	for i, ln := range listeners {
 		serving.run(func(ctx context.Context) error { return ServeHTTP(ctx, ln, handlers[i], log) })
 	}
-	log.Info("listening", "api", at.API, "admin", at.Admin, "whereby", at.Whereby)
+	log.Info("listening", "api", at.API, "admin", at.Admin, "whereby", at.Whereby, "tracks", at.Tracks)
 	if ready != nil {
 		ready(at)
 	}
@@ -159,8 +168,8 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 	})
 }
 
-// listen opens the listeners of the API, of the admin side and, where it is
-// wanted, of Whereby's API alone. An error names the setting and the address.
+// listen opens the listeners of the API, of the admin side and, where they are
+// wanted, of Whereby's API alone and of what bridges send, which is the last. An error names the setting and the address.
 func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, at Addresses, err error) {
 	public := maxConnections
 	var files syscall.Rlimit
@@ -176,6 +185,7 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, a
 		{"USHER_LISTEN", cfg.Listen, &at.API, false, public},
 		{"USHER_ADMIN_LISTEN", cfg.AdminListen, &at.Admin, false, maxAdminConnections},
 		{"USHER_WHEREBY_ADDR", cfg.WherebyAddr, &at.Whereby, true, public},
+		{"USHER_TRACKS_LISTEN", cfg.Tracks.Listen, &at.Tracks, true, public},
 	} {
 		if to.optional && to.addr == "" {
 			continue

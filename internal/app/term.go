@@ -3,11 +3,13 @@ package app
 import (
 	"context"
 	"encoding/xml"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"usher/bridge"
 	"usher/component"
 	"usher/config"
 	"usher/jibri"
@@ -35,6 +37,8 @@ type term struct {
 	tracker   *tracker.Tracker
 	pool      *jibri.Pool
 	scheduler *jibri.Scheduler
+	bridges   *bridge.Bridges     // nil on a site that records nothing from them
+	tracks    *bridge.Recorder    // likewise
 	metrics   prometheus.Gatherer // series that begin anew with each term
 }
 
@@ -70,9 +74,9 @@ func (l *leader) newTerm() (*term, error) {
 		asPool := breweryLogin(cfg)
 		asPool.Log, asPool.Metrics = l.log, reg
 		asPool.Handler = component.Handler{
-			Presence: func(d *xml.Decoder, start xml.StartElement) { t.pool.Presence(d, start) },
-			Up:       func(string) { t.pool.Up() },
-			Down:     func(error) { t.pool.Down() },
+			Presence: t.onBrewery,
+			Up:       func(string) { t.breweryUp() },
+			Down:     func(error) { t.breweryDown() },
 		}
 		if t.brewery, err = component.NewClient(asPool); err != nil {
 			return nil, err
@@ -94,9 +98,16 @@ func (l *leader) newTerm() (*term, error) {
 		},
 		Own: t.rooms.Own, Log: l.log, Metrics: reg,
 	})
+	working := recorders{t.scheduler}
+	if cfg.Tracks.Listen != "" {
+		if err := l.newTracks(t, pool, reg); err != nil {
+			return nil, err
+		}
+		working = append(working, t.tracks)
+	}
 	metrics := newTermMetrics(reg, t)
 	t.tracker = tracker.New(l.store, t.rooms, tracker.Options{
-		Log: l.log, Route: l.registry.Route, Recorders: t.scheduler, TriggerDelay: cfg.RecordingDelay,
+		Log: l.log, Route: l.registry.Route, Recorders: working, TriggerDelay: cfg.RecordingDelay, Notice: notice(cfg),
 		Committed: func(c meeting.Commit, latency time.Duration) {
 			l.deliverer.Committed(c)
 			metrics.committed(c, latency)
@@ -112,7 +123,7 @@ func newSite(cfg config.Config) muc.Site {
 		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
 		ComponentDomain: cfg.ComponentDomain, ControlJID: controlUser + "@" + cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
-		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator,
+		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator, Conferences: cfg.Tracks.Listen != "",
 	}
 	if labelled(cfg) {
 		site.OccupantJID = labelledUser + "@" + cfg.ComponentDomain
@@ -124,12 +135,16 @@ func newSite(cfg config.Config) muc.Site {
 // control address, the occupant in labelled mode, and whoever watches the
 // recorders without an account.
 func (t *term) onComponent(cfg config.Config, labelled bool) component.Handler {
-	_, breweryDomain, _ := strings.Cut(cfg.Brewery, "@")
+	var breweryDomains []string
+	for _, room := range []string{cfg.Brewery, cfg.Tracks.Brewery} {
+		_, domain, _ := strings.Cut(room, "@")
+		breweryDomains = append(breweryDomains, domain)
+	}
 	watches := cfg.BreweryPassword == ""
 	return component.Handler{
 		Presence: func(d *xml.Decoder, start xml.StartElement) {
-			if watches && domainOf(start) == breweryDomain {
-				t.pool.Presence(d, start)
+			if watches && slices.Contains(breweryDomains, domainOf(start)) {
+				t.onBrewery(d, start)
 			} else if labelled {
 				t.rooms.Presence(d, start)
 			}
@@ -141,7 +156,7 @@ func (t *term) onComponent(cfg config.Config, labelled bool) component.Handler {
 		},
 		Up: func(string) {
 			if watches {
-				t.pool.Up()
+				t.breweryUp()
 			}
 			t.rooms.ControlUp()
 			if labelled {
@@ -150,7 +165,7 @@ func (t *term) onComponent(cfg config.Config, labelled bool) component.Handler {
 		},
 		Down: func(error) {
 			if watches {
-				t.pool.Down()
+				t.breweryDown()
 			}
 			t.rooms.ControlDown()
 			if labelled {

@@ -196,6 +196,16 @@ func SpoolEmpty(dir string) bool {
 	return true
 }
 
+// StartJVB starts the site's only video bridge, and blocks until it is in its
+// brewery. usher sees it only if it was there first, or a minute later.
+func (s *Site) StartJVB(ctx context.Context) (*sim.JVB, error) {
+	jvb, err := sim.StartJVB(ctx, sim.JVBConfig{Site: s.Sim, Name: "jvb1", Brewery: stack.BridgeBrewery, User: stack.JVB.User, Password: stack.JVB.Password})
+	if err == nil {
+		jvb.BeginAll()
+	}
+	return jvb, err
+}
+
 // StopUsher ends usher and the simulated focus and leaves Prosody running.
 func (s *Site) StopUsher() error {
 	s.cancel()

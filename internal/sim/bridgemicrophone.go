@@ -28,7 +28,9 @@ type Microphone struct {
 
 // Play sends a microphone's sound through the bridge, in the time it takes. It
 // blocks until the sound is over or ctx ends.
-func (b *Bridge) Play(ctx context.Context, m Microphone) {
+func (b *Bridge) Play(ctx context.Context, m Microphone) { m.play(ctx, b.forward) }
+
+func (m Microphone) play(ctx context.Context, forward func(exported)) {
 	begin := time.Now()
 	const firstTimestamp = 623_706 // RTP begins anywhere
 	var before []byte
@@ -46,7 +48,7 @@ func (b *Bridge) Play(ctx context.Context, m Microphone) {
 			return
 		}
 		if m.Silent == nil || !m.Silent(n) {
-			b.forward(exported{
+			forward(exported{
 				endpoint: m.Endpoint, source: m.Source, ssrc: m.SSRC, sequence: 1000 + n,
 				timestamp: firstTimestamp + int64(n)*960, opus: p.Opus, before: before, level: p.Level,
 			})

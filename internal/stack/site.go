@@ -14,8 +14,12 @@ const (
 	CrowdDomain       = "crowd.meet.jitsi"        // a component that plays many people at once
 )
 
-// Brewery is the room in which the local site's Jibris wait.
-const Brewery = "jibribrewery@" + InternalMUCDomain
+// Brewery is the room in which the local site's Jibris wait, and BridgeBrewery that
+// of its video bridges.
+const (
+	Brewery       = "jibribrewery@" + InternalMUCDomain
+	BridgeBrewery = "jvbbrewery@" + InternalMUCDomain
+)
 
 // What the local site's parts log in with. They protect nothing but tests and
 // a demo on loopback.

@@ -213,7 +213,7 @@ func (a *actor) apply(m meeting.Meeting, batch []request) (c meeting.Commit, acc
 	writes, each := 0, maxWrites // of the last event; as long as there is none, the most
 	for rest = batch; len(rest) > 0 && writes < maxWrites; {
 		r := rest[0]
-		r.input.TriggerDelay = a.t.opts.TriggerDelay
+		r.input.TriggerDelay, r.input.Notice = a.t.opts.TriggerDelay, a.t.opts.Notice
 		r.input.MaxEvents = max(1, (maxWrites-writes)/each)
 		m, fx, err := meeting.Apply(c.Meeting, r.input)
 		if err != nil {

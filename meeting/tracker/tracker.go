@@ -89,7 +89,8 @@ type Options struct {
 	// TriggerDelay is how long after the first human a meeting with
 	// [meeting.TriggerAutomatic] is recorded.
 	TriggerDelay time.Duration
-	Log          *slog.Logger // nil discards
+	Notice       meeting.Notice // see [meeting.TimedInput]
+	Log          *slog.Logger   // nil discards
 	// Route names the webhook endpoints that are to get an event; nil: none.
 	Route func(meeting.Event) []string
 	// Committed is called after each commit, on the meeting's goroutine, with

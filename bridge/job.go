@@ -1,0 +1,301 @@
+package bridge
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"usher/meeting"
+)
+
+const (
+	// askInterval is the time between two rounds of asking the bridges while none
+	// sends: the focus allocates the conference on one when the second person comes,
+	// or after the loss of a bridge, in its own time.
+	askInterval = 2 * time.Second
+	// reconnectTime is what a bridge that has been asked may take to connect, or to
+	// connect again by itself, before it is asked to stop and asked anew: its own
+	// tries become as rare as one in 30 s.
+	reconnectTime = 10 * time.Second
+	// interruptedAfter is how long no bridge may send before the recording counts as
+	// interrupted. Jicofo moves people off a dead bridge after 33 s.
+	interruptedAfter = 45 * time.Second
+	// startPatience is how long the bridges may take until one sends before the
+	// recording fails, with what they said; the meeting itself gives up soon after.
+	startPatience = 55 * time.Second
+	// idleLook is the time between two looks at a recording that goes on; what
+	// happens to it wakes its job.
+	idleLook = 15 * time.Second
+)
+
+// connects names our connects among those of a conference, by mode.
+var connects = map[meeting.RecordingMode]string{meeting.ModeTracks: "usher", meeting.ModeLevels: "usher-levels"}
+
+// job is the work on one recording.
+type job struct {
+	r    *Recorder
+	id   string // of the recording
+	wake chan struct{}
+
+	m meeting.Meeting // as last committed; guarded by r.mu
+
+	// What follows belongs to the job's goroutine.
+	part *livePart // nil: none is open here
+}
+
+// livePart is a part that is recorded.
+type livePart struct {
+	*Part
+	meeting.RecordingPart
+	dir     string
+	bridge  string    // that sends, or was asked last; empty: not known
+	asked   time.Time // when that one said that it would
+	askAt   time.Time // when to ask the next time
+	first   time.Time // when the bridges were asked first
+	said    bool      // that it is connected was reported
+	lost    time.Time // since when no bridge sends; zero while one does
+	outage  bool      // that was reported
+	problem error     // what the bridges said last
+}
+
+func (j *job) wakeUp() {
+	select {
+	case j.wake <- struct{}{}:
+	default:
+	}
+}
+
+// now returns the meeting and the recording as last committed.
+func (j *job) now() (meeting.Meeting, meeting.Recording) {
+	j.r.mu.Lock()
+	defer j.r.mu.Unlock()
+	rec, _ := j.m.AtHand(j.id)
+	return j.m, rec
+}
+
+// work works on the recording until it is over or ctx ends. It blocks.
+func (j *job) work(ctx context.Context) {
+	for {
+		wait, over := j.step(ctx)
+		if over {
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-j.wake:
+		case <-timer.C:
+		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			j.abandon()
+			return
+		}
+	}
+}
+
+// step does what is due, and returns when to look again or that nothing is left
+// to do.
+func (j *job) step(ctx context.Context) (wait time.Duration, over bool) {
+	m, rec := j.now()
+	switch {
+	case rec.State.Active():
+		return j.record(ctx, m, rec), false
+	case rec.State == meeting.RecordingStopping:
+		j.stop(ctx, m, rec)
+	case j.part != nil: // it is over without us
+		j.endPart(ctx, m, rec)
+	}
+	return 0, true
+}
+
+// record has a bridge send, and reports how that goes.
+func (j *job) record(ctx context.Context, m meeting.Meeting, rec meeting.Recording) (wait time.Duration) {
+	c := m.Conference
+	if j.part != nil && c.JitsiMeetingID != "" && c.JitsiMeetingID != j.part.JitsiMeetingID {
+		j.endPart(ctx, m, rec)
+	}
+	if j.part == nil {
+		if c.JitsiMeetingID == "" || c.Bridges == 0 || !j.openPart(ctx, m, rec) {
+			return idleLook
+		}
+		_, rec = j.now()
+	}
+	p, now := j.part, time.Now()
+	if p.Status().Sockets > 0 {
+		p.lost, p.problem = time.Time{}, nil
+		if !p.said || p.outage {
+			p.said, p.outage = true, false
+			j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingConnected, Recording: rec})
+		}
+		return idleLook
+	}
+	if p.lost.IsZero() {
+		p.lost = now
+	}
+	if now.Sub(p.lost) >= interruptedAfter && !p.outage && rec.State == meeting.RecordingOn {
+		p.outage = true
+		j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingInterrupted, Recording: rec, Since: p.lost})
+	}
+	if c.Bridges == 0 {
+		p.first = time.Time{}
+		return max(interruptedAfter-now.Sub(p.lost), askInterval)
+	}
+	if p.first.IsZero() {
+		p.first = now
+	}
+	if !now.Before(p.askAt) {
+		j.ask(ctx, rec)
+	}
+	if rec.State == meeting.RecordingStarting && !p.said && now.Sub(p.first) >= startPatience {
+		j.r.report(ctx, m.ID, meeting.RecordingInput{
+			Kind: meeting.RecordingRefused, Recording: rec, Failure: meeting.FailStartTimeout, Detail: p.trouble(j.r.cfg.URL),
+		})
+	}
+	return max(time.Until(p.askAt), 0)
+}
+
+// trouble says for people why no bridge sends.
+func (p *livePart) trouble(url string) string {
+	if p.problem == nil {
+		return fmt.Sprintf("bridge %s was asked and has not connected to %s (tracks-url)", p.bridge, url)
+	}
+	return p.problem.Error()
+}
+
+// openPart begins a part: it is in the meeting's state before any bridge knows of
+// it. It reports whether there is one now.
+func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recording) bool {
+	next := meeting.RecordingPart{
+		ID: fmt.Sprintf("%s-%d", rec.ID, len(rec.Parts)+1), Host: j.r.cfg.Host, JitsiMeetingID: m.Conference.JitsiMeetingID,
+	}
+	dir := filepath.Join(j.r.cfg.Dir, next.ID)
+	err := os.MkdirAll(j.r.cfg.Dir, 0o750)
+	if err == nil {
+		err = os.Mkdir(dir, 0o750)
+	}
+	var part *Part
+	if err == nil {
+		part, err = j.r.cfg.Server.Open(PartConfig{
+			Meeting: next.JitsiMeetingID, ID: next.ID, Dir: dir, Levels: rec.Mode == meeting.ModeLevels,
+			Person: j.person, Changed: j.wakeUp,
+		})
+	}
+	if err != nil {
+		j.r.log.Error("cannot record from bridges", "recording_id", rec.ID, "err", err)
+		j.r.report(ctx, m.ID, meeting.RecordingInput{
+			Kind: meeting.RecordingRefused, Recording: rec, Failure: meeting.FailDisk, Detail: err.Error(),
+		})
+		return false
+	}
+	j.part = &livePart{Part: part, RecordingPart: next, dir: dir, lost: time.Now()}
+	if j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartOpens, Recording: rec, Part: next}) {
+		return true
+	}
+	j.discard()
+	return false
+}
+
+// discard ends the part and leaves nothing of it.
+func (j *job) discard() {
+	at, cancel := context.WithCancel(context.Background())
+	cancel()
+	_, _ = j.part.Close(at)
+	_ = os.RemoveAll(j.part.dir) // whatever is left is found when usher starts again
+	j.part = nil
+}
+
+// person says whose an endpoint is.
+func (j *job) person(endpoint string) Person {
+	j.r.mu.Lock()
+	e, _ := j.m.Endpoint(endpoint)
+	j.r.mu.Unlock()
+	return Person{ID: e.ParticipantID, UserID: e.UserID, Name: e.Name, Encrypted: e.Encrypted}
+}
+
+// ask asks the bridges for the meeting's sound. One that sends it already does so to
+// a part of before, which nobody can tell it to forget: it is asked to stop first.
+func (j *job) ask(ctx context.Context, rec meeting.Recording) {
+	p, b, connect := j.part, j.r.cfg.Bridges, connects[rec.Mode]
+	url := j.r.cfg.URL + p.Path()
+	bridge, err := b.start(ctx, p.bridge, p.JitsiMeetingID, connect, url)
+	if errors.Is(err, errRunning) {
+		if ours := bridge == p.bridge && !p.asked.IsZero(); ours && time.Since(latest(p.asked, p.lost)) < reconnectTime {
+			p.askAt = time.Now().Add(askInterval)
+			return // it connects by itself
+		}
+		b.stop(ctx, bridge, p.JitsiMeetingID, connect)
+		bridge, err = b.start(ctx, bridge, p.JitsiMeetingID, connect, url)
+	}
+	now := time.Now()
+	p.askAt = now.Add(askInterval)
+	if err == nil {
+		p.bridge, p.asked, p.problem = bridge, now, nil
+		j.r.log.Info("bridge asked for a meeting's sound", "bridge", bridge, "recording_id", rec.ID, "part", p.ID)
+		return
+	}
+	if p.problem == nil || p.problem.Error() != err.Error() {
+		j.r.log.Log(ctx, slog.LevelInfo, "no bridge sends a meeting's sound", "recording_id", rec.ID, "reason", err)
+	}
+	p.problem = err
+}
+
+func latest(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// stop ends the recording: its part, and those of processes before this one.
+func (j *job) stop(ctx context.Context, m meeting.Meeting, rec meeting.Recording) {
+	if j.part != nil {
+		j.endPart(ctx, m, rec)
+		_, rec = j.now()
+	}
+	var stopped []string // Jitsi's meeting ids
+	for _, p := range rec.Parts {
+		if p.State != meeting.PartOpen {
+			continue
+		}
+		if !slices.Contains(stopped, p.JitsiMeetingID) {
+			stopped = append(stopped, p.JitsiMeetingID)
+			j.r.cfg.Bridges.stop(ctx, "", p.JitsiMeetingID, connects[rec.Mode])
+		}
+		j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p})
+	}
+}
+
+// endPart has the bridge stop, closes the part and hands it over.
+func (j *job) endPart(ctx context.Context, m meeting.Meeting, rec meeting.Recording) {
+	p := j.part
+	j.part = nil
+	j.r.cfg.Bridges.stop(ctx, p.bridge, p.JitsiMeetingID, connects[rec.Mode])
+	closing, cancel := context.WithTimeout(ctx, usualEnd)
+	defer cancel()
+	if _, err := p.Close(closing); err != nil {
+		j.r.log.Error("part of what a meeting's people said is lost", "recording_id", rec.ID, "part", p.ID, "err", err)
+	}
+	j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p.RecordingPart})
+	j.r.work.Go(func() { j.r.handOver(ctx, rec, p.ID) })
+}
+
+// abandon closes the part because this process does not lead any more. The bridge
+// is left to the one that does, and the folder to the next start.
+func (j *job) abandon() {
+	if j.part == nil {
+		return
+	}
+	at, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := j.part.Close(at); err != nil {
+		j.r.log.Error("part of what a meeting's people said is lost", "recording_id", j.id, "part", cmp.Or(j.part.ID, j.id), "err", err)
+	}
+	j.part = nil
+}

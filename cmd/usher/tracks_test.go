@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+
+	"usher/api"
+	"usher/internal/sim"
+	"usher/internal/stack"
+	"usher/meeting"
+)
+
+// TestTracks has three people recorded by a bridge, each in a file of their own,
+// from a request over the API to the download, with real servers in between.
+func TestTracks(t *testing.T) {
+	listen, err := stack.FreeAddr()
+	must(t, err)
+	s := &studio{scene: newSite(t, "--tracks-listen="+listen, "--tracks-url=ws://"+listen, "--tracks-notice=app")}
+	jvb, err := s.site.StartJVB(within(t))
+	must(t, err)
+	t.Cleanup(jvb.Close)
+	must(t, s.startUsher(t.Context(), newLog(s.log, 0)))
+	s.waitReady("")
+	s.meets("standup", "none")
+	for _, name := range []string{"Ada", "Bob", "Cy"} {
+		must(t, s.person(name, "user-"+name).Join(within(t)))
+	}
+	var people struct{ Data []meeting.ParticipantInfo }
+	s.until("three people are in", func() bool {
+		return s.call(t.Context(), "GET", "/v1/meetings/"+s.id+"/participants", nil, &people) == nil && len(people.Data) == 3
+	})
+	var asked meeting.RecordingInfo
+	must(t, s.call(t.Context(), "POST", "/v1/meetings/"+s.id+"/recordings", map[string]any{"mode": "tracks"}, &asked))
+	r := s.newest(meeting.RecordingOn)
+	if r.ID != asked.ID || r.Mode != meeting.ModeTracks || len(r.Parts) != 1 {
+		t.Fatalf("the recording is %+v, want the one that was asked for, with one part", r)
+	}
+	jitsiID := r.Parts[0].JitsiMeetingID
+	must(t, jvb.AwaitConnected(within(t), jitsiID, "usher"))
+	speakAll(t.Context(), jvb, jitsiID, people.Data)
+	s.stopRecording(r.ID)
+	r = s.newest(meeting.RecordingAvailable)
+	if len(r.Files) != 4 {
+		t.Fatalf("files %+v, want one of each person and the manifest", r.Files)
+	}
+	for _, p := range people.Data {
+		s.wantTrack(r, p)
+	}
+	s.wantTold("requested starting started stopping stopped available")
+	for _, q := range jvb.Asked() {
+		if len(q.Connects) != 1 || q.Meeting != jitsiID || q.Connects[0].ID != "usher" {
+			t.Errorf("the bridge was asked %+v, want nothing but to start and to stop", q)
+		}
+	}
+	// Whereby has no such recordings, and without consent there are none.
+	var whereby struct{ Results []any }
+	must(t, s.call(t.Context(), "GET", "/whereby/v1/recordings", nil, &whereby))
+	if len(whereby.Results) > 0 {
+		t.Errorf("Whereby's API shows %+v, want nothing", whereby.Results)
+	}
+	if told := s.log.String(); strings.Contains(told, "/record/") {
+		t.Error("the log has the secret address of a part")
+	}
+}
+
+// speakAll has everybody speak for a second and a half.
+func speakAll(ctx context.Context, jvb *sim.JVB, jitsiID string, people []meeting.ParticipantInfo) {
+	const length = 75 // packets of 20 ms
+	var speaking sync.WaitGroup
+	for i, p := range people {
+		speaking.Go(func() {
+			jvb.Play(ctx, jitsiID, sim.Microphone{Endpoint: p.EndpointID, SSRC: uint32(i + 1), Sound: func(n int) (sim.Packet, bool) {
+				return sim.Packet{Opus: []byte{0xf8, 0xff, 0xfe}, Level: 20}, n < length
+			}})
+		})
+	}
+	speaking.Wait()
+}
+
+// wantTrack fails unless the recording has the person's file, whole, behind a link.
+func (s *studio) wantTrack(r meeting.RecordingInfo, p meeting.ParticipantInfo) {
+	s.t.Helper()
+	for i, f := range r.Files {
+		if f.Track == nil || f.Track.ParticipantID != p.ID {
+			continue
+		}
+		if f.Track.Name != p.Name || f.Track.UserID != p.UserID || f.Track.LastMS-f.Track.FirstMS < 1400 || f.DurationS < 1.4 {
+			s.t.Errorf("the file of %s is %+v of %+v", p.Name, f, f.Track)
+		}
+		var link api.FileLink
+		must(s.t, s.call(s.t.Context(), "GET", "/v1/recordings/"+r.ID+"/download?file="+string(rune('0'+i)), nil, &link))
+		resp, err := http.Get(link.URL)
+		must(s.t, err)
+		defer resp.Body.Close()
+		content, err := io.ReadAll(resp.Body)
+		must(s.t, err)
+		if got := resp.Header.Get("Content-Type"); got != "audio/ogg" || int64(len(content)) != f.Size || !strings.HasPrefix(string(content), "OggS") || !strings.Contains(string(content), p.Name) {
+			s.t.Errorf("the file of %s is %d bytes of %s, want %d of audio/ogg that name them", p.Name, len(content), got, f.Size)
+		}
+		return
+	}
+	s.t.Errorf("no file of %s among %+v", p.Name, r.Files)
+}
