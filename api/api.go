@@ -51,6 +51,8 @@ type Config struct {
 	// ReservationLobby likewise passes on that its room has a lobby; without it
 	// no meeting has one.
 	ReservationLobby bool
+	// Speakers says who spoke when; nil: the site records nothing from bridges.
+	Speakers Speakers
 	// Recorders knows the site's Jibris.
 	Recorders Recorders
 	// RecorderKeys are the secrets of the recorders' hosts by name; empty: none may

@@ -71,6 +71,7 @@ func (v *v1) register() error {
 		{"people", "Who is in, and who was", v.registerPeople},
 		{"insights", "What meetings and sessions came to", v.registerInsights},
 		{"recordings", "Recordings, their files, and the recorders", v.registerRecordings},
+		{"speakers", "Who spoke when", v.registerSpeakers},
 		{"ways in", "Tokens and links for people", v.registerTokens},
 		{"events", "The event log, read and followed", v.registerEvents},
 		{"webhooks", "Endpoints that are sent events, and what came of that", v.registerWebhooks},

@@ -95,7 +95,7 @@ func (s *site) serve(change func(*testConfig)) {
 	s.metrics = prometheus.NewRegistry()
 	cfg := testConfig{
 		Config: Config{
-			Feed: s.feed, Recorders: noRecorders{},
+			Feed: s.feed, Recorders: noRecorders{}, Speakers: adaSpeaks{},
 			Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
 			Expect:   func(room string) { s.expected = append(s.expected, room) },
 			MainRoom: func(breakout string) (string, bool) { room, ok := s.breakouts[breakout]; return room, ok },

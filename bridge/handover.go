@@ -93,7 +93,7 @@ func (r *Recorder) handOver(ctx context.Context, rec meeting.Recording, part str
 	in := meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, Part: meeting.RecordingPart{ID: part}}
 	for wait := handOverMin; ; wait = min(2*wait, handOverMax) {
 		var err error
-		if in.Files, in.Detail, err = r.keep(ctx, rec, part); err == nil {
+		if err = r.keep(ctx, part, &in); err == nil {
 			break
 		}
 		log.Error("cannot hand over what was recorded, trying again", "err", err, "wait", wait)
@@ -115,39 +115,46 @@ func (r *Recorder) handOver(ctx context.Context, rec meeting.Recording, part str
 	}
 }
 
-// keep stores the files of a part and returns where they are; none, and why, when
-// nothing was recorded.
-func (r *Recorder) keep(ctx context.Context, rec meeting.Recording, part string) (files []meeting.RecordingFile, detail string, err error) {
+// keep stores the files of a part and reports where they are and who spoke; none, and
+// why, when nothing was recorded.
+func (r *Recorder) keep(ctx context.Context, part string, in *meeting.RecordingInput) error {
+	in.Files = nil
 	root, err := os.OpenRoot(filepath.Join(r.cfg.Dir, part))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, "its folder is gone from host " + r.cfg.Host, nil
+		in.Detail = "its folder is gone from host " + r.cfg.Host
+		return nil
 	}
 	if err != nil {
-		return nil, "", err
+		return err
 	}
 	defer root.Close()
 	m, err := readManifest(root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && m.End == 0:
-		return nil, "no bridge has sent anything", nil
+		in.Detail = "no bridge has sent anything"
+		return nil
 	case err != nil:
-		return nil, "", err
+		return err
 	}
-	detail = m.Problem
+	in.Detail, in.Speakers = m.Problem, talkOf([]Manifest{m}).speakers()
+	var files []meeting.RecordingFile
 	for i := range m.Tracks {
 		file, err := r.keepFile(ctx, root, part, m.Tracks[i].File)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && file.Size == 0 {
 			continue // the disk did not take any of it
 		}
 		if err != nil {
-			return nil, "", err
+			return err
 		}
 		file.Duration = time.Duration(m.Tracks[i].Last) * time.Millisecond
 		file.Track = m.Tracks[i].track(part)
 		files = append(files, file)
 	}
 	manifest, err := r.keepFile(ctx, root, part, manifestName)
-	return append(files, manifest), detail, err
+	if err == nil {
+		in.Files = append(files, manifest)
+	}
+	return err
 }
 
 func readManifest(root *os.Root) (m Manifest, err error) {

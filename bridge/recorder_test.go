@@ -13,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"usher/bridge"
 	"usher/meeting"
 	"usher/storage"
 )
@@ -55,7 +56,7 @@ func TestRecorderRecordsEachPerson(t *testing.T) {
 		if got, want := strings.Join(s.asked("jvb2"), " "), "create expire"; got != want {
 			t.Errorf("the bridge was asked to %q, want %q", got, want)
 		}
-		if got, want := s.noted(), "requested starting started stopping stopped available"; got != want {
+		if got, want := s.noted(), "requested starting started stopping stopped speaker.stats available"; got != want {
 			t.Errorf("apps are told %q, want %q", got, want)
 		}
 		wantAt(t, filepath.Join(s.dir, r.Parts[0].ID), "002.ogg", map[int]time.Duration{1001: 2*time.Second + 20*time.Millisecond})
@@ -98,7 +99,7 @@ func TestRecorderFollowsTheConference(t *testing.T) {
 		if len(gaps) == 0 || gaps[0].End-gaps[0].Start < 50_000 {
 			t.Errorf("gaps %+v, want one of 50 s", gaps)
 		}
-		if got, want := s.noted(), "requested starting started interrupted resumed stopping stopped available"; got != want {
+		if got, want := s.noted(), "requested starting started interrupted resumed speaker.stats stopping stopped speaker.stats available"; got != want {
 			t.Errorf("apps are told %q, want %q", got, want)
 		}
 	})
@@ -128,6 +129,53 @@ func TestRecorderTakesOver(t *testing.T) {
 		time.Sleep(10 * time.Second)
 		if r := s.want(id, meeting.RecordingAvailable); len(r.Files) != 4 {
 			t.Errorf("files %s, want two of each part", describeFiles(r.Files))
+		}
+	})
+}
+
+// TestSessionsSayWhoSpokeWhen puts the parts of a session one after the other.
+func TestSessionsSayWhoSpokeWhen(t *testing.T) {
+	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
+		levels, tracks := s.record(meeting.ModeLevels), s.record(meeting.ModeTracks)
+		s.conference("jvb1", jitsiID)
+		synctest.Wait()
+		began := time.Now()
+		s.speak("jvb1", jitsiID, "aa", 1, 3*time.Second)
+		s.stop()
+		s.begin()
+		time.Sleep(time.Minute)
+		s.speak("jvb1", jitsiID, "cc", 2000, 2*time.Second)
+		s.end(tracks)
+		s.end(levels)
+		s.want(tracks, meeting.RecordingAvailable)
+		session := s.m.Session.Info()
+		read := bridge.Sessions{
+			Recordings: func(context.Context, meeting.RecordingFilter, string, int) ([]meeting.Recording, string, error) {
+				return []meeting.Recording{s.recording(tracks), s.recording(levels)}, "", nil
+			},
+			Open: storage.Folder(s.dir).Open,
+		}
+		list, err := read.Speakers(t.Context(), session)
+		if err != nil || len(list) != 2 || list[0].Name != "Ada" || list[1].ParticipantID != "" || list[1].EndpointID != "cc" || list[0].Share+list[1].Share != 1 {
+			t.Fatalf("speakers %+v, %v, want Ada, and cc whom nobody knows", list, err)
+		}
+		if ada := list[0]; ada.SpeakingS < 2.9 || ada.SpeakingS > 3.1 || ada.Turns != 1 || ada.FirstAt.Sub(began).Abs() > 200*time.Millisecond {
+			t.Errorf("Ada spoke as %+v, want 3 s from the beginning at %v", ada, began)
+		}
+		if late := list[1].FirstAt.Sub(began); late < time.Minute+3*time.Second || late > time.Minute+15*time.Second {
+			t.Errorf("cc began after %v, want a minute later", late)
+		}
+		for format, want := range map[string]string{
+			bridge.FormatJSONLines: `"name":"Ada","start_s":0`, bridge.FormatWebVTT: "<v Ada>", bridge.FormatRTTM: "SPEAKER " + session.ID + " 1 0.",
+		} {
+			var text strings.Builder
+			if err := read.Timeline(t.Context(), session, format, &text); err != nil || !strings.Contains(text.String(), want) {
+				t.Errorf("%s: %v, %s, want %q in it", format, err, &text, want)
+			}
+		}
+		session.ID = "ses_other"
+		if _, err := read.Speakers(t.Context(), session); !errors.Is(err, meeting.ErrNotFound) {
+			t.Errorf("of another session: %v, want %v", err, meeting.ErrNotFound)
 		}
 	})
 }

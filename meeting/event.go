@@ -41,6 +41,7 @@ const (
 	// Of recordings from bridges.
 	RecordingWasInterrupted EventType = "recording.interrupted" // no bridge sends any more
 	RecordingWasResumed     EventType = "recording.resumed"     // one does again
+	SpeakerStats            EventType = "speaker.stats"         // a part is handed over in which somebody spoke
 
 	StreamStarted EventType = "stream.started" // somebody streams the meeting live
 	StreamEnded   EventType = "stream.ended"   // nobody does any more
@@ -111,6 +112,7 @@ type Data struct {
 	Changed      []string          `json:"changed,omitempty"` // fields of the participant
 	Recording    *RecordingInfo    `json:"recording,omitempty"`
 	Stream       *StreamInfo       `json:"stream,omitempty"`
+	Speakers     []SpeakerInfo     `json:"speakers,omitempty" doc:"Who spoke in a part of the recording, whoever spoke most first"`
 	Occupancy    *Occupancy        `json:"occupancy,omitempty"`
 }
 

@@ -22,6 +22,8 @@ type RecordingInput struct {
 	// its ID counts but for [RecordingPartOpens]. Since is when it was interrupted.
 	Part  RecordingPart
 	Since time.Time
+	// Speakers are who spoke in a part that is stored.
+	Speakers []SpeakerInfo
 }
 
 func (RecordingInput) input() {}

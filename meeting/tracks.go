@@ -240,6 +240,9 @@ func storePart(d *draft, r *Recording, in RecordingInput) {
 	r.changePart(in.Part.ID, func(p *RecordingPart) {
 		p.State, p.EndedAt, p.Detail = PartStored, cmp.Or(p.EndedAt, Time{d.at}), shorten(in.Detail)
 	})
+	if len(in.Speakers) > 0 {
+		d.notify(SpeakerStats, Data{Recording: new(r.Info()), Speakers: in.Speakers})
+	}
 	switch r.State {
 	case RecordingAvailable, RecordingFailed: // it was taken for missing
 		r.Failure, r.Detail = "", ""

@@ -26,7 +26,7 @@ var eventTypes = []meeting.EventType{
 	meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,
 	meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
 	meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
-	meeting.RecordingWasAborted, meeting.RecordingWasDeleted, meeting.RecordingWasInterrupted, meeting.RecordingWasResumed,
+	meeting.RecordingWasAborted, meeting.RecordingWasDeleted, meeting.RecordingWasInterrupted, meeting.RecordingWasResumed, meeting.SpeakerStats,
 	meeting.StreamStarted, meeting.StreamEnded,
 	meeting.StoreWasReset,
 }

@@ -163,7 +163,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,
-		Recorders: l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
+		Speakers: speakers(cfg, st, files), Recorders: l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
 		Expect: l.expect, MainRoom: l.mainRoom, Log: log, Metrics: reg, Version: Version(),
 	})
 }

@@ -8,10 +8,12 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"usher/api"
 	"usher/bridge"
 	"usher/component/brewery"
 	"usher/config"
 	"usher/meeting"
+	"usher/meeting/service"
 	"usher/meeting/tracker"
 	"usher/storage"
 )
@@ -94,4 +96,12 @@ func (t *term) breweryDown() {
 	if t.bridges != nil {
 		t.bridges.Down()
 	}
+}
+
+// speakers says who spoke when, nil on a site that records nothing from bridges.
+func speakers(cfg config.Config, st service.Store, files service.Files) api.Speakers {
+	if cfg.Tracks.Listen == "" || files == nil {
+		return nil
+	}
+	return bridge.Sessions{Recordings: st.Recordings, Open: files.Open}
 }
