@@ -20,6 +20,7 @@ test: packages ## run every test, with the race detector, against real Prosody a
 	@scripts/debian-packages.sh python3 python3-pip python3-httpx python3-fastapi python3-uvicorn nodejs npm chromium # what the examples need
 	@scripts/debian-packages.sh openssl curl wget # what prosody-config/finalize.sh may use
 	@scripts/debian-packages.sh docker-compose shellcheck systemd # what deploy/ is checked with
+	@scripts/debian-packages.sh prometheus # promtool, which deploy/prometheus is checked with
 	@scripts/debian-packages.sh ffmpeg espeak-ng # what makes and reads the sound of tracks
 	CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m $(TESTFLAGS) $(PKG) # most tests with servers wait
 

@@ -66,9 +66,12 @@ type Config struct {
 	// MainRoom returns the room whose breakout room has that name, which Prosody asks
 	// for as for any other room; nil: there are none.
 	MainRoom func(breakout string) (room string, ok bool)
-	Log      *slog.Logger          // nil discards
-	Metrics  prometheus.Registerer // nil registers nowhere
-	Version  string                // of usher, for the OpenAPI document
+	// Refused is called when a part of the site has come with a wrong secret, from
+	// many goroutines; nil: nobody wants to know. It must not block.
+	Refused func(SitePart)
+	Log     *slog.Logger          // nil discards
+	Metrics prometheus.Registerer // nil registers nowhere
+	Version string                // of usher, for the OpenAPI document
 }
 
 // server is what the parts of the public handler share.
@@ -82,6 +85,7 @@ type server struct {
 	mux         *http.ServeMux
 	durations   *prometheus.HistogramVec
 	handovers   *prometheus.CounterVec
+	asked       *prometheus.CounterVec // reservations
 }
 
 // New returns the public handler: /v1, the platforms, /j, rooms by their names, /d, /reservations,
@@ -90,6 +94,9 @@ type server struct {
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Refused == nil {
+		cfg.Refused = func(SitePart) {}
 	}
 	if len(cfg.Keys) == 0 {
 		return nil, errors.New("api: no API key configured")
@@ -113,12 +120,13 @@ func New(cfg Config) (http.Handler, error) {
 		limits:    &limiters{limit: cfg.KeyLimit},
 		addresses: &addressLimits{limiters{limit: Limit{PerSecond: AddressRate, Burst: AddressBurst}}, cfg.Proxies},
 		durations: newDurations(cfg.Metrics), handovers: newHandoverCount(cfg.Metrics),
+		asked: newReservationCount(cfg.Metrics),
 	}
 	if err := (&v1{server: s, svc: cfg.Service, log: cfg.Log}).register(); err != nil {
 		return nil, err
 	}
 	if cfg.Service.MakesTokens() == nil {
-		join := &joinHandler{svc: cfg.Service, limits: s.addresses, log: cfg.Log}
+		join := &joinHandler{svc: cfg.Service, limits: s.addresses, log: cfg.Log, opened: newLinkCount(cfg.Metrics)}
 		s.handle("GET "+service.JoinPath+"{code}", http.StatusFound, join.serve)
 		s.handle("GET /{room}", http.StatusFound, join.serve)
 	}

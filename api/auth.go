@@ -58,6 +58,16 @@ func (c credentials) match(secret string) bool {
 	return found == 1
 }
 
+// SitePart is a part of the site that has a secret of its own.
+type SitePart string
+
+// The parts.
+const (
+	PartReservations SitePart = "reservations" // Prosody, with USHER_RESERVATION_TOKEN
+	PartJibriHook    SitePart = "jibri_hook"   // Jibris, with USHER_JIBRI_HOOK_SECRET
+	PartHandOver     SitePart = "hand_over"    // recorders' hosts, with USHER_RECORDER_KEY
+)
+
 // bearer returns the token of an Authorization header (RFC 6750 §2.1).
 func bearer(r *http.Request) string {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -84,7 +94,10 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 				return NewProblem(http.StatusTooManyRequests, "more requests than this API key may make: "+info.caller.id)
 			}
 		case strings.HasPrefix(r.URL.Path, "/reservations/") && s.reservation != nil:
-			known = s.reservation.match(bearer(r))
+			if known = s.reservation.match(bearer(r)); !known {
+				s.asked.WithLabelValues(reservationToken).Inc()
+				s.Refused(PartReservations)
+			}
 		}
 		if !known {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)

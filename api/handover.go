@@ -58,6 +58,9 @@ func (s *server) handOver(w http.ResponseWriter, r *http.Request) error {
 	recorder := r.Header.Get(token.CallbackRecorder)
 	// An unknown name is answered like a wrong secret, and takes as long.
 	report, err := readReport(w, r, recorder, cmp.Or(s.RecorderKeys[recorder], rand.Text()))
+	if p, is := errors.AsType[*Problem](err); is && p.Status == http.StatusUnauthorized {
+		s.Refused(PartHandOver)
+	}
 	var rec meeting.Recording
 	if err == nil && report.Phase != storage.PhaseCheck {
 		rec, err = s.takeReport(r.Context(), recorder, report)

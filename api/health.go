@@ -96,11 +96,12 @@ func (h Health) Look(ctx context.Context) Readiness {
 func (s CheckState) Rank() int { return slices.Index(CheckStates, s) }
 
 // Admin returns the handler of the admin listener, which has no credentials
-// and belongs on a private address: /metrics, /livez, /readyz, /debug/pprof/.
-// health is called for each request of /readyz.
-func Admin(metrics prometheus.Gatherer, health func() Health) http.Handler {
+// and belongs on a private address: /metrics, /metrics/rooms, /livez, /readyz,
+// /debug/pprof/. health is called for each request of /readyz.
+func Admin(metrics, rooms prometheus.Gatherer, health func() Health) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(metrics, promhttp.HandlerOpts{}))
+	mux.Handle("GET /metrics/rooms", promhttp.HandlerFor(rooms, promhttp.HandlerOpts{}))
 	// It depends on nothing: a restart of usher heals neither Prosody nor
 	// Redis, and would lose sight of every room.
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) {

@@ -15,7 +15,9 @@ func TestAdmin(t *testing.T) {
 	role := RoleLeader
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "usher_meetings", Help: "x"}))
-	h := Admin(reg, func() Health {
+	rooms := prometheus.NewRegistry()
+	rooms.MustRegister(prometheus.NewGauge(prometheus.GaugeOpts{Name: "usher_rooms_truncated", Help: "x"}))
+	h := Admin(reg, rooms, func() Health {
 		return Health{role, "hidden", []Check{
 			{"prosody", func(context.Context) Finding { return prosody }},
 			{"redis", func(context.Context) Finding { return Finding{CheckOK, "answers", ""} }},
@@ -45,6 +47,7 @@ func TestAdmin(t *testing.T) {
 	check("/readyz?role=leader", 503, `"role":"standby"`)
 	check("/livez", 200, "ok")
 	check("/metrics", 200, "usher_meetings 0")
+	check("/metrics/rooms", 200, "usher_rooms_truncated 0")
 	check("/debug/pprof/", 200, "goroutine")
 	check("/debug/pprof/cmdline", 404, "")
 	check("/v1/meetings", 404, "")

@@ -15,6 +15,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"usher/meeting"
 	"usher/meeting/service"
 	"usher/token"
@@ -33,6 +35,7 @@ type joinHandler struct {
 	svc    *service.Service
 	limits *addressLimits
 	log    *slog.Logger
+	opened *prometheus.CounterVec
 }
 
 func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
@@ -44,6 +47,11 @@ func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	// A browser never asks for JSON by name when it follows a link.
 	wantsJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
 	ticket, page := h.open(w, r)
+	if page == nil {
+		h.opened.WithLabelValues(linkFollowed).Inc()
+	} else {
+		h.opened.WithLabelValues(page.Code).Inc()
+	}
 	switch {
 	case page == &unknownPage && r.PathValue("room") != "" && !strings.Contains(r.Header.Get("Accept"), "text/html"):
 		return NewProblem(http.StatusNotFound, noRoute) // no person asks

@@ -20,6 +20,43 @@ func newDurations(reg prometheus.Registerer) *prometheus.HistogramVec {
 	}, []string{"route", "method", "code"})
 }
 
+// Results of Prosody's questions whether a room may open.
+const (
+	reservationGranted = "granted"
+	reservationUnknown = "unknown_room"
+	reservationOver    = "over"
+	reservationEarly   = "not_open"
+	reservationAway    = "unavailable"  // usher does not lead, or has not loaded the meetings
+	reservationInvalid = "invalid"      // no question that can be answered
+	reservationToken   = "unauthorized" //nolint:gosec // a result, no credential
+)
+
+func newReservationCount(reg prometheus.Registerer) *prometheus.CounterVec {
+	return counted(reg, "usher_reservations_total", "Prosody's questions whether a room may open, by answer; unauthorized: with another token than USHER_RESERVATION_TOKEN.",
+		reservationGranted, reservationUnknown, reservationOver, reservationEarly, reservationAway, reservationInvalid, reservationToken)
+}
+
+// linkFollowed is the result of a join link that let somebody in; of others it is
+// the code of their page.
+const linkFollowed = "followed"
+
+func newLinkCount(reg prometheus.Registerer) *prometheus.CounterVec {
+	results := []string{linkFollowed}
+	for _, page := range []*joinPage{&unknownPage, &revokedPage, &endedPage, &removedPage, &earlyPage, &awayPage, &tooManyPage} {
+		results = append(results, page.Code)
+	}
+	return counted(reg, "usher_join_links_total", "Join links that were opened, by what came of it.", results...)
+}
+
+// counted returns a counter by result, whose values exist from the start.
+func counted(reg prometheus.Registerer, name, help string, results ...string) *prometheus.CounterVec {
+	c := promauto.With(reg).NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{"result"})
+	for _, result := range results {
+		c.WithLabelValues(result)
+	}
+	return c
+}
+
 // expect makes the series of a route's usual answer start at 0.
 func (s *server) expect(route, method string, code int) {
 	s.durations.WithLabelValues(route, method, strconv.Itoa(code))

@@ -57,11 +57,13 @@ func (s *server) postReservation(w http.ResponseWriter, r *http.Request) error {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxReservationBody))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
+		s.asked.WithLabelValues(reservationInvalid).Inc()
 		writeJSON(w, http.StatusRequestEntityTooLarge, message{"The request is too large."})
 		return nil
 	}
 	form, formErr := url.ParseQuery(string(body))
 	if err != nil || formErr != nil || form.Get("name") == "" {
+		s.asked.WithLabelValues(reservationInvalid).Inc()
 		writeJSON(w, http.StatusBadRequest, message{"The request names no room."})
 		return nil
 	}
@@ -103,17 +105,23 @@ func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string
 		breakout = known
 	}
 	running = running && s.Service.Running()
+	result := reservationGranted
+	defer func() { s.asked.WithLabelValues(result).Inc() }()
 	switch {
 	case !running:
+		result = reservationAway
 		// This process does not lead, or has not loaded its meetings: it knows
 		// of no room, which is not the same as that there is none. Prosody
 		// remembers a refusal but repeats after a 5xx, by then it is known.
 		writeJSON(w, http.StatusServiceUnavailable, message{"Meetings cannot be started right now. Please try again in a minute."})
 	case !known:
+		result = reservationUnknown
 		writeJSON(w, http.StatusForbidden, message{"There is no such meeting. It may be over, or the link is wrong."})
 	case m.State() == meeting.StateEnded, isOver(m, now):
+		result = reservationOver
 		writeJSON(w, http.StatusForbidden, message{"This meeting is over."})
 	case now.Before(m.StartAt):
+		result = reservationEarly
 		writeJSON(w, http.StatusForbidden, message{"This meeting opens on " + m.StartAt.UTC().Format("2 January 2006 at 15:04:05 UTC") + "."})
 	default:
 		granted := reservation{

@@ -223,7 +223,7 @@ func (p *passing) Running() bool {
 
 func TestReservationWhileStartingOrStopping(t *testing.T) {
 	for _, running := range [][]bool{{false, true}, {true, false}} {
-		h := &server{Config: Config{Service: service.New(service.Config{Leader: &passing{running: running}})}}
+		h := &server{Config: Config{Service: service.New(service.Config{Leader: &passing{running: running}})}, asked: newReservationCount(nil)}
 		w := httptest.NewRecorder()
 		if h.reserve(w, "rm", ""); w.Code != http.StatusServiceUnavailable {
 			t.Errorf("running %v: status = %d, want 503: a refusal would be remembered", running, w.Code)

@@ -119,7 +119,7 @@ func TestDocumentedCalls(t *testing.T) {
 	s.enter(s.person("Ada", ""))
 	call := regexp.MustCompile("curl -s ([^`\n]*)localhost:([89]480)([^`\n]*)")
 	shows := map[string]string{ // in what they print
-		"/readyz": `"recorders"`, "/v1/recorders": `"data"`, "/v1/rooms": s.room, "/v1/meetings": `"id":"mtg_`,
+		"/readyz": `"recorders"`, "/readyz?role=leader": `"role":"leader"`, "/metrics": "\nusher_leader 1", "/metrics/rooms": `usher_room_participants{room="` + s.room + `"} 1`, "/v1/recorders": `"data"`, "/v1/rooms": s.room, "/v1/meetings": `"id":"mtg_`,
 		"/v1/meetings/mtg_…/recordings": `"id":"rec_`,
 	}
 	at := map[string]string{"8480": s.at.api, "9480": s.at.admin}

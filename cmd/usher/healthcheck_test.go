@@ -19,7 +19,7 @@ import (
 // on, whichever form that has.
 func TestHealthcheck(t *testing.T) {
 	var down api.Finding
-	usher := httptest.NewServer(api.Admin(prometheus.NewRegistry(), func() api.Health {
+	usher := httptest.NewServer(api.Admin(prometheus.NewRegistry(), prometheus.NewRegistry(), func() api.Health {
 		return api.Health{Role: api.RoleLeader, Mode: "hidden", Checks: []api.Check{
 			{Name: "recorders", Run: func(context.Context) api.Finding {
 				return api.Finding{State: api.CheckWarn, Seen: "not in sight", Do: "set USHER_BREWERY_PASSWORD"}

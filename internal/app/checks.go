@@ -169,7 +169,8 @@ func (l *leader) recordersCheck(t *term) api.Finding {
 	if in, problem := t.pool.Watching(); !in {
 		a := breweryAccount(l.cfg)
 		if t.brewery != nil {
-			if f := linkState(t.brewery, "not in sight: "+a.jid()); f.State != api.CheckOK {
+			if up, _, err := t.brewery.Status(); !up && err != nil { // it has tried, and failed
+				f := linkState(t.brewery, "not in sight: "+a.jid())
 				return warn(f.Seen, f.Do)
 			}
 		}

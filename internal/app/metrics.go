@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"runtime"
 	"time"
 
@@ -16,6 +17,9 @@ type termMetrics struct {
 	events  *prometheus.CounterVec
 	latency prometheus.Histogram
 	starts  *prometheus.HistogramVec
+	settled *prometheus.CounterVec // recordings
+	length  prometheus.Histogram   // of sessions
+	peak    prometheus.Histogram   // of sessions
 	dropped prometheus.Counter
 	panics  prometheus.Counter
 }
@@ -45,6 +49,17 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 			Name: "usher_recording_start_duration_seconds", Help: "Time from asking for a recording until it began, or failed to; waiting for a recorder included.",
 			Buckets: []float64{1, 2, 5, 10, 20, 30, 60, 300, 1800},
 		}, []string{"result"}),
+		settled: f.NewCounterVec(prometheus.CounterOpts{
+			Name: "usher_recordings_settled_total", Help: "Recordings that came to an end, by how: available, failed or aborted; and by failure, which is none where nothing went wrong.",
+		}, []string{"result", "failure"}),
+		length: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "usher_session_duration_seconds", Help: "How long people were in a meeting, from the first one's arrival until the last one had left.",
+			Buckets: []float64{60, 300, 900, 1800, 2700, 3600, 5400, 7200, 14400, 28800},
+		}),
+		peak: f.NewHistogram(prometheus.HistogramOpts{
+			Name: "usher_session_peak_participants", Help: "Most people at the same time in sessions that have ended.",
+			Buckets: sizes,
+		}),
 		dropped: f.NewCounter(prometheus.CounterOpts{
 			Name: "usher_facts_dropped_total", Help: "Presences dropped because a meeting had too many waiting; its roster is asked for anew.",
 		}),
@@ -58,8 +73,25 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 	for _, result := range []string{"started", "failed"} {
 		m.starts.WithLabelValues(result)
 	}
+	m.settled.WithLabelValues(string(meeting.RecordingAvailable), noFailure)
+	m.settled.WithLabelValues(string(meeting.RecordingAborted), noFailure)
+	for _, failure := range failures {
+		m.settled.WithLabelValues(string(meeting.RecordingFailed), string(failure))
+	}
 	reg.MustRegister(&occupancy{t})
 	return m
+}
+
+// sizes are the buckets of how many people there are in a meeting.
+var sizes = []float64{1, 2, 3, 5, 10, 20, 50, 100, 200, 500}
+
+// noFailure is the label of a recording that nothing went wrong with.
+const noFailure = "none"
+
+// failures are why recordings fail.
+var failures = []meeting.RecordingReason{
+	meeting.FailQueueTimeout, meeting.ReasonBusy, meeting.ReasonNoRecorder, meeting.ReasonStream, meeting.FailStartTimeout, meeting.FailNoAnswer,
+	meeting.FailNotAllowed, meeting.FailRefused, meeting.FailRecorder, meeting.FailFocusLost, meeting.FailFileMissing, meeting.FailHandOver, meeting.FailDisk,
 }
 
 // committed is called after each commit.
@@ -67,9 +99,17 @@ func (m *termMetrics) committed(c meeting.Commit, latency time.Duration) {
 	m.latency.Observe(latency.Seconds())
 	for _, n := range c.Events {
 		m.events.WithLabelValues(string(n.Type)).Inc()
+		if s := n.Data.Session; s != nil && n.Type == meeting.SessionEnded {
+			m.length.Observe(s.EndedAt.Sub(s.StartedAt.Time).Seconds())
+			m.peak.Observe(float64(s.Peak))
+		}
 		r := n.Data.Recording
 		if r == nil {
 			continue
+		}
+		switch n.Type {
+		case meeting.RecordingIsAvailable, meeting.RecordingHasFailed, meeting.RecordingWasAborted:
+			m.settled.WithLabelValues(string(r.State), cmp.Or(string(r.Failure), noFailure)).Inc()
 		}
 		took := n.Timestamp.Sub(r.RequestedAt.Time).Seconds()
 		switch {
@@ -79,76 +119,6 @@ func (m *termMetrics) committed(c meeting.Commit, latency time.Duration) {
 			m.starts.WithLabelValues("failed").Observe(took)
 		}
 	}
-}
-
-// occupancy counts meetings and people at each scrape.
-type occupancy struct{ t *term }
-
-var (
-	meetingsDesc     = prometheus.NewDesc("usher_meetings", "Meetings that are not over, by state.", []string{"state"}, nil)
-	participantsDesc = prometheus.NewDesc("usher_participants", "People and services in meetings now, by kind.", []string{"kind"}, nil)
-	recordingsDesc   = prometheus.NewDesc("usher_recordings", "Recordings that are not settled, by state.", []string{"state"}, nil)
-	streamsDesc      = prometheus.NewDesc("usher_live_streams", "Meetings that are streamed live.", nil, nil)
-	staleDesc        = prometheus.NewDesc("usher_meetings_stale", "Meetings with people whose room usher cannot see.", nil, nil)
-)
-
-// Describe implements prometheus.Collector.
-func (o *occupancy) Describe(ch chan<- *prometheus.Desc) {
-	ch <- meetingsDesc
-	ch <- participantsDesc
-	ch <- staleDesc
-	ch <- recordingsDesc
-	ch <- streamsDesc
-}
-
-// Collect implements prometheus.Collector.
-func (o *occupancy) Collect(ch chan<- prometheus.Metric) {
-	recordings := map[meeting.RecordingState]int{
-		meeting.RecordingRequested: 0, meeting.RecordingQueued: 0, meeting.RecordingStarting: 0,
-		meeting.RecordingOn: 0, meeting.RecordingStopping: 0, meeting.RecordingProcessing: 0,
-	}
-	var created, idle, live, streams, stale, humans, recorders, others, visitors int
-	o.t.tracker.Each(func(m meeting.Meeting) {
-		switch m.State() {
-		case meeting.StateCreated:
-			created++
-		case meeting.StateIdle:
-			idle++
-		case meeting.StateLive:
-			live++
-		}
-		if m.Stream.Session != "" {
-			streams++
-		}
-		if !m.StaleSince.IsZero() {
-			stale++
-		}
-		for _, r := range m.Recordings {
-			if !r.State.Settled() {
-				recordings[r.State]++
-			}
-		}
-		who := m.Occupancy()
-		humans += who.Humans
-		recorders += who.Recorders
-		others += who.Others
-		visitors += who.Visitors
-	})
-	gauge := func(d *prometheus.Desc, n int, labels ...string) {
-		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
-	}
-	gauge(meetingsDesc, created, "created")
-	gauge(meetingsDesc, idle, "idle")
-	gauge(meetingsDesc, live, "live")
-	gauge(staleDesc, stale)
-	gauge(streamsDesc, streams)
-	for state, n := range recordings {
-		gauge(recordingsDesc, n, string(state))
-	}
-	gauge(participantsDesc, humans, "human")
-	gauge(participantsDesc, recorders, "recorder")
-	gauge(participantsDesc, others, "other")
-	gauge(participantsDesc, visitors, "visitor")
 }
 
 // newProcessMetrics returns the registry of what lives as long as the process.

@@ -83,20 +83,24 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		l.tracks = bridge.NewServer(bridge.Config{Log: log, Metrics: reg})
 	}
 	feed := api.NewFeed(st, log)
-	public, err := newAPI(cfg, st, l, feed, tokens, log, reg)
+	refused := newRefusals()
+	public, err := newAPI(cfg, st, l, feed, tokens, refused, log, reg)
 	if err != nil {
 		return err
 	}
-	health := func() api.Health { return l.health(st, webhooksCheck(registry, deliverer)) }
+	others := append(refused.checks(), webhooksCheck(registry, deliverer))
+	health := func() api.Health { return l.health(st, others...) }
 	watch := &monitor{health: health, log: log}
 	reg.MustRegister(watch)
+	rooms := prometheus.NewRegistry()
+	rooms.MustRegister(roomMetrics{l})
 	admin := api.Admin(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
 		gatherers := prometheus.Gatherers{reg}
 		if t := l.term.Load(); t != nil {
 			gatherers = append(gatherers, t.metrics)
 		}
 		return gatherers.Gather()
-	}), health)
+	}), rooms, health)
 	listeners, at, err := listen(ctx, cfg)
 	if err != nil {
 		return err
@@ -137,7 +141,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 }
 
 // newAPI returns the handler of the APIs.
-func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, tokens *token.Issuer, refused *refusals, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
@@ -164,7 +168,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,
 		Speakers: speakers(cfg, st, files), Recorders: l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
-		Expect: l.expect, MainRoom: l.mainRoom, Log: log, Metrics: reg, Version: Version(),
+		Expect: l.expect, MainRoom: l.mainRoom, Refused: refused.note, Log: log, Metrics: reg, Version: Version(),
 	})
 }
 

@@ -142,14 +142,13 @@ func focusCheck(ctx context.Context, control asker, cfg config.Config) api.Findi
 	err := control.IQ(ctx, cfg.FocusJID+"/focus", "get", struct {
 		XMLName xml.Name `xml:"urn:xmpp:ping ping"`
 	}{}, nil)
-	answer := stanza.Error{}
 	switch {
 	case err == nil:
 		return ok(cfg.FocusJID + " answers")
 	case errors.Is(err, component.ErrDown):
 		return whileDown
-	case errors.As(err, &answer) && answer.Condition != stanza.ServiceUnavailable && answer.Condition != stanza.RemoteServerNotFound && answer.Condition != stanza.RemoteServerTimeout:
-		return ok(cfg.FocusJID + " answers: " + string(answer.Condition)) // it is there, and knows no pings
+	case errors.Is(err, stanza.Error{Condition: stanza.FeatureNotImplemented}):
+		return ok(cfg.FocusJID + " answers") // that it knows no pings
 	}
 	return warn(cfg.FocusJID+" (USHER_FOCUS_JID) does not answer: "+err.Error(),
 		"start Jicofo, or set USHER_FOCUS_JID to the account that it logs in with, such as focus@auth."+cfg.XMPPDomain)

@@ -79,6 +79,7 @@ func TestServerChecks(t *testing.T) {
 		{"focus", fakeServer{}, focusCheck, api.CheckOK, []string{"focus@auth.meet.jitsi answers"}},
 		{"a focus that knows no pings", fakeServer{focus: stanza.Error{Condition: stanza.FeatureNotImplemented}}, focusCheck, api.CheckOK, []string{"answers"}},
 		{"no focus", fakeServer{focus: unavailable}, focusCheck, api.CheckWarn, []string{"focus@auth.meet.jitsi (USHER_FOCUS_JID) does not answer", "start Jicofo, or set USHER_FOCUS_JID"}},
+		{"a focus of another server", fakeServer{focus: stanza.Error{Condition: stanza.NotAllowed}}, focusCheck, api.CheckWarn, []string{"does not answer"}},
 		{"a focus that hangs", fakeServer{focus: context.DeadlineExceeded}, focusCheck, api.CheckWarn, []string{"does not answer"}},
 	} {
 		got := tt.check(t.Context(), tt.server, cfg)
