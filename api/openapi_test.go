@@ -12,20 +12,16 @@ import (
 	"testing"
 
 	"github.com/getkin/kin-openapi/openapi3"
-	"github.com/santhosh-tekuri/jsonschema/v6"
 
+	"usher/internal/apitest"
 	"usher/meeting"
 )
 
-// document is the one that is served. Its schemas are compiled once for all
-// tests, each when it is first held against something.
+// document is the one that is served.
 type document struct {
 	*openapi3.T
-	routes   *http.ServeMux // leads to the operations
-	compiler *jsonschema.Compiler
-
-	mu      sync.Mutex
-	schemas map[string]*jsonschema.Schema // by JSON pointer
+	*apitest.Schemas
+	routes *http.ServeMux // leads to the operations
 }
 
 // operationRoute is an operation as its document has it.
@@ -55,15 +51,7 @@ func loadDocument(t *testing.T) *document {
 	if err != nil {
 		t.Fatal(err)
 	}
-	plain, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &document{doc, http.NewServeMux(), jsonschema.NewCompiler(), sync.Mutex{}, map[string]*jsonschema.Schema{}}
-	d.compiler.AssertFormat()
-	if err := d.compiler.AddResource("openapi.json", plain); err != nil {
-		t.Fatal(err)
-	}
+	d := &document{doc, apitest.NewSchemas(t, text), http.NewServeMux()}
 	for path, item := range doc.Paths.Map() {
 		for method, op := range item.Operations() {
 			pattern := method + " " + path
@@ -73,23 +61,6 @@ func loadDocument(t *testing.T) *document {
 	}
 	loaded.document = d
 	return d
-}
-
-// check holds JSON against the schema at a pointer, and returns what is wrong.
-func (d *document) check(t *testing.T, pointer string, text []byte) error {
-	t.Helper()
-	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.schemas[pointer] == nil {
-		if d.schemas[pointer], err = d.compiler.Compile("openapi.json#" + pointer); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return d.schemas[pointer].Validate(value)
 }
 
 func TestDocumentIsValid(t *testing.T) {
@@ -104,7 +75,7 @@ func TestDocumentIsValid(t *testing.T) {
 			example := func(pointer string, content *openapi3.MediaType) {
 				if content.Example == nil {
 					t.Errorf("%s has no example", pointer)
-				} else if err := doc.check(t, pointer+"/schema", encode(t, content.Example)); err != nil {
+				} else if err := doc.Check(t, pointer+"/schema", encode(t, content.Example)); err != nil {
 					t.Errorf("the example of %s does not fit: %v", pointer, err)
 				}
 			}
@@ -170,7 +141,7 @@ func (m *matching) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		m.t.Errorf("%s %s answers %d with %s, which is not in the document", r.Method, r.URL, rec.Code, kind)
 	default:
 		pointer := op.pointer + "/responses/" + status + "/content/" + strings.ReplaceAll(kind, "/", "~1") + "/schema"
-		if err := m.doc.check(m.t, pointer, rec.Body.Bytes()); err != nil {
+		if err := m.doc.Check(m.t, pointer, rec.Body.Bytes()); err != nil {
 			m.t.Errorf("%s %s answers %d %s: %v", r.Method, r.URL, rec.Code, rec.Body, err)
 		}
 	}
@@ -179,7 +150,7 @@ func (m *matching) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // checkRequest holds a request that was accepted against its operation.
 func (m *matching) checkRequest(op operationRoute, r *http.Request, body []byte) {
 	accepted := func(pointer string, text []byte) {
-		if err := m.doc.check(m.t, op.pointer+pointer, text); err != nil {
+		if err := m.doc.Check(m.t, op.pointer+pointer, text); err != nil {
 			m.t.Errorf("%s %s %s was accepted: %v", r.Method, r.URL, text, err)
 		}
 	}
@@ -294,7 +265,7 @@ func TestMatchingCanFail(t *testing.T) {
 		if tt.change != "" {
 			data = append(data[:len(data)-1], ","+tt.change+"}"...)
 		}
-		if err := loadDocument(t).check(t, "/components/schemas/Meeting", data); (err == nil) != tt.valid {
+		if err := loadDocument(t).Check(t, "/components/schemas/Meeting", data); (err == nil) != tt.valid {
 			t.Errorf("with %s: %v, want valid %v", tt.change, err, tt.valid)
 		}
 	}

@@ -38,9 +38,7 @@ func (v *v1) register() error {
 	cfg := huma.DefaultConfig("usher", v.Version)
 	cfg.Info.Description = "Meetings on Jitsi: make them, see who is in, end them. " +
 		"Times are RFC 3339 in UTC with milliseconds."
-	cfg.Info.Contact = &huma.Contact{Name: "Whoever runs this usher"}
-	cfg.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
-	cfg.Servers = []*huma.Server{{URL: "/", Description: "Where this document is"}}
+	cfg.Info.Contact, cfg.Info.License, cfg.Servers = contact, license, servers
 	cfg.CreateHooks = nil // they would add a $schema field to every answer
 	// The routes of our own for these would compute them without a key while
 	// serving; the docs page loads scripts from elsewhere.
@@ -55,9 +53,7 @@ func (v *v1) register() error {
 	cfg.Transformers = []huma.Transformer{asProblem}
 	cfg.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", schemaName)
 	cfg.Components.Schemas.RegisterTypeAlias(reflect.TypeFor[huma.ErrorModel](), reflect.TypeFor[Problem]())
-	cfg.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		securityScheme: {Type: "http", Scheme: "bearer", Description: "An API key with the scope that is named"},
-	}
+	cfg.Components.SecuritySchemes = securitySchemes
 	cfg.OnAddOperation = append(cfg.OnAddOperation, func(_ *huma.OpenAPI, op *huma.Operation) {
 		v.expect(op.Path, op.Method, op.DefaultStatus)
 	})
@@ -103,6 +99,16 @@ func (s *server) handleDocument(pattern string, write func() ([]byte, error)) {
 		return nil
 	})
 }
+
+// What all our documents say of themselves.
+var (
+	contact         = &huma.Contact{Name: "Whoever runs this usher"}
+	license         = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
+	servers         = []*huma.Server{{URL: "/", Description: "Where this document is"}}
+	securitySchemes = map[string]*huma.SecurityScheme{
+		securityScheme: {Type: "http", Scheme: "bearer", Description: "An API key with the scope that is named"},
+	}
+)
 
 // securityScheme names the API key in the OpenAPI document.
 const securityScheme = "key"

@@ -10,11 +10,14 @@ import (
 // paths and shapes; API keys, scopes and limits are those of the native one.
 type Platform struct {
 	Prefix string // of its paths, lower case, such as /whereby
-	Routes []Route
+	// Title and Description are of its OpenAPI document.
+	Title, Description string
+	Routes             []Route
 	// MaxBody is the largest request body in bytes.
 	MaxBody int64
 	// WriteProblem answers with an error, also where no route was reached.
 	WriteProblem func(w http.ResponseWriter, r *http.Request, p *Problem)
+	Failure      any // of the type of what that writes
 }
 
 // Route is one route of a [Platform].
@@ -22,6 +25,7 @@ type Route struct {
 	Pattern string // of net/http, the path below the prefix, words in lower case
 	Scope   Scope
 	Status  int // of the usual answer
+	Described
 	// Serve answers, or returns an error before it has begun to.
 	Serve func(w http.ResponseWriter, r *http.Request) error
 }
@@ -65,6 +69,7 @@ func (s *server) handle(pattern string, status int, serve func(http.ResponseWrit
 }
 
 func (s *server) handlePlatform(p Platform) {
+	s.handleDocument("GET "+p.documentPath(), func() ([]byte, error) { return p.document(s.Version) })
 	for _, route := range p.Routes {
 		method, path, _ := strings.Cut(route.Pattern, " ")
 		s.handle(method+" "+p.Prefix+path, route.Status, func(w http.ResponseWriter, r *http.Request) error {

@@ -4,17 +4,17 @@ import "regexp"
 
 // destination is where an app wants its recordings.
 type destination struct {
-	Provider string `json:"provider"` // s3 or whereby
+	Provider string `json:"provider,omitempty"` // s3 or whereby
 	bucket
 }
 
 // bucket is a [meeting.Destination] by Whereby's names.
 type bucket struct {
 	Endpoint  string `json:"-"`
-	Region    string `json:"region"` // not Whereby's; empty: whatever S3 makes of it
-	Bucket    string `json:"bucket"` // perhaps with a folder behind it
-	AccessKey string `json:"accessKeyId"`
-	SecretKey string `json:"accessKeySecret"`
+	Region    string `json:"region,omitempty"` // not Whereby's; empty: whatever S3 makes of it
+	Bucket    string `json:"bucket,omitempty"` // perhaps with a folder behind it
+	AccessKey string `json:"accessKeyId,omitempty"`
+	SecretKey string `json:"accessKeySecret,omitempty"`
 }
 
 // String keeps the keys out of logs.

@@ -22,14 +22,14 @@ type sessionBody struct {
 	RoomName      string        `json:"roomName"`
 	StartedAt     meeting.Time  `json:"startedAt"`
 	EndedAt       *meeting.Time `json:"endedAt"`
-	usageBody
+	UsageBody
 	// Nobody is asked for a rating.
 	Rating       *int `json:"rating"`
 	TotalRatings int  `json:"totalRatings"`
 }
 
-// usageBody is a [meeting.Usage] by Whereby's names.
-type usageBody struct {
+// UsageBody is a [meeting.Usage] by Whereby's names.
+type UsageBody struct {
 	HumanMinutes    int64 `json:"totalParticipantMinutes"`
 	RecorderMinutes int64 `json:"totalRecorderMinutes"`
 	StreamerMinutes int64 `json:"totalStreamerMinutes"`
@@ -46,7 +46,7 @@ type roomBody struct {
 	FirstSessionAt *meeting.Time `json:"firstSessionStartedAt"`
 	LastSessionAt  *meeting.Time `json:"lastSessionStartedAt"`
 	TotalSessions  int           `json:"totalSessions"`
-	usageBody
+	UsageBody
 }
 
 // personBody is a participant as Whereby's insights show one. What has no
@@ -86,7 +86,7 @@ func (f *facade) insightsSessions(r *http.Request, cursor string, limit int) (sh
 	for i, u := range list {
 		s := sessionBody{
 			RoomSessionID: u.Session.ID, RoomName: roomName(u.Room),
-			StartedAt: u.Session.StartedAt, EndedAt: meeting.TimeOrNull(u.Session.EndedAt.Time), usageBody: usageBody(u.Usage),
+			StartedAt: u.Session.StartedAt, EndedAt: meeting.TimeOrNull(u.Session.EndedAt.Time), UsageBody: UsageBody(u.Usage),
 		}
 		latest := cursor == "" && (i == 0 || list[i-1].MeetingID != u.MeetingID)
 		if latest && u.Meeting.Expected(now) {
@@ -150,7 +150,7 @@ func (f *facade) insightsRooms(r *http.Request, cursor string, limit int) (shown
 			shown = append(shown, roomBody{
 				RoomName: roomName(u.Room), CreatedAt: u.CreatedAt, EndAt: meeting.TimeOrNull(endDate(u.Meeting)),
 				FirstSessionAt: u.FirstSessionAt, LastSessionAt: u.LastSessionAt, TotalSessions: u.Sessions,
-				usageBody: usageBody(u.Usage),
+				UsageBody: UsageBody(u.Usage),
 			})
 		}
 	}

@@ -43,20 +43,20 @@ type meetingBody struct {
 // and what is not looked at may have any type.
 type createBody struct {
 	EndDate           *string    `json:"endDate"`
-	IsLocked          any        `json:"isLocked"`
-	RoomNamePrefix    string     `json:"roomNamePrefix"`
-	TemplateType      string     `json:"templateType"`
-	Recording         recordBody `json:"recording"`
-	LiveTranscription any        `json:"liveTranscription"`
-	Streaming         any        `json:"streaming"`
-	Fields            any        `json:"fields"` // names: a list, or a text with commas
+	IsLocked          any        `json:"isLocked,omitempty"`
+	RoomNamePrefix    string     `json:"roomNamePrefix,omitempty"`
+	TemplateType      string     `json:"templateType,omitempty"`
+	Recording         recordBody `json:"recording,omitempty"`
+	LiveTranscription any        `json:"liveTranscription,omitempty"`
+	Streaming         any        `json:"streaming,omitempty"`
+	Fields            any        `json:"fields,omitempty"` // names: a list, or a text with commas
 }
 
 // recordBody is what a meeting is to do about recording.
 type recordBody struct {
-	Type         string          `json:"type"`
-	StartTrigger meeting.Trigger `json:"startTrigger"`
-	Destination  *destination    `json:"destination"`
+	Type         string          `json:"type,omitempty"`
+	StartTrigger meeting.Trigger `json:"startTrigger,omitempty"`
+	Destination  *destination    `json:"destination,omitempty"`
 }
 
 // fieldsOf returns the names of the fields that a query asks for besides the usual

@@ -93,10 +93,18 @@ func (f *facade) linkRecording(_ http.ResponseWriter, r *http.Request) (any, err
 		return nil, err
 	}
 	url, expires, err := f.FileLink(r.Context(), rec, rec.MainFile(), time.Duration(seconds)*time.Second)
-	return struct {
-		AccessLink string `json:"accessLink"`
-		Expires    int64  `json:"expires"` // Unix time, milliseconds
-	}{url, expires.UnixMilli()}, err
+	return linkBody{url, expires.UnixMilli()}, err
+}
+
+// linkBody is a link to a file.
+type linkBody struct {
+	AccessLink string `json:"accessLink"`
+	Expires    int64  `json:"expires" doc:"Unix time, milliseconds"`
+}
+
+// bulkBody is the body that deletes recordings.
+type bulkBody struct {
+	IDs []string `json:"recordingIds" nullable:"false"`
 }
 
 func (f *facade) deleteRecording(_ http.ResponseWriter, r *http.Request) (any, error) {
@@ -121,9 +129,7 @@ func (f *facade) removeRecording(ctx context.Context, id string) error {
 }
 
 func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request) (any, error) {
-	var body struct {
-		IDs []string `json:"recordingIds"`
-	}
+	var body bulkBody
 	if err := readJSON(w, r, &body); err != nil {
 		return nil, err
 	}

@@ -80,6 +80,7 @@ type site struct {
 	tracker *tracker.Tracker
 	svc     *service.Service
 	handler http.Handler
+	routes  *http.ServeMux // of Whereby's API
 	metrics *prometheus.Registry
 	log     *apitest.Buffer
 }
@@ -132,6 +133,10 @@ func (s *site) serve(change func(*testConfig)) {
 	}
 	cfg.Service, cfg.Config.Store, cfg.Webhooks = s.svc, cfg.Store, registry
 	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations, Lobby: cfg.Lobby})}
+	s.routes = http.NewServeMux()
+	for _, route := range cfg.Platforms[0].Routes {
+		s.routes.HandleFunc(strings.Replace(route.Pattern, " ", " /whereby", 1), func(http.ResponseWriter, *http.Request) {})
+	}
 	if s.handler, err = api.New(cfg.Config); err != nil {
 		s.t.Fatal(err)
 	}
@@ -157,7 +162,9 @@ func (s *site) as(key, method, target, body string) response {
 func (s *site) send(method, target, body, authorization, contentType string) response {
 	s.t.Helper()
 	headers := http.Header{"Authorization": {authorization}, "Content-Type": {contentType}}
-	return response{apitest.Send(s.handler, method, target, body, headers), s.t}
+	r := response{apitest.Send(s.handler, method, target, body, headers), s.t}
+	s.matches(method, target, r)
+	return r
 }
 
 // click opens a join link as a browser does.

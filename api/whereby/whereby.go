@@ -48,10 +48,14 @@ type facade struct {
 // New returns the API.
 func New(cfg Config) api.Platform {
 	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby}
-	p := api.Platform{Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem}
-	add := func(scope api.Scope, status int, serve handler, patterns ...string) {
+	p := api.Platform{
+		Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem, Failure: failure{},
+		Title:       "usher, as Whereby",
+		Description: "The part of Whereby's REST API that usher answers, in Whereby's own shapes. Bodies and queries may hold more, which is not looked at.",
+	}
+	add := func(scope api.Scope, status int, serve handler, described api.Described, patterns ...string) {
 		for _, pattern := range patterns {
-			p.Routes = append(p.Routes, api.Route{Pattern: pattern, Scope: scope, Status: status, Serve: func(w http.ResponseWriter, r *http.Request) error {
+			p.Routes = append(p.Routes, api.Route{Pattern: pattern, Scope: scope, Status: status, Described: described, Serve: func(w http.ResponseWriter, r *http.Request) error {
 				body, err := serve(w, r)
 				if err == nil {
 					write(w, status, body)
@@ -66,29 +70,39 @@ func New(cfg Config) api.Platform {
 		read, change, record = api.ScopeMeetingsRead, api.ScopeMeetingsWrite, api.ScopeRecordingsWrite
 		ok, created, empty   = http.StatusOK, http.StatusCreated, http.StatusNoContent
 	)
-	add(change, created, when(f.MakesTokens, f.createMeeting), "POST /v1/meetings")
-	add(change, ok, when(f.MakesTokens, listing(usualPage, f.listMeetings)), "GET /v1/meetings")
-	add(change, ok, when(f.MakesTokens, f.getMeeting), "GET /v1/meetings/{id}")
-	add(change, empty, f.deleteMeeting, "DELETE /v1/meetings/{id}")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsRooms)), "GET /v1/insights/rooms")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsSessions)), "GET /v1/insights/room-sessions")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsPeople)), "GET /v1/insights/participants")
-	add(read, ok, when(f.synced, f.insightsPerson), "GET /v1/insights/participant")
-	add(read, ok, listing(usualPage, f.listRecordings), "GET /v1/recordings")
-	add(record, empty, f.deleteRecordings, "POST /v1/recordings/bulk-delete")
-	add(read, ok, f.getRecording, "GET /v1/recordings/{id}")
-	add(record, empty, f.deleteRecording, "DELETE /v1/recordings/{id}")
-	add(read, ok, f.linkRecording, "GET /v1/recordings/{id}/access-link")
-	add(change, empty, putTheme, "PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
+	paged := slices.Clip([]string{"cursor", "limit", "sortBy"})
+	add(change, created, when(f.MakesTokens, f.createMeeting), api.Described{Summary: "Make a meeting", Request: createBody{}, Answer: meetingBody{}}, "POST /v1/meetings")
+	add(change, ok, when(f.MakesTokens, listing(usualPage, f.listMeetings)),
+		api.Described{Summary: "List meetings, the newest first, with links that let people in", Query: append(paged, "roomName", "fields"), Answer: listBody[meetingBody]{}}, "GET /v1/meetings")
+	add(change, ok, when(f.MakesTokens, f.getMeeting), api.Described{Summary: "See a meeting", Query: []string{"fields"}, Answer: meetingBody{}}, "GET /v1/meetings/{id}")
+	add(change, empty, f.deleteMeeting, api.Described{Summary: "End a meeting: everybody out, and nobody in again"}, "DELETE /v1/meetings/{id}")
+	add(read, ok, when(f.synced, listing(insightsPage, f.insightsRooms)),
+		api.Described{Summary: "List what rooms came to", Query: append(paged, "roomName", "roomName[exact]", "roomName[startsWith]"), Answer: listBody[roomBody]{}}, "GET /v1/insights/rooms")
+	add(read, ok, when(f.synced, listing(insightsPage, f.insightsSessions)),
+		api.Described{Summary: "List sessions", Query: append(paged, "roomName", "roomSessionId"), Answer: listBody[sessionBody]{}}, "GET /v1/insights/room-sessions")
+	add(read, ok, when(f.synced, listing(insightsPage, f.insightsPeople)),
+		api.Described{Summary: "List the people of a session", Query: []string{"cursor", "limit", "roomSessionId", "externalId"}, Answer: listBody[personBody]{}}, "GET /v1/insights/participants")
+	add(read, ok, when(f.synced, f.insightsPerson),
+		api.Described{Summary: "See one of the people of a session", Query: []string{"roomSessionId", "participantId"}, Answer: personBody{}}, "GET /v1/insights/participant")
+	add(read, ok, listing(usualPage, f.listRecordings),
+		api.Described{Summary: "List recordings whose file is there", Query: append(paged, "roomName"), Answer: listBody[recordingBody]{}}, "GET /v1/recordings")
+	add(record, empty, f.deleteRecordings, api.Described{Summary: "Delete up to 100 recordings", Request: bulkBody{}}, "POST /v1/recordings/bulk-delete")
+	add(read, ok, f.getRecording, api.Described{Summary: "See a recording", Answer: recordingBody{}}, "GET /v1/recordings/{id}")
+	add(record, empty, f.deleteRecording, api.Described{Summary: "Delete a recording"}, "DELETE /v1/recordings/{id}")
+	add(read, ok, f.linkRecording, api.Described{Summary: "Get a link to the file of a recording", Query: []string{"validForSeconds"}, Answer: linkBody{}}, "GET /v1/recordings/{id}/access-link")
+	add(change, empty, putTheme, api.Described{Summary: "Accept a look of the room, and leave it", Request: map[string]any{}},
+		"PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
 		"PUT /v1/rooms/{name}/theme/room-background", "PUT /v1/rooms/{name}/theme/room-knock-page-background")
 	// Of these there are never any.
-	none := func(*http.Request, string, int) ([]struct{}, string, error) { return nil, "", nil }
-	add(read, ok, listing(usualPage, none), "GET /v1/transcriptions", "GET /v1/summaries")
+	none := func(*http.Request, string, int) ([]writtenBody, string, error) { return nil, "", nil }
+	nothing := api.Described{Summary: "Answer as if there was none, as there never is"}
+	emptyList := api.Described{Summary: nothing.Summary, Query: []string{"cursor", "limit"}, Answer: listBody[writtenBody]{}}
+	add(read, ok, listing(usualPage, none), emptyList, "GET /v1/transcriptions", "GET /v1/summaries")
 	deleted := func(http.ResponseWriter, *http.Request) (any, error) { return nil, nil }
 	absent := func(http.ResponseWriter, *http.Request) (any, error) { return nil, meeting.ErrNotFound }
-	add(read, ok, absent, "GET /v1/transcriptions/{id}", "GET /v1/summaries/{id}")
-	add(record, ok, absent, "POST /v1/transcriptions", "POST /v1/summaries") // of a recording, of a transcription
-	add(record, empty, deleted, "DELETE /v1/transcriptions/{id}", "POST /v1/transcriptions/bulk-delete", "DELETE /v1/summaries/{id}")
+	add(read, ok, absent, nothing, "GET /v1/transcriptions/{id}", "GET /v1/summaries/{id}")
+	add(record, ok, absent, nothing, "POST /v1/transcriptions", "POST /v1/summaries") // of a recording, of a transcription
+	add(record, empty, deleted, nothing, "DELETE /v1/transcriptions/{id}", "POST /v1/transcriptions/bulk-delete", "DELETE /v1/summaries/{id}")
 	return p
 }
 
@@ -118,15 +132,21 @@ func listing[T any](usual int, page func(r *http.Request, cursor string, limit i
 			return nil, refuse("cursor must be the one of the page before")
 		}
 		results, next, err := page(r, cursor, limit)
-		answer := struct {
-			Cursor  *string `json:"cursor"` // null on the last page
-			Results []T     `json:"results"`
-		}{Results: append([]T{}, results...)}
+		answer := listBody[T]{Results: append([]T{}, results...)}
 		if next != "" {
 			answer.Cursor = &next
 		}
 		return answer, err
 	}
+}
+
+// writtenBody is a transcription or a summary, which there never is.
+type writtenBody struct{}
+
+// listBody is a page of a list.
+type listBody[T any] struct {
+	Cursor  *string `json:"cursor" doc:"Of the next page; null on the last one"`
+	Results []T     `json:"results" nullable:"false"`
 }
 
 // AtRoot serves the API where Whereby has it, under /v1, and nothing else of a
