@@ -17,6 +17,7 @@ import (
 
 	"usher/meeting"
 	"usher/meeting/service"
+	"usher/token"
 )
 
 // RoomKey is the query parameter that makes a guest's link a host's, as Whereby
@@ -123,7 +124,7 @@ func (h *joinHandler) find(r *http.Request) (l service.Link, m meeting.Meeting, 
 	} else {
 		l, m, err = h.openCode(r.Context(), name, key)
 	}
-	l.Appended = service.Appended{
+	l.Appended = token.User{
 		Name: displayName(appended), ExternalID: parameter(appended, "externalId", maxExternalID), Metadata: parameter(appended, "metadata", maxAppended),
 	}
 	return l, m, err

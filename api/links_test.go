@@ -199,6 +199,33 @@ func TestJoinLink(t *testing.T) {
 }
 
 // TestJoinLinkForPrograms asks for JSON, as a page does that embeds Jitsi.
+// TestWhatAnAppSaysOfAPerson: it is in the token, and nothing that is appended to
+// the link takes its place.
+func TestWhatAnAppSaysOfAPerson(t *testing.T) {
+	s := newSite(t)
+	path := "/v1/meetings/" + s.create(`{"room":"standup"}`)["id"].(string)
+	user := `{"external_id":"patient/7","metadata":"{\"seat\":3}"}`
+	want := token.User{ExternalID: "patient/7", Metadata: `{"seat":3}`}
+	var l Link
+	s.do("POST", path+"/links", `{"user":`+user+`}`).into(http.StatusCreated, &l)
+	to := s.click(l.URL + "?displayName=Eve&externalId=x&metadata=y").Header().Get("Location")
+	var ticket service.Ticket
+	s.do("POST", path+"/tokens", `{"user":`+user+`}`).into(http.StatusCreated, &ticket)
+	for _, text := range []string{strings.TrimPrefix(to, "https://meet.example.org/standup#jwt="), ticket.Token} {
+		if c, err := verify(t, time.Now(), text, "standup"); err != nil || c.User != want {
+			t.Errorf("token is for %+v, %v, want %+v", c.User, err, want)
+		}
+	}
+	var list Page[Link]
+	s.do("GET", path+"/links", "").into(http.StatusOK, &list)
+	if len(list.Data) != 1 || list.Data[0].User != want {
+		t.Errorf("links = %+v, want one for %+v", list.Data, want)
+	}
+	for _, bad := range []string{`"metadata":"a\nb"`, `"metadata":"` + strings.Repeat("é", 501) + `"`, `"external_id":"` + strings.Repeat("a", 201) + `"`} {
+		s.do("POST", path+"/tokens", `{"user":{`+bad+`}}`).problem(http.StatusUnprocessableEntity)
+	}
+}
+
 func TestJoinLinkForPrograms(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSite(t)

@@ -163,7 +163,7 @@ type Person struct {
 	UserID     string          `json:"user_id,omitempty" doc:"From the token; empty for guests"`
 	Name       string          `json:"name,omitempty"` // this to HandSince: of the newest connection
 	Email      string          `json:"email,omitempty"`
-	ExternalID string          `json:"external_id,omitempty" doc:"As an app has appended it to a link that names nobody; not checked, and not what makes connections one person"`
+	ExternalID string          `json:"external_id,omitempty" doc:"As an app has given it for the person, or somebody has appended it to a link that is for nobody; not what makes connections one person"`
 	Metadata   string          `json:"metadata,omitempty" doc:"Likewise"`
 	Audio      Media           `json:"audio,omitempty" enum:"on,off" doc:"Missing until the client says"`
 	Video      Media           `json:"video,omitempty" enum:"on,off"`

@@ -58,8 +58,6 @@ type wireContext struct {
 // wireUser holds strings only: a number or null in its place fails in clients.
 type wireUser struct {
 	User
-	ExternalID  string `json:"external_id,omitempty"`
-	Metadata    string `json:"metadata,omitempty"`
 	Affiliation string `json:"affiliation"`
 	Moderator   string `json:"moderator"`
 }
@@ -87,7 +85,7 @@ func (i *Issuer) Issue(now time.Time, c Claims) (text string, expires time.Time,
 	for _, field := range [][2]string{
 		{"user id", c.User.ID}, {"user name", c.User.Name}, {"user email", c.User.Email},
 		{"user avatar", c.User.Avatar}, {"group", c.Group}, {"id", c.ID},
-		{"external id", c.ExternalID}, {"metadata", c.Metadata},
+		{"external id", c.User.ExternalID}, {"metadata", c.User.Metadata},
 	} {
 		if !xmlText(field[1]) {
 			return "", time.Time{}, fmt.Errorf("token: %s has control characters or is not UTF-8", field[0])
@@ -107,7 +105,7 @@ func (i *Issuer) Issue(now time.Time, c Claims) (text string, expires time.Time,
 		Audience: i.site.Audience,
 		Room:     strings.ToLower(c.Room),
 		Context: wireContext{
-			User:     wireUser{c.User, c.ExternalID, c.Metadata, affiliation, moderator},
+			User:     wireUser{c.User, affiliation, moderator},
 			Features: features(c.Host, c.PassesLobby),
 			Group:    c.Group,
 		},

@@ -53,9 +53,6 @@ type Claims struct {
 	// Host may record and, where the site loads mod_token_affiliation and does
 	// not elect owners itself, is a moderator.
 	Host bool
-	// ExternalID and Metadata are what an app has appended to a link for whoever
-	// comes by it. Nobody has checked them.
-	ExternalID, Metadata string
 	// PassesLobby lets the person in where others wait to be let in.
 	PassesLobby bool
 	Group       string // the app or team that the person belongs to; for statistics
@@ -72,6 +69,9 @@ type User struct {
 	Name   string   `json:"name,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"Shown to others"`
 	Email  string   `json:"email,omitempty" maxLength:"254" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$"` // for the picture, from Gravatar
 	Avatar string   `json:"avatar,omitempty" maxLength:"2000" pattern:"^https?://[^\\x00- \\x7f-\\x9f]+$" doc:"Address of a picture"`
+	// These two are in each presence of the person, as the name is.
+	ExternalID string `json:"external_id,omitempty" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"Another id of the app's, which does not make connections one person; in lists and events"`
+	Metadata   string `json:"metadata,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"The app's own text about the person, in lists and events; programs of others in the room can read it"`
 }
 
 // Until returns when a token made now for a meeting should expire: [EndGrace]

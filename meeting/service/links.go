@@ -65,7 +65,7 @@ func (s *Service) Ticket(m meeting.Meeting, l Link) (Ticket, error) {
 		PassesLobby: l.Role == RoleHost && m.Lobby, // somebody has to be there to let others in
 	}
 	if l.User == (token.User{}) { // else it says who they are
-		claims.User.Name, claims.ExternalID, claims.Metadata = l.Appended.Name, l.Appended.ExternalID, l.Appended.Metadata
+		claims.User = l.Appended
 	}
 	text, expires, err := s.cfg.Tokens.Issue(now, claims)
 	var url string
@@ -147,12 +147,10 @@ type Link struct {
 	CreatedAt meeting.Time  `json:"created_at"`
 	RevokedAt *meeting.Time `json:"revoked_at" doc:"Set once it opens nothing any more"`
 	URL       string        `json:"url,omitempty" doc:"The link itself, shown this once"`
-	Appended  Appended      `json:"-"`
+	// Appended is what an app has appended to the link for one who comes by it, which
+	// nobody has checked. It counts where the link itself is for nobody.
+	Appended token.User `json:"-"`
 }
-
-// Appended is what an app has appended to a link for one who comes by it. It counts
-// where the link itself names nobody.
-type Appended struct{ Name, ExternalID, Metadata string }
 
 // readLink reads a link of the meeting. One of an earlier build, which lacks these
 // fields, is for guests.
