@@ -80,6 +80,11 @@ func TestDocumentIsValid(t *testing.T) {
 				}
 			}
 			if op.RequestBody != nil {
+				for name, field := range op.RequestBody.Value.Content["application/json"].Schema.Value.Properties {
+					if field.Value.Default != nil {
+						t.Errorf("%s %s: %s has a default, so clients that are generated want it given", method, path, name)
+					}
+				}
 				example(pointer+"/requestBody/content/application~1json", op.RequestBody.Value.Content["application/json"])
 			}
 			for status, answer := range op.Responses.Map() {

@@ -44,7 +44,7 @@ func (p newPolicy) policy() meeting.RecordingPolicy {
 // newRecording is the body that asks for a recording.
 type newRecording struct {
 	_             struct{} `json:"-" additionalProperties:"false"`
-	Mode          string   `json:"mode,omitempty" enum:"file,tracks,levels" default:"file" doc:"tracks and levels come from the video bridges: they need no recorder and never wait"`
+	Mode          string   `json:"mode,omitempty" enum:"file,tracks,levels" doc:"tracks and levels come from the video bridges: they need no recorder and never wait. Missing: file"`
 	Priority      *int     `json:"priority,omitempty" minimum:"-100" maximum:"100" doc:"Missing: the meeting's"`
 	QueueTimeoutS *int64   `json:"queue_timeout_s,omitempty" minimum:"1" maximum:"86400" doc:"Seconds to wait for a recorder. Missing: the meeting's"`
 	MaxLengthS    *int64   `json:"max_length_s,omitempty" minimum:"0" maximum:"2678400" doc:"It ends after this many seconds; 0: no limit. Missing: the meeting's"`

@@ -180,11 +180,17 @@ func (d *Deliverer) Replay(ctx context.Context, id string, from, to time.Time) (
 // what came of it, after [Timeout] at most. It is not retried and in no log.
 // Errors: [ErrNotFound].
 func (d *Deliverer) Test(ctx context.Context, id string) (Attempt, error) {
+	return d.Send(ctx, id, testEvent(time.Now()))
+}
+
+// Send posts an event to an endpoint as [Deliverer.Test] does, whether it wants such
+// events or not.
+func (d *Deliverer) Send(ctx context.Context, id string, event json.RawMessage) (Attempt, error) {
 	e, err := d.registry.Get(id)
 	if err != nil {
 		return Attempt{}, err
 	}
-	ev := readEvent(testEvent(time.Now()))
+	ev := readEvent(event)
 	a := newAttempt(ev, d.try(ctx, e, &delivery{event: ev}))
 	if a.Status/100 == 2 {
 		a.Result = meeting.Delivered

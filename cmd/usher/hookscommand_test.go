@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -10,12 +11,14 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"usher/internal/stack/stacktest"
+	"usher/meeting"
 	"usher/webhook"
 )
 
@@ -29,7 +32,7 @@ func TestWebhooksCommands(t *testing.T) {
 	done := make(chan error, 1)
 	go func() { done <- listenForHooks(ctx, ln, secret, &shown) }()
 	to := "http://" + ln.Addr().String() + "/any/path"
-	test := webhooksTestCommand{URL: to, hookSecret: hookSecret{secret}}
+	test := webhooksTestCommand{receiver{URL: to, Secret: secret}}
 	must(t, test.send(t.Context(), &sent))
 	if text := sent.String(); !regexp.MustCompile(`^webhook\.test evt_\w+ taken with 204, after \d+ ms\n$`).MatchString(text) {
 		t.Errorf("test says %q", text)
@@ -50,6 +53,85 @@ func TestWebhooksCommands(t *testing.T) {
 	test.Secret = "whsec_h1dden"
 	if err := test.send(t.Context(), &sent); err == nil || strings.Contains(err.Error(), "h1dden") {
 		t.Errorf("with a secret that is none: %v, want an error that does not tell it", err)
+	}
+}
+
+// TestTrigger sends an event of each type, and says what cannot be sent.
+func TestTrigger(t *testing.T) {
+	stacktest.Needed(t)
+	secret := webhook.NewSecret().Key
+	var got []string
+	in, err := webhook.NewInbox(string(secret), func(body []byte, _ time.Time) {
+		var e meeting.Event
+		must(t, json.Unmarshal(body, &e))
+		d, kind := e.Data, strings.Split(string(e.Type), ".")[0]
+		if has := map[string]bool{"meeting": d.Meeting != nil, "store": d.Meeting != nil, "session": d.Session != nil, "participant": d.Participant != nil,
+			"recording": d.Recording != nil, "stream": d.Stream != nil}; !has[kind] || d.Occupancy == nil || e.MeetingID == "" || e.ID == "" {
+			t.Errorf("%s, want what its type has", body)
+		}
+		got = append(got, string(e.Type))
+	}, func(err error) { t.Error(err) })
+	must(t, err)
+	srv := httptest.NewServer(in)
+	defer srv.Close()
+	c := webhooksTriggerCommand{receiver: receiver{URL: srv.URL, Secret: secret}}
+	var want []string
+	for _, e := range meeting.EventTypes {
+		c.Type, want = string(e), append(want, string(e))
+		must(t, c.send(t.Context(), io.Discard, time.Now()))
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("the receiver got %q, want one of each type %q", got, want)
+	}
+	if c.Type = "recording.ready"; c.send(t.Context(), io.Discard, time.Now()) == nil {
+		t.Error("a type that is none was sent")
+	}
+	c.Type, c.Dialect, c.Secret = "stream.started", "whereby", "a-secret-of-whereby"
+	if err := c.send(t.Context(), io.Discard, time.Now()); err == nil || !strings.Contains(err.Error(), "sends no events of the type") {
+		t.Errorf("an event that whereby does not have: %v, want it said", err)
+	}
+}
+
+// TestForward sends a receiver what the stream has, signed with a secret that is shown,
+// and goes on after one that the receiver refuses.
+func TestForward(t *testing.T) {
+	stacktest.Needed(t)
+	stream := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Last-Event-ID") != "" {
+			w.WriteHeader(http.StatusForbidden) // the end
+			return
+		}
+		for i, e := range []meeting.EventType{meeting.MeetingCreated, meeting.SessionStarted} {
+			sample := sampleEvent(e, time.Now())
+			fmt.Fprintf(w, "id: %d-0\nevent: a\ndata: %s\n\n", i+1, sample.Text())
+		}
+	}))
+	defer stream.Close()
+	var told, out logText
+	var in http.Handler
+	calls := 0
+	to := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if calls++; calls == 1 {
+			w.WriteHeader(http.StatusTeapot)
+			return
+		}
+		secret := regexp.MustCompile(`whsec_\S+`).FindString(told.String())
+		var err error
+		in, err = webhook.NewInbox(secret, func([]byte, time.Time) {}, func(err error) { t.Error(err) })
+		must(t, err)
+		in.ServeHTTP(w, r)
+	}))
+	defer to.Close()
+	c := webhooksListenCommand{ForwardTo: to.URL, API: stream.URL, Key: "k"}
+	if err := c.forward(t.Context(), &out, &told); !errors.Is(err, errFinal) {
+		t.Errorf("ended with %v, want the refusal of the stream", err)
+	}
+	want := regexp.MustCompile(`^meeting\.created evt_\w+ refused: the answer was 418 I'm a teapot, after \d+ ms\nsession\.started evt_\w+ taken with 204, after \d+ ms\n$`)
+	if !want.MatchString(out.String()) {
+		t.Errorf("shows %q, want %s", out.String(), want)
+	}
+	if c.Key = ""; c.forward(t.Context(), &out, &told) == nil {
+		t.Error("without a key nothing can be followed, want that said")
 	}
 }
 

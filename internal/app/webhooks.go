@@ -26,12 +26,17 @@ func newRegistry(cfg config.Config, st webhook.Store, log *slog.Logger, reg prom
 	}
 	return webhook.NewRegistry(webhook.Config{
 		Store: st, Endpoints: endpoints, AllowCIDRs: cfg.WebhookAllow, Log: log, Registerer: reg,
-		Dialects: map[string]webhook.Dialect{
-			whereby.DialectName: whereby.Dialect(cfg.Site),
-			webhook.Jitsi:       webhook.JitsiDialect(),
-			webhook.EventSync:   webhook.EventSyncDialect(cfg.MUC),
-		},
+		Dialects: Dialects(cfg.Site, cfg.MUC),
 	})
+}
+
+// Dialects returns those that an endpoint may have besides the standard one.
+func Dialects(site, muc string) map[string]webhook.Dialect {
+	return map[string]webhook.Dialect{
+		whereby.DialectName: whereby.Dialect(site),
+		webhook.Jitsi:       webhook.JitsiDialect(),
+		webhook.EventSync:   webhook.EventSyncDialect(muc),
+	}
 }
 
 // maxNamed is how many of a kind a check names; more would hide the rest of it.
