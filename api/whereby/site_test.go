@@ -94,6 +94,7 @@ type testConfig struct {
 	PublicURL    string
 	Destinations bool
 	Lobby        bool
+	Upstream     *whereby.Upstream
 }
 
 // newSite starts a tracker, which ends with the test.
@@ -131,7 +132,7 @@ func (s *site) serve(change func(*testConfig)) {
 		s.t.Fatal(err)
 	}
 	cfg.Service, cfg.Config.Store, cfg.Webhooks = s.svc, cfg.Store, registry
-	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations, Lobby: cfg.Lobby})}
+	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations, Lobby: cfg.Lobby, Upstream: cfg.Upstream})}
 	if s.handler, err = api.New(cfg.Config); err != nil {
 		s.t.Fatal(err)
 	}

@@ -38,22 +38,27 @@ type Config struct {
 	Destinations bool
 	// Lobby says that the site has one: locked meetings then use it.
 	Lobby bool
+	// Upstream is Whereby itself, where a part of the meetings is; nil: all are here.
+	Upstream *Upstream
 }
 
 type facade struct {
 	*service.Service
 	destinations, lobby bool
+	upstream            *Upstream // nil: there is none
 }
 
 // New returns the API.
 func New(cfg Config) api.Platform {
-	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby}
+	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby, cfg.Upstream}
 	p := api.Platform{Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem}
 	add := func(scope api.Scope, status int, serve handler, patterns ...string) {
 		for _, pattern := range patterns {
 			p.Routes = append(p.Routes, api.Route{Pattern: pattern, Scope: scope, Status: status, Serve: func(w http.ResponseWriter, r *http.Request) error {
 				body, err := serve(w, r)
-				if err == nil {
+				if answer, ok := body.(*relayed); ok {
+					answer.writeTo(w)
+				} else if err == nil {
 					write(w, status, body)
 				}
 				return err
@@ -66,21 +71,35 @@ func New(cfg Config) api.Platform {
 		read, change, record = api.ScopeMeetingsRead, api.ScopeMeetingsWrite, api.ScopeRecordingsWrite
 		ok, created, empty   = http.StatusOK, http.StatusCreated, http.StatusNoContent
 	)
-	add(change, created, when(f.MakesTokens, f.createMeeting), "POST /v1/meetings")
-	add(change, ok, when(f.MakesTokens, listing(usualPage, f.listMeetings)), "GET /v1/meetings")
-	add(change, ok, when(f.MakesTokens, f.getMeeting), "GET /v1/meetings/{id}")
-	add(change, empty, f.deleteMeeting, "DELETE /v1/meetings/{id}")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsRooms)), "GET /v1/insights/rooms")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsSessions)), "GET /v1/insights/room-sessions")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsPeople)), "GET /v1/insights/participants")
-	add(read, ok, when(f.synced, f.insightsPerson), "GET /v1/insights/participant")
-	add(read, ok, listing(usualPage, f.listRecordings), "GET /v1/recordings")
-	add(record, empty, f.deleteRecordings, "POST /v1/recordings/bulk-delete")
-	add(read, ok, f.getRecording, "GET /v1/recordings/{id}")
-	add(record, empty, f.deleteRecording, "DELETE /v1/recordings/{id}")
-	add(read, ok, f.linkRecording, "GET /v1/recordings/{id}/access-link")
-	add(change, empty, putTheme, "PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
+	create, deleteRecordings, theme := when(f.MakesTokens, f.createMeeting), handler(f.deleteRecordings), handler(putTheme)
+	if f.upstream != nil {
+		create, deleteRecordings, theme = f.placeMeeting, f.deleteBoth, f.bySide(putTheme)
+	}
+	add(change, created, create, "POST /v1/meetings")
+	add(change, ok, f.both(usualPage, elements{"meetingId", "startDate"}, when(f.MakesTokens, listing(usualPage, f.listMeetings))), "GET /v1/meetings")
+	add(change, ok, f.byID("mtg_", when(f.MakesTokens, f.getMeeting)), "GET /v1/meetings/{id}")
+	add(change, empty, f.byID("mtg_", f.deleteMeeting), "DELETE /v1/meetings/{id}")
+	add(read, ok, f.both(insightsPage, elements{"roomName", "createdAt"}, when(f.synced, listing(insightsPage, f.insightsRooms))), "GET /v1/insights/rooms")
+	add(read, ok, f.both(insightsPage, elements{"roomSessionId", "startedAt"}, when(f.synced, listing(insightsPage, f.insightsSessions))), "GET /v1/insights/room-sessions")
+	add(read, ok, f.bySide(when(f.synced, listing(insightsPage, f.insightsPeople))), "GET /v1/insights/participants")
+	add(read, ok, f.bySide(when(f.synced, f.insightsPerson)), "GET /v1/insights/participant")
+	add(read, ok, f.both(usualPage, elements{"recordingId", "startDate"}, listing(usualPage, f.listRecordings)), "GET /v1/recordings")
+	add(record, empty, deleteRecordings, "POST /v1/recordings/bulk-delete")
+	add(read, ok, f.byID("rec_", f.getRecording), "GET /v1/recordings/{id}")
+	add(record, empty, f.byID("rec_", f.deleteRecording), "DELETE /v1/recordings/{id}")
+	add(read, ok, f.byID("rec_", f.linkRecording), "GET /v1/recordings/{id}/access-link")
+	add(change, empty, theme, "PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
 		"PUT /v1/rooms/{name}/theme/room-background", "PUT /v1/rooms/{name}/theme/room-knock-page-background")
+	if f.upstream != nil {
+		// Whatever else Whereby may have.
+		add(read, ok, f.relay, "GET /v1/{rest...}")
+		add(change, ok, f.relay, "POST /v1/{rest...}", "PUT /v1/{rest...}", "PATCH /v1/{rest...}")
+		add(record, empty, f.relay, "DELETE /v1/{rest...}")
+		if f.upstream.WebhookSecret != "" {
+			p.Hooks = []api.Route{{Pattern: "POST " + HookPath, Status: empty, Serve: f.takeHook}}
+		}
+		return p
+	}
 	// Of these there are never any.
 	none := func(*http.Request, string, int) ([]struct{}, string, error) { return nil, "", nil }
 	add(read, ok, listing(usualPage, none), "GET /v1/transcriptions", "GET /v1/summaries")
