@@ -83,7 +83,11 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		l.tracks = bridge.NewServer(bridge.Config{Log: log, Metrics: reg})
 	}
 	feed := api.NewFeed(st, log)
-	public, err := newAPI(cfg, st, l, feed, tokens, log, reg)
+	upstream, err := newUpstream(cfg, st, l, log, reg)
+	if err != nil {
+		return err
+	}
+	public, err := newAPI(cfg, st, l, feed, upstream, tokens, log, reg)
 	if err != nil {
 		return err
 	}
@@ -97,6 +101,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		}
 		return gatherers.Gather()
 	}), health)
+	}), append(append(l.checks(st), webhooksCheck(registry, deliverer)), upstreamChecks(upstream)...)...)
 	listeners, at, err := listen(ctx, cfg)
 	if err != nil {
 		return err
@@ -137,7 +142,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 }
 
 // newAPI returns the handler of the APIs.
-func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, upstream *whereby.Upstream, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
@@ -159,7 +164,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 	})
 	return api.New(api.Config{
 		Service: svc, Store: st, Webhooks: l.registry, Deliverer: l.deliverer, Feed: feed, Keys: keys, Proxies: cfg.TrustedProxies,
-		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination, Lobby: cfg.ReservationLobby})},
+		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination, Lobby: cfg.ReservationLobby, Upstream: upstream})},
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,
