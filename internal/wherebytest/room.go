@@ -19,7 +19,7 @@ const (
 	// hookTries is how often a webhook is sent while it is answered 5xx.
 	hookTries = 3
 	// hookPause is the wait before the second try, and twice that before the third.
-	hookPause = time.Second
+	hookPause = 2 * time.Second
 )
 
 // Event is a webhook as it was signed and sent.
