@@ -59,58 +59,46 @@ var ourTypes = map[string]meeting.EventType{
 // takeHook stores an event of Whereby's for the endpoints of its dialect. Whereby
 // tries again after a 5xx, and so does not lose what cannot be stored now.
 func (f *facade) takeHook(w http.ResponseWriter, r *http.Request) error {
-	status, err := f.hooked(w, r)
-	result := hookRefused
-	switch {
-	case status != 0:
-		result = map[bool]string{true: hookStored, false: hookUnwanted}[status == http.StatusAccepted]
-		w.WriteHeader(http.StatusNoContent)
-	case err == errForged: //nolint:errorlint // never wrapped
-		result = hookForged
-		f.upstream.Log.Warn("a webhook that is not Whereby's, or too old, is refused", "remote", r.RemoteAddr)
-	case err == errNoEvent: //nolint:errorlint // never wrapped
-		result = hookMalformed
-	}
+	result, err := f.hooked(w, r)
 	f.upstream.metrics.hooks.WithLabelValues(result).Inc()
+	if result == hookForged {
+		f.upstream.Log.Warn("a webhook that is not Whereby's, or is too old, is refused", "remote", r.RemoteAddr)
+	}
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
 	return err
 }
 
-var (
-	errForged  = api.NewProblem(http.StatusUnauthorized, "the signature is wrong, or too old")
-	errNoEvent = api.NewProblem(http.StatusBadRequest, "the body is no event of Whereby's")
-)
-
-// hooked returns 202 for an event that was stored and 200 for one that had not to
-// be.
-func (f *facade) hooked(w http.ResponseWriter, r *http.Request) (status int, err error) {
+func (f *facade) hooked(w http.ResponseWriter, r *http.Request) (result string, err error) {
 	body, err := api.ReadBody(http.MaxBytesReader(w, r.Body, api.MaxBody))
 	if err != nil {
-		return 0, err
+		return hookMalformed, err
 	}
 	if !verified(f.upstream.WebhookSecret, r.Header.Get("Whereby-Signature"), body, time.Now()) {
-		return 0, errForged
+		return hookForged, api.NewProblem(http.StatusUnauthorized, "the signature is wrong, or too old")
 	}
 	var event hookEvent
 	if json.Unmarshal(body, &event) != nil || event.ID == "" || event.Type == "" {
-		return 0, errNoEvent
+		return hookMalformed, refuse("the body is no event of Whereby's")
 	}
 	if !f.Running() {
-		return 0, api.NewProblem(http.StatusServiceUnavailable, "another process leads, try again")
+		return hookRefused, api.NewProblem(http.StatusServiceUnavailable, "another process leads, try again")
 	}
 	id, err := f.meetingOf(r, event)
 	if err != nil {
-		return 0, err
+		return hookRefused, err
 	}
 	stored, err := f.upstream.Forward(r.Context(), webhook.Forwarded{
 		ID: eventID(event.ID), Type: event.Type, As: ourTypes[event.Type], MeetingID: id, Body: body,
 	})
 	switch {
 	case err != nil:
-		return 0, err
+		return hookRefused, err
 	case stored:
-		return http.StatusAccepted, nil
+		return hookStored, nil
 	}
-	return http.StatusOK, nil
+	return hookUnwanted, nil
 }
 
 // maxHookName, in bytes, bounds what names a list of events.

@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// elements says where an element of a list has its id and its time, by which lists
+// fields says where an element of a list has its id and its time, by which lists
 // are merged.
-type elements struct{ id, time string }
+type fields struct{ id, time string }
 
 // maxBothCursor, in bytes, is more than two cursors and two ids need.
 const maxBothCursor = 4 << 10
@@ -65,7 +65,7 @@ type page struct {
 }
 
 // read returns what the text of a list says.
-func (e elements) read(text []byte) (p page, err error) {
+func (f fields) read(text []byte) (p page, err error) {
 	var list struct {
 		Cursor  *string
 		Results []json.RawMessage
@@ -77,13 +77,13 @@ func (e elements) read(text []byte) (p page, err error) {
 		p.next = *list.Cursor
 	}
 	for _, raw := range list.Results {
-		var fields map[string]any
-		if json.Unmarshal(raw, &fields) != nil {
+		var values map[string]any
+		if json.Unmarshal(raw, &values) != nil {
 			return p, errPage
 		}
 		one := element{raw: raw}
-		one.id, _ = fields[e.id].(string)
-		text, _ := fields[e.time].(string)
+		one.id, _ = values[f.id].(string)
+		text, _ := values[f.time].(string)
 		one.at, _ = time.Parse(time.RFC3339, text) // what has none comes last
 		p.elements = append(p.elements, one)
 	}
@@ -127,7 +127,7 @@ func mergePages(here, there page, p places, limit int, before func(a, b element)
 
 // both serves a list of what is here and at Whereby. Where the query is about one
 // of them nobody waits for the other.
-func (f *facade) both(usual int, e elements, local handler) handler {
+func (f *facade) both(usual int, by fields, local handler) handler {
 	if f.upstream == nil {
 		return local
 	}
@@ -141,11 +141,11 @@ func (f *facade) both(usual int, e elements, local handler) handler {
 		case theirs:
 			return f.relay(w, r)
 		}
-		return f.merge(w, r, usual, e, local)
+		return f.merge(w, r, usual, by, local)
 	}
 }
 
-func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, e elements, local handler) (any, error) {
+func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, by fields, local handler) (any, error) {
 	query := r.URL.Query()
 	limit, err := number(r, "limit", usual, maxPage)
 	if err != nil {
@@ -166,7 +166,7 @@ func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, e elem
 			return nil, err
 		}
 		text, _ := json.Marshal(list) // a list of ours
-		if here, err = e.read(text); err != nil {
+		if here, err = by.read(text); err != nil {
 			return nil, err
 		}
 		here = here.from(at.Here.After)
@@ -180,7 +180,7 @@ func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, e elem
 		if err != nil || !a.ok() {
 			return asBody(a, err)
 		}
-		if there, err = e.read(a.body); err != nil {
+		if there, err = by.read(a.body); err != nil {
 			return nil, errStrange
 		}
 		there = there.from(at.There.After)

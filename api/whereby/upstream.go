@@ -98,7 +98,7 @@ func NewUpstream(cfg UpstreamConfig) (*Upstream, error) {
 // Status says for /readyz how Whereby does and how many meetings there are not
 // over. It never fails: usher's own meetings need no Whereby.
 func (u *Upstream) Status(ctx context.Context) (text string) {
-	text = "answers"
+	text = "Whereby answers"
 	if p := u.problem.Load(); p != nil {
 		text = *p
 	}
@@ -108,7 +108,7 @@ func (u *Upstream) Status(ctx context.Context) (text string) {
 	if u.WebhookSecret == "" {
 		text += "; its webhooks are not taken, without whereby-upstream-webhook-secret"
 	}
-	return "share " + itoa(int64(u.Share)) + " percent; Whereby " + text
+	return "share " + itoa(int64(u.Share)) + " percent; " + text
 }
 
 // relayed is an answer of Whereby's.
@@ -147,11 +147,13 @@ type call struct {
 // Errors of ask that stand for an answer of 503: the request is worth another try,
 // and nothing is said about what Whereby knows.
 var (
-	errDown    = unavailable("Whereby does not answer, try again")
-	errCrowd   = unavailable("too many requests wait for Whereby, try again")
-	errBadKey  = unavailable("Whereby refuses usher's own key: its operator has to set whereby-upstream-key")
-	errStrange = unavailable("Whereby's answer makes no sense, try again")
+	errDown    = unavailable("Whereby does not answer" + againLater)
+	errCrowd   = unavailable("too many requests wait for Whereby" + againLater)
+	errBadKey  = unavailable("Whereby refuses usher's own key: usher's operator has to set whereby-upstream-key")
+	errStrange = unavailable("Whereby answers with an error, or with what makes no sense" + againLater)
 )
+
+const againLater = ", try again"
 
 func unavailable(detail string) error { return api.NewProblem(http.StatusServiceUnavailable, detail) }
 
@@ -174,12 +176,14 @@ func (u *Upstream) ask(ctx context.Context, c call) (*relayed, error) {
 	a, err := u.send(ctx, c)
 	o, result := answered, "ok"
 	switch {
-	case err != nil && ctx.Err() != nil && context.Cause(ctx) != nil && time.Since(start) < upstreamTimeout:
+	case err != nil && ctx.Err() != nil:
 		o, result = unknown, "cancelled"
 	case errors.Is(err, errBadKey):
 		result = "bad_key"
-	case err != nil:
+	case errors.Is(err, errDown): // others come at once, and of one request maybe
 		o, result = failed, "failed"
+	case err != nil:
+		result = "failed"
 	case a.status == http.StatusTooManyRequests:
 		result = "limited"
 	case !a.ok():
@@ -202,7 +206,7 @@ func (u *Upstream) note(o outcome, err error, now time.Time) {
 			u.Log.Info("Whereby answers again")
 		}
 	default:
-		text := err.Error() + "; since " + now.UTC().Format(time.RFC3339)
+		text := strings.TrimSuffix(err.Error(), againLater) + "; since " + now.UTC().Format(time.RFC3339)
 		if u.problem.CompareAndSwap(nil, &text) || fell {
 			u.Log.Warn("Whereby cannot be used", "err", err)
 		}
@@ -214,8 +218,9 @@ func (u *Upstream) note(o outcome, err error, now time.Time) {
 func (u *Upstream) send(ctx context.Context, c call) (*relayed, error) {
 	ctx, cancel := context.WithTimeout(ctx, upstreamTimeout)
 	defer cancel()
-	target := u.base.JoinPath(c.path)
-	target.RawQuery = c.query.Encode()
+	// Not by JoinPath: a part of the path that a client has encoded twice must not
+	// become another path than the one whose scope was asked for.
+	target := url.URL{Scheme: u.base.Scheme, Host: u.base.Host, Path: u.base.Path + c.path, RawQuery: c.query.Encode()}
 	r, err := http.NewRequestWithContext(ctx, c.method, target.String(), bytes.NewReader(c.body))
 	if err != nil {
 		return nil, errStrange
@@ -246,7 +251,7 @@ func sensible(a *relayed) (*relayed, error) {
 	kind, _, _ := mime.ParseMediaType(a.header.Get("Content-Type"))
 	isJSON := kind == "application/json" && len(a.body) <= maxUpstreamAnswer && json.Valid(a.body)
 	switch {
-	case a.status >= http.StatusInternalServerError, a.status == http.StatusRequestTimeout:
+	case a.status >= http.StatusBadGateway, a.status == http.StatusRequestTimeout:
 		return nil, errDown
 	case a.status == http.StatusUnauthorized:
 		return nil, errBadKey

@@ -176,6 +176,33 @@ func TestShareZeroIsPassThrough(t *testing.T) {
 	s.quiet("a meeting from before")
 }
 
+// TestPassedOnWithTheKeysScope: whatever a path looks like, a key that may not see
+// links of meetings does not see Whereby's.
+func TestPassedOnWithTheKeysScope(t *testing.T) {
+	s := newUpstreamSite(t, 0, nil)
+	m := s.createMeeting("")
+	key := s.makeKey("reads", `"meetings:read"`).Key
+	s.whereby.Calls()
+	for _, path := range []string{
+		"/meetings/" + m.ID, "/Meetings/" + m.ID, "//meetings//" + m.ID, "/x/../meetings/" + m.ID, "/meetings%2F" + m.ID,
+		"/x%2F..%2Fmeetings%2F" + m.ID, "/x%252F..%252Fmeetings%252F" + m.ID, "/something",
+	} {
+		r := s.as(key, "GET", "/whereby/v1"+path, "")
+		if r.Code != http.StatusForbidden || strings.Contains(r.Body.String(), "roomUrl") {
+			t.Errorf("GET %s: %d %s, want 403", path, r.Code, r.Body)
+		}
+	}
+	s.quiet("a key without the scope")
+	// What is encoded twice arrives so, and is no other path at Whereby.
+	hidden := "/transcriptions/%2E%2E%2Fmeetings%2F" + m.ID
+	if r := s.as(key, "GET", "/whereby/v1"+strings.ReplaceAll(hidden, "%", "%25"), ""); r.Code != http.StatusNotFound {
+		t.Errorf("GET %s: %d %s, want 404", hidden, r.Code, r.Body)
+	}
+	if calls := s.whereby.Calls(); !slices.Equal(calls, []string{"GET " + hidden}) {
+		t.Errorf("Whereby was asked %q, want GET %s", calls, hidden)
+	}
+}
+
 // TestListsAreMerged pages through meetings of both, with pages of every size, and
 // finds each once, the newest first.
 func TestListsAreMerged(t *testing.T) {
@@ -278,7 +305,7 @@ func TestWherebyInTrouble(t *testing.T) {
 		there = s.createMeeting("")
 	}
 	for trouble, want := range map[wherebytest.Trouble]string{
-		wherebytest.Page: "makes no sense", wherebytest.Moved: "makes no sense",
+		wherebytest.Page: "makes no sense", wherebytest.Moved: "makes no sense", wherebytest.Failing: "makes no sense",
 	} {
 		s.whereby.SetTrouble(trouble)
 		if got := s.refused("GET", "/meetings/"+there.ID, "", "", http.StatusServiceUnavailable); !strings.Contains(got, want) {

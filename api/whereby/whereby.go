@@ -76,14 +76,14 @@ func New(cfg Config) api.Platform {
 		create, deleteRecordings, theme = f.placeMeeting, f.deleteBoth, f.bySide(putTheme)
 	}
 	add(change, created, create, "POST /v1/meetings")
-	add(change, ok, f.both(usualPage, elements{"meetingId", "startDate"}, when(f.MakesTokens, listing(usualPage, f.listMeetings))), "GET /v1/meetings")
+	add(change, ok, f.both(usualPage, fields{"meetingId", "startDate"}, when(f.MakesTokens, listing(usualPage, f.listMeetings))), "GET /v1/meetings")
 	add(change, ok, f.byID("mtg_", when(f.MakesTokens, f.getMeeting)), "GET /v1/meetings/{id}")
 	add(change, empty, f.byID("mtg_", f.deleteMeeting), "DELETE /v1/meetings/{id}")
-	add(read, ok, f.both(insightsPage, elements{"roomName", "createdAt"}, when(f.synced, listing(insightsPage, f.insightsRooms))), "GET /v1/insights/rooms")
-	add(read, ok, f.both(insightsPage, elements{"roomSessionId", "startedAt"}, when(f.synced, listing(insightsPage, f.insightsSessions))), "GET /v1/insights/room-sessions")
+	add(read, ok, f.both(insightsPage, fields{"roomName", "createdAt"}, when(f.synced, listing(insightsPage, f.insightsRooms))), "GET /v1/insights/rooms")
+	add(read, ok, f.both(insightsPage, fields{"roomSessionId", "startedAt"}, when(f.synced, listing(insightsPage, f.insightsSessions))), "GET /v1/insights/room-sessions")
 	add(read, ok, f.bySide(when(f.synced, listing(insightsPage, f.insightsPeople))), "GET /v1/insights/participants")
 	add(read, ok, f.bySide(when(f.synced, f.insightsPerson)), "GET /v1/insights/participant")
-	add(read, ok, f.both(usualPage, elements{"recordingId", "startDate"}, listing(usualPage, f.listRecordings)), "GET /v1/recordings")
+	add(read, ok, f.both(usualPage, fields{"recordingId", "startDate"}, listing(usualPage, f.listRecordings)), "GET /v1/recordings")
 	add(record, empty, deleteRecordings, "POST /v1/recordings/bulk-delete")
 	add(read, ok, f.byID("rec_", f.getRecording), "GET /v1/recordings/{id}")
 	add(record, empty, f.byID("rec_", f.deleteRecording), "DELETE /v1/recordings/{id}")
@@ -91,10 +91,14 @@ func New(cfg Config) api.Platform {
 	add(change, empty, theme, "PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
 		"PUT /v1/rooms/{name}/theme/room-background", "PUT /v1/rooms/{name}/theme/room-knock-page-background")
 	if f.upstream != nil {
-		// Whatever else Whereby may have.
-		add(read, ok, f.relay, "GET /v1/{rest...}")
-		add(change, ok, f.relay, "POST /v1/{rest...}", "PUT /v1/{rest...}", "PATCH /v1/{rest...}")
-		add(record, empty, f.relay, "DELETE /v1/{rest...}")
+		add(read, ok, f.relay, "GET /v1/transcriptions", "GET /v1/transcriptions/{id}", "GET /v1/transcriptions/{id}/access-link",
+			"GET /v1/summaries", "GET /v1/summaries/{id}")
+		add(record, ok, f.relay, "POST /v1/transcriptions", "POST /v1/transcriptions/bulk-delete", "POST /v1/summaries",
+			"DELETE /v1/transcriptions/{id}", "DELETE /v1/summaries/{id}")
+		// Whatever else Whereby may have; who knows what that shows.
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+			add(change, ok, f.relay, method+" /v1/{rest...}")
+		}
 		if f.upstream.WebhookSecret != "" {
 			p.Hooks = []api.Route{{Pattern: "POST " + HookPath, Status: empty, Serve: f.takeHook}}
 		}
