@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"slices"
@@ -191,6 +190,3 @@ func (f *facade) deleteBoth(w http.ResponseWriter, r *http.Request) (any, error)
 	r.Body = io.NopCloser(bytes.NewReader(raw))
 	return f.deleteRecordings(w, r)
 }
-
-// errPage says that a list's page cannot be made because Whereby's cannot.
-var errPage = errors.New("whereby: its page is no list")

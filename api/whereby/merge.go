@@ -3,6 +3,7 @@ package whereby
 import (
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"net/http"
 	"slices"
 	"strconv"
@@ -63,6 +64,9 @@ type page struct {
 	elements []element
 	next     string // cursor of the next one, empty on the last
 }
+
+// errPage says that a text is no page of a list.
+var errPage = errors.New("whereby: no page of a list")
 
 // read returns what the text of a list says.
 func (f fields) read(text []byte) (p page, err error) {
