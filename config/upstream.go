@@ -1,11 +1,13 @@
 package config
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -34,23 +36,28 @@ func (c *Config) checkUpstream() error {
 	if u.Share < 0 || u.Share > 100 {
 		problems = append(problems, fmt.Errorf("whereby-share must be from 0 to 100 percent, not %d", u.Share))
 	}
-	if u.Fallback != FallbackNone && u.Fallback != FallbackWhereby && u.Fallback != FallbackBoth {
+	if !slices.Contains([]string{FallbackNone, FallbackWhereby, FallbackBoth}, u.Fallback) {
 		problems = append(problems, fmt.Errorf("whereby-fallback must be %s, %s or %s, not %q", FallbackNone, FallbackWhereby, FallbackBoth, u.Fallback))
 	}
-	if u.UpstreamURL == "" {
-		if u.Share != 0 || len(u.SharePrefixes) > 0 || u.UpstreamKey+u.UpstreamWebhookSecret != "" {
-			problems = append(problems, errors.New("whereby-share, whereby-share-prefix, whereby-upstream-key and whereby-upstream-webhook-secret need a whereby-upstream-url: without one all meetings are made here"))
-		}
-		return errors.Join(problems...)
+	if u.UpstreamURL != "" {
+		return errors.Join(append(problems, c.checkUpstreamURL(), c.checkUpstreamNeeds())...)
 	}
-	problems = append(problems, c.checkUpstreamURL())
-	if u.UpstreamKey == "" {
+	if u.Share != 0 || len(u.SharePrefixes) > 0 || u.UpstreamKey+u.UpstreamWebhookSecret != "" {
+		problems = append(problems, errors.New("whereby-share, whereby-share-prefix, whereby-upstream-key and whereby-upstream-webhook-secret need a whereby-upstream-url: without one all meetings are made here"))
+	}
+	return errors.Join(problems...)
+}
+
+// checkUpstreamNeeds reports what is missing beside a URL.
+func (c *Config) checkUpstreamNeeds() error {
+	var problems []error
+	if c.UpstreamKey == "" {
 		problems = append(problems, errors.New("whereby-upstream-url needs a whereby-upstream-key"))
 	}
-	if u.UpstreamWebhookSecret != "" && len(u.UpstreamWebhookSecret) < minKey {
-		problems = append(problems, fmt.Errorf("whereby-upstream-webhook-secret has %d characters, at least %d are needed", len(u.UpstreamWebhookSecret), minKey))
+	if n := len(c.UpstreamWebhookSecret); n > 0 && n < minKey {
+		problems = append(problems, fmt.Errorf("whereby-upstream-webhook-secret has %d characters, at least %d are needed", n, minKey))
 	}
-	if u.Share > 0 && (c.SiteURL == "" || !c.MakesTokens()) {
+	if c.Share > 0 && (c.SiteURL == "" || !c.MakesTokens()) {
 		problems = append(problems, errors.New("whereby-share above 0 needs site-url, and jwt-secret or jwt-key-file: no meeting could be made here"))
 	}
 	return errors.Join(problems...)
@@ -67,14 +74,15 @@ func (c *Config) checkUpstreamURL() error {
 	if u.Scheme == "http" && !addr.IsLoopback() && u.Hostname() != "localhost" {
 		return errors.New("whereby-upstream-url must be https: the key would be sent in clear")
 	}
-	public, _ := url.Parse(c.PublicURL)
-	port := u.Port()
-	if port == "" {
-		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
-	}
-	at := net.JoinHostPort(u.Hostname(), port)
-	if public != nil && public.Host != "" && strings.EqualFold(public.Host, u.Host) || at == c.Listen || at == c.WherebyAddr {
+	if c.isOurs(u) {
 		return errors.New("whereby-upstream-url is usher itself; it must be Whereby's own API")
 	}
 	return nil
+}
+
+// isOurs reports whether a URL leads to this usher.
+func (c *Config) isOurs(u *url.URL) bool {
+	at := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]))
+	public, err := url.Parse(c.PublicURL)
+	return err == nil && public.Host != "" && strings.EqualFold(public.Host, u.Host) || at == c.Listen || at == c.WherebyAddr
 }
