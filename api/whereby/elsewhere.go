@@ -114,7 +114,7 @@ func (f *facade) placeMeeting(w http.ResponseWriter, r *http.Request) (any, erro
 	_ = json.Unmarshal(raw, &body) // whoever makes the meeting says what is wrong with it
 	p := u.rules.place(wish{
 		prefix: body.RoomNamePrefix, records: body.Recording.Type == "cloud",
-		turn: turnOf(u.made.Add(1) - 1), site: u.State(), down: u.breaker.down(time.Now()),
+		turn: turnOf(u.made.Add(1) - 1), site: u.State(r.Context()), down: u.breaker.down(time.Now()),
 	})
 	if p.at == atWhereby {
 		a, err := f.makeThere(r, raw)

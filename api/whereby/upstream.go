@@ -48,8 +48,8 @@ type UpstreamConfig struct {
 	Fallback string
 	// Meetings knows what was made at Whereby.
 	Meetings UpstreamMeetings
-	// State says how usher is placed to take a meeting. It must not block.
-	State func() SiteState
+	// State says how the site is placed to take a meeting, at once.
+	State func(ctx context.Context) SiteState
 	// Forward hands on an event of Whereby's; see [webhook.Deliverer.Forward].
 	Forward func(ctx context.Context, f webhook.Forwarded) (stored bool, err error)
 	Log     *slog.Logger          // nil discards
@@ -95,20 +95,20 @@ func NewUpstream(cfg UpstreamConfig) (*Upstream, error) {
 	}, nil
 }
 
-// Status says for /readyz how Whereby does and how many meetings there are not
-// over. It never fails: usher's own meetings need no Whereby.
-func (u *Upstream) Status(ctx context.Context) (text string) {
-	text = "Whereby answers"
+// Status says which meetings are made where and how many at Whereby are not over,
+// and what is wrong with Whereby, if anything is.
+func (u *Upstream) Status(ctx context.Context) (seen, problem string) {
 	if p := u.problem.Load(); p != nil {
-		text = *p
+		problem = *p
 	}
+	seen = "share made here: " + itoa(int64(u.Share)) + " percent"
 	if n, err := u.Meetings.UpstreamOpen(ctx); err == nil {
-		text += "; meetings there that are not over: " + itoa(n)
+		seen += "; meetings at Whereby that are not over: " + itoa(n)
 	}
 	if u.WebhookSecret == "" {
-		text += "; its webhooks are not taken, without whereby-upstream-webhook-secret"
+		seen += "; its webhooks are not taken, without whereby-upstream-webhook-secret"
 	}
-	return "share " + itoa(int64(u.Share)) + " percent; " + text
+	return seen, problem
 }
 
 // relayed is an answer of Whereby's.

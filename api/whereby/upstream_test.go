@@ -53,7 +53,7 @@ func newUpstreamSite(t *testing.T, share int, change func(*whereby.UpstreamConfi
 	cfg := whereby.UpstreamConfig{
 		URL: s.whereby.URL + "/", Key: wherebytest.Key, WebhookSecret: wherebytest.WebhookSecret,
 		Share: share, Fallback: config.FallbackWhereby, Meetings: s.meetings,
-		State: func() whereby.SiteState { s.mu.Lock(); defer s.mu.Unlock(); return s.state },
+		State: func(context.Context) whereby.SiteState { s.mu.Lock(); defer s.mu.Unlock(); return s.state },
 		Forward: func(_ context.Context, f webhook.Forwarded) (bool, error) {
 			s.mu.Lock()
 			defer s.mu.Unlock()
@@ -121,8 +121,8 @@ func TestShareDecidesWhereAMeetingIsMade(t *testing.T) {
 	if here < 8 || there < 8 || here+there != 20 {
 		t.Errorf("%d made here and %d there, want about half", here, there)
 	}
-	if status := s.upstream.Status(t.Context()); !strings.Contains(status, "share 50 percent; Whereby answers; meetings there that are not over: "+fmt.Sprint(there)) {
-		t.Errorf("status %q", status)
+	if seen, problem := s.upstream.Status(t.Context()); problem != "" || !strings.Contains(seen, "50 percent; meetings at Whereby that are not over: "+fmt.Sprint(there)) {
+		t.Errorf("status %q, %q", seen, problem)
 	}
 }
 
@@ -135,7 +135,7 @@ func TestShareZeroIsPassThrough(t *testing.T) {
 	s.quiet("a meeting made here")
 	rest, err := whereby.NewUpstream(whereby.UpstreamConfig{
 		URL: s.whereby.URL, Key: wherebytest.Key, Fallback: config.FallbackBoth, Meetings: s.meetings,
-		State: func() whereby.SiteState { return whereby.SiteState{Ready: true} },
+		State: func(context.Context) whereby.SiteState { return whereby.SiteState{Ready: true} },
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -324,8 +324,8 @@ func TestWherebyInTrouble(t *testing.T) {
 	if got := s.refused("GET", "/meetings/"+there.ID, "", "", http.StatusServiceUnavailable); !strings.Contains(got, "whereby-upstream-key") {
 		t.Errorf("wrong key: %q", got)
 	}
-	if status := s.upstream.Status(t.Context()); !strings.Contains(status, "whereby-upstream-key") {
-		t.Errorf("wrong key: status %q", status)
+	if _, problem := s.upstream.Status(t.Context()); !strings.Contains(problem, "whereby-upstream-key; since 20") {
+		t.Errorf("wrong key: status %q", problem)
 	}
 	s.whereby.SetKey(wherebytest.Key)
 

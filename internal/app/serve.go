@@ -91,7 +91,9 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	if err != nil {
 		return err
 	}
-	health := func() api.Health { return l.health(st, webhooksCheck(registry, deliverer)) }
+	health := func() api.Health {
+		return l.health(st, append(upstreamChecks(upstream), webhooksCheck(registry, deliverer))...)
+	}
 	watch := &monitor{health: health, log: log}
 	reg.MustRegister(watch)
 	admin := api.Admin(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
@@ -101,7 +103,6 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		}
 		return gatherers.Gather()
 	}), health)
-	}), append(append(l.checks(st), webhooksCheck(registry, deliverer)), upstreamChecks(upstream)...)...)
 	listeners, at, err := listen(ctx, cfg)
 	if err != nil {
 		return err

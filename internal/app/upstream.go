@@ -21,22 +21,33 @@ func newUpstream(cfg config.Config, st *store.Redis, l *leader, log *slog.Logger
 	return whereby.NewUpstream(whereby.UpstreamConfig{
 		URL: cfg.UpstreamURL, Key: string(cfg.UpstreamKey), WebhookSecret: string(cfg.UpstreamWebhookSecret),
 		Share: cfg.Share, Prefixes: cfg.SharePrefixes, Fallback: cfg.Fallback,
-		Meetings: st, State: l.siteState, Forward: l.deliverer.Forward, Log: log, Metrics: reg,
+		Meetings: st, State: func(ctx context.Context) whereby.SiteState { return l.siteState(ctx, st) },
+		Forward: l.deliverer.Forward, Log: log, Metrics: reg,
 	})
 }
 
-// upstreamChecks says in /readyz how Whereby does, where there is one.
+// upstreamChecks says in /readyz how Whereby does, where there is one. They never
+// fail: usher's own meetings need no Whereby.
 func upstreamChecks(u *whereby.Upstream) []api.Check {
 	if u == nil {
 		return nil
 	}
-	return []api.Check{{Name: "whereby", Run: func(ctx context.Context) (string, error) { return u.Status(ctx), nil }}}
+	return []api.Check{{Name: "whereby", Run: func(ctx context.Context) api.Finding {
+		seen, problem := u.Status(ctx)
+		if problem != "" {
+			return warn(problem+"; "+seen, "look whether "+u.URL+" answers from here, with whereby-upstream-key")
+		}
+		return ok(seen)
+	}}}
 }
 
-// siteState says how this process is placed to take a meeting. It does no I/O.
-func (l *leader) siteState() (s whereby.SiteState) {
+// siteState says how the site is placed to take a meeting. Where another process
+// leads it counts as ready: that one takes the meeting when the app tries again.
+func (l *leader) siteState(ctx context.Context, st *store.Redis) (s whereby.SiteState) {
 	t := l.term.Load()
 	if t == nil {
+		holder, err := st.Holder(ctx)
+		s.Ready = err == nil && holder != ""
 		return s
 	}
 	up, _, _ := t.component.Status()
