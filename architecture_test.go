@@ -69,7 +69,7 @@ func TestXMPPWithoutHTTP(t *testing.T) {
 func TestSimulatorStaysOut(t *testing.T) {
 	notShipped := []string{"usher/internal/localsite", "usher/cmd/usher-lab", "usher/internal/stack/stacktest", "usher/internal/apitest"}
 	for _, p := range packages(t) {
-		for _, pkg := range []string{"usher/internal/sim", "usher/internal/stack", "usher/internal/memorystore", "usher/internal/apitest"} {
+		for _, pkg := range []string{"usher/internal/sim", "usher/internal/stack", "usher/internal/memorystore", "usher/internal/apitest", "usher/internal/wherebytest"} {
 			if slices.Contains(p.Imports, pkg) && !slices.Contains(notShipped, p.ImportPath) {
 				t.Errorf("%s imports %s", p.ImportPath, pkg)
 			}

@@ -79,11 +79,12 @@ func bearer(r *http.Request) string {
 
 // authenticate is the middleware that opens /v1 and the platforms to API keys, and
 // /reservations to its token, if there is one. Going by prefix and not by route, no
-// route can be added and forgotten.
+// route can be added and forgotten; a platform names the few that need no key.
 func (s *server) authenticate(next http.Handler) http.Handler {
 	return s.handler(func(w http.ResponseWriter, r *http.Request) error {
 		info, known := infoOf(r.Context()), true
 		switch {
+		case info.platform != nil && info.platform.isHook(r.URL.Path):
 		case strings.HasPrefix(r.URL.Path, "/v1/") || info.platform != nil:
 			var err error
 			if info.caller, known, err = s.keys.find(r.Context(), bearer(r)); err != nil {

@@ -13,6 +13,9 @@ type Platform struct {
 	// Title and Description are of its OpenAPI document.
 	Title, Description string
 	Routes             []Route
+	// Hooks are routes that find out by themselves who asks, and need no API key.
+	// Their patterns have no wildcards, their Scope is unheeded.
+	Hooks []Route
 	// MaxBody is the largest request body in bytes.
 	MaxBody int64
 	// WriteProblem answers with an error, also where no route was reached.
@@ -34,6 +37,14 @@ type Route struct {
 func (p *Platform) owns(clean string) bool {
 	n := len(p.Prefix)
 	return len(clean) >= n && strings.EqualFold(clean[:n], p.Prefix) && (len(clean) == n || clean[n] == '/')
+}
+
+// isHook reports whether a path is that of a hook, after [Platform.tidy].
+func (p *Platform) isHook(clean string) bool {
+	return slices.ContainsFunc(p.Hooks, func(r Route) bool {
+		_, path, _ := strings.Cut(r.Pattern, " ")
+		return clean == p.Prefix+path
+	})
 }
 
 // tidy returns the path with the words of the platform's routes in lower case:
@@ -78,6 +89,10 @@ func (s *server) handlePlatform(p Platform) {
 			}
 			return route.Serve(w, r)
 		})
+	}
+	for _, hook := range p.Hooks {
+		method, path, _ := strings.Cut(hook.Pattern, " ")
+		s.handle(method+" "+p.Prefix+path, hook.Status, hook.Serve)
 	}
 }
 

@@ -75,6 +75,7 @@ type Config struct {
 	Recording
 	Tracks Tracks `embed:"" prefix:"tracks-"`
 	Whereby
+	Upstream
 
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`
@@ -115,7 +116,7 @@ func (c *Config) AfterApply() error {
 			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
 		}
 	}
-	problems = append(problems, c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Tracks.check(&c.Recording), c.Whereby.check())
+	problems = append(problems, c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Tracks.check(&c.Recording), c.Whereby.check(), c.checkUpstream())
 	return errors.Join(problems...)
 }
 

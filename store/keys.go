@@ -51,6 +51,9 @@ import (
 //	recordings             zset    recording ids by request in ms                     trimmed
 //	recordings:<meeting>   zset    its recordings likewise                            with its meeting
 //	jibri:<session id>     string  Jibri's own session id to recording id             Retention after its last change
+//	upstream               zset    meetings at another server by end in ms            trimmed
+//	upstream:<room>        string  id of the room's meeting there                     Retention after its end
+//	forwarded:<event id>   string  nothing: that it was put into lists                ForwardedRetention
 //
 // Until November 2026 webhooks had lane:<ep>:<meeting>, due:<ep>, tries:<ep>,
 // gaps:<ep> and health:<ep>; moveold.lua moves them.
@@ -111,6 +114,9 @@ func (k keys) endpointsDisabled() string         { return string(k) + "endpoints
 func (k keys) endpointsVersion() string          { return string(k) + "endpoints:version" }
 func (k keys) idempotency(name string) string    { return string(k) + "idempotency:" + name }
 func (k keys) apiKeys() string                   { return string(k) + "apikeys" }
+func (k keys) upstream() string                  { return string(k) + "upstream" }
+func (k keys) upstreamRoom(room string) string   { return string(k) + "upstream:" + room }
+func (k keys) forwarded(event string) string     { return string(k) + "forwarded:" + event }
 func (k keys) linksChanged() string              { return string(k) + "links:changed" }
 
 // settings are the hashes whose changes endpointsVersion counts.

@@ -24,7 +24,8 @@ const (
 	opKeys       = "apikeys"
 	opLinks      = "links"
 	opRecordings = "recordings"
-	opEpoch      = "epoch" // and what is held to write the store anew
+	opUpstream   = "upstream" // meetings at another server
+	opEpoch      = "epoch"    // and what is held to write the store anew
 )
 
 // Reasons for an error.
@@ -70,7 +71,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "Times that the store was found emptied; what usher held was written anew.",
 		}),
 	}
-	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opQueue, opAck, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings, opEpoch} {
+	for _, op := range []string{opCommit, opOpen, opLoad, opForget, opList, opSessions, opPeople, opEvents, opQueue, opAck, opWebhooks, opLease, opPing, opReplies, opKeys, opLinks, opRecordings, opUpstream, opEpoch} {
 		m.seconds[op] = seconds.WithLabelValues(op)
 	}
 	for _, reason := range []string{reasonTimeout, reasonOOM, reasonReadOnly, reasonFenced, reasonConn, reasonOther, reasonUnreadable} {

@@ -29,6 +29,9 @@ type Dialect struct {
 	// GoneIsOfEvent says that 410 refuses one event; in other dialects it
 	// disables the endpoint.
 	GoneIsOfEvent bool
+	// Forwards says that events of the other system itself go on to its endpoints;
+	// see [Deliverer.Forward].
+	Forwards bool
 }
 
 // Renderer makes what is sent of an event: the path below the endpoint's URL,
@@ -79,8 +82,11 @@ var errNothing = errors.New("webhook: nothing to send")
 // body is the same at every try. Errors: errNothing; after others no try can
 // succeed. It sets what the delivery knows of its dialect's encodings.
 func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.Request, error) {
-	if d.event.bad {
+	switch {
+	case d.event.bad:
 		return nil, errEvent
+	case e.dialect == nil && d.event.forwarded() != nil:
+		return nil, errNothing
 	}
 	header, target, body := http.Header{}, e.target, d.standard()
 	keys := e.keys(now)
@@ -122,6 +128,32 @@ func render(ctx context.Context, e Endpoint, d *delivery, now time.Time) (*http.
 
 // bodies makes path and body of an event, the body in each encoding.
 func (d *Dialect) bodies(ev *event) (path string, bodies [][]byte, err error) {
+	encodings := d.Encodings
+	if encodings == nil {
+		encodings = []func(any) ([]byte, error){EncodePython}
+	}
+	if body := ev.forwarded(); body != nil {
+		if !d.Forwards {
+			return "", nil, errNothing
+		}
+		return "", slices.Repeat([][]byte{body}, len(encodings)), nil
+	}
+	path, value, err := d.rendered(ev)
+	if err != nil {
+		return "", nil, err
+	}
+	for _, encode := range encodings {
+		body, err := encode(value)
+		if err != nil {
+			return "", nil, err
+		}
+		bodies = append(bodies, body)
+	}
+	return path, bodies, nil
+}
+
+// rendered returns what the dialect makes of an event of ours.
+func (d *Dialect) rendered(ev *event) (path string, value any, err error) {
 	renderer := d.Render[ev.Type]
 	if renderer == nil {
 		return "", nil, errNothing
@@ -139,22 +171,10 @@ func (d *Dialect) bodies(ev *event) (path string, bodies [][]byte, err error) {
 		return "", nil, errNothing // no other product knows these: they are not one file
 	}
 	orZero(&data.Occupancy)
-	path, value := renderer(event)
-	if value == nil {
+	if path, value = renderer(event); value == nil {
 		return "", nil, errNothing
 	}
-	encodings := d.Encodings
-	if encodings == nil {
-		encodings = []func(any) ([]byte, error){EncodePython}
-	}
-	for _, encode := range encodings {
-		body, err := encode(value)
-		if err != nil {
-			return "", nil, err
-		}
-		bodies = append(bodies, body)
-	}
-	return path, bodies, nil
+	return path, value, nil
 }
 
 func orZero[T any](p **T) {

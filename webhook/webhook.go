@@ -50,6 +50,10 @@ type Store interface {
 	// one that is the first already stays where it is, or in front, after the
 	// store was emptied, which may be repeated.
 	Requeue(ctx context.Context, endpoint string, lists map[string][]json.RawMessage, inFront bool) error
+	// Forward puts an event at the end of the endpoints' lists of a meeting, all or
+	// none of them, and reports false if one with this id was put there before.
+	// Errors: [meeting.ErrFenced].
+	Forward(ctx context.Context, id, meetingID string, event json.RawMessage, endpoints []string) (fresh bool, err error)
 	// Over returns those of the meetings that can have no further events.
 	Over(ctx context.Context, meetings []string) (map[string]bool, error)
 	// Between calls f with the events committed in the given time, in order and

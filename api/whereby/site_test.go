@@ -95,6 +95,7 @@ type testConfig struct {
 	PublicURL    string
 	Destinations bool
 	Lobby        bool
+	Upstream     *whereby.Upstream
 }
 
 // newSite starts a tracker, which ends with the test.
@@ -132,7 +133,7 @@ func (s *site) serve(change func(*testConfig)) {
 		s.t.Fatal(err)
 	}
 	cfg.Service, cfg.Config.Store, cfg.Webhooks = s.svc, cfg.Store, registry
-	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations, Lobby: cfg.Lobby})}
+	cfg.Platforms = []api.Platform{whereby.New(whereby.Config{Service: s.svc, Destinations: cfg.Destinations, Lobby: cfg.Lobby, Upstream: cfg.Upstream})}
 	s.routes = http.NewServeMux()
 	for _, route := range cfg.Platforms[0].Routes {
 		s.routes.HandleFunc(strings.Replace(route.Pattern, " ", " /whereby", 1), func(http.ResponseWriter, *http.Request) {})

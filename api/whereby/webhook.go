@@ -41,7 +41,7 @@ func Dialect(site string) webhook.Dialect {
 			meeting.RecordingIsAvailable: render("recording.finished", recordingData),
 			webhook.TypeTest:             render("webhook.test", func(_ meeting.Event, room eventRoom) any { return room }),
 		},
-		Sign: sign, GoneIsOfEvent: true,
+		Sign: sign, GoneIsOfEvent: true, Forwards: true,
 		// Receivers verify what they have read and written again, in one or the other.
 		Encodings: []func(any) ([]byte, error){webhook.EncodePython, webhook.EncodeJavaScript},
 	}

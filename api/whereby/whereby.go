@@ -38,16 +38,19 @@ type Config struct {
 	Destinations bool
 	// Lobby says that the site has one: locked meetings then use it.
 	Lobby bool
+	// Upstream is Whereby itself, where a part of the meetings is; nil: all are here.
+	Upstream *Upstream
 }
 
 type facade struct {
 	*service.Service
 	destinations, lobby bool
+	upstream            *Upstream // nil: there is none
 }
 
 // New returns the API.
 func New(cfg Config) api.Platform {
-	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby}
+	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby, cfg.Upstream}
 	p := api.Platform{
 		Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem, Failure: failure{},
 		Title:       "usher, as Whereby",
@@ -57,7 +60,9 @@ func New(cfg Config) api.Platform {
 		for _, pattern := range patterns {
 			p.Routes = append(p.Routes, api.Route{Pattern: pattern, Scope: scope, Status: status, Described: described, Serve: func(w http.ResponseWriter, r *http.Request) error {
 				body, err := serve(w, r)
-				if err == nil {
+				if answer, ok := body.(*relayed); ok {
+					answer.writeTo(w)
+				} else if err == nil {
 					write(w, status, body)
 				}
 				return err
@@ -70,29 +75,48 @@ func New(cfg Config) api.Platform {
 		read, change, record = api.ScopeMeetingsRead, api.ScopeMeetingsWrite, api.ScopeRecordingsWrite
 		ok, created, empty   = http.StatusOK, http.StatusCreated, http.StatusNoContent
 	)
+	create, deleteRecordings, theme := when(f.MakesTokens, f.createMeeting), handler(f.deleteRecordings), handler(putTheme)
+	if f.upstream != nil {
+		create, deleteRecordings, theme = f.placeMeeting, f.deleteBoth, f.bySide(putTheme)
+	}
 	paged := slices.Clip([]string{"cursor", "limit", "sortBy"})
-	add(change, created, when(f.MakesTokens, f.createMeeting), api.Described{Summary: "Make a meeting", Request: createBody{}, Answer: meetingBody{}}, "POST /v1/meetings")
-	add(change, ok, when(f.MakesTokens, listing(usualPage, f.listMeetings)),
+	add(change, created, create, api.Described{Summary: "Make a meeting", Request: createBody{}, Answer: meetingBody{}}, "POST /v1/meetings")
+	add(change, ok, f.both(usualPage, fields{"meetingId", "startDate"}, when(f.MakesTokens, listing(usualPage, f.listMeetings))),
 		api.Described{Summary: "List meetings, the newest first, with links that let people in", Query: append(paged, "roomName", "fields"), Answer: listBody[meetingBody]{}}, "GET /v1/meetings")
-	add(change, ok, when(f.MakesTokens, f.getMeeting), api.Described{Summary: "See a meeting", Query: []string{"fields"}, Answer: meetingBody{}}, "GET /v1/meetings/{id}")
-	add(change, empty, f.deleteMeeting, api.Described{Summary: "End a meeting: everybody out, and nobody in again"}, "DELETE /v1/meetings/{id}")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsRooms)),
+	add(change, ok, f.byID("mtg_", when(f.MakesTokens, f.getMeeting)), api.Described{Summary: "See a meeting", Query: []string{"fields"}, Answer: meetingBody{}}, "GET /v1/meetings/{id}")
+	add(change, empty, f.byID("mtg_", f.deleteMeeting), api.Described{Summary: "End a meeting: everybody out, and nobody in again"}, "DELETE /v1/meetings/{id}")
+	add(read, ok, f.both(insightsPage, fields{"roomName", "createdAt"}, when(f.synced, listing(insightsPage, f.insightsRooms))),
 		api.Described{Summary: "List what rooms came to", Query: append(paged, "roomName", "roomName[exact]", "roomName[startsWith]"), Answer: listBody[roomBody]{}}, "GET /v1/insights/rooms")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsSessions)),
+	add(read, ok, f.both(insightsPage, fields{"roomSessionId", "startedAt"}, when(f.synced, listing(insightsPage, f.insightsSessions))),
 		api.Described{Summary: "List sessions", Query: append(paged, "roomName", "roomSessionId"), Answer: listBody[sessionBody]{}}, "GET /v1/insights/room-sessions")
-	add(read, ok, when(f.synced, listing(insightsPage, f.insightsPeople)),
+	add(read, ok, f.bySide(when(f.synced, listing(insightsPage, f.insightsPeople))),
 		api.Described{Summary: "List the people of a session", Query: []string{"cursor", "limit", "roomSessionId", "externalId"}, Answer: listBody[personBody]{}}, "GET /v1/insights/participants")
-	add(read, ok, when(f.synced, f.insightsPerson),
+	add(read, ok, f.bySide(when(f.synced, f.insightsPerson)),
 		api.Described{Summary: "See one of the people of a session", Query: []string{"roomSessionId", "participantId"}, Answer: personBody{}}, "GET /v1/insights/participant")
-	add(read, ok, listing(usualPage, f.listRecordings),
+	add(read, ok, f.both(usualPage, fields{"recordingId", "startDate"}, listing(usualPage, f.listRecordings)),
 		api.Described{Summary: "List recordings whose file is there", Query: append(paged, "roomName"), Answer: listBody[recordingBody]{}}, "GET /v1/recordings")
-	add(record, empty, f.deleteRecordings, api.Described{Summary: "Delete up to 100 recordings", Request: bulkBody{}}, "POST /v1/recordings/bulk-delete")
-	add(read, ok, f.getRecording, api.Described{Summary: "See a recording", Answer: recordingBody{}}, "GET /v1/recordings/{id}")
-	add(record, empty, f.deleteRecording, api.Described{Summary: "Delete a recording"}, "DELETE /v1/recordings/{id}")
-	add(read, ok, f.linkRecording, api.Described{Summary: "Get a link to the file of a recording", Query: []string{"validForSeconds"}, Answer: linkBody{}}, "GET /v1/recordings/{id}/access-link")
-	add(change, empty, putTheme, api.Described{Summary: "Accept a look of the room, and leave it", Request: map[string]any{}},
+	add(record, empty, deleteRecordings, api.Described{Summary: "Delete up to 100 recordings", Request: bulkBody{}}, "POST /v1/recordings/bulk-delete")
+	add(read, ok, f.byID("rec_", f.getRecording), api.Described{Summary: "See a recording", Answer: recordingBody{}}, "GET /v1/recordings/{id}")
+	add(record, empty, f.byID("rec_", f.deleteRecording), api.Described{Summary: "Delete a recording"}, "DELETE /v1/recordings/{id}")
+	add(read, ok, f.byID("rec_", f.linkRecording), api.Described{Summary: "Get a link to the file of a recording", Query: []string{"validForSeconds"}, Answer: linkBody{}}, "GET /v1/recordings/{id}/access-link")
+	add(change, empty, theme, api.Described{Summary: "Accept a look of the room, and leave it", Request: map[string]any{}},
 		"PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
 		"PUT /v1/rooms/{name}/theme/room-background", "PUT /v1/rooms/{name}/theme/room-knock-page-background")
+	if f.upstream != nil {
+		passed := api.Described{Summary: "Ask Whereby"}
+		add(read, ok, f.relay, passed, "GET /v1/transcriptions", "GET /v1/transcriptions/{id}", "GET /v1/transcriptions/{id}/access-link",
+			"GET /v1/summaries", "GET /v1/summaries/{id}")
+		add(record, ok, f.relay, passed, "POST /v1/transcriptions", "POST /v1/transcriptions/bulk-delete", "POST /v1/summaries",
+			"DELETE /v1/transcriptions/{id}", "DELETE /v1/summaries/{id}")
+		// Whatever else Whereby may have; who knows what that shows.
+		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
+			add(change, ok, f.relay, passed, method+" /v1/{rest...}")
+		}
+		if f.upstream.WebhookSecret != "" {
+			p.Hooks = []api.Route{{Pattern: "POST " + HookPath, Status: empty, Serve: f.takeHook}}
+		}
+		return p
+	}
 	// Of these there are never any.
 	none := func(*http.Request, string, int) ([]writtenBody, string, error) { return nil, "", nil }
 	nothing := api.Described{Summary: "Answer as if there was none, as there never is"}

@@ -147,6 +147,10 @@ var measurements = []measurement{
 		{name: "whereby_create_p99", unit: "ms", limit: 10},
 		{name: "whereby_sessions_p99", unit: "ms", limit: 10},
 	}, (*bench).whereby},
+	{"meetings made at Whereby, through usher and without it", []budget{
+		{name: "whereby_upstream_p50_more", unit: "ms", limit: 3},
+		{name: "whereby_upstream_p99_more", unit: "ms", limit: 3},
+	}, (*bench).upstream},
 	{"asking for recordings", []budget{
 		{name: "recording_request_p50", unit: "ms", limit: 5},
 		{name: "recording_request_p99", unit: "ms", limit: 5},

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -84,11 +85,15 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	}
 	feed := api.NewFeed(st, log)
 	refused := newRefusals()
-	public, err := newAPI(cfg, st, l, feed, tokens, refused, log, reg)
+	upstream, err := newUpstream(cfg, st, l, log, reg)
 	if err != nil {
 		return err
 	}
-	others := append(refused.checks(), webhooksCheck(registry, deliverer))
+	public, err := newAPI(cfg, st, l, feed, upstream, tokens, refused, log, reg)
+	if err != nil {
+		return err
+	}
+	others := slices.Concat(refused.checks(), upstreamChecks(upstream), []api.Check{webhooksCheck(registry, deliverer)})
 	health := func() api.Health { return l.health(st, others...) }
 	watch := &monitor{health: health, log: log}
 	reg.MustRegister(watch)
@@ -141,7 +146,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 }
 
 // newAPI returns the handler of the APIs.
-func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, tokens *token.Issuer, refused *refusals, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, upstream *whereby.Upstream, tokens *token.Issuer, refused *refusals, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
@@ -163,7 +168,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 	})
 	return api.New(api.Config{
 		Service: svc, Store: st, Webhooks: l.registry, Deliverer: l.deliverer, Feed: feed, Keys: keys, Proxies: cfg.TrustedProxies,
-		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination, Lobby: cfg.ReservationLobby})},
+		Platforms:            []api.Platform{whereby.New(whereby.Config{Service: svc, Destinations: cfg.AllowRecordingDestination, Lobby: cfg.ReservationLobby, Upstream: upstream})},
 		KeyLimit:             api.Limit{PerSecond: cfg.APIRate, Burst: cfg.APIBurst},
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,

@@ -25,17 +25,18 @@ import (
 // Its methods do what those of Redis do, never fail for want of it, and are safe
 // for concurrent use. The zero value is empty and ready.
 type Memory struct {
-	mu       sync.Mutex
-	meetings map[string]storedMeeting
-	sessions map[string]meeting.Session
-	recorded map[string]meeting.Recording              // by id
-	people   map[string]map[string]meeting.Participant // by session, by id
-	log      []json.RawMessage
-	grown    chan struct{}                           // closed when the log grows; nil: nobody waits for that
-	queues   map[string]map[string][]json.RawMessage // by endpoint, by meeting
-	health   map[string]meeting.Health               // by endpoint
-	attempts map[string][]meeting.Tried              // by endpoint
-	dead     map[string][]meeting.Tried              // likewise
+	mu        sync.Mutex
+	meetings  map[string]storedMeeting
+	sessions  map[string]meeting.Session
+	recorded  map[string]meeting.Recording              // by id
+	people    map[string]map[string]meeting.Participant // by session, by id
+	log       []json.RawMessage
+	grown     chan struct{}                           // closed when the log grows; nil: nobody waits for that
+	queues    map[string]map[string][]json.RawMessage // by endpoint, by meeting
+	forwarded map[string]bool                         // by id of the event
+	health    map[string]meeting.Health               // by endpoint
+	attempts  map[string][]meeting.Tried              // by endpoint
+	dead      map[string][]meeting.Tried              // likewise
 
 	documents        map[string]json.RawMessage // of endpoints
 	disabled         map[string]json.RawMessage // why and since when

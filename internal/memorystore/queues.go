@@ -89,6 +89,20 @@ func (s *Memory) Requeue(_ context.Context, endpoint string, lists map[string][]
 	return nil
 }
 
+// Forward puts an event at the end of lists, like store.Redis.Forward.
+func (s *Memory) Forward(_ context.Context, id, meetingID string, event json.RawMessage, endpoints []string) (fresh bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.forwarded[id] {
+		return false, nil
+	}
+	put(&s.forwarded, id, true)
+	for _, endpoint := range endpoints {
+		s.push(endpoint, meetingID, event)
+	}
+	return true, nil
+}
+
 // Between calls f with the events of the given time, like store.Redis.Between, but
 // goes by their own timestamps.
 func (s *Memory) Between(_ context.Context, from, to time.Time, f func(events []json.RawMessage) error) error {

@@ -1,0 +1,160 @@
+package whereby
+
+import (
+	"cmp"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"net/http"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+
+	"usher/api"
+	"usher/meeting"
+	"usher/webhook"
+)
+
+const (
+	// HookPath is where Whereby's webhooks arrive, below the API's prefix.
+	HookPath = "/webhooks"
+	// hookAge is how old a signature may be. A repetition within that time is known
+	// by the event's id, which is kept longer (store.ForwardedRetention), so all
+	// that this has to keep away is an event of days ago.
+	hookAge = 24 * time.Hour
+	// hookEarly is how far Whereby's clock may be ahead.
+	hookEarly = 5 * time.Minute
+)
+
+// What becomes of a webhook.
+const (
+	hookStored    = "stored"
+	hookUnwanted  = "unwanted" // it came before, or no endpoint wants it
+	hookForged    = "forged"
+	hookMalformed = "malformed"
+	hookRefused   = "refused" // it cannot be stored now
+)
+
+// hookEvent is what matters of an event of Whereby's.
+type hookEvent struct {
+	ID   string
+	Type string
+	Data struct {
+		MeetingID any // text; a number would do
+		RoomName  string
+	}
+}
+
+// ourTypes are the types of usher's by which endpoints choose Whereby's.
+var ourTypes = map[string]meeting.EventType{
+	"room.client.joined":   meeting.ParticipantJoined,
+	"room.client.left":     meeting.ParticipantLeft,
+	"room.session.started": meeting.SessionStarted,
+	"room.session.ended":   meeting.SessionEnded,
+	"recording.finished":   meeting.RecordingIsAvailable,
+}
+
+// takeHook stores an event of Whereby's for the endpoints of its dialect. Whereby
+// tries again after a 5xx, and so does not lose what cannot be stored now.
+func (f *facade) takeHook(w http.ResponseWriter, r *http.Request) error {
+	result, err := f.hooked(w, r)
+	f.upstream.metrics.hooks.WithLabelValues(result).Inc()
+	if result == hookForged {
+		f.upstream.Log.Warn("a webhook that is not Whereby's, or is too old, is refused", "remote", r.RemoteAddr)
+	}
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
+}
+
+func (f *facade) hooked(w http.ResponseWriter, r *http.Request) (result string, err error) {
+	body, err := api.ReadBody(http.MaxBytesReader(w, r.Body, api.MaxBody))
+	if err != nil {
+		return hookMalformed, err
+	}
+	if !verified(f.upstream.WebhookSecret, r.Header.Get("Whereby-Signature"), body, time.Now()) {
+		return hookForged, api.NewProblem(http.StatusUnauthorized, "the signature is wrong, or too old")
+	}
+	var event hookEvent
+	if json.Unmarshal(body, &event) != nil || event.ID == "" || event.Type == "" {
+		return hookMalformed, refuse("the body is no event of Whereby's")
+	}
+	if !f.Running() {
+		return hookRefused, api.NewProblem(http.StatusServiceUnavailable, "another process leads, try again")
+	}
+	id, err := f.meetingOf(r, event)
+	if err != nil {
+		return hookRefused, err
+	}
+	stored, err := f.upstream.Forward(r.Context(), webhook.Forwarded{
+		ID: eventID(event.ID), Type: event.Type, As: ourTypes[event.Type], MeetingID: id, Body: body,
+	})
+	switch {
+	case err != nil:
+		return hookRefused, err
+	case stored:
+		return hookStored, nil
+	}
+	return hookUnwanted, nil
+}
+
+// maxHookName, in bytes, bounds what names a list of events.
+const maxHookName = 200
+
+// meetingOf returns the meeting with whose events the event comes in order.
+// Whereby leaves it out of those about recordings and transcriptions.
+func (f *facade) meetingOf(r *http.Request, event hookEvent) (id string, err error) {
+	switch v := event.Data.MeetingID.(type) {
+	case string:
+		id = v
+	case float64:
+		id = strconv.FormatFloat(v, 'f', -1, 64)
+	}
+	room := bareRoom(event.Data.RoomName)
+	if id == "" && room != "" {
+		id, err = f.upstream.Meetings.UpstreamMeeting(r.Context(), room)
+	}
+	id = cmp.Or(id, room, "whereby")
+	return id[:min(len(id), maxHookName)], err
+}
+
+// eventForm is that of ids that can be stored as they are.
+var eventForm = regexp.MustCompile(`^[A-Za-z0-9_-]{1,128}$`)
+
+func eventID(theirs string) string {
+	if eventForm.MatchString(theirs) {
+		return theirs
+	}
+	sum := sha256.Sum256([]byte(theirs))
+	return hex.EncodeToString(sum[:])
+}
+
+// verified reports whether Whereby has signed the body not long ago
+// (https://docs.whereby.com, "Validating events").
+func verified(secret, header string, body []byte, now time.Time) bool {
+	var stamp, signature string
+	for part := range strings.SplitSeq(header, ",") {
+		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+		switch name {
+		case "t":
+			stamp = value
+		case "v1":
+			signature = value
+		}
+	}
+	seconds, err := strconv.ParseInt(stamp, 10, 64)
+	if err != nil {
+		return false
+	}
+	if age := now.Sub(time.Unix(seconds, 0)); age > hookAge || age < -hookEarly {
+		return false
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write([]byte(stamp + "."))
+	mac.Write(body)
+	got, err := hex.DecodeString(signature)
+	return err == nil && hmac.Equal(got, mac.Sum(nil))
+}

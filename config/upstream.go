@@ -1,0 +1,88 @@
+package config
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Upstream is Whereby itself behind usher's copy of its API, for apps that move
+// over gradually. Without a URL there is none.
+type Upstream struct {
+	UpstreamURL           string   `name:"whereby-upstream-url" placeholder:"https://api.whereby.dev/v1" help:"Base URL of Whereby's own API: meetings are made there too, and what is about them is passed on."`
+	UpstreamKey           Secret   `name:"whereby-upstream-key" help:"Whereby's API key."`
+	UpstreamWebhookSecret Secret   `name:"whereby-upstream-webhook-secret" help:"Secret of the webhook that Whereby sends to /whereby/webhooks, from where it goes on to the endpoints of the dialect whereby; without one such requests are refused."`
+	Share                 int      `name:"whereby-share" default:"0" help:"Percent of new meetings that are made here, the others are made at Whereby; 0: none."`
+	SharePrefixes         []string `name:"whereby-share-prefix" help:"The share is of meetings whose roomNamePrefix begins with one of these, all others are made at Whereby; without any it is of all."`
+	Fallback              string   `name:"whereby-fallback" default:"whereby" help:"Where else a meeting may be made. whereby: there, when usher is not ready or has no recorder for it; both: besides, here when Whereby does not answer; none: nowhere."`
+}
+
+// Values of Fallback.
+const (
+	FallbackNone    = "none"
+	FallbackWhereby = "whereby"
+	FallbackBoth    = "both"
+)
+
+// checkUpstream reports what cannot work.
+func (c *Config) checkUpstream() error {
+	u := &c.Upstream
+	var problems []error
+	if u.Share < 0 || u.Share > 100 {
+		problems = append(problems, fmt.Errorf("whereby-share must be from 0 to 100 percent, not %d", u.Share))
+	}
+	if !slices.Contains([]string{FallbackNone, FallbackWhereby, FallbackBoth}, u.Fallback) {
+		problems = append(problems, fmt.Errorf("whereby-fallback must be %s, %s or %s, not %q", FallbackNone, FallbackWhereby, FallbackBoth, u.Fallback))
+	}
+	if u.UpstreamURL != "" {
+		return errors.Join(append(problems, c.checkUpstreamURL(), c.checkUpstreamNeeds())...)
+	}
+	if u.Share != 0 || len(u.SharePrefixes) > 0 || u.UpstreamKey+u.UpstreamWebhookSecret != "" {
+		problems = append(problems, errors.New("whereby-share, whereby-share-prefix, whereby-upstream-key and whereby-upstream-webhook-secret need a whereby-upstream-url: without one all meetings are made here"))
+	}
+	return errors.Join(problems...)
+}
+
+// checkUpstreamNeeds reports what is missing beside a URL.
+func (c *Config) checkUpstreamNeeds() error {
+	var problems []error
+	if c.UpstreamKey == "" {
+		problems = append(problems, errors.New("whereby-upstream-url needs a whereby-upstream-key"))
+	}
+	if n := len(c.UpstreamWebhookSecret); n > 0 && n < minKey {
+		problems = append(problems, fmt.Errorf("whereby-upstream-webhook-secret has %d characters, at least %d are needed", n, minKey))
+	}
+	if c.Share > 0 && (c.SiteURL == "" || !c.MakesTokens()) {
+		problems = append(problems, errors.New("whereby-share above 0 needs site-url, and jwt-secret or jwt-key-file: no meeting could be made here"))
+	}
+	return errors.Join(problems...)
+}
+
+// checkUpstreamURL makes sure that Whereby's key is sent to another server than
+// usher, and in clear to none but one on this machine. Its error quotes nothing.
+func (c *Config) checkUpstreamURL() error {
+	u, err := url.Parse(c.UpstreamURL)
+	if err != nil || u.Hostname() == "" || u.RawQuery+u.Fragment != "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+		return errors.New("whereby-upstream-url is not a URL such as https://api.whereby.dev/v1")
+	}
+	addr, _ := netip.ParseAddr(u.Hostname())
+	if u.Scheme == "http" && !addr.IsLoopback() && u.Hostname() != "localhost" {
+		return errors.New("whereby-upstream-url must be https: the key would be sent in clear")
+	}
+	if c.isOurs(u) {
+		return errors.New("whereby-upstream-url is usher itself; it must be Whereby's own API")
+	}
+	return nil
+}
+
+// isOurs reports whether a URL leads to this usher.
+func (c *Config) isOurs(u *url.URL) bool {
+	at := net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), map[string]string{"http": "80", "https": "443"}[u.Scheme]))
+	public, err := url.Parse(c.PublicURL)
+	return err == nil && public.Host != "" && strings.EqualFold(public.Host, u.Host) || at == c.Listen || at == c.WherebyAddr
+}
