@@ -9,9 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/alecthomas/kong"
-
-	"usher/config"
 	"usher/internal/app"
 )
 
@@ -76,10 +73,7 @@ func (c *configInitCommand) write(ctx context.Context, out io.Writer) error {
 func lines(variables []string) string { return strings.Join(variables, "\n") + "\n" }
 
 // configCheckCommand is `usher config check`.
-type configCheckCommand struct {
-	config.Config
-	File kong.ConfigFlag `name:"config" help:"JSON file with settings, named like the flags."`
-}
+type configCheckCommand struct{ Settings }
 
 // Run prints that all is well, or returns all that is not. With a site-url it asks
 // the site's web server, for ten seconds at most, and nobody else.
@@ -87,8 +81,8 @@ func (c *configCheckCommand) Run(ctx context.Context) error { return c.check(ctx
 
 func (c *configCheckCommand) check(ctx context.Context, out io.Writer) error {
 	problems := []error{app.Check(c.Config)}
-	for _, text := range c.Deprecated {
-		fmt.Fprintln(out, "an old setting is in use:", text)
+	for _, text := range c.Warnings {
+		fmt.Fprintln(out, "warning:", text)
 	}
 	if c.SiteURL == "" {
 		fmt.Fprintln(out, "without a site-url nothing compares usher's names with the site's")

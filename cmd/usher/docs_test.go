@@ -111,6 +111,25 @@ func TestDocumentedSettings(t *testing.T) {
 	}
 }
 
+// TestVariablesOfTheSetUp: usher serve takes no variable of the set-up around it for a
+// mistyped setting.
+func TestVariablesOfTheSetUp(t *testing.T) {
+	parser, err := kong.New(&cli{}, config.Options(os.LookupEnv)...)
+	must(t, err)
+	files, err := filepath.Glob("../../deploy/*/*")
+	must(t, err)
+	variable := regexp.MustCompile(`\bUSHER_[A-Z0-9_]*[A-Z0-9]`)
+	for _, file := range append(files, "../../prosody-config/usher.cfg.lua", "../../prosody-config/finalize.sh") {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		for _, name := range variable.FindAllString(string(text), -1) {
+			for _, sentence := range config.UnknownVariables(parser.Model, []string{name + "=x"}) {
+				t.Errorf("%s: %s", file, sentence)
+			}
+		}
+	}
+}
+
 // TestDocumentedCalls runs each call of the API that a document has a reader type,
 // in a meeting with one person.
 func TestDocumentedCalls(t *testing.T) {

@@ -53,15 +53,14 @@ type Addresses struct{ API, Admin, Whereby, Tracks, Redis string }
 // deliveries; the store. ready, which may be nil, is called once all listeners
 // are open.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Addresses)) error {
-	for _, text := range cfg.Deprecated {
-		log.Warn("an old setting is in use, the next release will not know it", "setting", text)
+	for _, text := range cfg.Warnings {
+		log.Warn("a setting is not as it should be", "seen", text)
 	}
-	if err := checkLogins(cfg); err != nil {
+	if err := Check(cfg); err != nil {
 		return err
 	}
 	var tokens *token.Issuer
 	if cfg.MakesTokens() {
-		// A wrong secret is refused now, not when the first person wants to join.
 		var err error
 		if tokens, err = NewIssuer(cfg.Jitsi); err != nil {
 			return err
@@ -208,7 +207,7 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, a
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (st *store.Redis, own *child.Redis, err error) {
 	if cfg.RedisURL == "" {
 		if own, err = child.StartRedis(ctx, cfg.DataDir); err != nil {
-			return nil, nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
+			return nil, nil, fmt.Errorf("there is no USHER_REDIS_URL, and a redis-server of our own does not start in USHER_DATA_DIR (%s): %w", cfg.DataDir, err)
 		}
 		log.Info("started a redis-server", "data_dir", cfg.DataDir, "pid", own.PID())
 		cfg.RedisURL = own.URL
