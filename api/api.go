@@ -60,6 +60,9 @@ type Config struct {
 	RecorderKeys map[string]string
 	// JibriHookSecret opens the subscriber of Jibri's webhooks; empty: there is none.
 	JibriHookSecret string
+	// Refused is called with the setting whose secret a server of the site did not
+	// have: [ReservationToken] or [JibriHookSecret].
+	Refused func(setting string)
 	// Expect is called when people are let into a room that is about to be
 	// made, from many goroutines. It must not block.
 	Expect func(room string)
@@ -90,6 +93,9 @@ type server struct {
 func New(cfg Config) (http.Handler, error) {
 	if cfg.Log == nil {
 		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Refused == nil {
+		cfg.Refused = func(string) {}
 	}
 	if len(cfg.Keys) == 0 {
 		return nil, errors.New("api: no API key configured")

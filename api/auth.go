@@ -58,6 +58,12 @@ func (c credentials) match(secret string) bool {
 	return found == 1
 }
 
+// Settings of the secrets that servers of the site call with.
+const (
+	ReservationToken = "reservation_token" //nolint:gosec // a name
+	JibriHookSecret  = "jibri_hook_secret" //nolint:gosec // a name
+)
+
 // bearer returns the token of an Authorization header (RFC 6750 §2.1).
 func bearer(r *http.Request) string {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
@@ -83,8 +89,12 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 			if known && !s.limits.take(w, info.caller.id) {
 				return NewProblem(http.StatusTooManyRequests, "more requests than this API key may make: "+info.caller.id)
 			}
-		case strings.HasPrefix(r.URL.Path, "/reservations/") && s.reservation != nil:
-			known = s.reservation.match(bearer(r))
+		case strings.HasPrefix(r.URL.Path, "/reservations/"):
+			// Without a token there are no such routes.
+			if known = s.reservation != nil && s.reservation.match(bearer(r)); !known {
+				s.Refused(ReservationToken)
+			}
+			known = known || s.reservation == nil
 		}
 		if !known {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)

@@ -67,6 +67,7 @@ func (v *v1) listQueue(context.Context, *struct{}) (page Page[Queued], err error
 // Jibri takes nothing but 200 for an answer, and does not repeat.
 func (s *server) jibriHook(w http.ResponseWriter, r *http.Request) error {
 	if !s.hook.match(r.PathValue("secret")) {
+		s.Refused(JibriHookSecret)
 		return NewProblem(http.StatusNotFound, "")
 	}
 	var body struct {

@@ -22,11 +22,11 @@ func (c *Config) checkAddresses() error {
 	}
 	for _, a := range []struct{ setting, addr string }{
 		{"component-addr", c.ComponentAddr}, {"client-addr", c.ClientAddr},
-		{"listen", c.Listen}, {"admin-listen", c.AdminListen}, {"whereby-addr", c.WherebyAddr},
+		{"listen", c.Listen}, {"admin-listen", c.AdminListen}, {"whereby-addr", c.WherebyAddr}, {"tracks-listen", c.Tracks.Listen},
 	} {
 		listens := strings.HasSuffix(a.setting, "listen") || a.setting == "whereby-addr"
 		if a.addr == "" {
-			continue // whereby-addr, which is optional; the others have a default
+			continue // optional; those that are not have a default
 		}
 		host, port, err := net.SplitHostPort(a.addr)
 		if n, portErr := net.LookupPort("tcp", port); err != nil || portErr != nil || !listens && (host == "" || n == 0) {

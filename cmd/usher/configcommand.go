@@ -89,17 +89,13 @@ func (c *configCheckCommand) check(ctx context.Context, out io.Writer) error {
 	} else if names, err := app.ReadSite(ctx, c.SiteURL); err != nil {
 		problems = append(problems, fmt.Errorf("site-url: %w", err))
 	} else {
-		for _, name := range []struct{ setting, ours, theirs string }{
-			{"xmpp-domain", c.XMPPDomain, names.Domain}, {"muc", c.MUC, names.MUC}, {"hidden-domain", c.HiddenDomain, names.Hidden},
-		} {
-			if name.ours != name.theirs {
-				problems = append(problems, fmt.Errorf("%s is %q, and %q in config.js of the site", name.setting, name.ours, name.theirs))
-			}
+		for _, difference := range app.Differences(c.Config, names) {
+			problems = append(problems, errors.New(difference.String()))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(out, "the settings are well formed; usher healthcheck asks a running usher whether they work")
+	_, err := fmt.Fprintln(out, "the settings are well formed; usher doctor tries whether they work")
 	return err
 }

@@ -70,7 +70,7 @@ func TestDocumentedSettings(t *testing.T) {
 		}
 	}
 	documents := guides(t)
-	called := regexp.MustCompile(`\busher ((?:serve|finalize|token|webhooks|events|config|healthcheck)(?: [a-z][a-z-]*)?)\b([^` + "`" + `\n]*)`)
+	called := regexp.MustCompile(`\busher ((?:serve|doctor|finalize|token|webhooks|events|config|healthcheck)(?: [a-z][a-z-]*)?)\b([^` + "`" + `\n]*)`)
 	flagNamed := regexp.MustCompile(`--([a-z0-9-]+)`)
 	for file, text := range documents {
 		for _, at := range variable.FindAllStringIndex(text, -1) {

@@ -27,6 +27,7 @@ type cli struct {
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 
 	Config      configCommand      `cmd:"" help:"Write and check the settings of usher serve."`
+	Doctor      doctorCommand      `cmd:"" help:"Look at usher, Prosody, Jicofo, Redis, the web client and webhook receivers, and say what is wrong and the line that mends it; exit 1 if something fails. A running usher is not disturbed."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running usher whether it is ready; exit 1 if it is not."`
 }
 

@@ -82,11 +82,14 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		l.tracks = bridge.NewServer(bridge.Config{Log: log, Metrics: reg})
 	}
 	feed := api.NewFeed(st, log)
-	public, err := newAPI(cfg, st, l, feed, tokens, log, reg)
+	refused := newRefusals(log, reg)
+	public, err := newAPI(cfg, st, l, feed, tokens, refused.note, log, reg)
 	if err != nil {
 		return err
 	}
-	health := func() api.Health { return l.health(st, webhooksCheck(registry, deliverer)) }
+	health := func() api.Health {
+		return l.health(st, settingsCheck(cfg), webhooksCheck(registry, deliverer), refused.check())
+	}
 	watch := &monitor{health: health, log: log}
 	reg.MustRegister(watch)
 	admin := api.Admin(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
@@ -136,7 +139,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 }
 
 // newAPI returns the handler of the APIs.
-func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, tokens *token.Issuer, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, tokens *token.Issuer, refused func(string), log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
@@ -163,7 +166,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, token
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,
 		Speakers: speakers(cfg, st, files), Recorders: l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
-		Expect: l.expect, MainRoom: l.mainRoom, Log: log, Metrics: reg, Version: Version(),
+		Refused: refused, Expect: l.expect, MainRoom: l.mainRoom, Log: log, Metrics: reg, Version: Version(),
 	})
 }
 

@@ -2,9 +2,11 @@ package app
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 
+	"usher/api"
 	"usher/config"
 	"usher/storage"
 	"usher/store"
@@ -25,6 +27,16 @@ func Check(cfg config.Config) error {
 	}
 	_, err := storage.NewSite(cfg.Recording)
 	return errors.Join(append(problems, err)...)
+}
+
+// settingsCheck says which settings work and are not as they should be.
+func settingsCheck(cfg config.Config) api.Check {
+	return api.Check{Name: "settings", Run: func(context.Context) (f api.Finding) {
+		for _, text := range cfg.Warnings {
+			f = also(f, warn(text, "put it right, or take it out"))
+		}
+		return orElse(f, "well formed")
+	}}
 }
 
 // checkStore makes a store of one setting and a right value for the other, which
