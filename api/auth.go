@@ -94,11 +94,12 @@ func (s *server) authenticate(next http.Handler) http.Handler {
 			if known && !s.limits.take(w, info.caller.id) {
 				return NewProblem(http.StatusTooManyRequests, "more requests than this API key may make: "+info.caller.id)
 			}
-		case strings.HasPrefix(r.URL.Path, "/reservations/") && s.reservation != nil:
-			if known = s.reservation.match(bearer(r)); !known {
+		case strings.HasPrefix(r.URL.Path, "/reservations/"):
+			if known = s.reservation != nil && s.reservation.match(bearer(r)); !known {
 				s.asked.WithLabelValues(reservationToken).Inc()
 				s.Refused(PartReservations)
 			}
+			known = known || s.reservation == nil // then there are no such routes
 		}
 		if !known {
 			w.Header().Set("WWW-Authenticate", `Bearer realm="usher"`)

@@ -42,7 +42,7 @@ func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	head := w.Header() // Cache-Control: no-store is on every answer
 	head.Set("Referrer-Policy", "no-referrer")
 	head.Set("X-Robots-Tag", "noindex")
-	head.Set("Vary", "Accept")
+	head.Set("Vary", "Accept, Accept-Language")
 	head.Set("Access-Control-Allow-Origin", "*")
 	// A browser never asks for JSON by name when it follows a link.
 	wantsJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
@@ -60,7 +60,8 @@ func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
 		p.Code = page.Code
 		return p
 	case page != nil:
-		page.show(w)
+		shown := page.in(language(r.Header))
+		shown.show(w)
 	case wantsJSON:
 		writeJSON(w, http.StatusOK, ticket)
 	default:
@@ -202,6 +203,8 @@ type joinPage struct {
 	Code        string // for programs
 	Title, Text string
 	Opens       time.Time // zero for most
+
+	Language, OpensOn, Form string // see [joinPage.in]
 }
 
 var (

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -348,6 +349,9 @@ func TestRecordersAndQueue(t *testing.T) {
 		if got := post(c.path, c.body); got != c.want {
 			t.Errorf("%s %.60s: %d, want %d", c.path, c.body, got, c.want)
 		}
+	}
+	if want := []SitePart{PartJibriHook}; !slices.Equal(s.refused, want) {
+		t.Errorf("refused for a wrong secret: %q, want %q", s.refused, want)
 	}
 	if got := fmt.Sprint(s.recorders.reported); got != "[j1true true j1false false j1true true]" {
 		t.Errorf("reported %s", got)

@@ -178,6 +178,13 @@ func TestReservationBadRequests(t *testing.T) {
 			t.Errorf("%s: status = %d, want %d", tt.name, res.Code, tt.status)
 		}
 	}
+	if want := []SitePart{PartReservations, PartReservations}; !slices.Equal(s.refused, want) {
+		t.Errorf("refused for a wrong secret: %q, want %q", s.refused, want)
+	}
+	s.serve(func(c *testConfig) { c.ReservationToken = "" })
+	if res := s.send("POST", "/reservations/conference", "name=rm", "Bearer "+testToken, ""); res.Code != 404 || len(s.refused) != 3 {
+		t.Errorf("without a token of ours: %d, refused %q; want 404, and that it is noted", res.Code, s.refused)
+	}
 }
 
 func TestReservationWhileStandby(t *testing.T) {

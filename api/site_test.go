@@ -52,6 +52,7 @@ type site struct {
 	metrics   *prometheus.Registry
 	log       *apitest.Buffer
 
+	refused   []SitePart        // who came with a wrong secret
 	expected  []string          // rooms that Expect was called with
 	breakouts map[string]string // main rooms, by the name of a breakout room
 	kicked    []string          // what Kick was called with
@@ -97,6 +98,7 @@ func (s *site) serve(change func(*testConfig)) {
 		Config: Config{
 			Feed: s.feed, Recorders: noRecorders{}, Speakers: adaSpeaks{},
 			Keys: []string{"another-key-of-this-site", testKey}, ReservationToken: testToken,
+			Refused:  func(p SitePart) { s.refused = append(s.refused, p) },
 			Expect:   func(room string) { s.expected = append(s.expected, room) },
 			MainRoom: func(breakout string) (string, bool) { room, ok := s.breakouts[breakout]; return room, ok },
 			Log:      slog.New(slog.NewTextHandler(s.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -3,7 +3,7 @@
 //
 // Every setting's flag --some-name is also the environment variable
 // USHER_SOME_NAME; a secret may instead be in the file that
-// USHER_SOME_NAME_FILE names.
+// USHER_SOME_NAME_FILE names. An empty one counts as unset.
 package config
 
 import (
@@ -12,11 +12,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
-	"os"
 	"slices"
 	"strings"
-
-	"github.com/alecthomas/kong"
 )
 
 // Config is what `usher serve` runs with. Domains left empty follow from
@@ -57,7 +54,7 @@ type Config struct {
 	// docker-jitsi-meet publishes on the same machine.
 	Listen         string         `default:"127.0.0.1:8480" help:"Address of the HTTP API."`
 	PublicURL      string         `name:"public-url" help:"URL under which people reach the API's listener, for join links; default http:// and its address."`
-	TrustedProxies []netip.Prefix `name:"trusted-proxy" help:"Networks of reverse proxies, whose X-Forwarded-For is believed."`
+	TrustedProxies []netip.Prefix `name:"trusted-proxy" help:"Networks of reverse proxies, such as 10.0.0.0/8, whose X-Forwarded-For is believed."`
 	AdminListen    string         `default:"127.0.0.1:9480" help:"Address of /metrics, /livez, /readyz and pprof; keep it private."`
 	APIKeys        []Secret       `name:"api-key" env:"USHER_API_KEY" help:"Keys that the API accepts; more than one while rotating."`
 	// The limits of a key are above what a busy app needs, and below what would
@@ -69,7 +66,7 @@ type Config struct {
 	ReservationLobby        bool    `help:"Have people wait in meetings that ask for a lobby until a host lets them in: set it only where the site has mod_persistent_lobby, mod_token_lobby_bypass and reservations_enable_lobby_support, because elsewhere nobody waits, or nobody gets in."`
 
 	Webhooks     Webhooks       `name:"webhooks" env:"USHER_WEBHOOKS" placeholder:"JSON" help:"Endpoints that every event is sent to, besides those made over the API: [{\"name\":\"crm\",\"url\":\"https://...\",\"secrets\":[\"whsec_...\"]}]; docs/webhooks.md has the other fields."`
-	WebhookAllow []netip.Prefix `name:"webhook-allow" help:"Networks of receivers that are not on the public internet; over http too."`
+	WebhookAllow []netip.Prefix `name:"webhook-allow" help:"Networks of receivers that are not on the public internet, such as 10.0.0.0/8; over http too."`
 	OldWebhooks
 
 	Recording
@@ -80,8 +77,8 @@ type Config struct {
 	LogLevel slog.Level `default:"info" help:"debug, info, warn or error."`
 	LogXML   bool       `name:"log-xml" help:"Log every stanza, at debug level."`
 
-	// Deprecated says which old settings are in use and what replaces them.
-	Deprecated []string `kong:"-"`
+	// Warnings say, each in a sentence, which settings work and are not as they should be.
+	Warnings []string `kong:"-"`
 }
 
 // AfterApply fills in the domains that follow from XMPPDomain, puts them all in
@@ -116,7 +113,7 @@ func (c *Config) AfterApply() error {
 			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
 		}
 	}
-	problems = append(problems, c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Tracks.check(&c.Recording), c.Whereby.check(), c.checkUpstream())
+	problems = append(problems, c.checkAddresses(), c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Tracks.check(&c.Recording), c.Whereby.check(), c.checkUpstream())
 	return errors.Join(problems...)
 }
 
@@ -233,52 +230,4 @@ func (n *Named) UnmarshalText(text []byte) error {
 	}
 	*n = Named{name, Secret(value)}
 	return nil
-}
-
-// Options are the kong options that settings are read with; lookup is
-// os.LookupEnv outside tests.
-func Options(lookup func(string) (string, bool)) []kong.Option {
-	return []kong.Option{
-		kong.DefaultEnvars("USHER"),
-		kong.PostBuild(func(k *kong.Kong) error { return forgetEmpty(k, lookup) }),
-		kong.Resolvers(secretFiles(lookup)),
-	}
-}
-
-// forgetEmpty makes empty variables count as unset: Compose files and container
-// platforms pass those that nobody has set as empty ones.
-func forgetEmpty(k *kong.Kong, lookup func(string) (string, bool)) error {
-	return kong.Visit(k.Model, func(node kong.Visitable, next kong.Next) error {
-		if flag, ok := node.(*kong.Flag); ok {
-			flag.Tag.Envs = slices.DeleteFunc(slices.Clone(flag.Tag.Envs), func(env string) bool {
-				value, set := lookup(env)
-				return set && value == ""
-			})
-		}
-		return next(nil)
-	})
-}
-
-// secretFiles reads a setting from the file that its variable with _FILE
-// names, as container platforms hand out secrets.
-func secretFiles(lookup func(string) (string, bool)) kong.Resolver {
-	return kong.ResolverFunc(func(_ *kong.Context, _ *kong.Path, flag *kong.Flag) (any, error) {
-		for _, env := range flag.Envs {
-			path, ok := lookup(env + "_FILE")
-			if !ok || path == "" {
-				continue
-			}
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return nil, fmt.Errorf("%s_FILE: %w", env, err)
-			}
-			secret := strings.TrimSpace(string(text))
-			if secret == "" {
-				// Taken for no password, it would make people see usher.
-				return nil, fmt.Errorf("%s_FILE: %s is empty", env, path)
-			}
-			return secret, nil
-		}
-		return nil, nil
-	})
 }

@@ -21,10 +21,7 @@ func parse(t *testing.T, env map[string]string, args ...string) (config.Config, 
 	t.Helper()
 	var c withConfigFile
 	lookup := func(name string) (string, bool) { v, ok := env[name]; return v, ok }
-	for name, value := range env {
-		t.Setenv(name, value)
-	}
-	p, err := kong.New(&c, append(config.Options(lookup), kong.Configuration(kong.JSON), kong.Exit(func(int) { t.Fatal("exited") }))...)
+	p, err := kong.New(&c, append(config.Options(lookup), kong.Exit(func(int) { t.Fatal("exited") }))...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -220,7 +217,6 @@ func TestIdentityDomains(t *testing.T) {
 		if got := fmt.Sprint(c.IdentityDomains); err != nil || got != tt.want {
 			t.Errorf("USHER_TRUST_IDENTITY=%s USHER_IDENTITY_DOMAIN=%s: believed are %s, %v, want %s", tt.trust, tt.domains, got, err, tt.want)
 		}
-		t.Setenv("USHER_TRUST_IDENTITY", "false")
 	}
 }
 

@@ -110,7 +110,7 @@ func (o *OldWebhooks) list() (list []Webhook, problems []error) {
 func (c *Config) checkWebhooks() error {
 	old, problems := c.OldWebhooks.list()
 	if len(old) > 0 {
-		c.Deprecated = append(c.Deprecated, "USHER_WEBHOOK, USHER_WEBHOOK_SECRET, USHER_WEBHOOK_DIALECT and USHER_WEBHOOK_HEADER are now one setting, USHER_WEBHOOKS")
+		c.Warnings = append(c.Warnings, "USHER_WEBHOOK, USHER_WEBHOOK_SECRET, USHER_WEBHOOK_DIALECT and USHER_WEBHOOK_HEADER are now one setting, USHER_WEBHOOKS; the next release will not know them")
 	}
 	c.Webhooks = append(c.Webhooks, old...)
 	known := map[string]bool{}

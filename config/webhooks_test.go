@@ -8,8 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/alecthomas/kong"
-
 	"usher/config"
 )
 
@@ -63,8 +61,8 @@ func TestWebhooks(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if got := shown(c.Webhooks); got != someShown || len(c.Deprecated) > 0 {
-				t.Errorf("webhooks are\n%swant\n%sdeprecated %q, want none", got, someShown, c.Deprecated)
+			if got := shown(c.Webhooks); got != someShown || len(c.Warnings) > 0 {
+				t.Errorf("webhooks are\n%swant\n%swarnings %q, want none", got, someShown, c.Warnings)
 			}
 			if text := fmt.Sprintf("%v %+v", c.Webhooks, c.Webhooks); strings.Contains(text, "whsec_") || strings.Contains(text, "h1dden") {
 				t.Errorf("secrets show in %s", text)
@@ -92,8 +90,8 @@ func TestWebhooksAsTheyWere(t *testing.T) {
 	if got, want := shown(c.Webhooks), "new https://c.example  whsec_YQ==\n"+someShown; got != want {
 		t.Errorf("webhooks are\n%swant\n%s", got, want)
 	}
-	if len(c.Deprecated) != 1 || !strings.Contains(c.Deprecated[0], "USHER_WEBHOOKS") {
-		t.Errorf("deprecated: %q, want one line that names USHER_WEBHOOKS", c.Deprecated)
+	if len(c.Warnings) != 1 || !strings.Contains(c.Warnings[0], "USHER_WEBHOOKS") {
+		t.Errorf("warnings: %q, want one line that names USHER_WEBHOOKS", c.Warnings)
 	}
 }
 
@@ -135,5 +133,5 @@ func TestWrongWebhooks(t *testing.T) {
 // withConfigFile are settings with the flag that `usher serve` has besides.
 type withConfigFile struct {
 	config.Config
-	File kong.ConfigFlag `name:"config"`
+	File config.File `name:"config"`
 }

@@ -16,8 +16,6 @@ func TestWherebySettings(t *testing.T) {
 		{"--seal-secret", "too-short", "seal-secret"},
 		{"--allow-recording-destination", "true", "needs a seal-secret"},
 	} {
-		t.Setenv("USHER_SEAL_SECRET", "")
-		t.Setenv("USHER_ALLOW_RECORDING_DESTINATION", "false")
 		_, err := parse(t, nil, append(needed, tt.flag+"="+tt.value)...)
 		if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Contains(err.Error(), "too-short") {
 			t.Errorf("%s=%s: %v, want an error about %s", tt.flag, tt.value, err, tt.want)

@@ -166,8 +166,8 @@ func comesUp(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, 
 	if _, err := parser.Parse(nil); err != nil {
 		t.Fatalf("usher serve: %v", err)
 	}
-	if len(c.Deprecated) > 0 {
-		t.Errorf("old settings are in use: %q", c.Deprecated)
+	if len(c.Warnings) > 0 {
+		t.Errorf("settings are not as they should be: %q", c.Warnings)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	at, ended := make(chan app.Addresses, 1), make(chan error, 1)

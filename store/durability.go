@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -11,7 +12,7 @@ import (
 // Keeping asks Redis whether it keeps what it is given, and returns what speaks
 // against that: it may throw entries away to make room, or lose them with its
 // process. What a Redis does not say of itself, as some that are rented do, is
-// not held against it. It blocks for one call.
+// not held against it. It blocks for one call. Errors: [ErrOldRedis].
 func (r *Redis) Keeping(ctx context.Context) (findings []Finding, err error) {
 	defer r.measure(opPing, time.Now(), &err)
 	text, err := r.rdb.Info(ctx).Result()
@@ -22,6 +23,9 @@ func (r *Redis) Keeping(ctx context.Context) (findings []Finding, err error) {
 	for line := range strings.Lines(text) {
 		name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
 		info[name] = value
+	}
+	if isOlder(info["redis_version"], minVersion) {
+		return nil, fmt.Errorf("%w: it is version %s, and usher needs %s or newer", ErrOldRedis, info["redis_version"], minVersion)
 	}
 	if limit, _ := strconv.ParseInt(info["maxmemory"], 10, 64); limit > 0 && info["maxmemory_policy"] != "" && info["maxmemory_policy"] != "noeviction" {
 		findings = append(findings, Finding{
@@ -38,6 +42,25 @@ func (r *Redis) Keeping(ctx context.Context) (findings []Finding, err error) {
 	return findings, nil
 }
 
+// ErrOldRedis says that this Redis does not know all that usher asks for.
+var ErrOldRedis = errors.New("redis is too old")
+
+// minVersion is the first Redis that lists by score and backwards (ZRANGE … REV).
+const minVersion = "6.2"
+
+// isOlder compares versions, number by number; one that is none is not older.
+func isOlder(version, than string) bool {
+	have, want := strings.Split(version, "."), strings.Split(than, ".")
+	for i := range min(len(have), len(want)) {
+		h, err := strconv.Atoi(have[i])
+		w, _ := strconv.Atoi(want[i])
+		if err != nil || h != w {
+			return err == nil && h < w
+		}
+	}
+	return false
+}
+
 // Holder returns the process that leads the site, as it was named to [Redis.Lead];
 // empty: none does. It blocks for one call.
 func (r *Redis) Holder(ctx context.Context) (holder string, err error) {
@@ -48,4 +71,10 @@ func (r *Redis) Holder(ctx context.Context) (holder string, err error) {
 	}
 	holder, _, _ = strings.Cut(fmt.Sprint(lease[0]), " ")
 	return holder, nil
+}
+
+// Time returns Redis's clock. It blocks for one call.
+func (r *Redis) Time(ctx context.Context) (at time.Time, err error) {
+	defer r.measure(opPing, time.Now(), &err)
+	return r.rdb.Time(ctx).Result()
 }

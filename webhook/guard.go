@@ -21,7 +21,7 @@ func (e blockedError) Error() string { return string(e) }
 
 // Why an address is refused.
 const (
-	errPrivate = blockedError("address that is not on the public internet")
+	errPrivate = blockedError("address that is not on the public internet, nor in a network of USHER_WEBHOOK_ALLOW")
 	errPlain   = blockedError("address that takes https only")
 	errPort    = blockedError("address with a port below 1024 other than 80 and 443")
 )

@@ -12,7 +12,7 @@ import (
 
 // asUsher makes a process of the test binary be usher, so that a test can kill
 // it and no test runs another build than its own.
-const asUsher = "USHER_TEST_AS_USHER"
+const asUsher = "TEST_AS_USHER"
 
 func TestMain(m *testing.M) {
 	if test := os.Getenv(asUsher); test != "" {

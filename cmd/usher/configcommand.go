@@ -9,9 +9,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/alecthomas/kong"
-
-	"usher/config"
 	"usher/internal/app"
 )
 
@@ -76,10 +73,7 @@ func (c *configInitCommand) write(ctx context.Context, out io.Writer) error {
 func lines(variables []string) string { return strings.Join(variables, "\n") + "\n" }
 
 // configCheckCommand is `usher config check`.
-type configCheckCommand struct {
-	config.Config
-	File kong.ConfigFlag `name:"config" help:"JSON file with settings, named like the flags."`
-}
+type configCheckCommand struct{ Settings }
 
 // Run prints that all is well, or returns all that is not. With a site-url it asks
 // the site's web server, for ten seconds at most, and nobody else.
@@ -87,25 +81,21 @@ func (c *configCheckCommand) Run(ctx context.Context) error { return c.check(ctx
 
 func (c *configCheckCommand) check(ctx context.Context, out io.Writer) error {
 	problems := []error{app.Check(c.Config)}
-	for _, text := range c.Deprecated {
-		fmt.Fprintln(out, "an old setting is in use:", text)
+	for _, text := range c.Warnings {
+		fmt.Fprintln(out, "warning:", text)
 	}
 	if c.SiteURL == "" {
 		fmt.Fprintln(out, "without a site-url nothing compares usher's names with the site's")
 	} else if names, err := app.ReadSite(ctx, c.SiteURL); err != nil {
 		problems = append(problems, fmt.Errorf("site-url: %w", err))
 	} else {
-		for _, name := range []struct{ setting, ours, theirs string }{
-			{"xmpp-domain", c.XMPPDomain, names.Domain}, {"muc", c.MUC, names.MUC}, {"hidden-domain", c.HiddenDomain, names.Hidden},
-		} {
-			if name.ours != name.theirs {
-				problems = append(problems, fmt.Errorf("%s is %q, and %q in config.js of the site", name.setting, name.ours, name.theirs))
-			}
+		for _, difference := range app.Differences(c.Config, names) {
+			problems = append(problems, errors.New(difference.String()))
 		}
 	}
 	if err := errors.Join(problems...); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(out, "the settings are well formed; usher healthcheck asks a running usher whether they work")
+	_, err := fmt.Fprintln(out, "the settings are well formed; usher doctor tries whether they work")
 	return err
 }

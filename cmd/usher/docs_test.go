@@ -70,7 +70,7 @@ func TestDocumentedSettings(t *testing.T) {
 		}
 	}
 	documents := guides(t)
-	called := regexp.MustCompile(`\busher ((?:serve|finalize|token|webhooks|events|config|healthcheck)(?: [a-z][a-z-]*)?)\b([^` + "`" + `\n]*)`)
+	called := regexp.MustCompile(`\busher ((?:serve|doctor|finalize|token|webhooks|events|config|healthcheck)(?: [a-z][a-z-]*)?)\b([^` + "`" + `\n]*)`)
 	flagNamed := regexp.MustCompile(`--([a-z0-9-]+)`)
 	for file, text := range documents {
 		for _, at := range variable.FindAllStringIndex(text, -1) {
@@ -106,6 +106,25 @@ func TestDocumentedSettings(t *testing.T) {
 		for _, name := range variable.FindAllString(cell, -1) {
 			if want := known[name]; want != "" && want != "false" && !strings.Contains(rest, "`"+want+"`") {
 				t.Errorf("README.md says of %s %q, want its default %s in it", name, rest, want)
+			}
+		}
+	}
+}
+
+// TestVariablesOfTheSetUp: usher serve takes no variable of the set-up around it for a
+// mistyped setting.
+func TestVariablesOfTheSetUp(t *testing.T) {
+	parser, err := kong.New(&cli{}, config.Options(os.LookupEnv)...)
+	must(t, err)
+	files, err := filepath.Glob("../../deploy/*/*")
+	must(t, err)
+	variable := regexp.MustCompile(`\bUSHER_[A-Z0-9_]*[A-Z0-9]`)
+	for _, file := range append(files, "../../prosody-config/usher.cfg.lua", "../../prosody-config/finalize.sh") {
+		text, err := os.ReadFile(file)
+		must(t, err)
+		for _, name := range variable.FindAllString(string(text), -1) {
+			for _, sentence := range config.UnknownVariables(parser.Model, []string{name + "=x"}) {
+				t.Errorf("%s: %s", file, sentence)
 			}
 		}
 	}

@@ -13,8 +13,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/alecthomas/kong"
-
+	"usher/config"
 	"usher/jibri/handover"
 )
 
@@ -22,12 +21,12 @@ import (
 type finalizeCommand struct {
 	Dir string `arg:"" optional:"" help:"Session directory, the one argument that Jibri gives its finalize script."`
 	handover.Settings
-	Resume     bool            `env:"-" help:"Without a directory: go on with what was left, as after a reboot."`
-	Check      bool            `env:"-" help:"Only check the settings: ask usher whether it accepts the recorder's name and secret, and try the directories."`
-	Foreground bool            `env:"-" help:"Work here and not detached, until all is done."`
-	Worker     bool            `env:"-" hidden:"" help:"Be the detached process."`
-	LogLevel   slog.Level      `default:"info" help:"debug, info, warn or error."`
-	File       kong.ConfigFlag `name:"config" help:"JSON file with settings, named like the flags."`
+	Resume     bool        `env:"-" help:"Without a directory: go on with what was left, as after a reboot."`
+	Check      bool        `env:"-" help:"Only check the settings: ask usher whether it accepts the recorder's name and secret, and try the directories."`
+	Foreground bool        `env:"-" help:"Work here and not detached, until all is done."`
+	Worker     bool        `env:"-" hidden:"" help:"Be the detached process."`
+	LogLevel   slog.Level  `default:"info" help:"debug, info, warn or error."`
+	File       config.File `name:"config" help:"JSON file with settings, named like the flags."`
 }
 
 // Run notes the directory and leaves the rest to a process of its own.
@@ -141,7 +140,7 @@ func noteAnyway(line commandLine, err error) error {
 		inConfig = string(m[1])
 	}
 	env, _ := line.lookup("USHER_SPOOL_DIR")
-	spools := cmp.Or(given["--spool-dir"], inConfig, env, handover.SpoolDir)
+	spools := cmp.Or(given["--spool-dir"], env, inConfig, handover.SpoolDir)
 	spool, err2 := handover.OpenSpool(spools)
 	if err2 == nil {
 		err2 = spool.Add(dir)

@@ -27,14 +27,25 @@ type cli struct {
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 
 	Config      configCommand      `cmd:"" help:"Write and check the settings of usher serve."`
+	Doctor      doctorCommand      `cmd:"" help:"Look at usher, Prosody, Jicofo, Redis, the web client and webhook receivers, and say what is wrong and the line that mends it; exit 1 if something fails. A running usher is not disturbed."`
 	Healthcheck healthcheckCommand `cmd:"" help:"Ask a running usher whether it is ready; exit 1 if it is not."`
 }
 
-// serveCommand is `usher serve`.
-type serveCommand struct {
+// Settings are those of usher serve, with where they come from. It is exported for
+// kong, which does not call hooks of others.
+type Settings struct {
 	config.Config
-	File kong.ConfigFlag `name:"config" help:"JSON file with settings, named like the flags."`
+	File config.File `name:"config" help:"JSON file with settings, named like the flags."`
 }
+
+// AfterApply notes variables that look like settings and are none. Kong calls it.
+func (s *Settings) AfterApply(ctx *kong.Context) error {
+	s.Warnings = append(s.Warnings, config.UnknownVariables(ctx.Model, os.Environ())...)
+	return nil
+}
+
+// serveCommand is `usher serve`.
+type serveCommand struct{ Settings }
 
 // Run serves until a signal comes.
 func (c *serveCommand) Run(ctx context.Context, stderr io.Writer) error {
@@ -98,7 +109,6 @@ func (l commandLine) parse(options ...kong.Option) (*cli, *kong.Context, error) 
 	parser, err := kong.New(c, slices.Concat(config.Options(l.lookup), []kong.Option{
 		kong.Name("usher"),
 		kong.Description("usher follows the meetings of a Jitsi site: who is in, since when, and until when."),
-		kong.Configuration(kong.JSON),
 	}, options)...)
 	if err != nil {
 		return nil, nil, fmt.Errorf("define the command line: %w", err)

@@ -22,15 +22,13 @@ import (
 
 // TestWrongSettings proves that a setting which the server refuses is said
 // once, by /readyz and in the log, is not answered with a tight loop, and
-// never makes people see usher.
+// never makes people see usher. TestEachWrongSetting has more of them.
 func TestWrongSettings(t *testing.T) {
 	for name, tt := range map[string]struct {
 		flag, check, text, reason string
 	}{
-		"component secret":  {"--component-secret=not-the-secret", "component", "secret or password refused", "not_authorized"},
-		"component domain":  {"--component-domain=nobody.meet.jitsi", "component", "domain unknown", "host_unknown"},
-		"occupant password": {"--occupant-password=not-the-password", "occupant", "secret or password refused", "not_authorized"},
-		"certificate":       {"--tls-server-name=elsewhere.example", "occupant", "TLS refused", "tls"},
+		"component secret": {"--component-secret=not-the-secret", "component", "secret or password refused", "not_authorized"},
+		"certificate":      {"--tls-server-name=elsewhere.example", "occupant", "TLS refused", "tls"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newSite(t, tt.flag)

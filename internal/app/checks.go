@@ -73,8 +73,8 @@ func (l *leader) health(st *store.Redis, others ...api.Check) api.Health {
 		}},
 		api.Check{Name: "component", Run: func(context.Context) api.Finding { return linkState(t.component, l.cfg.ComponentDomain) }},
 		api.Check{Name: "occupant", Run: func(context.Context) api.Finding { return l.occupantCheck(t) }},
-		api.Check{Name: "recorders", Run: func(context.Context) api.Finding { return l.recordersCheck(t) }},
 		api.Check{Name: "bridges", Run: func(context.Context) api.Finding { return l.bridgesCheck(t) }},
+		api.Check{Name: "recorders", Run: func(context.Context) api.Finding { return l.recordersCheck(t, t.pool.Refused()) }},
 	)
 	h.Checks = append(h.Checks, l.serverChecks(t)...)
 	h.Checks = append(h.Checks, l.roomChecks(t)...)
@@ -106,9 +106,11 @@ func storeCheck(ctx context.Context, st *store.Redis, t *term) api.Finding {
 		f = fail("changes wait to be stored", "wait, or look at the log of Redis")
 	}
 	findings := st.Findings()
-	if keeping, err := st.Keeping(ctx); err == nil {
-		findings = append(findings, keeping...)
+	keeping, err := st.Keeping(ctx)
+	if errors.Is(err, store.ErrOldRedis) {
+		f = also(f, fail(err.Error(), "install a newer one, or leave USHER_REDIS_URL out: usher then starts the redis-server of its machine"))
 	}
+	findings = append(findings, keeping...)
 	for _, found := range findings {
 		f = also(f, warn(found.Seen, found.Do))
 	}
@@ -117,7 +119,7 @@ func storeCheck(ctx context.Context, st *store.Redis, t *term) api.Finding {
 
 // explainRedis says what a call of Redis that fails hangs on.
 func explainRedis(err error) error {
-	e := &explained{"redis does not answer", err, "look at the log of Redis"}
+	e := &explained{"redis does not answer", err, "look at the log of Redis, or set USHER_REDIS_URL to where it is"}
 	switch {
 	case redis.IsAuthError(err):
 		e.seen, e.do = "redis refuses usher", "put its user and password into USHER_REDIS_URL: redis://user:password@host:6379/0"
@@ -165,7 +167,8 @@ func (l *leader) occupantCheck(t *term) api.Finding {
 }
 
 // recordersCheck never fails: without them in sight recording works all the same.
-func (l *leader) recordersCheck(t *term) api.Finding {
+// keptOut says that their room does not let usher in.
+func (l *leader) recordersCheck(t *term, keptOut bool) api.Finding {
 	if in, problem := t.pool.Watching(); !in {
 		a := breweryAccount(l.cfg)
 		if t.brewery != nil {
@@ -176,7 +179,7 @@ func (l *leader) recordersCheck(t *term) api.Finding {
 		}
 		f := ok("not in sight: " + problem)
 		switch {
-		case !t.pool.Refused():
+		case !keptOut:
 		case t.brewery == nil:
 			f = warn(f.Seen, fmt.Sprintf("set USHER_BREWERY_PASSWORD and run: prosodyctl register %s %s PASSWORD", a.user, a.domain))
 		default:

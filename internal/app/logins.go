@@ -12,17 +12,6 @@ import (
 	"usher/config"
 )
 
-// Check returns everything that is wrong with the settings and can be said without
-// a server: keys and certificates that cannot be read, names that are none.
-func Check(cfg config.Config) error {
-	err := checkLogins(cfg)
-	if cfg.MakesTokens() {
-		_, tokens := NewIssuer(cfg.Jitsi)
-		err = errors.Join(err, tokens)
-	}
-	return err
-}
-
 // checkLogins returns what is wrong with the settings of usher's two logins, as
 // far as can be said without the server.
 func checkLogins(cfg config.Config) error {

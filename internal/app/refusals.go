@@ -2,53 +2,88 @@ package app
 
 import (
 	"context"
-	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/api"
 )
 
-// refusalNoted is how long a wrong secret is warned of after it was last seen: a
-// Jibri comes every minute, Prosody with the next room.
-const refusalNoted = 10 * time.Minute
+const (
+	// refusalLogInterval is the time between two lines about the same caller, who
+	// may call many times a second.
+	refusalLogInterval = time.Minute
+	// refusalNoted is how long /readyz speaks of it: Prosody and Jibri call when
+	// somebody wants to meet or record, and no sooner.
+	refusalNoted = 10 * time.Minute
+)
 
-// refusals are the parts of the site that came with a wrong secret. Safe for
-// concurrent use.
+// callers are what the site's own servers call usher with: what happens while their
+// secret is another one, and what mends it.
+var callers = map[api.SitePart]api.Finding{
+	api.PartReservations: warn("Prosody's mod_reservations, or a stranger, calls with another token than USHER_RESERVATION_TOKEN, so no room opens",
+		`set both to the same: Prosody has it in reservations_api_headers = { Authorization = "Bearer …" } (USHER_RESERVATION_TOKEN in docker-jitsi-meet), and restart Prosody`),
+	api.PartJibriHook: warn("a Jibri, or a stranger, calls with another secret than USHER_JIBRI_HOOK_SECRET, so its reports of being idle are lost",
+		"set JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8480/internal/jibri/SECRET to that secret, and restart Jibri"),
+	api.PartHandOver: warn("a recorder's host, or a stranger, calls with another USHER_RECORDER_KEY, or at another time than usher's, so its files wait",
+		"usher finalize --check on that host says which"),
+}
+
+// refusals notes who calls with a wrong secret, for log, metrics and /readyz. Its
+// methods are safe for concurrent use.
 type refusals struct {
+	log   *slog.Logger
+	count *prometheus.CounterVec
+
 	mu   sync.Mutex
-	last map[api.SitePart]time.Time
+	last map[api.SitePart]refusal
 }
 
-func newRefusals() *refusals { return &refusals{last: map[api.SitePart]time.Time{}} }
+type refusal struct{ at, logged time.Time }
 
-// note takes note of one.
-func (r *refusals) note(part api.SitePart) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last[part] = time.Now()
-}
-
-// checks warn of what came lately.
-func (r *refusals) checks() (checks []api.Check) {
-	for _, c := range []struct {
-		part     api.SitePart
-		who, has string
-		do       string
-	}{
-		{api.PartReservations, "Prosody", "USHER_RESERVATION_TOKEN, so it opens no room", "set the same USHER_RESERVATION_TOKEN for Prosody and usher, and restart Prosody"},
-		{api.PartJibriHook, "a Jibri", "USHER_JIBRI_HOOK_SECRET, so its reports are lost", "set JIBRI_WEBHOOK_SUBSCRIBERS of the Jibris to http://USHER_LISTEN/internal/jibri/USHER_JIBRI_HOOK_SECRET"},
-		{api.PartHandOver, "a recorder's host", "USHER_RECORDER_KEY, or another time, so its files wait", "usher finalize --check on that host says which"},
-	} {
-		checks = append(checks, api.Check{Name: string(c.part), Run: func(context.Context) api.Finding {
-			r.mu.Lock()
-			last := r.last[c.part]
-			r.mu.Unlock()
-			if last.IsZero() || time.Since(last) > refusalNoted {
-				return ok("no wrong secret was seen")
-			}
-			return warn(fmt.Sprintf("%s comes with another %s; last at %s", c.who, c.has, last.UTC().Format(time.RFC3339)), c.do)
-		}})
+func newRefusals(log *slog.Logger, reg prometheus.Registerer) *refusals {
+	r := &refusals{log: log, last: map[api.SitePart]refusal{}, count: prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "usher_callers_refused_total", Help: "Calls of the site's own servers that were refused for a wrong secret.",
+	}, []string{"part"})}
+	for part := range callers {
+		r.count.WithLabelValues(string(part))
 	}
-	return checks
+	reg.MustRegister(r.count)
+	return r
+}
+
+// note takes down a call that was refused.
+func (r *refusals) note(part api.SitePart) {
+	r.count.WithLabelValues(string(part)).Inc()
+	now := time.Now()
+	r.mu.Lock()
+	one := r.last[part]
+	one.at = now
+	say := now.Sub(one.logged) >= refusalLogInterval
+	if say {
+		one.logged = now
+	}
+	r.last[part] = one
+	r.mu.Unlock()
+	if say {
+		r.log.Warn("a call was refused: "+callers[part].Seen, "do", callers[part].Do)
+	}
+}
+
+// check says whom usher has refused of late.
+func (r *refusals) check() api.Check {
+	return api.Check{Name: "callers", Run: func(context.Context) (f api.Finding) {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, part := range slices.Sorted(maps.Keys(r.last)) {
+			if time.Since(r.last[part].at) < refusalNoted {
+				f = also(f, callers[part])
+			}
+		}
+		return orElse(f, "nobody has called with a wrong secret of late")
+	}}
 }

@@ -1,38 +1,54 @@
 package app
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+
+	"log/slog"
+
 	"usher/api"
 )
 
-// TestRefusals: a wrong secret of a part of the site is a warning of that part, for
-// some time.
+// TestRefusals: a server of the site that calls with a wrong secret is one line a
+// minute, is counted, and is in /readyz for a while.
 func TestRefusals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newRefusals()
-		warned := func() (parts []string) {
-			for _, c := range r.checks() {
-				if f := c.Run(t.Context()); f.State != api.CheckOK {
-					parts = append(parts, c.Name+": "+f.Do)
+		var log bytes.Buffer
+		r := newRefusals(slog.New(slog.NewTextHandler(&log, nil)), prometheus.NewRegistry())
+		check := func(state api.CheckState, says ...string) {
+			t.Helper()
+			f := r.check().Run(t.Context())
+			if f.State != state {
+				t.Errorf("readyz: %+v, want %s", f, state)
+			}
+			for _, want := range says {
+				if !strings.Contains(f.Seen+f.Do, want) {
+					t.Errorf("readyz: %+v, want %q in it", f, want)
 				}
 			}
-			return parts
 		}
-		if got := warned(); len(got) != 0 {
-			t.Errorf("at first it warns of %q", got)
+		check(api.CheckOK)
+		for range 90 { // seconds
+			r.note(api.PartReservations)
+			r.note(api.PartReservations)
+			time.Sleep(time.Second)
 		}
-		r.note(api.PartReservations)
+		check(api.CheckWarn, "USHER_RESERVATION_TOKEN", "reservations_api_headers")
+		r.note(api.PartJibriHook)
+		check(api.CheckWarn, "USHER_RESERVATION_TOKEN", "USHER_JIBRI_HOOK_SECRET", "JIBRI_WEBHOOK_SUBSCRIBERS")
+		if got := testutil.ToFloat64(r.count.WithLabelValues(string(api.PartReservations))); got != 180 {
+			t.Errorf("counted %v, want 180", got)
+		}
+		if n := strings.Count(log.String(), "\n"); n != 3 {
+			t.Errorf("%d lines in 90 s, want two about the token and one about the hook:\n%s", n, &log)
+		}
 		time.Sleep(refusalNoted)
-		if got := warned(); len(got) != 1 || !strings.HasPrefix(got[0], "reservations: set the same USHER_RESERVATION_TOKEN") {
-			t.Errorf("it warns of %q, want the token of reservations", got)
-		}
-		time.Sleep(time.Second)
-		if got := warned(); len(got) != 0 {
-			t.Errorf("it still warns of %q", got)
-		}
+		check(api.CheckOK)
 	})
 }

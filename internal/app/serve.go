@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"slices"
 	"syscall"
 	"time"
 
@@ -54,15 +53,14 @@ type Addresses struct{ API, Admin, Whereby, Tracks, Redis string }
 // deliveries; the store. ready, which may be nil, is called once all listeners
 // are open.
 func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Addresses)) error {
-	for _, text := range cfg.Deprecated {
-		log.Warn("an old setting is in use, the next release will not know it", "setting", text)
+	for _, text := range cfg.Warnings {
+		log.Warn("a setting is not as it should be", "seen", text)
 	}
-	if err := checkLogins(cfg); err != nil {
+	if err := Check(cfg); err != nil {
 		return err
 	}
 	var tokens *token.Issuer
 	if cfg.MakesTokens() {
-		// A wrong secret is refused now, not when the first person wants to join.
 		var err error
 		if tokens, err = NewIssuer(cfg.Jitsi); err != nil {
 			return err
@@ -84,16 +82,16 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		l.tracks = bridge.NewServer(bridge.Config{Log: log, Metrics: reg})
 	}
 	feed := api.NewFeed(st, log)
-	refused := newRefusals()
+	refused := newRefusals(log, reg)
 	upstream, err := newUpstream(cfg, st, l, log, reg)
 	if err != nil {
 		return err
 	}
-	public, err := newAPI(cfg, st, l, feed, upstream, tokens, refused, log, reg)
+	public, err := newAPI(cfg, st, l, feed, upstream, tokens, refused.note, log, reg)
 	if err != nil {
 		return err
 	}
-	others := slices.Concat(refused.checks(), upstreamChecks(upstream), []api.Check{webhooksCheck(registry, deliverer)})
+	others := append(upstreamChecks(upstream), settingsCheck(cfg), webhooksCheck(registry, deliverer), refused.check())
 	health := func() api.Health { return l.health(st, others...) }
 	watch := &monitor{health: health, log: log}
 	reg.MustRegister(watch)
@@ -146,7 +144,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 }
 
 // newAPI returns the handler of the APIs.
-func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, upstream *whereby.Upstream, tokens *token.Issuer, refused *refusals, log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, upstream *whereby.Upstream, tokens *token.Issuer, refused func(api.SitePart), log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)
@@ -173,7 +171,7 @@ func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, upstr
 		ReservationToken:     string(cfg.ReservationToken),
 		ReservationOccupants: cfg.ReservationMaxOccupants, ReservationLobby: cfg.ReservationLobby,
 		Speakers: speakers(cfg, st, files), Recorders: l, RecorderKeys: recorders, JibriHookSecret: string(cfg.JibriHookSecret),
-		Expect: l.expect, MainRoom: l.mainRoom, Refused: refused.note, Log: log, Metrics: reg, Version: Version(),
+		Refused: refused, Expect: l.expect, MainRoom: l.mainRoom, Log: log, Metrics: reg, Version: Version(),
 	})
 }
 
@@ -217,7 +215,7 @@ func listen(ctx context.Context, cfg config.Config) (listeners []net.Listener, a
 func openStore(ctx context.Context, cfg *config.Config, log *slog.Logger, reg prometheus.Registerer) (st *store.Redis, own *child.Redis, err error) {
 	if cfg.RedisURL == "" {
 		if own, err = child.StartRedis(ctx, cfg.DataDir); err != nil {
-			return nil, nil, fmt.Errorf("no --redis-url, and a redis-server of our own does not start: %w", err)
+			return nil, nil, fmt.Errorf("there is no USHER_REDIS_URL, and a redis-server of our own does not start in USHER_DATA_DIR (%s): %w", cfg.DataDir, err)
 		}
 		log.Info("started a redis-server", "data_dir", cfg.DataDir, "pid", own.PID())
 		cfg.RedisURL = own.URL

@@ -160,7 +160,7 @@ func TestWebhooksOverHTTP(t *testing.T) {
 // TestOldSettingIsNamed has a start that comes no further than its settings.
 func TestOldSettingIsNamed(t *testing.T) {
 	var text strings.Builder
-	cfg := config.Config{Store: "redis", RedisURL: "not a url", Deprecated: []string{"USHER_A is now USHER_B"}}
+	cfg := config.Config{Store: "redis", RedisURL: "not a url", Warnings: []string{"USHER_A is now USHER_B"}}
 	if err := Run(t.Context(), cfg, slog.New(slog.NewTextHandler(&text, nil)), nil); err == nil {
 		t.Fatal("usher started without a store, want an error")
 	}

@@ -20,7 +20,7 @@ func Check(ctx context.Context, s Settings) (version string, err error) {
 	if err := s.Check(); err != nil {
 		return "", err
 	}
-	answer, err := call(ctx, s, nil, storage.Report{Phase: storage.PhaseCheck})
+	version, err = Ask(ctx, s)
 	problems := []error{err, setting("spool-dir", checkSpool(s.SpoolDir))}
 	if s.RecordingsDir != "" {
 		_, err := os.ReadDir(s.RecordingsDir)
@@ -39,7 +39,13 @@ func Check(ctx context.Context, s Settings) (version string, err error) {
 		}
 		problems = append(problems, err)
 	}
-	return answer.Usher, errors.Join(problems...)
+	return version, errors.Join(problems...)
+}
+
+// Ask asks usher whether it takes what the recorder says, and returns its version.
+func Ask(ctx context.Context, s Settings) (version string, err error) {
+	answer, err := call(ctx, s, nil, storage.Report{Phase: storage.PhaseCheck})
+	return answer.Usher, err
 }
 
 // setting puts the name of a setting in front of an error.

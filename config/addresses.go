@@ -1,0 +1,37 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"strings"
+)
+
+// checkAddresses reports addresses that are none, by the name of their setting.
+func (c *Config) checkAddresses() error {
+	var problems []error
+	for _, u := range []struct{ setting, url string }{{"site-url", c.SiteURL}, {"public-url", c.PublicURL}} {
+		if u.url == "" {
+			continue
+		}
+		parsed, err := url.Parse(u.url)
+		if err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Hostname() == "" || parsed.RawQuery+parsed.Fragment != "" || parsed.User != nil {
+			problems = append(problems, fmt.Errorf("%s is %q, which is not a URL such as https://meet.example.org", u.setting, u.url))
+		}
+	}
+	for _, a := range []struct{ setting, addr string }{
+		{"component-addr", c.ComponentAddr}, {"client-addr", c.ClientAddr},
+		{"listen", c.Listen}, {"admin-listen", c.AdminListen}, {"whereby-addr", c.WherebyAddr}, {"tracks-listen", c.Tracks.Listen},
+	} {
+		listens := strings.HasSuffix(a.setting, "listen") || a.setting == "whereby-addr"
+		if a.addr == "" {
+			continue // optional; those that are not have a default
+		}
+		host, port, err := net.SplitHostPort(a.addr)
+		if n, portErr := net.LookupPort("tcp", port); err != nil || portErr != nil || !listens && (host == "" || n == 0) {
+			problems = append(problems, fmt.Errorf("%s is %q, which is not host:port, such as 127.0.0.1:5347", a.setting, a.addr))
+		}
+	}
+	return errors.Join(problems...)
+}
