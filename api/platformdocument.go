@@ -11,7 +11,8 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 )
 
-// Described is what the OpenAPI document of a platform shows of a route.
+// Described is what the OpenAPI document of a platform shows of a route; without a
+// summary it is not in it.
 type Described struct {
 	Summary string
 	Query   []string // names of the parameters
@@ -45,6 +46,9 @@ func (p *Platform) document(version string) ([]byte, error) {
 		Components: &huma.Components{Schemas: schemas, SecuritySchemes: securitySchemes},
 	}
 	for _, route := range p.Routes {
+		if route.Summary == "" {
+			continue // passed on: not ours to describe
+		}
 		method, path, _ := strings.Cut(route.Pattern, " ")
 		words := strings.Split(strings.Trim(path, "/"), "/") // v1, meetings, …
 		op := &huma.Operation{

@@ -25,6 +25,7 @@ var sections = map[string]string{
 	"USHER_LISTEN":           "Listeners and the API",
 	"USHER_WEBHOOKS":         "Webhooks",
 	"USHER_BREWERY":          "Recording",
+	"USHER_TRACKS_LISTEN":    "Tracks: each person's own sound",
 	"USHER_WHEREBY_ADDR":     "Links, and Whereby's API",
 	"USHER_LOG_LEVEL":        "Log",
 }

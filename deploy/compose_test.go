@@ -69,6 +69,7 @@ func TestEverySettingIsInTheComposeFile(t *testing.T) {
 		"USHER_TLS_SERVER_NAME",           // of the certificate that setup.sh makes
 		"USHER_TLS_PIN",                   // and so is its authority
 		"USHER_TLS_INSECURE",              //
+		"USHER_TRACKS_DIR",                // below the recordings
 		"USHER_JWT_KEY_FILE",              // a file to mount: an override's
 		"USHER_WHEREBY_ADDR",              // a port to publish: an override's
 		"USHER_RESERVATION_MAX_OCCUPANTS", // docker-jitsi-meet cannot switch it on

@@ -103,7 +103,7 @@ func New(cfg Config) api.Platform {
 		"PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
 		"PUT /v1/rooms/{name}/theme/room-background", "PUT /v1/rooms/{name}/theme/room-knock-page-background")
 	if f.upstream != nil {
-		passed := api.Described{Summary: "Ask Whereby"}
+		passed := api.Described{} // Whereby's own document has these
 		add(read, ok, f.relay, passed, "GET /v1/transcriptions", "GET /v1/transcriptions/{id}", "GET /v1/transcriptions/{id}/access-link",
 			"GET /v1/summaries", "GET /v1/summaries/{id}")
 		add(record, ok, f.relay, passed, "POST /v1/transcriptions", "POST /v1/transcriptions/bulk-delete", "POST /v1/summaries",
