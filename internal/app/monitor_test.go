@@ -3,9 +3,11 @@ package app
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,8 +24,11 @@ import (
 func TestMonitor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		found := map[string]api.Finding{"store": ok("redis answers"), "muc": fail("no such rooms", "set USHER_MUC"), "component": fail("down", "")}
+		var mu sync.Mutex // of found and text: time that passes orders nothing
 		var text bytes.Buffer
-		m := &monitor{log: slog.New(slog.NewJSONHandler(&text, nil)), health: func() api.Health {
+		m := &monitor{log: slog.New(slog.NewJSONHandler(lockedWriter{&mu, &text}, nil)), health: func() api.Health {
+			mu.Lock()
+			defer mu.Unlock()
 			h := api.Health{Mode: modeLabelled}
 			for _, name := range []string{"store", "muc", "component"} {
 				f := found[name]
@@ -39,6 +44,8 @@ func TestMonitor(t *testing.T) {
 		said := func(want ...string) {
 			t.Helper()
 			synctest.Wait()
+			mu.Lock()
+			defer mu.Unlock()
 			var got []string
 			for line := range strings.Lines(text.String()) {
 				got = append(got, line[strings.Index(line, `"level"`):len(line)-1])
@@ -51,8 +58,10 @@ func TestMonitor(t *testing.T) {
 		said(`"level":"ERROR","msg":"check of readyz: fail","check":"muc","state":"fail","seen":"no such rooms","do":"set USHER_MUC"}`)
 		time.Sleep(time.Minute)
 		said()
+		mu.Lock()
 		found["muc"] = ok("muc has rooms")
 		found["store"] = warn("no append-only file", "appendonly yes")
+		mu.Unlock()
 		time.Sleep(lookInterval)
 		said(`"level":"WARN","msg":"check of readyz: warn","check":"store","state":"warn","seen":"no append-only file","do":"appendonly yes"}`,
 			`"level":"INFO","msg":"check of readyz: ok","check":"muc","state":"ok","seen":"muc has rooms"}`)
@@ -74,4 +83,16 @@ usher_occupant_mode{mode="labelled"} 1
 			t.Error(err)
 		}
 	})
+}
+
+// lockedWriter writes while it holds the lock.
+type lockedWriter struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l lockedWriter) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
 }
