@@ -219,6 +219,12 @@ func TestDockerSite(t *testing.T) {
 	if got, want := read(t, filepath.Join(cfg, "prosody/config/conf.d/usher.cfg.lua")), read(t, "../prosody-config/usher.cfg.lua"); got != want {
 		t.Errorf("conf.d/usher.cfg.lua differs from prosody-config/usher.cfg.lua")
 	}
+	// Docker would make them for root, and web does not start then.
+	for _, name := range []string{"prosody", "web", "transcripts", "jibri"} {
+		if _, err := os.Stat(filepath.Join(cfg, "storage", name)); err != nil {
+			t.Errorf("a folder that a container writes to: %v", err)
+		}
+	}
 	if got, want := services["prosody"].Environment["XMPP_MODULES"], "presence_identity,reservations,polls_of_ours"; got != want {
 		t.Errorf("XMPP_MODULES = %q, want %q", got, want)
 	}
