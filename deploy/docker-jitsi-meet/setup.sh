@@ -219,6 +219,7 @@ done
 authority
 certificate "$domain"
 certificate "$auth"
+certificate "$hidden" # it need not be below $domain, whose certificate Prosody would show
 copy "$source/prosody-config/usher.cfg.lua" "$config/prosody/config/conf.d/usher.cfg.lua" 644
 prosody_changed=$changed
 copy "$here/usher.yml" usher.yml 644

@@ -54,7 +54,7 @@ func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) muc.Probl
 	names, err := ReadSite(ctx, siteURL)
 	switch {
 	case err != nil:
-		return muc.Problem{Seen: err.Error(), Do: fmt.Sprintf("look yourself whether %s/config.js has config.hiddenDomain = '%s', or let usher's machine reach that address; nothing else needs it", strings.TrimSuffix(siteURL, "/"), hiddenDomain)}
+		return muc.Problem{Seen: err.Error(), Do: fmt.Sprintf("look yourself whether %s/config.js has config.hiddenDomain = '%s'; usher can, where its machine reaches that address and trusts the certificate, and needs it for nothing else", strings.TrimSuffix(siteURL, "/"), hiddenDomain)}
 	case names.Hidden == "":
 		return muc.Problem{Seen: "the web client hides no domain, so people see usher",
 			Do: fmt.Sprintf("add to config.js: config.hiddenDomain = '%s'; in docker-jitsi-meet ENABLE_RECORDING=1 does it", hiddenDomain)}
