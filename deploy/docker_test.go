@@ -219,6 +219,12 @@ func TestDockerSite(t *testing.T) {
 	if got, want := read(t, filepath.Join(cfg, "prosody/config/conf.d/usher.cfg.lua")), read(t, "../prosody-config/usher.cfg.lua"); got != want {
 		t.Errorf("conf.d/usher.cfg.lua differs from prosody-config/usher.cfg.lua")
 	}
+	// Docker would make them for root, and web does not start then.
+	for _, name := range []string{"prosody", "web", "transcripts", "jibri"} {
+		if _, err := os.Stat(filepath.Join(cfg, "storage", name)); err != nil {
+			t.Errorf("a folder that a container writes to: %v", err)
+		}
+	}
 	if got, want := services["prosody"].Environment["XMPP_MODULES"], "presence_identity,reservations,polls_of_ours"; got != want {
 		t.Errorf("XMPP_MODULES = %q, want %q", got, want)
 	}
@@ -352,7 +358,7 @@ JWT_ACCEPTED_AUDIENCES=ours,theirs
 	if got := read(t, filepath.Join(s.bin, "accounts")); got != want {
 		t.Errorf("accounts = %q, want %q", got, want)
 	}
-	for _, name := range []string{"example.org", "auth.example.org"} {
+	for _, name := range []string{"example.org", "auth.example.org", "hidden.example.org"} {
 		text := output(t, exec.CommandContext(t.Context(), "openssl", "x509", "-noout", "-ext", "subjectAltName", "-in", filepath.Join(s.dir, "cfg/prosody/config/certs", name+".crt")))
 		if !strings.Contains(text, "DNS:"+name+"\n") {
 			t.Errorf("certificate of %s: %s", name, text)
@@ -367,18 +373,20 @@ JWT_ACCEPTED_AUDIENCES=ours,theirs
 	}
 	got := s.compose()["usher"].Environment
 	for name, want := range map[string]string{
-		"USHER_XMPP_DOMAIN":    "example.org",
-		"USHER_MUC":            "muc.example.org",
-		"USHER_HIDDEN_DOMAIN":  "hidden.example.org",
-		"USHER_FOCUS_JID":      "focus@auth.example.org",
-		"USHER_BREWERY":        "jibribrewery@internal.example.org",
-		"USHER_COMPONENT_ADDR": "xmpp.example.org:5347",
-		"USHER_CLIENT_ADDR":    "xmpp.example.org:5333",
-		"USHER_JWT_APP_ID":     "app",
-		"USHER_JWT_SECRET":     "0123456789abcdef0123456789abcdef",
-		"USHER_JWT_AUDIENCE":   "ours",
-		"USHER_SITE_URL":       "https://meet.example.com",
-		"USHER_PUBLIC_URL":     "https://meet.example.com",
+		"USHER_XMPP_DOMAIN":   "example.org",
+		"USHER_MUC":           "muc.example.org",
+		"USHER_HIDDEN_DOMAIN": "hidden.example.org",
+		// The domain need not be its parent, as where XMPP_DOMAIN alone is set.
+		"USHER_TLS_SERVER_NAME": "hidden.example.org",
+		"USHER_FOCUS_JID":       "focus@auth.example.org",
+		"USHER_BREWERY":         "jibribrewery@internal.example.org",
+		"USHER_COMPONENT_ADDR":  "xmpp.example.org:5347",
+		"USHER_CLIENT_ADDR":     "xmpp.example.org:5333",
+		"USHER_JWT_APP_ID":      "app",
+		"USHER_JWT_SECRET":      "0123456789abcdef0123456789abcdef",
+		"USHER_JWT_AUDIENCE":    "ours",
+		"USHER_SITE_URL":        "https://meet.example.com",
+		"USHER_PUBLIC_URL":      "https://meet.example.com",
 	} {
 		if got[name] != want {
 			t.Errorf("%s = %q, want %q", name, got[name], want)

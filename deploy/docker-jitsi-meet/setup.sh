@@ -212,12 +212,14 @@ ca=$config/usher certs=$config/prosody/config/certs
 ca_cn="usher's authority of $domain" ca_name="/CN=usher's authority of $domain"
 for dir in "$config" "$ca" "$config/prosody" "$config/prosody/config" "$config/prosody/config/conf.d" "$certs" \
 	"$config/web" "$config/web/nginx-custom" "$config/jibri" "$config/jibri/usher" \
-	"$config/storage" "$config/storage/prosody" "$config/storage/jibri" "$config/storage/jibri/recordings"; do
+	"$config/storage" "$config/storage/prosody" "$config/storage/web" "$config/storage/transcripts" \
+	"$config/storage/jibri" "$config/storage/jibri/recordings"; do
 	folder "$dir"
 done
 authority
 certificate "$domain"
 certificate "$auth"
+certificate "$hidden" # it need not be below $domain, whose certificate Prosody would show
 copy "$source/prosody-config/usher.cfg.lua" "$config/prosody/config/conf.d/usher.cfg.lua" 644
 prosody_changed=$changed
 copy "$here/usher.yml" usher.yml 644

@@ -119,7 +119,10 @@ func (l *leader) runTerm(ctx context.Context) error {
 		g.Go(func() error { return t.login.Run(ctx) })
 		if l.cfg.SiteURL != "" {
 			g.Go(func() error {
-				watchWebClient(ctx, l.cfg.SiteURL, l.cfg.HiddenDomain, func(p muc.Problem) {
+				check := func(ctx context.Context) muc.Problem {
+					return checkWebClient(ctx, l.cfg.SiteURL, l.cfg.HiddenDomain)
+				}
+				watchWebClient(ctx, check, func(p muc.Problem) {
 					t.rooms.SetProblem(muc.CheckHiddenDomain, p)
 				})
 				return nil

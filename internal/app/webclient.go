@@ -17,37 +17,44 @@ const (
 	// webClientInterval is the time between two reads at the site's configuration,
 	// which changes with an upgrade at most.
 	webClientInterval = time.Hour
+	// webClientRetry is that time while something is wrong: the web server may start
+	// later than usher, and whoever mends it wants to see that.
+	webClientRetry = 15 * time.Second
 	// webClientTimeout bounds one read.
 	webClientTimeout = 10 * time.Second
 	// maxConfigJS is how much of the file is read; a site's has some 50 kB.
 	maxConfigJS = 1 << 20
 )
 
-// watchWebClient compares the hidden domain of the site's web client with ours,
-// now and every hour until ctx ends, and reports a difference: people would see
-// usher in their meetings.
-func watchWebClient(ctx context.Context, siteURL, hiddenDomain string, report func(muc.Problem)) {
+// watchWebClient checks the site's web client now, and from time to time until ctx
+// ends, and reports what is wrong with it, if anything is.
+func watchWebClient(ctx context.Context, check func(context.Context) muc.Problem, report func(muc.Problem)) {
 	for {
-		problem := checkWebClient(ctx, siteURL, hiddenDomain)
+		problem := check(ctx)
 		if ctx.Err() != nil {
 			return
 		}
 		report(problem)
+		interval := webClientInterval
+		if problem.Seen != "" {
+			interval = webClientRetry
+		}
 		select {
-		case <-time.After(webClientInterval):
+		case <-time.After(interval):
 		case <-ctx.Done():
 			return
 		}
 	}
 }
 
-// checkWebClient returns what is wrong; nothing seen: nothing. It blocks for an
-// answer.
+// checkWebClient compares the hidden domain of the site's web client with ours, and
+// returns what is wrong, because people would see usher in their meetings; nothing
+// seen: nothing. It blocks for an answer.
 func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) muc.Problem {
 	names, err := ReadSite(ctx, siteURL)
 	switch {
 	case err != nil:
-		return muc.Problem{Seen: err.Error(), Do: "set USHER_SITE_URL to the URL under which usher's machine reaches the web client"}
+		return muc.Problem{Seen: err.Error(), Do: fmt.Sprintf("look yourself whether %s/config.js has config.hiddenDomain = '%s'; usher can, where its machine reaches that address and trusts the certificate, and needs it for nothing else", strings.TrimSuffix(siteURL, "/"), hiddenDomain)}
 	case names.Hidden == "":
 		return muc.Problem{Seen: "the web client hides no domain, so people see usher",
 			Do: fmt.Sprintf("add to config.js: config.hiddenDomain = '%s'; in docker-jitsi-meet ENABLE_RECORDING=1 does it", hiddenDomain)}
