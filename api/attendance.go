@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/csv"
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,8 +25,24 @@ func (v *v1) registerAttendance() {
 	handle(v, table, v.attendanceTable)
 }
 
+// attendance is complete without who spoke: that may be on a storage which is away.
 func (v *v1) attendance(ctx context.Context, in *ByID) (meeting.Attendance, error) {
-	return v.svc.Attendance(ctx, in.ID)
+	a, err := v.svc.Attendance(ctx, in.ID)
+	if err != nil || v.Speakers == nil {
+		return a, err
+	}
+	spoke, err := v.Speakers.Speakers(ctx, a.Session)
+	if err != nil && !errors.Is(err, meeting.ErrNotFound) {
+		v.log.WarnContext(ctx, "cannot read who spoke in a session", "session_id", a.Session.ID, "err", err)
+	}
+	for _, s := range spoke {
+		for i := range a.Attendees {
+			if p := &a.Attendees[i]; p.ParticipantID == s.ParticipantID {
+				p.SpeakingS, p.Turns = &s.SpeakingS, s.Turns
+			}
+		}
+	}
+	return a, nil
 }
 
 // csvType is the media type of a table (RFC 7111 section 5.1).
@@ -39,7 +56,7 @@ type table struct {
 }
 
 func (v *v1) attendanceTable(ctx context.Context, in *ByID) (*table, error) {
-	a, err := v.svc.Attendance(ctx, in.ID)
+	a, err := v.attendance(ctx, in)
 	if err != nil {
 		return nil, err
 	}
@@ -59,15 +76,19 @@ func attendanceCSV(a meeting.Attendance) []byte {
 		_ = w.Write(cells) // to memory
 	}
 	row("session_id", "participant_id", "kind", "role", "user_id", "name", "email", "external_id",
-		"joined_at", "left_at", "left_reason", "present_s", "visits", "muted", "camera", "breakout_rooms")
+		"joined_at", "left_at", "left_reason", "present_s", "visits", "muted", "camera", "breakout_rooms", "speaking_s", "turns")
 	for _, p := range a.Attendees {
 		var rooms []string
+		spoke, turns := "", ""
+		if p.SpeakingS != nil {
+			spoke, turns = strconv.FormatFloat(*p.SpeakingS, 'f', -1, 64), strconv.Itoa(p.Turns)
+		}
 		for _, r := range p.BreakoutRooms {
 			rooms = append(rooms, spanText(r.Span)+" "+r.Name)
 		}
 		row(a.Session.ID, p.ParticipantID, string(p.Kind), string(p.Role), p.UserID, p.Name, p.Email, p.ExternalID,
 			timeText(p.JoinedAt), timeText(p.LeftAt), string(p.LeftReason), strconv.FormatInt(p.PresentS, 10),
-			spansText(p.Visits), spansText(p.Muted), spansText(p.Camera), strings.Join(rooms, "; "))
+			spansText(p.Visits), spansText(p.Muted), spansText(p.Camera), strings.Join(rooms, "; "), spoke, turns)
 	}
 	w.Flush()
 	return text.Bytes()

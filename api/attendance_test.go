@@ -1,7 +1,9 @@
 package api
 
 import (
+	"context"
 	"encoding/csv"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -146,5 +148,48 @@ func testUsageByDayAndKey(t *testing.T) {
 	s.do("DELETE", "/v1/api-keys/"+shop.ID, "")
 	if got, want := ask("?key_id="+shop.ID), []string{day(1) + " " + shop.ID + " 1 2 1"}; !slices.Equal(got, want) {
 		t.Errorf("usage of a key that was revoked: %q, want %q", got, want)
+	}
+}
+
+// speaks is a site on which one participant does.
+type speaks struct {
+	adaSpeaks
+	id  string
+	err error
+}
+
+func (s speaks) Speakers(context.Context, meeting.SessionInfo) ([]meeting.SpeakerInfo, error) {
+	if s.err != nil {
+		return nil, s.err
+	}
+	return []meeting.SpeakerInfo{{EndpointID: "zz", SpeakingS: 9}, {ParticipantID: s.id, SpeakingS: 1.5, Turns: 2}}, nil
+}
+
+// TestAttendanceHasWhoSpoke asks on a site that records from bridges, where what was
+// recorded can be read and where it cannot.
+func TestAttendanceHasWhoSpoke(t *testing.T) {
+	s := newSite(t)
+	s.create(`{"room":"rm"}`)
+	s.observe("rm", meeting.Seen{Occupant: human("aa")})
+	s.observe("rm", meeting.Seen{Occupant: human("bb")})
+	m, _ := s.tracker.Room("rm")
+	path := "/v1/sessions/" + m.Session.ID + "/attendance"
+	s.serve(func(c *testConfig) { c.Speakers = speaks{id: m.People[0].ID} })
+	var a meeting.Attendance
+	s.do("GET", path, "").into(http.StatusOK, &a)
+	spoke := map[string]meeting.Attendee{}
+	for _, p := range a.Attendees {
+		spoke[p.ParticipantID] = p
+	}
+	if first := spoke[m.People[0].ID]; first.SpeakingS == nil || *first.SpeakingS != 1.5 || first.Turns != 2 || spoke[m.People[1].ID].SpeakingS != nil {
+		t.Errorf("%+v, want that the first spoke, for 1.5 s in 2 turns", a.Attendees)
+	}
+	if text := s.do("GET", path+".csv", "").Body.String(); strings.Count(text, ",1.5,2\r\n") != 1 || strings.Count(text, ",,\r\n") != 1 {
+		t.Errorf("table %q, want the same", text)
+	}
+	s.serve(func(c *testConfig) { c.Speakers = speaks{err: errors.New("storage is away")} })
+	s.do("GET", path, "").into(http.StatusOK, &a)
+	if len(a.Attendees) != 2 || !strings.Contains(s.log.String(), "storage is away") {
+		t.Errorf("%+v, want both, and a line in the log", a.Attendees)
 	}
 }

@@ -29,6 +29,8 @@ type Attendee struct {
 	Muted         []Span     `json:"muted" nullable:"false" doc:"When the microphone was known to be off"`
 	Camera        []Span     `json:"camera" nullable:"false" doc:"When the camera was known to be on"`
 	BreakoutRooms []RoomStay `json:"breakout_rooms" nullable:"false" doc:"Microphone and camera are not known there"`
+	SpeakingS     *float64   `json:"speaking_s,omitempty" doc:"Seconds they spoke, where the session was recorded from the bridges"`
+	Turns         int        `json:"turns,omitempty" doc:"How often they took the floor, likewise"`
 }
 
 // Span is a stretch of time.
