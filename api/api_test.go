@@ -124,7 +124,7 @@ func TestPanicIsAnswered(t *testing.T) {
 func TestRequestMetrics(t *testing.T) {
 	s := newSite(t)
 	started, err := testutil.GatherAndCount(s.metrics, "usher_http_request_duration_seconds")
-	if err != nil || started != 47+1+1+1+1+3 {
+	if err != nil || started != 50+1+1+1+1+3 {
 		t.Errorf("series at the start = %d, %v, want one for each route", started, err)
 	}
 	for range 50 {

@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"regexp"
@@ -72,7 +73,11 @@ func (s *server) handOver(w http.ResponseWriter, r *http.Request) error {
 	case report.Phase == storage.PhaseCheck:
 		writeJSON(w, http.StatusOK, storage.Answer{Usher: cmp.Or(s.Version, "unknown")})
 	case report.Phase == storage.PhaseClosed:
-		writeJSON(w, http.StatusOK, s.namesOf(rec))
+		answer := s.namesOf(rec)
+		if report.Attendance {
+			answer.Attendance = s.attendanceFor(r.Context(), rec)
+		}
+		writeJSON(w, http.StatusOK, answer)
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
@@ -165,6 +170,21 @@ func (s *server) namesOf(rec meeting.Recording) storage.Answer {
 	return a
 }
 
+// attendanceFor returns who was in the session of a recording, nil where that cannot be
+// said: no recording waits for it.
+func (s *server) attendanceFor(ctx context.Context, rec meeting.Recording) json.RawMessage {
+	a, err := s.Service.Attendance(ctx, rec.SessionID)
+	text, _ := json.Marshal(a) // structs of text, numbers and times always encode
+	if err == nil && len(text) > storage.MaxAttendance {
+		err = fmt.Errorf("it has %d bytes", len(text))
+	}
+	if err != nil {
+		s.Log.Warn("a recording gets no list of who was there", "recording_id", rec.ID, "session_id", rec.SessionID, "err", err)
+		return nil
+	}
+	return text
+}
+
 // recordingOf returns the recording that a report is about. What the focus reported
 // of Jibri's session is certain; metadata.json is not, and counts only where nothing
 // else is known and nothing contradicts it.
@@ -232,7 +252,7 @@ func wrongFile(f meeting.RecordingFile) string {
 	switch {
 	case f.Storage != meeting.StorageFile && f.Storage != meeting.StorageS3:
 		return "storage must be file or s3"
-	case wrongPath(f):
+	case wrongPath(f), f.Attendance != "" && wrongPath(meeting.RecordingFile{Storage: f.Storage, Path: f.Attendance}):
 		return "path must be a plain relative path"
 	case !isName(f.Name) || f.Dir != "" && !isName(f.Dir):
 		return "a name is missing, too long, or not one name"

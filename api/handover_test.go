@@ -139,3 +139,31 @@ func TestRecordingOfAForgottenMeeting(t *testing.T) {
 		s.do(method, path, "").problemCode(http.StatusNotFound, "not_found")
 	}
 }
+
+// TestHandOverOfWhoWasThere: a recorder's host that asks for it is answered who was in
+// the session, and what it puts beside a file goes with it.
+func TestHandOverOfWhoWasThere(t *testing.T) {
+	s := newStudio(t)
+	file := testFile
+	file.Attendance = "standup-2026.participants.json"
+	rec := s.recorded("s1", file)
+	for _, asks := range []bool{false, true} {
+		var answer storage.Answer
+		s.call(storage.Report{Phase: storage.PhaseClosed, JibriSession: "s1", Attendance: asks}).into(http.StatusOK, &answer)
+		var a meeting.Attendance
+		if err := json.Unmarshal(answer.Attendance, &a); (err == nil) != asks || asks && (a.Session.ID != rec.SessionID || len(a.Attendees) != 1) {
+			t.Errorf("asked %v: %s, want who was in session %s if asked", asks, answer.Attendance, rec.SessionID)
+		}
+	}
+	wrong := file
+	wrong.Attendance = "../precious"
+	s.call(storage.Report{Phase: storage.PhaseStored, JibriSession: "s1", Files: []meeting.RecordingFile{wrong}}).problem(http.StatusUnprocessableEntity)
+
+	s.files.content[file.Attendance], s.files.content["other"] = "{}", "0123456789"
+	if res := s.do("DELETE", "/v1/recordings/"+rec.ID, ""); res.Code != http.StatusNoContent {
+		t.Fatalf("DELETE: %d %s", res.Code, res.Body)
+	}
+	if _, left := s.files.content[file.Attendance]; left || len(s.files.content) != 1 {
+		t.Errorf("files %v are left, want only the other one", s.files.content)
+	}
+}

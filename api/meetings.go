@@ -164,7 +164,7 @@ func (v *v1) createMeeting(ctx context.Context, in *body[newMeeting]) (*createdM
 		return nil, NewProblem(http.StatusNotImplemented, "usher does not know of a lobby on this site: set USHER_RESERVATION_LOBBY where there is one")
 	}
 	m, err := v.svc.Create(ctx, meeting.Created{
-		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata,
+		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata, Key: KeyID(ctx),
 		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom, Limits: limits,
 	})
 	return &createdMeeting{Location: "/v1/meetings/" + m.ID, ETag: etag(m), Body: m.Info()}, err

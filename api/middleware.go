@@ -120,6 +120,9 @@ func infoOf(ctx context.Context) *requestInfo {
 	return new(requestInfo)
 }
 
+// KeyID returns the id of the API key of a request; see [Me].
+func KeyID(ctx context.Context) string { return infoOf(ctx).caller.id }
+
 func requestID(ctx context.Context) string { return infoOf(ctx).id }
 
 // RequestLog returns a log that adds the request's id to what is logged in its

@@ -232,6 +232,7 @@ func TestAnswersMatchTheDocument(t *testing.T) {
 		"GET /v1/meetings", "GET " + path, "GET /v1/rooms", "GET /v1/sessions/" + sessions.Data[0].ID,
 		"GET /v1/sessions/" + sessions.Data[0].ID + "/speakers", "GET /v1/sessions/" + sessions.Data[0].ID + "/timeline?format=vtt",
 		"GET /v1/sessions/" + sessions.Data[0].ID + "/participants", "GET " + path + "/participants/" + people.Data[0].ID,
+		"GET /v1/sessions/" + sessions.Data[0].ID + "/attendance", "GET /v1/sessions/" + sessions.Data[0].ID + "/attendance.csv", "GET /v1/usage",
 		"DELETE " + path + "/participants/" + people.Data[0].ID + "?reason=enough",
 		`POST ` + path + `/tokens {"role":"host"}`, "GET " + path + "/links", "DELETE " + path + "/links/" + l.ID, "GET " + path + "/links",
 		"GET /v1/recordings", "GET " + path + "/recordings", "GET /v1/recordings/" + rec.ID, "GET /v1/recordings/" + rec.ID + "/download",

@@ -42,6 +42,7 @@ func (v *v1) registerPeople() {
 		"List the people of the open session, or of the latest one when none is open"), v.meetingParticipants)
 	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-session-participants", "GET /v1/sessions/{id}/participants",
 		"List the people of a session"), v.sessionParticipants)
+	v.registerAttendance()
 	show(v, operation(ScopeMeetingsRead, http.StatusOK, "list-visits", "GET /v1/participants",
 		"List the sessions that a user was in, or is"), v.listVisits)
 	show(v, operation(ScopeMeetingsRead, http.StatusOK, "get-participant", "GET /v1/meetings/{id}/participants/{participant}",

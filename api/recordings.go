@@ -102,7 +102,7 @@ func (v *v1) startRecording(ctx context.Context, in *struct {
 		in.Body = &newRecording{}
 	}
 	r, started, err := v.svc.StartRecording(ctx, in.ID, meeting.RecordingWanted{
-		By:   meeting.Requester{Type: meeting.ByApp, Name: infoOf(ctx).caller.id},
+		By:   meeting.Requester{Type: meeting.ByApp, Name: KeyID(ctx)},
 		Mode: meeting.RecordingMode(in.Body.Mode), Priority: in.Body.Priority, NoQueue: in.Body.NoQueue,
 		QueueTimeout: durationOf(in.Body.QueueTimeoutS), MaxLength: durationOf(in.Body.MaxLengthS),
 	})

@@ -147,7 +147,7 @@ func (d *draft) create(f Created) error {
 	}
 	d.m = Meeting{
 		ID: d.newID("mtg_"), Room: f.Room, ExternalID: f.ExternalID, Metadata: f.Metadata,
-		CreatedAt: d.at, Limits: f.Limits, Policy: f.Policy,
+		CreatedAt: d.at, Key: f.Key, Limits: f.Limits, Policy: f.Policy,
 	}
 	d.fx.ReuseRoom = f.ReuseRoom
 	d.notifyMeeting(MeetingCreated)

@@ -31,6 +31,7 @@ type Created struct {
 	Room       string
 	ExternalID string
 	Metadata   map[string]string
+	Key        string // id of the API key that asks
 	Limits
 	Policy RecordingPolicy
 	// ReuseRoom takes the room although tokens of its last meeting may open it.

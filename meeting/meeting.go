@@ -24,6 +24,7 @@ type Meeting struct {
 	ExternalID string            `json:"external_id,omitempty"`
 	Metadata   map[string]string `json:"metadata,omitempty"`
 	CreatedAt  time.Time         `json:"created_at"`
+	Key        string            `json:"key,omitempty"` // id of the API key that made it
 	Limits
 	Policy    RecordingPolicy `json:"recording_policy,omitzero"`
 	EndedAt   time.Time       `json:"ended_at,omitzero"`

@@ -91,6 +91,8 @@ type Participant struct {
 	Stayed time.Duration `json:"stayed,omitempty"`
 	// Connections are the occupants that are this person, oldest first.
 	Connections []Occupant `json:"connections,omitempty"`
+	// History is what they did before; nil: nothing that is kept.
+	History *History `json:"history,omitempty"`
 }
 
 // Present reports whether the person is in the meeting, in whichever of its rooms.
@@ -101,6 +103,7 @@ func (p *Participant) Present() bool { return len(p.Connections) > 0 }
 func (p *Participant) leave(at time.Time, reason LeftReason) {
 	p.LeftAt, p.LeftReason = Time{latest(p.ArrivedAt, at)}, reason
 	p.Stayed += p.LeftAt.Sub(p.ArrivedAt)
+	p.noteLeft(p.LeftAt.Time)
 }
 
 // connections yields every connection, with the person whose it is.
@@ -142,9 +145,9 @@ func (p *Participant) connection(nick string) int {
 	return slices.IndexFunc(p.Connections, func(o Occupant) bool { return o.Nick == nick && o.Elsewhere == nil })
 }
 
-// describe takes over what the connections say about the person, and returns
-// the names of the fields that changed.
-func (p *Participant) describe() []string {
+// describe takes over what the connections say about the person at the given time,
+// and returns the names of the fields that changed.
+func (p *Participant) describe(at time.Time) []string {
 	if !p.Present() {
 		return nil
 	}
@@ -177,6 +180,7 @@ func (p *Participant) describe() []string {
 		room = newest.Elsewhere.Room
 	}
 	set(&changed, "room", &p.Room, room)
+	p.note(at)
 	return changed
 }
 

@@ -71,7 +71,7 @@ func (d *draft) join(o Occupant) {
 			return
 		}
 		person.ArrivedAt, person.LeftAt, person.LeftReason, person.LeftBy = d.at, Time{}, "", nil
-		person.describe()
+		person.describe(d.at)
 		d.joined(person)
 		return
 	}
@@ -81,7 +81,7 @@ func (d *draft) join(o Occupant) {
 		ArrivedAt: d.at, Connections: []Occupant{o},
 	})
 	person := &d.m.People[len(d.m.People)-1]
-	person.describe()
+	person.describe(d.at)
 	switch o.Kind {
 	case KindHuman:
 		d.m.Session.Humans++
@@ -107,7 +107,7 @@ func (d *draft) joined(person *Participant) {
 
 // updated reports what a connection's presence changed about a person.
 func (d *draft) updated(person *Participant) {
-	changed := person.describe()
+	changed := person.describe(d.at)
 	if person.SessionID == "" {
 		return
 	}
@@ -242,7 +242,8 @@ func (d *draft) endSession() {
 		d.save(closing)
 		d.notify(ParticipantLeft, Data{Participant: new(closing.Info())})
 		person.ID, person.SessionID = d.newID("prt_"), ""
-		person.JoinedAt, person.ArrivedAt, person.Stayed = Time{d.at}, d.at, 0
+		person.JoinedAt, person.ArrivedAt, person.Stayed, person.History = Time{d.at}, d.at, 0, nil
+		person.note(d.at)
 		stay = append(stay, person)
 	}
 	d.m.People, d.m.Left = stay, nil

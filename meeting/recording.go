@@ -161,6 +161,9 @@ type RecordingFile struct {
 	// Track says whose sound it is, of a recording from bridges; nil for its
 	// manifest.
 	Track *Track `json:"track,omitempty"`
+	// Attendance is the path of a file beside it that says who was in the session
+	// when, in the same storage and bucket; empty: there is none.
+	Attendance string `json:"attendance,omitempty"`
 }
 
 // FileOwner is whose storage a file is in.

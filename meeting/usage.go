@@ -16,21 +16,34 @@ type Usage struct {
 	Streamers       int   `json:"streamers" doc:"The same for streamers"`
 }
 
-// UsageOf adds up the people of one session, or of several, as of the given
-// time. A user of a token who was in several sessions is one human.
+// Tally adds up sessions. A user of a token who was in several is one human.
+type Tally struct {
+	Usage
+	users map[string]bool
+}
+
+// UsageOf adds up the people of one session, as of the given time.
 func UsageOf(people []Participant, at time.Time) Usage {
-	var u Usage
-	users := map[string]bool{}
+	var t Tally
+	t.Add(people, at)
+	return t.Usage
+}
+
+// Add adds the people of a session, as of the given time.
+func (u *Tally) Add(people []Participant, at time.Time) {
+	if u.users == nil {
+		u.users = map[string]bool{}
+	}
 	for i := range people {
 		p := &people[i]
 		minutes := int64((p.PresentFor(at) + time.Minute - 1) / time.Minute)
 		switch p.Kind {
 		case KindHuman:
 			u.HumanMinutes += minutes
-			if p.UserID == "" || !users[p.UserID] {
+			if p.UserID == "" || !u.users[p.UserID] {
 				u.Humans++
 			}
-			users[p.UserID] = true
+			u.users[p.UserID] = true
 		case KindRecorder:
 			u.RecorderMinutes += minutes
 			u.Recorders++
@@ -39,7 +52,6 @@ func UsageOf(people []Participant, at time.Time) Usage {
 			u.Streamers++
 		}
 	}
-	return u
 }
 
 // PresentFor returns how long the person was in by the given time: in all

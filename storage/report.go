@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"encoding/json"
 	"regexp"
 	"time"
 
@@ -14,6 +15,9 @@ const (
 	MaxFiles = 100
 	// MaxDetail is the most of an error, in bytes.
 	MaxDetail = 2000
+	// MaxAttendance is the most of an attendance, in bytes: some thousand people who
+	// all mute and unmute a hundred times have that.
+	MaxAttendance = 16 << 20
 )
 
 // SessionName is what session directories are called: Jibri makes a name of the
@@ -32,6 +36,9 @@ type Report struct {
 	RecordingID string                  `json:"recording_id,omitempty"`
 	Files       []meeting.RecordingFile `json:"files,omitempty"`  // with PhaseStored
 	Detail      string                  `json:"detail,omitempty"` // with PhaseLost: why
+	// Attendance, with PhaseClosed, asks for that of the session; who does not ask
+	// takes no answer of that size.
+	Attendance bool `json:"attendance,omitempty"`
 }
 
 // Phase is how far the hand-over of a directory has come.
@@ -56,5 +63,9 @@ type Answer struct {
 	// Destination, if there is one, is where the files are to go instead of
 	// where the recorder's host puts them.
 	Destination *meeting.Destination `json:"destination,omitempty"`
-	Usher       string               `json:"usher,omitempty"` // its version, with PhaseCheck
+	// Attendance is who was in the session when so far, for a file beside the
+	// recording's ([meeting.Attendance]); missing where it was not asked for, or is
+	// larger than MaxAttendance.
+	Attendance json.RawMessage `json:"attendance,omitempty"`
+	Usher      string          `json:"usher,omitempty"` // its version, with PhaseCheck
 }

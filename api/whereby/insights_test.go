@@ -68,6 +68,12 @@ func TestInsights(t *testing.T) {
 		t.Errorf("rooms = %+v", rooms.Data)
 	}
 
+	var days api.Page[service.DayUsage]
+	s.do("GET", "/v1/usage", "").into(http.StatusOK, &days)
+	if len(days.Data) != 1 || days.Data[0].KeyID != "configured" || days.Data[0].Sessions != 2 || days.Data[0].Usage.HumanMinutes != 5 {
+		t.Errorf("usage by day = %+v, want that of both sessions with the key that made the meetings", days.Data)
+	}
+
 	var list struct{ Results []anyMap }
 	s.get("/insights/room-sessions?roomName=/"+a.Room, &list)
 	one := list.Results[0]

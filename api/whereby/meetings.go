@@ -96,6 +96,7 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 		Room:     token.RoomName(strings.Join(strings.Fields(body.RoomNamePrefix), "")),
 		Limits:   meeting.Limits{EndAt: end.Add(endGrace), Lobby: locked && f.lobby},
 		Policy:   policy,
+		Key:      api.KeyID(r.Context()),
 		Metadata: map[string]string{endDateKey: end.Format(time.RFC3339Nano)},
 	})
 	if err != nil {

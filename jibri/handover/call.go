@@ -24,8 +24,8 @@ const (
 	// another.
 	callTimeout = 10 * time.Second
 	// maxAnswer is the most of an answer that is read, in bytes; usher's has a
-	// few hundred.
-	maxAnswer = 64 << 10
+	// few hundred besides the attendance.
+	maxAnswer = storage.MaxAttendance + 64<<10
 	// maxShown is the most of an answer that an error shows, in bytes.
 	maxShown = 200
 	// callbackPath is where usher listens, below its URL.

@@ -136,13 +136,15 @@ func look(root *os.Root) (found []fs.FileInfo, err error) {
 	return found, err
 }
 
-// tidy removes the directory when nothing but metadata.json is left in it.
+// tidy removes the directory when nothing but metadata.json and attendanceFile is left
+// in it.
 func tidy(root *os.Root, dir string) {
 	entries, err := fs.ReadDir(root.FS(), ".")
-	if err != nil || len(entries) > 1 || len(entries) == 1 && entries[0].Name() != "metadata.json" {
+	if err != nil || slices.ContainsFunc(entries, func(e fs.DirEntry) bool { return e.Name() != "metadata.json" && e.Name() != attendanceFile }) {
 		return
 	}
 	_ = root.Remove("metadata.json")
+	_ = root.Remove(attendanceFile)
 	_ = os.Remove(dir) // fails when something has come into it
 }
 

@@ -1,6 +1,7 @@
 package handover
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -168,4 +169,59 @@ func TestDuration(t *testing.T) {
 	if got := duration(t.Context(), file); got != 0 {
 		t.Errorf("without ffprobe: %v", got)
 	}
+}
+
+// TestWhoWasThere: what usher says of the session lies beside the recording, whatever
+// the directory holds of that name, and the directory is gone then.
+func TestWhoWasThere(t *testing.T) {
+	const who = `{"attendees":[{"name":"Ada"}]}`
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Move)
+		s.answer.Attendance = json.RawMessage(who)
+		dir := s.record("abc", "a.mp4", pictures, "b.mp4", "more "+pictures, "metadata.json", "{}")
+		outside := filepath.Join(s.target, "their")
+		must(t, os.WriteFile(outside, []byte("precious"), 0o600))
+		must(t, os.Symlink(outside, filepath.Join(dir, "participants.json")))
+		s.hook(dir)
+		s.work()
+		s.told("abc closed, abc stored")
+		if first := s.calls[0]; !first.Attendance {
+			t.Errorf("%+v does not ask who was there", first)
+		}
+		has(t, s.target, name+"-2.mp4", name+".mp4", name+".participants.json", "their")
+		has(t, s.recordings)
+		for file, want := range map[string]string{name + ".participants.json": who, "their": "precious"} {
+			if text, err := os.ReadFile(filepath.Join(s.target, file)); err != nil || string(text) != want {
+				t.Errorf("%s holds %q, %v; want %s", file, text, err, want)
+			}
+		}
+		if f := s.last().Files; len(f) != 2 || f[0].Attendance != name+".participants.json" || f[1].Attendance != f[0].Attendance {
+			t.Errorf("files = %+v, want both to name it", f)
+		}
+		// Called again, with other news: the first stays the only one.
+		s.answer.Attendance = json.RawMessage(`{"attendees":[]}`)
+		s.hook(s.record("abc", "c.mp4", "later "+pictures))
+		s.work()
+		has(t, s.target, name+"-2.mp4", name+"-3.mp4", name+".mp4", name+".participants.json", "their")
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSite(t, Shared)
+		s.answer.Attendance = json.RawMessage(who)
+		dir := s.record("abc", "a.mp4", pictures)
+		s.hook(dir)
+		s.work()
+		has(t, dir, "a.mp4", "participants.json")
+		if f := s.last().Files; len(f) != 1 || f[0].Attendance != "abc/participants.json" {
+			t.Errorf("files = %+v, want it to name the file beside it", f)
+		}
+		// A directory is no reason to keep a recording back.
+		dir = s.record("def/participants.json", "x", "x")
+		dir = s.record(filepath.Base(filepath.Dir(dir)), "a.mp4", pictures)
+		s.hook(dir)
+		s.work()
+		s.told("abc closed, abc stored, def closed, def stored")
+		if f := s.last().Files; len(f) != 1 || f[0].Attendance != "" || !strings.Contains(s.log.String(), "cannot store who was in the session") {
+			t.Errorf("files = %+v, want none beside it, and a line in the log", f)
+		}
+	})
 }

@@ -56,8 +56,9 @@ type job struct {
 	SettledAt   time.Time               `json:"settled_at,omitzero"`
 	MeetingID   string                  `json:"meeting_id,omitempty"`
 	RecordingID string                  `json:"recording_id,omitempty"`
-	Files       []meeting.RecordingFile `json:"files,omitempty"`  // put where they belong
-	Detail      string                  `json:"detail,omitempty"` // why it is lost or refused
+	Files       []meeting.RecordingFile `json:"files,omitempty"`      // put where they belong
+	Attendance  string                  `json:"attendance,omitempty"` // path of what says who was there
+	Detail      string                  `json:"detail,omitempty"`     // why it is lost or refused
 }
 
 // Spool is a directory with what is still to be done. Several processes may use
@@ -86,7 +87,7 @@ func (s *Spool) Add(dir string) error {
 	return s.change(dir, func(j *job) bool {
 		*j = job{
 			Dir: dir, State: pending, AddedAt: time.Now().UTC(),
-			MeetingID: j.MeetingID, RecordingID: j.RecordingID, Files: j.Files,
+			MeetingID: j.MeetingID, RecordingID: j.RecordingID, Files: j.Files, Attendance: j.Attendance,
 		}
 		return true
 	})

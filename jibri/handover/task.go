@@ -78,7 +78,7 @@ func (t *task) handOver(ctx context.Context) (failed, err error) {
 	isRefused := func(err error) bool { return errors.Is(err, errRefused) }
 	var answer storage.Answer
 	err = t.retry(isRefused, func(s Settings) (err error) {
-		answer, err = t.report(ctx, s, storage.Report{Phase: storage.PhaseClosed})
+		answer, err = t.report(ctx, s, storage.Report{Phase: storage.PhaseClosed, Attendance: true})
 		return err
 	})
 	if err != nil {
@@ -132,7 +132,7 @@ func (t *task) save() error {
 		if stored.Dir == "" || stored.AddedAt.Equal(t.AddedAt) {
 			*stored = t.job
 		}
-		stored.MeetingID, stored.RecordingID, stored.Files = t.MeetingID, t.RecordingID, t.Files
+		stored.MeetingID, stored.RecordingID, stored.Files, stored.Attendance = t.MeetingID, t.RecordingID, t.Files, t.Attendance
 		return true
 	})
 }
@@ -204,6 +204,9 @@ func (t *task) storeAll(ctx context.Context, s Settings, answer storage.Answer) 
 		return err
 	}
 	var failed []error
+	if len(names) > 0 && len(answer.Attendance) > 0 {
+		t.storeAttendance(ctx, root, to, answer.Attendance, stem(answer, names[0]))
+	}
 	for _, name := range names {
 		if err := t.storeOne(ctx, s, root, to, name, stem(answer, name)); err != nil {
 			failed = append(failed, fmt.Errorf("%q: %w", name, err))
@@ -253,7 +256,7 @@ func (t *task) storeOne(ctx context.Context, s Settings, root *os.Root, to stora
 		return err
 	}
 	at.Name, at.Dir, at.Recorder = name, file.Dir, s.Recorder
-	at.Size, at.SHA256 = file.Size, file.SHA256
+	at.Size, at.SHA256, at.Attendance = file.Size, file.SHA256, t.Attendance
 	known := slices.ContainsFunc(t.Files, func(k meeting.RecordingFile) bool {
 		return k.Name == at.Name && k.SHA256 == at.SHA256 && k.Bucket == at.Bucket && k.Path == at.Path
 	})

@@ -104,7 +104,12 @@ func (s *Service) RemoveRecording(ctx context.Context, rec meeting.Recording) er
 		if s.cfg.Files == nil {
 			return ErrNoFiles
 		}
-		if err := s.cfg.Files.Remove(ctx, file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		err := s.cfg.Files.Remove(ctx, file)
+		if beside := file; beside.Attendance != "" && (err == nil || errors.Is(err, fs.ErrNotExist)) {
+			beside.Path = file.Attendance
+			err = s.cfg.Files.Remove(ctx, beside)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			left = fmt.Errorf("%w: %w", ErrFileLeft, s.storageError(ctx, err, "delete", rec, file))
 		}
 	}

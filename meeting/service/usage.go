@@ -122,29 +122,16 @@ func (s *Service) roomUsage(ctx context.Context, m meeting.Meeting, when Span) (
 		Meeting: m, MeetingID: m.ID, Room: m.Room, ExternalID: m.ExternalID,
 		CreatedAt: meeting.Time{Time: m.CreatedAt}, EndedAt: meeting.TimeOrNull(m.EndedAt),
 	}
-	var people []meeting.Participant
-	for cursor, more := "", true; more; more = cursor != "" {
-		var sessions []meeting.Session // the newest first
-		var err error
-		if sessions, cursor, err = s.Sessions(ctx, m.ID, cursor, sessionsPage); err != nil {
-			return u, err
-		}
-		for _, session := range sessions {
-			if !when.has(session.StartedAt.Time) {
-				continue
-			}
-			in, err := s.Participants(ctx, session.ID)
-			if err != nil {
-				return u, err
-			}
-			people = append(people, in...)
-			u.Sessions++
-			u.FirstSessionAt = meeting.TimeOrNull(session.StartedAt.Time)
-			u.LastSessionAt = cmp.Or(u.LastSessionAt, u.FirstSessionAt)
-		}
-	}
-	u.Usage = meeting.UsageOf(people, m.KnownAt(time.Now()))
-	return u, nil
+	var t meeting.Tally
+	at := m.KnownAt(time.Now())
+	err := s.eachSession(ctx, m, when, func(session meeting.Session, people []meeting.Participant) {
+		t.Add(people, at)
+		u.Sessions++
+		u.FirstSessionAt = meeting.TimeOrNull(session.StartedAt.Time)
+		u.LastSessionAt = cmp.Or(u.LastSessionAt, u.FirstSessionAt)
+	})
+	u.Usage = t.Usage
+	return u, err
 }
 
 // ThroughMeetings makes one list of what the meetings chosen have. take returns a
