@@ -37,7 +37,7 @@ var pageTexts = map[string]map[string][2]string{
 		"ended":        {"Esta reunión ha terminado", "Ya nadie puede entrar."},
 		"removed":      {"Se le ha expulsado de esta reunión", "Este enlace solo le deja volver si quien la organiza lo desea: pregúntele."},
 		"not_open":     {"Esta reunión aún no está abierta", "Use el enlace de nuevo entonces."},
-		"unavailable":  {"Esto no funciona en este momento", "Inténtelo de nuevo dentro de un minuto."},
+		"unavailable":  {"Esto no funciona ahora mismo", "Inténtelo de nuevo dentro de un minuto."},
 		"rate_limited": {"Demasiada gente a la vez", "Inténtelo de nuevo dentro de un minuto."},
 		"opens":        {"Se abre el", ""},
 	},

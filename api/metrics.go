@@ -26,9 +26,9 @@ const (
 	reservationUnknown = "unknown_room"
 	reservationOver    = "over"
 	reservationEarly   = "not_open"
-	reservationAway    = "unavailable"  // usher does not lead, or has not loaded the meetings
-	reservationInvalid = "invalid"      // no question that can be answered
-	reservationToken   = "unauthorized" //nolint:gosec // a result, no credential
+	reservationAway    = "unavailable" // usher does not lead, or has not loaded the meetings
+	reservationInvalid = "invalid"     // no question that can be answered
+	reservationToken   = "unauthorized"
 )
 
 func newReservationCount(reg prometheus.Registerer) *prometheus.CounterVec {

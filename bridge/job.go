@@ -127,15 +127,27 @@ func (j *job) record(ctx context.Context, m meeting.Meeting, rec meeting.Recordi
 		}
 		_, rec = j.now()
 	}
-	p, now := j.part, time.Now()
-	if p.Status().Sockets > 0 {
-		p.lost, p.problem = time.Time{}, nil
-		if !p.said || p.outage {
-			p.said, p.outage = true, false
-			j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingConnected, Recording: rec})
-		}
+	if j.part.Status().Sockets > 0 {
+		j.connected(ctx, m, rec)
 		return idleLook
 	}
+	return j.askAgain(ctx, m, rec)
+}
+
+// connected takes note that a bridge sends.
+func (j *job) connected(ctx context.Context, m meeting.Meeting, rec meeting.Recording) {
+	p := j.part
+	p.lost, p.problem = time.Time{}, nil
+	if !p.said || p.outage {
+		p.said, p.outage = true, false
+		j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingConnected, Recording: rec})
+	}
+}
+
+// askAgain asks the bridges, none of which sends, and reports what comes of that for
+// too long.
+func (j *job) askAgain(ctx context.Context, m meeting.Meeting, rec meeting.Recording) (wait time.Duration) {
+	p, now := j.part, time.Now()
 	if p.lost.IsZero() {
 		p.lost = now
 	}
@@ -143,7 +155,7 @@ func (j *job) record(ctx context.Context, m meeting.Meeting, rec meeting.Recordi
 		p.outage = true
 		j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingInterrupted, Recording: rec, Since: p.lost})
 	}
-	if c.Bridges == 0 {
+	if m.Conference.Bridges == 0 {
 		p.first = time.Time{}
 		return max(interruptedAfter-now.Sub(p.lost), askInterval)
 	}

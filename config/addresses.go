@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -12,11 +13,7 @@ import (
 func (c *Config) checkAddresses() error {
 	var problems []error
 	for _, u := range []struct{ setting, url string }{{"site-url", c.SiteURL}, {"public-url", c.PublicURL}} {
-		if u.url == "" {
-			continue
-		}
-		parsed, err := url.Parse(u.url)
-		if err != nil || parsed.Scheme != "https" && parsed.Scheme != "http" || parsed.Hostname() == "" || parsed.RawQuery+parsed.Fragment != "" || parsed.User != nil {
+		if u.url != "" && !plainURL(u.url, "https", "http") {
 			problems = append(problems, fmt.Errorf("%s is %q, which is not a URL such as https://meet.example.org", u.setting, u.url))
 		}
 	}
@@ -34,4 +31,11 @@ func (c *Config) checkAddresses() error {
 		}
 	}
 	return errors.Join(problems...)
+}
+
+// plainURL reports whether the text is a URL of one of the schemes, with a host and
+// without user, query and fragment.
+func plainURL(text string, schemes ...string) bool {
+	u, err := url.Parse(text)
+	return err == nil && slices.Contains(schemes, u.Scheme) && u.Hostname() != "" && u.RawQuery+u.Fragment == "" && u.User == nil
 }

@@ -29,7 +29,7 @@ type fileValue struct {
 
 // readSettings reads a file. An error names the line.
 func readSettings(path string) (*settingsFile, error) {
-	text, err := os.ReadFile(path) //nolint:gosec // the operator names it
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("config: %w", err)
 	}

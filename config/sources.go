@@ -137,7 +137,7 @@ func (s *sources) variable(names []string) (value, from string, err error) {
 		case path == "":
 			continue
 		}
-		text, err := os.ReadFile(path) //nolint:gosec // the operator names it
+		text, err := os.ReadFile(path)
 		if err != nil {
 			return "", "", fmt.Errorf("%s_FILE: %w", name, err)
 		}

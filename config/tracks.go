@@ -3,7 +3,6 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"path/filepath"
 	"strings"
 )
@@ -27,8 +26,7 @@ func (t *Tracks) check(r *Recording) error {
 		return nil
 	}
 	var problems []error
-	u, err := url.Parse(t.URL)
-	if err != nil || u.Scheme != "ws" && u.Scheme != "wss" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil {
+	if !plainURL(t.URL, "ws", "wss") {
 		problems = append(problems, fmt.Errorf("tracks-url is %q: it must be ws:// or wss:// and where the video bridges reach tracks-listen, such as ws://usher:8481", t.URL))
 	}
 	t.URL = strings.TrimRight(t.URL, "/")

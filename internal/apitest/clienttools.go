@@ -40,7 +40,7 @@ func InstallClientTools(t *testing.T, pins string, document []byte) ClientTools 
 			return dir
 		}
 		// Elsewhere at first: half of it must not be taken for all.
-		if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		if err := os.MkdirAll(filepath.Dir(dir), 0o750); err != nil {
 			t.Fatal(err)
 		}
 		half, err := os.MkdirTemp(filepath.Dir(dir), "new")

@@ -58,7 +58,7 @@ func Doctor(ctx context.Context, cfg config.Config) []api.Result {
 	d := &doctor{cfg: cfg}
 	if cfg.RedisURL != "" {
 		if st, err := store.NewRedis(store.Config{URL: cfg.RedisURL, Site: cfg.Site}); err == nil { // else settings says so
-			defer st.Close() //nolint:errcheck // nothing was written
+			defer st.Close()
 			d.st = st
 		}
 	}
@@ -135,7 +135,7 @@ func readReadyz(ctx context.Context, addr string) (*api.Readiness, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyzTimeout)
 	defer cancel()
 	var ready api.Readiness
-	resp, err := ask(ctx, http.MethodGet, (&url.URL{Scheme: "http", Host: addr, Path: "/readyz"}).String(), "", &ready)
+	resp, err := ask(ctx, http.MethodGet, (&url.URL{Scheme: "http", Host: addr, Path: "/readyz"}).String(), "", &ready) //nolint:bodyclose // ask has
 	if err == nil && len(ready.Checks) == 0 {
 		err = errors.New("it is not usher: " + resp.Status)
 	}

@@ -144,7 +144,7 @@ func (d *doctor) clock(ctx context.Context) api.Finding {
 		}
 	}
 	if d.cfg.SiteURL != "" {
-		if resp, err := ask(ctx, http.MethodHead, d.cfg.SiteURL, "", nil); err == nil { // else web_client says so
+		if resp, err := ask(ctx, http.MethodHead, d.cfg.SiteURL, "", nil); err == nil { //nolint:bodyclose // ask has; else web_client says so
 			if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
 				compare(d.cfg.SiteURL, at)
 			}
@@ -164,7 +164,7 @@ func (d *doctor) api(ctx context.Context) api.Finding {
 	if d.running == nil {
 		return notRunning
 	}
-	resp, err := ask(ctx, http.MethodGet, d.at("/v1/meetings?limit=1"), d.cfg.APIKeys[0], nil)
+	resp, err := ask(ctx, http.MethodGet, d.at("/v1/meetings?limit=1"), d.cfg.APIKeys[0], nil) //nolint:bodyclose // ask has
 	switch {
 	case err != nil:
 		return fail("usher runs, and its API does not answer: "+err.Error(), "set USHER_LISTEN as the running usher has it, or restart that")

@@ -49,9 +49,7 @@ func everyMetric(t *testing.T) map[string]family {
 	term, err := l.newTerm()
 	must(t, err)
 	l.term.Store(term)
-	tokens, err := NewIssuer(cfg.Jitsi)
-	must(t, err)
-	_, err = newAPI(cfg, st, l, api.NewFeed(st, log), nil, tokens, newRefusals(log, reg).note, log, reg)
+	_, err = newAPI(cfg, st, l, api.NewFeed(st, log), nil, newRefusals(log, reg).note, log, reg)
 	must(t, err)
 	m := &monitor{health: func() api.Health { return l.health(st, webhooksCheck(registry, l.deliverer)) }}
 	var looked api.Readiness

@@ -59,13 +59,6 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	if err := Check(cfg); err != nil {
 		return err
 	}
-	var tokens *token.Issuer
-	if cfg.MakesTokens() {
-		var err error
-		if tokens, err = NewIssuer(cfg.Jitsi); err != nil {
-			return err
-		}
-	}
 	reg := newProcessMetrics()
 	st, own, err := openStore(ctx, &cfg, log, reg)
 	defer closeStore(st, own, log)
@@ -87,7 +80,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	if err != nil {
 		return err
 	}
-	public, err := newAPI(cfg, st, l, feed, upstream, tokens, refused.note, log, reg)
+	public, err := newAPI(cfg, st, l, feed, upstream, refused.note, log, reg)
 	if err != nil {
 		return err
 	}
@@ -95,15 +88,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	health := func() api.Health { return l.health(st, others...) }
 	watch := &monitor{health: health, log: log}
 	reg.MustRegister(watch)
-	rooms := prometheus.NewRegistry()
-	rooms.MustRegister(roomMetrics{l})
-	admin := api.Admin(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
-		gatherers := prometheus.Gatherers{reg}
-		if t := l.term.Load(); t != nil {
-			gatherers = append(gatherers, t.metrics)
-		}
-		return gatherers.Gather()
-	}), rooms, health)
+	admin := newAdmin(l, health, reg)
 	listeners, at, err := listen(ctx, cfg)
 	if err != nil {
 		return err
@@ -143,8 +128,28 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	return errors.Join(serving.end(), leading.end(), delivering.end(), storing.end())
 }
 
+// newAdmin returns the handler of the admin listener.
+func newAdmin(l *leader, health func() api.Health, reg *prometheus.Registry) http.Handler {
+	rooms := prometheus.NewRegistry()
+	rooms.MustRegister(roomMetrics{l})
+	return api.Admin(prometheus.GathererFunc(func() ([]*dto.MetricFamily, error) {
+		gatherers := prometheus.Gatherers{reg}
+		if t := l.term.Load(); t != nil {
+			gatherers = append(gatherers, t.metrics)
+		}
+		return gatherers.Gather()
+	}), rooms, health)
+}
+
 // newAPI returns the handler of the APIs.
-func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, upstream *whereby.Upstream, tokens *token.Issuer, refused func(api.SitePart), log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+func newAPI(cfg config.Config, st *store.Redis, l *leader, feed *api.Feed, upstream *whereby.Upstream, refused func(api.SitePart), log *slog.Logger, reg prometheus.Registerer) (http.Handler, error) {
+	var tokens *token.Issuer
+	if cfg.MakesTokens() {
+		var err error
+		if tokens, err = NewIssuer(cfg.Jitsi); err != nil {
+			return nil, err
+		}
+	}
 	keys := make([]string, len(cfg.APIKeys))
 	for i, k := range cfg.APIKeys {
 		keys[i] = string(k)

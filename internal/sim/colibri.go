@@ -137,11 +137,11 @@ func (c *Colibri) Modify(q ConferenceModify) error {
 	err := error(nil)
 	if conference == nil {
 		err = stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound}
+		q.Connects = nil
 	}
 	for _, connect := range q.Connects {
 		b := conference[connect.ID]
 		switch {
-		case err != nil:
 		case connect.URL == "" || connect.Protocol != "mediajson" || connect.Type != "recorder":
 			err = stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest, Text: map[string]string{"en": "an attribute is missing"}}
 		case connect.Expire:
@@ -157,6 +157,9 @@ func (c *Colibri) Modify(q ConferenceModify) error {
 			conference[connect.ID] = StartBridge(cfg)
 		default:
 			err = stanza.Error{Type: stanza.Cancel, Condition: stanza.FeatureNotImplemented}
+		}
+		if err != nil {
+			break
 		}
 	}
 	c.mu.Unlock()
