@@ -40,7 +40,11 @@ func (d *doctor) certificate(ctx context.Context) api.Finding {
 	case cfg.TLSPin != "" && !strings.EqualFold(cfg.TLSPin, pin):
 		return fail("Prosody's certificate is not the one of USHER_TLS_PIN", "set "+byPin+" if Prosody has a new one")
 	case cfg.TLSPin == "":
-		if err := trusted(shown, cfg.TLSCAFile, cfg.TLSServerName); err != nil {
+		err := trusted(shown, cfg.TLSCAFile, cfg.TLSServerName)
+		if errors.As(err, new(x509.HostnameError)) {
+			return fail("Prosody's certificate is not trusted: "+err.Error(), otherName)
+		}
+		if err != nil {
 			return fail("Prosody's certificate is not trusted: "+err.Error(), "set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or "+byPin)
 		}
 	}

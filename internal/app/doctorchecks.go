@@ -74,7 +74,7 @@ func (d *doctor) webClient(ctx context.Context) api.Finding {
 	}
 	names, err := ReadSite(ctx, d.cfg.SiteURL)
 	if err != nil {
-		return fail(err.Error(), "set USHER_SITE_URL to the URL under which this machine reaches the web client")
+		return fail(err.Error(), lookYourself(d.cfg.SiteURL, d.cfg.HiddenDomain))
 	}
 	var f api.Finding
 	for _, n := range Differences(d.cfg, names) {

@@ -117,7 +117,7 @@ func explainComponent(cfg config.Config, err error) error {
 		e.do = "set the same one for Prosody and restart Prosody"
 	case errors.Is(err, component.ErrHostUnknown):
 		e.seen = fmt.Sprintf("XMPP server does not know the component %s (USHER_COMPONENT_DOMAIN)", cfg.ComponentDomain)
-		e.do = fmt.Sprintf("have Prosody read usher.cfg.lua and restart it; %s (USHER_COMPONENT_ADDR) must be its port for components, which is 5347 by default, not the one for clients", cfg.ComponentAddr)
+		e.do = fmt.Sprintf("have Prosody read usher.cfg.lua and restart it; USHER_XMPP_DOMAIN must be the site's domain, and %s (USHER_COMPONENT_ADDR) its port for components, which is 5347 by default, not the one for clients", cfg.ComponentAddr)
 	case dialFailed(err):
 		e.seen = fmt.Sprintf("no XMPP server listens on %s (USHER_COMPONENT_ADDR)", cfg.ComponentAddr)
 		e.do = "start Prosody, or set USHER_COMPONENT_ADDR to its component_interfaces and component_ports"
@@ -149,12 +149,21 @@ func explainClient(cfg config.Config, a account, err error) error {
 	return e
 }
 
+// otherName is what to do about a certificate of another name.
+const otherName = "set USHER_TLS_SERVER_NAME to a name that it is for, or USHER_XMPP_DOMAIN to the site's domain"
+
+// tlsAlert is what crypto/tls calls an error that the other side has sent.
+const tlsAlert = "remote error"
+
 // untrusted says which settings make the server's certificate trusted.
 func untrusted(cfg config.Config, a account, err error) (seen, do string) {
 	shown := fmt.Sprintf("certificate that %s (USHER_CLIENT_ADDR) shows for %s ", cfg.ClientAddr, a.server)
+	var alert *net.OpError
 	switch {
+	case errors.As(err, &alert) && alert.Op == tlsAlert:
+		return "Prosody refuses TLS, as it does without a certificate for " + a.domain, "give it one for " + a.domain + ", and restart Prosody"
 	case errors.As(err, new(x509.HostnameError)) && a.server == cfg.TLSServerName:
-		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s", cfg.ClientAddr, a.server), "set USHER_TLS_SERVER_NAME to a name that it is for"
+		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s", cfg.ClientAddr, a.server), otherName
 	case errors.As(err, new(x509.HostnameError)):
 		return fmt.Sprintf("certificate of %s (USHER_CLIENT_ADDR) is not for %s", cfg.ClientAddr, a.server), "give Prosody one that is"
 	case cfg.TLSPin != "":

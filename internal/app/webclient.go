@@ -54,7 +54,7 @@ func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) muc.Probl
 	names, err := ReadSite(ctx, siteURL)
 	switch {
 	case err != nil:
-		return muc.Problem{Seen: err.Error(), Do: fmt.Sprintf("look yourself whether %s/config.js has config.hiddenDomain = '%s'; usher can, where its machine reaches that address and trusts the certificate, and needs it for nothing else", strings.TrimSuffix(siteURL, "/"), hiddenDomain)}
+		return muc.Problem{Seen: err.Error(), Do: lookYourself(siteURL, hiddenDomain)}
 	case names.Hidden == "":
 		return muc.Problem{Seen: "the web client hides no domain, so people see usher",
 			Do: fmt.Sprintf("add to config.js: config.hiddenDomain = '%s'; in docker-jitsi-meet ENABLE_RECORDING=1 does it", hiddenDomain)}
@@ -63,6 +63,11 @@ func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) muc.Probl
 			Do: "set USHER_HIDDEN_DOMAIN=" + names.Hidden + " and create the account there, or hiddenDomain in config.js"}
 	}
 	return muc.Problem{}
+}
+
+// lookYourself is what to do where the web client's configuration cannot be read.
+func lookYourself(siteURL, hiddenDomain string) string {
+	return fmt.Sprintf("set USHER_SITE_URL to the address that people use; where this machine does not reach that, or does not trust its certificate, look yourself whether %s/config.js has config.hiddenDomain = '%s': usher needs it for nothing else", strings.TrimSuffix(siteURL, "/"), hiddenDomain)
 }
 
 // ReadSite reads the names of a site from its web client's configuration. It blocks
