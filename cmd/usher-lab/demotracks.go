@@ -93,7 +93,7 @@ func (p *recordings) spoke(ctx context.Context, session string, people []meeting
 		lines = append(lines, fmt.Sprintf("%s %.1f s (%.0f %%)", s.Name, s.SpeakingS, 100*s.Share))
 	}
 	text := strings.Join(lines, ", ")
-	fmt.Fprintf(p.out, "           who spoke                                        %s\n", text)
+	fmt.Fprintf(p.out, "          who spoke                                        %s\n", text)
 	const tolerance = 0.3 // seconds: of a beginning and an end on a busy machine
 	for i, who := range people {
 		if want := localsite.Speaking(i).Seconds(); math.Abs(heard[who.ID]-want) > tolerance {
