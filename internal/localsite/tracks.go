@@ -21,7 +21,7 @@ func SpeakAll(ctx context.Context, jvb *sim.JVB, jitsiID string, people []meetin
 	for i, p := range people {
 		length := int(Speaking(i).Seconds() * perSecond)
 		speaking.Go(func() {
-			jvb.Play(ctx, jitsiID, sim.Microphone{Endpoint: p.EndpointID, SSRC: uint32(i + 1), Sound: func(n int) (sim.Packet, bool) { //nolint:gosec // few
+			jvb.Play(ctx, jitsiID, sim.Microphone{Endpoint: p.EndpointID, SSRC: uint32(i + 1), Sound: func(n int) (sim.Packet, bool) {
 				return sim.Packet{Opus: []byte{0xf8, 0xff, 0xfe}, Level: 20}, n < length
 			}})
 		})
