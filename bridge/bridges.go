@@ -43,7 +43,9 @@ type Bridges struct {
 	seen map[string]bool // nicks of those in sight
 }
 
-// stats is what a bridge announces (jitsi-xmpp-extensions, ColibriStatsExtension).
+// stats is what a bridge announces, and what Jicofo knows one by: jitsi-xmpp-extensions'
+// ColibriStatsExtension, which jitsi-videobridge's MucPublisher puts into its presence
+// and jicofo's BridgeMucDetector, a BaseBrewery, looks for.
 type stats struct {
 	XMLName xml.Name `xml:"http://jitsi.org/protocol/colibri stats"`
 }

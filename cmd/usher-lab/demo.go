@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"usher/internal/localsite"
+	"usher/internal/sim"
+	"usher/internal/stack"
 )
 
 // demoCommand is `usher-lab demo`.
@@ -60,7 +62,12 @@ func demo(ctx context.Context, c demoCommand, out io.Writer) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, around.stop()) }()
-	site, err := localsite.Start(ctx, dir, newLog(logFile, slog.LevelInfo), around.flags()...)
+	bridges, err := stack.FreeAddr()
+	if err != nil {
+		return err
+	}
+	flags := append(around.flags(), "--tracks-listen="+bridges, "--tracks-url=ws://"+bridges, "--tracks-notice=app")
+	site, err := localsite.Start(ctx, dir, newLog(logFile, slog.LevelInfo), flags...)
 	if err != nil {
 		return err
 	}
@@ -85,7 +92,12 @@ each as in docker-jitsi-meet.
 
 `, time.Since(begin).Milliseconds())
 
-	if err := play(ctx, site, around, dir, out); err != nil {
+	jvb, err := site.StartJVB(ctx)
+	if err != nil {
+		return err
+	}
+	defer jvb.Close()
+	if err := play(ctx, site, around, jvb, dir, out); err != nil {
 		return err
 	}
 	if !c.Once {
@@ -124,7 +136,7 @@ API %s, metrics and health %s, OpenAPI at %s/openapi.json
 }
 
 // play plays one meeting after the other and prints what came of them.
-func play(ctx context.Context, site *localsite.Site, around *outside, dir string, out io.Writer) error {
+func play(ctx context.Context, site *localsite.Site, around *outside, jvb *sim.JVB, dir string, out io.Writer) error {
 	result, err := playMeeting(ctx, site, around, out)
 	if err != nil {
 		return err
@@ -136,10 +148,14 @@ func play(ctx context.Context, site *localsite.Site, around *outside, dir string
 	if err := playWhereby(ctx, site, around, out); err != nil {
 		return err
 	}
+	tracks, err := playTracks(ctx, site, jvb, out)
+	if err != nil {
+		return err
+	}
 	counted, err := playCounts(ctx, site, around, dir, out)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "\n%s %s %s\n", result, recorded, counted)
+	fmt.Fprintf(out, "\n%s %s %s %s\n", result, recorded, counted, tracks)
 	return nil
 }

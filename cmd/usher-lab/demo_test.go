@@ -30,7 +30,7 @@ func TestDemo(t *testing.T) {
 			t.Errorf("line %q does not end with the time to the webhook", line)
 		}
 	}
-	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "demo: ok people=3 ") || !strings.Contains(last, " webhooks=") || !strings.HasSuffix(last, " lost=0 reordered=0 recordings=2 available=2 queued=1 counted=20") {
+	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "demo: ok people=3 ") || !strings.Contains(last, " webhooks=") || !strings.HasSuffix(last, " lost=0 reordered=0 recordings=2 available=2 queued=1 counted=20 tracks=3") {
 		t.Errorf("last line %q, want demo: ok …", last)
 	}
 	if left, err := os.ReadDir(dir); err != nil || len(left) != 0 {

@@ -145,7 +145,7 @@ func (p *recordings) verdict(ctx context.Context, meetings ...string) (string, e
 		}
 		for _, r := range list {
 			all++
-			if err := p.download(ctx, r.ID); err != nil {
+			if err := p.download(ctx, r.ID, 0); err != nil {
 				return "", err
 			}
 			available++
@@ -167,10 +167,10 @@ func (p *recordings) verdict(ctx context.Context, meetings ...string) (string, e
 	return line, nil
 }
 
-// download gets the file of a recording by a signed link.
-func (p *recordings) download(ctx context.Context, id string) error {
+// download gets a file of a recording by a signed link.
+func (p *recordings) download(ctx context.Context, id string, file int) error {
 	var link api.FileLink
-	if err := p.site.Call(ctx, "GET", "/v1/recordings/"+id+"/download", nil, &link); err != nil {
+	if err := p.site.Call(ctx, "GET", fmt.Sprintf("/v1/recordings/%s/download?file=%d", id, file), nil, &link); err != nil {
 		return err
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, link.URL, http.NoBody)

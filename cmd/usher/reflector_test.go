@@ -22,6 +22,7 @@ import (
 	"usher/api"
 	"usher/internal/s3test"
 	"usher/internal/sim"
+	"usher/meeting"
 )
 
 // reflector is examples/reflector inside a stand-in for Reflector.
@@ -250,6 +251,34 @@ func TestReflector(t *testing.T) {
 	s.until("Reflector knows that the meeting is over", func() bool { return !r.state(m.ID).Active })
 	if exception := r.try(nil, "create_join_url", map[string]any{"meeting_id": m.ID, "user_id": "u-ada"}); !strings.Contains(exception, "409") || !strings.Contains(exception, "ended") {
 		t.Errorf("a token for a meeting that is over: %q, want usher's own words", exception)
+	}
+}
+
+// TestReflectorTranscribesMixedAudio: of a recording of tracks neither the files of
+// single people nor the manifest are a meeting's audio.
+func TestReflectorTranscribesMixedAudio(t *testing.T) {
+	t.Parallel()
+	r := startReflector(t)
+	file := func(name string, track *meeting.Track) meeting.FileInfo {
+		return meeting.FileInfo{Name: name, Storage: meeting.StorageS3, Bucket: "recordings", Track: track}
+	}
+	recording := meeting.RecordingInfo{Files: []meeting.FileInfo{
+		file("001.ogg", &meeting.Track{ParticipantID: "prt_1", Name: "Ada"}), file("manifest.json", nil),
+	}}
+	recording.Mode = meeting.ModeTracks
+	var got []string
+	r.call(&got, "process", map[string]any{"recording": recording})
+	if len(got) > 0 {
+		t.Errorf("of tracks %q are transcribed, want nothing", got)
+	}
+	r.call(&got, "get_track_keys", map[string]any{"recording": recording})
+	if want := []string{"001.ogg"}; !slices.Equal(got, want) {
+		t.Errorf("tracks %q, want %q", got, want)
+	}
+	recording.Mode, recording.Files = meeting.ModeFile, []meeting.FileInfo{file("standup.mp4", nil)}
+	r.call(&got, "process", map[string]any{"recording": recording})
+	if want := []string{"standup.mp4"}; !slices.Equal(got, want) {
+		t.Errorf("of a file %q is transcribed, want %q", got, want)
 	}
 }
 

@@ -1,15 +1,13 @@
 package main
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"strings"
-	"sync"
 	"testing"
 
 	"usher/api"
-	"usher/internal/sim"
+	"usher/internal/localsite"
 	"usher/internal/stack"
 	"usher/meeting"
 )
@@ -41,7 +39,7 @@ func TestTracks(t *testing.T) {
 	}
 	jitsiID := r.Parts[0].JitsiMeetingID
 	must(t, jvb.AwaitConnected(within(t), jitsiID, "usher"))
-	speakAll(t.Context(), jvb, jitsiID, people.Data)
+	localsite.SpeakAll(t.Context(), jvb, jitsiID, people.Data)
 	s.stopRecording(r.ID)
 	r = s.newest(meeting.RecordingAvailable)
 	if len(r.Files) != 4 {
@@ -65,20 +63,6 @@ func TestTracks(t *testing.T) {
 	if told := s.log.String(); strings.Contains(told, "/record/") {
 		t.Error("the log has the secret address of a part")
 	}
-}
-
-// speakAll has everybody speak for a second and a half.
-func speakAll(ctx context.Context, jvb *sim.JVB, jitsiID string, people []meeting.ParticipantInfo) {
-	const length = 75 // packets of 20 ms
-	var speaking sync.WaitGroup
-	for i, p := range people {
-		speaking.Go(func() {
-			jvb.Play(ctx, jitsiID, sim.Microphone{Endpoint: p.EndpointID, SSRC: uint32(i + 1), Sound: func(n int) (sim.Packet, bool) {
-				return sim.Packet{Opus: []byte{0xf8, 0xff, 0xfe}, Level: 20}, n < length
-			}})
-		})
-	}
-	speaking.Wait()
 }
 
 // wantTrack fails unless the recording has the person's file, whole, behind a link.

@@ -27,10 +27,11 @@ const (
 	// interval is the time between two looks: a MUC that was reloaded does not say
 	// that usher is out of it, so usher asks (XEP-0410).
 	interval = time.Minute
-	// refusedInterval is the time until usher tries again after a refusal: a
-	// Prosody that was restarted refuses everybody until Jicofo has made the room,
-	// which takes up to two minutes.
-	refusedInterval = 10 * time.Second
+	// retryInterval is the time until usher tries again after a refusal, or when
+	// nobody was there: a Prosody that was restarted refuses everybody until Jicofo
+	// has made the room, which takes up to two minutes, and where everybody may make
+	// it usher may be there before Jicofo and the machines are. A try is two stanzas.
+	retryInterval = 10 * time.Second
 	// maxInterval bounds the time until the next try where the site keeps usher
 	// out, which doubles with each: the server logs an error for each. Usher is let
 	// in by a change of the configuration, after which Prosody is restarted and the
@@ -87,8 +88,8 @@ func (w *Watcher[S]) Run(ctx context.Context) error {
 		switch err := w.look(ctx); {
 		case errors.Is(err, errLockedOut):
 			wait = min(2*wait, maxInterval)
-		case errors.Is(err, errRefused):
-			wait = refusedInterval
+		case errors.Is(err, errRefused), errors.Is(err, errAlone):
+			wait = retryInterval
 		default:
 			wait = interval
 		}

@@ -25,10 +25,6 @@ from .models import MeetingData, SessionData
 if TYPE_CHECKING:
     from reflector.db.rooms import Room
 
-# One person's own audio, as Reflector's multitrack pipeline names it:
-# when the recording began, who, and when the track began, both in milliseconds.
-TRACK = re.compile(r"\d{13,}-[0-9a-fA-F-]{36}-cam-audio-\d{13,}")
-
 
 class JitsiClient(VideoPlatformClient):
     """Its config has usher's public URL in api_url, a key of usher's with the
@@ -188,7 +184,7 @@ class JitsiClient(VideoPlatformClient):
     @staticmethod
     def get_track_keys(recording: dict) -> list[str]:
         """Returns the names of the files that hold one person's audio each."""
-        return [f["name"] for f in recording["files"] if TRACK.search(f["name"])]
+        return [f["name"] for f in recording["files"] if f.get("track")]
 
     async def _list(self, path: str, params: dict) -> list[dict]:
         """Returns all pages of a list."""

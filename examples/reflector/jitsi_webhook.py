@@ -52,7 +52,7 @@ async def jitsi_webhook(request: Request):
         recordings = await client.list_recordings(meeting.id)
     for recording in recordings:
         if recording["state"] == "available":
-            await _process(client, recording, log)
+            await _process(recording, log)
         elif recording["state"] == "failed":
             log.error(
                 "Recording failed",
@@ -62,13 +62,12 @@ async def jitsi_webhook(request: Request):
             )
 
 
-async def _process(client, recording: dict, log) -> None:
+async def _process(recording: dict, log) -> None:
     """Has each mixed file transcribed that is not known yet. A recording has a
     second one when its recorder died and another went on."""
-    tracks = client.get_track_keys(recording)
+    if recording["mode"] != "file" or recording.get("deleted_at"):
+        return  # a file per person, and a manifest, from the video bridges
     for file in recording["files"]:
-        if file["name"] in tracks or recording.get("deleted_at"):
-            continue
         if file["storage"] != "s3":
             log.error(
                 "Recording is not in S3: set USHER_HANDOVER=s3 on the recorders' hosts",

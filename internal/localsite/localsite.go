@@ -197,7 +197,7 @@ func SpoolEmpty(dir string) bool {
 }
 
 // StartJVB starts the site's only video bridge, and blocks until it is in its
-// brewery. usher sees it only if it was there first, or a minute later.
+// brewery. usher sees it at once if it was there first, else within ten seconds.
 func (s *Site) StartJVB(ctx context.Context) (*sim.JVB, error) {
 	jvb, err := sim.StartJVB(ctx, sim.JVBConfig{Site: s.Sim, Name: "jvb1", Brewery: stack.BridgeBrewery, User: stack.JVB.User, Password: stack.JVB.Password})
 	if err == nil {

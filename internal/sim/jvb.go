@@ -79,7 +79,8 @@ func (v *JVB) send(payload ...any) {
 	_ = v.link.As("").Send(v.ctx, "presence", v.cfg.Brewery+"/"+v.cfg.Name, "", payload...)
 }
 
-// bridgeStats are a few of the statistics that a JVB announces.
+// bridgeStats are a few of the statistics that a JVB announces (MucPublisher;
+// jitsi-xmpp-extensions, ColibriStatsExtension).
 type bridgeStats struct {
 	XMLName xml.Name     `xml:"http://jitsi.org/protocol/colibri stats"`
 	Stats   []bridgeStat `xml:"stat"`

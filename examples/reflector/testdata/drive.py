@@ -16,9 +16,9 @@ from fastapi import FastAPI
 
 from reflector.db.meetings import meetings_controller
 from reflector.db.recordings import recordings_controller
-from reflector.logger import Logger
+from reflector.logger import Logger, logger
 from reflector.video_platforms import factory
-from reflector.views.jitsi import router
+from reflector.views.jitsi import _process, router
 
 
 def configure(**settings):
@@ -45,7 +45,13 @@ def verify(body, signature, timestamp):
     return client.verify_webhook_signature(body.encode(), signature, timestamp)
 
 
-COMMANDS = {f.__name__: f for f in (configure, create_meeting, state, verify)}
+async def process(recording):
+    before = len(recordings_controller.keys)
+    await _process(recording, logger)
+    return [key for _, key in recordings_controller.keys[before:]]
+
+
+COMMANDS = {f.__name__: f for f in (configure, create_meeting, state, verify, process)}
 
 
 async def perform(name, arguments):
