@@ -141,9 +141,9 @@ func (s *server) reserve(w http.ResponseWriter, name, owner string) (room string
 }
 
 // breakoutPatience is how long a name that may be a new breakout room's is waited
-// for: people hear of the room at the same moment as usher, and Prosody remembers a
-// refusal.
-const breakoutPatience = time.Second
+// for: people hear of the room at the same moment as usher, which may have megabytes to
+// read where there are thousands, and Prosody remembers a refusal.
+const breakoutPatience = 3 * time.Second
 
 // mainRoom returns the room whose breakout room has that name, if it is not known as
 // one of its own. It blocks for breakoutPatience at most.
@@ -152,7 +152,7 @@ func (s *server) mainRoom(name string, known bool) (room string, ok bool) {
 		return "", false
 	}
 	uuid := len(name) == 36 && strings.Count(name, "-") == 4 // as mod_muc_breakout_rooms makes them
-	for until := time.Now().Add(breakoutPatience); ; time.Sleep(breakoutPatience / 20) {
+	for until := time.Now().Add(breakoutPatience); ; time.Sleep(breakoutPatience / 60) {
 		if room, ok = s.MainRoom(name); ok || !uuid || !time.Now().Before(until) {
 			return room, ok
 		}

@@ -245,7 +245,7 @@ func TestForgedBreakoutMessages(t *testing.T) {
 // TestThousandsOfBreakoutRooms has a host make more breakout rooms than fit into what
 // any other stanza may say: it is still known who is in which.
 func TestThousandsOfBreakoutRooms(t *testing.T) {
-	const rooms = 4000
+	const rooms = 2000
 	s := newScene(t)
 	ada, c := s.person("Ada", ""), s.dialRaw()
 	s.enter(ada)

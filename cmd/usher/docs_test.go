@@ -134,7 +134,7 @@ func TestVariablesOfTheSetUp(t *testing.T) {
 // in a meeting with one person.
 func TestDocumentedCalls(t *testing.T) {
 	stacktest.Needed(t)
-	s := newScene(t)
+	s := newScene(t, "--tracks-listen=127.0.0.1:0", "--tracks-url=ws://127.0.0.1:8481", "--tracks-notice=app", "--tracks-dir="+t.TempDir())
 	s.enter(s.person("Ada", ""))
 	call := regexp.MustCompile("curl -s ([^`\n]*)localhost:([89]480)([^`\n]*)")
 	shows := map[string]string{ // in what they print

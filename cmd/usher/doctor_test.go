@@ -114,6 +114,9 @@ func (w *ward) finds(what string, found []api.Result, want ...string) {
 		if r.State == api.CheckOK {
 			continue
 		}
+		if r.Name == "callers" && !strings.Contains(r.Seen, "USHER_RESERVATION_TOKEN") {
+			continue // the doctor's own hand-over with a wrong key, in a row beside or before
+		}
 		text := fmt.Sprintf("%s %s: %s -> %s", r.Name, r.State, r.Seen, r.Do)
 		i := slices.IndexFunc(left, func(one string) bool {
 			name, says, _ := strings.Cut(one, ": ")

@@ -129,7 +129,7 @@ func (m *migration) makes(n, wantHere int, rest string) (here, there *migrated) 
 		}
 	}
 	if wantHere != 0 {
-		m.t.Errorf("of %d meetings %d too few are here", n, wantHere)
+		m.t.Fatalf("of %d meetings %d too few are here; /readyz: %+v, metrics %v", n, wantHere, m.notReady(), m.metric("usher_whereby_meetings_total"))
 	}
 	return here, there
 }

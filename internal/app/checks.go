@@ -60,7 +60,7 @@ func (l *leader) health(st *store.Redis, others ...api.Check) api.Health {
 	}
 	h.Checks = append(h.Checks, others...)
 	if t == nil {
-		h.Checks = append(h.Checks, api.Check{Name: "leader", Run: func(ctx context.Context) api.Finding { return standbyCheck(ctx, st) }})
+		h.Checks = append(h.Checks, api.Check{Name: "leader", Run: func(ctx context.Context) api.Finding { return standbyCheck(ctx, st, l.name) }})
 		return h
 	}
 	h.Role = api.RoleLeader
@@ -129,14 +129,16 @@ func explainRedis(err error) error {
 	return e
 }
 
-// standbyCheck asks who leads while this process does not.
-func standbyCheck(ctx context.Context, st *store.Redis) api.Finding {
+// standbyCheck asks who leads while this process does not, whose name is given.
+func standbyCheck(ctx context.Context, st *store.Redis, name string) api.Finding {
 	holder, err := st.Holder(ctx)
 	switch {
 	case err != nil:
 		return ok("not known while the store does not answer")
 	case holder == "":
 		return fail("nobody leads yet", fmt.Sprintf("wait: it takes %v where the store is new or the leader has died", store.LeaseTTL))
+	case holder == name:
+		return fail("about to lead", "wait")
 	}
 	return ok("standing by; " + holder + " leads")
 }

@@ -32,6 +32,7 @@ type leader struct {
 	registry  *webhook.Registry
 	deliverer *webhook.Deliverer
 	log       *slog.Logger
+	name      string // of this process, as the lease has it
 
 	// labelled says that people see usher. That is so without an account, never
 	// because something is wrong with the account.

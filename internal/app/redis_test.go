@@ -82,7 +82,7 @@ func TestStandbyCheck(t *testing.T) {
 	must(t, err)
 	defer st.Close()
 	must(t, st.Begin(t.Context()))
-	if got := standbyCheck(t.Context(), st); got.State != api.CheckFail || !strings.Contains(got.Seen, "nobody leads") {
+	if got := standbyCheck(t.Context(), st, "host:2"); got.State != api.CheckFail || !strings.Contains(got.Seen, "nobody leads") {
 		t.Errorf("without a leader: %+v, want a failure", got)
 	}
 	ctx, stop := context.WithCancel(t.Context())
@@ -92,8 +92,11 @@ func TestStandbyCheck(t *testing.T) {
 		led <- st.Lead(ctx, "host:1", func(ctx context.Context) error { close(begun); <-ctx.Done(); return nil }, func(context.Context) error { return nil })
 	}()
 	<-begun
-	if got := standbyCheck(t.Context(), st); got != ok("standing by; host:1 leads") {
+	if got := standbyCheck(t.Context(), st, "host:2"); got != ok("standing by; host:1 leads") {
 		t.Errorf("with a leader: %+v, want it named", got)
+	}
+	if got := standbyCheck(t.Context(), st, "host:1"); got.State != api.CheckFail {
+		t.Errorf("with the lease, before anything is up: %+v, want a failure", got)
 	}
 	stop()
 	must(t, <-led)

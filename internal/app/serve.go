@@ -71,6 +71,11 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	}
 	deliverer := webhook.NewDeliverer(registry)
 	l := newLeader(cfg, st, registry, deliverer, log)
+	host, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	l.name = host + ":" + cfg.Listen
 	if cfg.Tracks.Listen != "" {
 		l.tracks = bridge.NewServer(bridge.Config{Log: log, Metrics: reg})
 	}
@@ -103,13 +108,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 		storing.run(func(ctx context.Context) error { return keepRedis(ctx, own, log) })
 	}
 	delivering.run(deliverer.Run)
-	leading.run(func(ctx context.Context) error {
-		host, err := os.Hostname()
-		if err != nil {
-			return err
-		}
-		return st.Lead(ctx, host+":"+cfg.Listen, l.lead, l.rewrite)
-	})
+	leading.run(func(ctx context.Context) error { return st.Lead(ctx, l.name, l.lead, l.rewrite) })
 	serving.run(feed.Run)
 	serving.run(watch.run)
 	if l.tracks != nil { // ends after leading, which closes what it records

@@ -61,12 +61,18 @@ type discoItems struct {
 // stream says why.
 var whileDown = ok("not known while the component is down")
 
+// noAnswer is the finding of a question that nobody answers: a server that is busy for
+// a moment, or hangs, of which the streams' pings find out.
+var noAnswer = warn("Prosody does not answer", "wait, or look at Prosody's log and load")
+
 // mucCheck asks whether the rooms' domain is one of rooms.
 func mucCheck(ctx context.Context, control asker, cfg config.Config) api.Finding {
 	is, err := isMUC(ctx, control, cfg.MUC)
 	switch {
 	case errors.Is(err, component.ErrDown):
 		return whileDown
+	case errors.Is(err, context.DeadlineExceeded):
+		return noAnswer
 	case is:
 		return ok(cfg.MUC + " has rooms")
 	case err == nil:

@@ -20,6 +20,7 @@ type fakeServer struct {
 	admin bool
 	focus error
 	down  bool
+	hangs bool
 }
 
 func (s fakeServer) IQ(_ context.Context, to, _ string, payload, reply any) error {
@@ -54,6 +55,9 @@ func (s fakeServer) IQ(_ context.Context, to, _ string, payload, reply any) erro
 	if s.down {
 		return component.ErrDown
 	}
+	if s.hangs {
+		return context.DeadlineExceeded
+	}
 	return stanza.Error{Condition: stanza.ServiceUnavailable}
 }
 
@@ -80,6 +84,7 @@ func TestServerChecks(t *testing.T) {
 		{"a focus that knows no pings", fakeServer{focus: stanza.Error{Condition: stanza.FeatureNotImplemented}}, focusCheck, api.CheckOK, []string{"answers"}},
 		{"no focus", fakeServer{focus: unavailable}, focusCheck, api.CheckWarn, []string{"focus@auth.meet.jitsi (USHER_FOCUS_JID) does not answer", "start Jicofo, or set USHER_FOCUS_JID"}},
 		{"a focus of another server", fakeServer{focus: stanza.Error{Condition: stanza.NotAllowed}}, focusCheck, api.CheckWarn, []string{"does not answer"}},
+		{"a server that hangs", fakeServer{hangs: true}, mucCheck, api.CheckWarn, []string{"does not answer"}},
 		{"a focus that hangs", fakeServer{focus: context.DeadlineExceeded}, focusCheck, api.CheckWarn, []string{"does not answer"}},
 	} {
 		got := tt.check(t.Context(), tt.server, cfg)

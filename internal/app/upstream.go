@@ -47,7 +47,7 @@ func (l *leader) siteState(ctx context.Context, st *store.Redis) (s whereby.Site
 	t := l.term.Load()
 	if t == nil {
 		holder, err := st.Holder(ctx)
-		s.Ready = err == nil && holder != ""
+		s.Ready = err == nil && holder != "" && holder != l.name
 		return s
 	}
 	up, _, _ := t.component.Status()
