@@ -23,8 +23,9 @@ import (
 
 const (
 	recorderSecret = "a-secret-of-some-length"
-	// hookTime is how long a hook may keep Jibri waiting.
-	hookTime = 2 * time.Second
+	// hookTime tells a hook that leaves at once from one that waits for a usher who
+	// hangs, for the 10 s of a call; a machine under load takes seconds to start it.
+	hookTime = 8 * time.Second
 	// handOverTime is the patience with a detached worker.
 	handOverTime = 30 * time.Second
 )
