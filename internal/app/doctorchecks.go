@@ -189,7 +189,7 @@ func (d *doctor) publicURL(ctx context.Context) api.Finding {
 		return notRunning
 	}
 	var problem struct{ Status int }
-	resp, err := ask(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/j/doctor", "", &problem)
+	resp, err := ask(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/j/doctor", "", &problem) //nolint:bodyclose // ask has
 	if err == nil && (resp.StatusCode != http.StatusNotFound || problem.Status != http.StatusNotFound) {
 		err = fmt.Errorf("it is not usher: %s", resp.Status)
 	}

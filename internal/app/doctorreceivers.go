@@ -55,7 +55,7 @@ func (d *doctor) endpoints(ctx context.Context) (ping func(id string) (webhook.A
 			Enabled bool
 		}
 	}
-	resp, err := ask(ctx, http.MethodGet, d.at("/v1/webhooks"), d.cfg.APIKeys[0], &list)
+	resp, err := ask(ctx, http.MethodGet, d.at("/v1/webhooks"), d.cfg.APIKeys[0], &list) //nolint:bodyclose // ask has
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("usher answers %s", resp.Status)
 	}
@@ -65,7 +65,7 @@ func (d *doctor) endpoints(ctx context.Context) (ping func(id string) (webhook.A
 		}
 	}
 	return func(id string) (a webhook.Attempt, err error) {
-		_, err = ask(ctx, http.MethodPost, d.at("/v1/webhooks/"+id+"/test"), d.cfg.APIKeys[0], &a)
+		_, err = ask(ctx, http.MethodPost, d.at("/v1/webhooks/"+id+"/test"), d.cfg.APIKeys[0], &a) //nolint:bodyclose // ask has
 		return a, err
 	}, ids, err
 }

@@ -125,14 +125,19 @@ func (c *Colibri) AwaitConnected(ctx context.Context, meeting, connect string) e
 	return b.AwaitConnected(ctx, 1)
 }
 
+// conference returns the connects of a meeting, nil where there is none. c.mu is held.
+func (c *Colibri) conference(meeting string) map[string]*Bridge {
+	if c.all && c.conferences[meeting] == nil {
+		c.conferences[meeting] = map[string]*Bridge{}
+	}
+	return c.conferences[meeting]
+}
+
 // Modify does what is asked and returns the error answer, nil for a result.
 func (c *Colibri) Modify(q ConferenceModify) error {
 	c.mu.Lock()
 	c.asked = append(c.asked, q)
-	if c.all && c.conferences[q.Meeting] == nil {
-		c.conferences[q.Meeting] = map[string]*Bridge{}
-	}
-	conference := c.conferences[q.Meeting]
+	conference := c.conference(q.Meeting)
 	var expired []*Bridge
 	err := error(nil)
 	if conference == nil {
