@@ -13,35 +13,38 @@ import (
 
 // occasions are the types of events, each with the moment it fires.
 var occasions = map[meeting.EventType]string{
-	meeting.MeetingCreated:       "an app created a meeting",
-	meeting.MeetingUpdated:       "an app changed it",
-	meeting.MeetingEnding:        "five minutes before it ends by the clock",
-	meeting.MeetingEnded:         "it is over for good; the meeting's last event",
-	meeting.SessionStarted:       "the first human came in",
-	meeting.SessionEnded:         "it was empty for the departure timeout, or the meeting ended",
-	meeting.ParticipantJoined:    "the first connection of a person",
-	meeting.ParticipantLeft:      "the last connection of a person",
-	meeting.ParticipantUpdated:   "name, role, media, hand or room of a person changed, or a recorder turned out to stream",
-	meeting.RecordingIsRequested: "an app or a trigger wants a recording, or a recorder died and another is to go on; one that somebody starts in the client begins with recording.started",
-	meeting.RecordingIsQueued:    "no recorder is free, or the meeting is streamed live",
-	meeting.RecordingIsStarting:  "the site is asked to record; again at each attempt",
-	meeting.RecordingStarted:     "it records",
-	meeting.RecordingIsStopping:  "it is to end, and its recorder is still in the room; again if a recorder came back after recording.stopped",
-	meeting.RecordingStopped:     "its recorder has left, the file is awaited",
-	meeting.RecordingIsAvailable: "the file can be had; again for each further file",
-	meeting.RecordingHasFailed:   "there will be no file",
-	meeting.RecordingWasAborted:  "ended on purpose before it began",
-	meeting.RecordingWasDeleted:  "an app deleted it",
-	meeting.StreamStarted:        "somebody streams the meeting live",
-	meeting.StreamEnded:          "nobody does any more",
-	meeting.StoreWasReset:        "Redis was emptied, and usher has written the meeting anew",
+	meeting.MeetingCreated:          "an app created a meeting",
+	meeting.MeetingUpdated:          "an app changed it",
+	meeting.MeetingEnding:           "five minutes before it ends by the clock",
+	meeting.MeetingEnded:            "it is over for good; the meeting's last event",
+	meeting.SessionStarted:          "the first human came in",
+	meeting.SessionEnded:            "it was empty for the departure timeout, or the meeting ended",
+	meeting.ParticipantJoined:       "the first connection of a person",
+	meeting.ParticipantLeft:         "the last connection of a person",
+	meeting.ParticipantUpdated:      "name, role, media, hand or room of a person changed, or a recorder turned out to stream",
+	meeting.RecordingIsRequested:    "an app or a trigger wants a recording, or a recorder died and another is to go on; one that somebody starts in the client begins with recording.started",
+	meeting.RecordingIsQueued:       "no recorder is free, or the meeting is streamed live",
+	meeting.RecordingIsStarting:     "the site is asked to record; again at each attempt",
+	meeting.RecordingStarted:        "it records",
+	meeting.RecordingIsStopping:     "it is to end, and its recorder is still in the room; again if a recorder came back after recording.stopped",
+	meeting.RecordingStopped:        "its recorder has left, the file is awaited",
+	meeting.RecordingIsAvailable:    "the file can be had; again for each further file",
+	meeting.RecordingHasFailed:      "there will be no file",
+	meeting.RecordingWasAborted:     "ended on purpose before it began",
+	meeting.RecordingWasDeleted:     "an app deleted it",
+	meeting.RecordingWasInterrupted: "no bridge sends what is said any more; of the modes tracks and levels",
+	meeting.RecordingWasResumed:     "one does again",
+	meeting.SpeakerStats:            "a part of a recording of the mode tracks or levels is handed over in which somebody spoke",
+	meeting.StreamStarted:           "somebody streams the meeting live",
+	meeting.StreamEnded:             "nobody does any more",
+	meeting.StoreWasReset:           "Redis was emptied, and usher has written the meeting anew",
 }
 
 // eventKinds are the shapes of events, by what their types begin with: what data has
 // besides the occupancy, first what is always there.
 var eventKinds = map[string][]string{
 	"meeting": {"meeting"}, "session": {"session", "participants"}, "participant": {"participant", "changed"},
-	"recording": {"recording"}, "stream": {"stream"}, "store": {"meeting"},
+	"recording": {"recording"}, "speaker": {"recording", "speakers"}, "stream": {"stream"}, "store": {"meeting"},
 }
 
 // kindOf returns the name of the schema that events of a type have.

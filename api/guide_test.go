@@ -11,6 +11,7 @@ import (
 	"testing"
 
 	"usher/meeting"
+	"usher/webhook"
 )
 
 func readGuide(t *testing.T) string {
@@ -123,6 +124,12 @@ func TestGuideListsEveryEvent(t *testing.T) {
 		}
 		if webhooks[string(e)] == nil {
 			t.Errorf("the document has no webhook %s", e)
+		}
+	}
+	// And the other way round: a type that the list lacks.
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z]+\\.[a-z]+)` \\| .* \\|$").FindAllSubmatch(guide, -1) {
+		if e := meeting.EventType(row[1]); !slices.Contains(meeting.EventTypes, e) && e != webhook.TypeTest {
+			t.Errorf("docs/webhooks.md has a row of %s, which is not among the types", e)
 		}
 	}
 	if len(occasions) != len(meeting.EventTypes) || len(webhooks) != len(occasions)+1 {

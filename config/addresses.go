@@ -22,8 +22,8 @@ func (c *Config) checkAddresses() error {
 		{"listen", c.Listen}, {"admin-listen", c.AdminListen}, {"whereby-addr", c.WherebyAddr}, {"tracks-listen", c.Tracks.Listen},
 	} {
 		listens := strings.HasSuffix(a.setting, "listen") || a.setting == "whereby-addr"
-		if a.addr == "" {
-			continue // optional; those that are not have a default
+		if a.addr == "" && (a.setting == "whereby-addr" || a.setting == "tracks-listen") {
+			continue // optional; one that is not is empty only by a flag, and would be any port of any interface
 		}
 		host, port, err := net.SplitHostPort(a.addr)
 		if n, portErr := net.LookupPort("tcp", port); err != nil || portErr != nil || !listens && (host == "" || n == 0) {

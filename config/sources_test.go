@@ -102,6 +102,7 @@ func TestAddresses(t *testing.T) {
 		{"--client-addr=prosody:99999", "client-addr is"},
 		{"--listen=8480", "listen is"},
 		{"--admin-listen=localhost", "admin-listen is"},
+		{"--admin-listen=", "admin-listen is"},
 		{"--whereby-addr=[::1]", "whereby-addr is"},
 		{"--site-url=https://meet.example.org/jitsi/", ""},
 		{"--public-url=http://127.0.0.1:8480", ""},

@@ -55,7 +55,7 @@ var EventTypes = []EventType{
 	ParticipantJoined, ParticipantLeft, ParticipantUpdated,
 	RecordingIsRequested, RecordingIsQueued, RecordingIsStarting, RecordingStarted, RecordingIsStopping,
 	RecordingStopped, RecordingIsAvailable, RecordingHasFailed, RecordingWasAborted, RecordingWasDeleted,
-	StreamStarted, StreamEnded, StoreWasReset,
+	RecordingWasInterrupted, RecordingWasResumed, SpeakerStats, StreamStarted, StreamEnded, StoreWasReset,
 }
 
 // IsOneOf reports whether the type is among the patterns: types, prefixes such as

@@ -66,7 +66,7 @@ func TestTrigger(t *testing.T) {
 		must(t, json.Unmarshal(body, &e))
 		d, kind := e.Data, strings.Split(string(e.Type), ".")[0]
 		if has := map[string]bool{"meeting": d.Meeting != nil, "store": d.Meeting != nil, "session": d.Session != nil, "participant": d.Participant != nil,
-			"recording": d.Recording != nil, "stream": d.Stream != nil}; !has[kind] || d.Occupancy == nil || e.MeetingID == "" || e.ID == "" {
+			"recording": d.Recording != nil, "speaker": d.Recording != nil && len(d.Speakers) > 0, "stream": d.Stream != nil}; !has[kind] || d.Occupancy == nil || e.MeetingID == "" || e.ID == "" {
 			t.Errorf("%s, want what its type has", body)
 		}
 		got = append(got, string(e.Type))

@@ -78,8 +78,13 @@ func sampleEvent(t meeting.EventType, now time.Time) meeting.Event {
 		case meeting.ParticipantLeft:
 			person.LeftAt, person.LeftReason, person.PresentSeconds, person.Connections, person.EndpointID = at(0), meeting.LeftByChoice, 1200, 0, ""
 		}
-	case "recording":
+	case "recording", "speaker":
 		data.Recording = sampleRecording(what, m.ID, session.ID, id("rec_"), at)
+		if t == meeting.SpeakerStats {
+			data.Speakers = []meeting.SpeakerInfo{{
+				ParticipantID: person.ID, UserID: person.UserID, Name: person.Name, SpeakingS: 61.5, Turns: 7, Share: 1, FirstAt: at(9 * time.Minute), LastAt: at(time.Minute),
+			}}
+		}
 	case "stream":
 		data.Stream = &meeting.StreamInfo{Active: t == meeting.StreamStarted, Since: new(at(time.Minute))}
 	default:
@@ -108,6 +113,11 @@ func sampleRecording(what, meetingID, sessionID, id string, at func(time.Duratio
 		r.State, r.StartedAt, r.JibriSession, r.Attempt = meeting.RecordingOn, at(9*time.Minute), "sample", 1
 	}
 	switch what {
+	case "interrupted", "resumed", "stats":
+		r.Mode, r.State, r.StartedAt = meeting.ModeTracks, meeting.RecordingOn, at(9*time.Minute)
+		if what == "interrupted" {
+			r.InterruptedSince = at(time.Minute)
+		}
 	case "stopping":
 		r.State, r.StopReason = meeting.RecordingStopping, meeting.StopRequested
 	case "stopped":

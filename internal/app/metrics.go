@@ -24,17 +24,6 @@ type termMetrics struct {
 	panics  prometheus.Counter
 }
 
-var eventTypes = []meeting.EventType{
-	meeting.MeetingCreated, meeting.MeetingUpdated, meeting.MeetingEnding, meeting.MeetingEnded,
-	meeting.SessionStarted, meeting.SessionEnded,
-	meeting.ParticipantJoined, meeting.ParticipantLeft, meeting.ParticipantUpdated,
-	meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
-	meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
-	meeting.RecordingWasAborted, meeting.RecordingWasDeleted, meeting.RecordingWasInterrupted, meeting.RecordingWasResumed, meeting.SpeakerStats,
-	meeting.StreamStarted, meeting.StreamEnded,
-	meeting.StoreWasReset,
-}
-
 func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 	f := promauto.With(reg)
 	m := &termMetrics{
@@ -67,7 +56,7 @@ func newTermMetrics(reg prometheus.Registerer, t *term) *termMetrics {
 			Name: "usher_panics_total", Help: "Panics while working on a meeting.",
 		}),
 	}
-	for _, t := range eventTypes {
+	for _, t := range meeting.EventTypes {
 		m.events.WithLabelValues(string(t))
 	}
 	for _, result := range []string{"started", "failed"} {
