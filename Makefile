@@ -22,7 +22,7 @@ test: packages ## run every test, with the race detector, against real Prosody a
 	@scripts/debian-packages.sh docker-compose shellcheck systemd # what deploy/ is checked with
 	@scripts/debian-packages.sh prometheus # promtool, which deploy/prometheus is checked with
 	@scripts/debian-packages.sh ffmpeg espeak-ng # what makes and reads the sound of tracks
-	CGO_ENABLED=1 $(GO) test -race -parallel 4 -timeout 15m $(TESTFLAGS) $(PKG) # most tests with servers wait
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m $(TESTFLAGS) $(PKG)
 
 check: ## run the tests that need no server and nothing installed, in seconds
 	$(GO) test -short $(PKG)

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"testing"
 	"time"
@@ -22,6 +24,11 @@ func TestMain(m *testing.M) {
 	}
 	// The race detector would have each process wait a second before it ends.
 	hookEnv = []string{beUsher(), "GORACE=atexit_sleep_ms=0"}
+	// Most tests have a site of their own and wait for its timeouts.
+	flag.Parse()
+	if flag.Lookup("test.parallel").Value.String() == strconv.Itoa(runtime.GOMAXPROCS(0)) { // not chosen
+		_ = flag.Set("test.parallel", "4")
+	}
 	os.Exit(m.Run())
 }
 

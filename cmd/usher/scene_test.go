@@ -316,12 +316,21 @@ func (s *scene) standsBy() {
 // metric returns the sum of the samples whose name and labels begin so.
 func (s *scene) metric(prefix string) float64 {
 	s.t.Helper()
+	sum, found := s.sample(prefix)
+	if !found {
+		s.t.Fatalf("no metric %s", prefix)
+	}
+	return sum
+}
+
+// sample returns the same, and whether there is any: some are a leader's alone.
+func (s *scene) sample(prefix string) (sum float64, found bool) {
+	s.t.Helper()
 	resp, err := http.Get("http://" + s.at.admin + "/metrics")
 	must(s.t, err)
 	defer resp.Body.Close()
 	text, err := io.ReadAll(resp.Body)
 	must(s.t, err)
-	sum, found := 0.0, false
 	for line := range strings.Lines(string(text)) {
 		if strings.HasPrefix(line, prefix) {
 			value, err := strconv.ParseFloat(strings.TrimSpace(line[strings.LastIndexByte(strings.TrimSpace(line), ' '):]), 64)
@@ -329,10 +338,7 @@ func (s *scene) metric(prefix string) float64 {
 			sum, found = sum+value, true
 		}
 	}
-	if !found {
-		s.t.Fatalf("no metric %s", prefix)
-	}
-	return sum
+	return sum, found
 }
 
 // refused checks that a command is answered with the status.
