@@ -14,6 +14,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -169,6 +170,8 @@ func comesUp(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, 
 	if len(c.Warnings) > 0 {
 		t.Errorf("settings are not as they should be: %q", c.Warnings)
 	}
+	focus := newFocus(t, p, "focus@"+authDomain, focusPassword, env["USHER_TLS_CA_FILE"])
+	focus.join(env["USHER_BREWERY"]) // as Jicofo does when it starts
 	ctx, stop := context.WithCancel(t.Context())
 	at, ended := make(chan app.Addresses, 1), make(chan error, 1)
 	go func() {
@@ -189,7 +192,7 @@ func comesUp(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, 
 		}
 	}()
 	var ready api.Readiness
-	// The focus comes later in this test.
+	// This focus is in no room of usher's and answers nothing.
 	complains := func(c api.Result) bool { return c.State != api.CheckOK && c.Name != "focus" }
 	for deadline := time.Now().Add(patience); (ready.Role != api.RoleLeader || slices.ContainsFunc(ready.Checks, complains)) && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		ready = api.Readiness{}
@@ -217,7 +220,9 @@ func comesUp(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, 
 		}
 	}
 
-	focusSees(t, env, p, authDomain, focusPassword, created(t, listen, env["USHER_API_KEY"]))
+	room := created(t, listen, env["USHER_API_KEY"]) + "@" + env["USHER_MUC"]
+	focus.join(room)
+	focus.sees(" " + room + "/usher usher@" + env["USHER_HIDDEN_DOMAIN"])
 }
 
 // created makes a meeting over the API, and returns its room.
@@ -230,68 +235,88 @@ func created(t *testing.T, listen, key string) string {
 	return meeting.Room
 }
 
-// focusSees has the site's focus make a room and fails unless usher comes in as
-// its account in the hidden domain: an admin of the rooms has let it.
-func focusSees(t *testing.T, env map[string]string, p *stack.Prosody, authDomain, password, room string) {
+// focus is the account of the site's focus, an admin of its rooms, which makes them.
+type focus struct {
+	t    *testing.T
+	link *component.Link
+	seen chan string // presences: type, who, and addresses or error
+}
+
+// newFocus returns the focus once it is logged in.
+func newFocus(t *testing.T, p *stack.Prosody, account, password, caFile string) *focus {
 	t.Helper()
-	address := room + "@" + env["USHER_MUC"]
-	seen := make(chan string, 100)
-	focus, err := component.NewClient(component.ClientConfig{
-		Addr: p.ClientAddr, JID: "focus@" + authDomain + "/focus", Password: password, CAFile: env["USHER_TLS_CA_FILE"],
-		Options: component.Options{Handler: component.Handler{Presence: func(d *xml.Decoder, start xml.StartElement) {
-			var presence struct {
-				From  string `xml:"from,attr"`
-				Type  string `xml:"type,attr"`
-				Items []struct {
-					JID string `xml:"jid,attr"`
-				} `xml:"x>item"`
-				Error struct {
-					Inner string `xml:",innerxml"`
-				} `xml:"error"`
-			}
-			if err := d.DecodeElement(&presence, &start); err != nil {
-				t.Error(err)
-			}
-			text := presence.Type + " " + presence.From + presence.Error.Inner
-			for _, item := range presence.Items {
-				text += " " + item.JID
-			}
-			select {
-			case seen <- text:
-			default:
-			}
-		}}},
+	f := &focus{t: t, seen: make(chan string, 100)}
+	up := make(chan struct{})
+	isUp := sync.OnceFunc(func() { close(up) })
+	var err error
+	f.link, err = component.NewClient(component.ClientConfig{
+		Addr: p.ClientAddr, JID: account + "/focus", Password: password, CAFile: caFile,
+		Options: component.Options{Handler: component.Handler{Presence: f.presence, Up: func(string) { isUp() }}},
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	ctx, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})
-	go func() { defer close(done); _ = focus.Run(ctx) }()
-	defer func() { stop(); <-done }()
+	go func() { defer close(done); _ = f.link.Run(ctx) }()
+	t.Cleanup(func() { stop(); <-done })
+	select {
+	case <-up:
+	case <-time.After(patience):
+		_, _, err := f.link.Status()
+		t.Fatalf("the focus is not logged in within %v: %v", patience, err)
+	}
+	return f
+}
+
+func (f *focus) presence(d *xml.Decoder, start xml.StartElement) {
+	var presence struct {
+		From  string `xml:"from,attr"`
+		Type  string `xml:"type,attr"`
+		Items []struct {
+			JID string `xml:"jid,attr"`
+		} `xml:"x>item"`
+		Error struct {
+			Inner string `xml:",innerxml"`
+		} `xml:"error"`
+	}
+	if err := d.DecodeElement(&presence, &start); err != nil {
+		f.t.Error(err)
+	}
+	text := presence.Type + " " + presence.From + presence.Error.Inner
+	for _, item := range presence.Items {
+		text += " " + item.JID
+	}
+	select {
+	case f.seen <- text:
+	default:
+	}
+}
+
+// join makes the room.
+func (f *focus) join(room string) {
+	f.t.Helper()
 	type muc struct {
 		XMLName xml.Name `xml:"http://jabber.org/protocol/muc x"`
 	}
+	if err := f.link.As("").Send(f.t.Context(), "presence", room+"/focus", "", muc{}); err != nil {
+		f.t.Fatal(err)
+	}
+}
+
+// sees fails unless a presence that begins so comes.
+func (f *focus) sees(want string) {
+	f.t.Helper()
 	deadline := time.After(patience)
-	up := false
-	for all, want := "", " "+address+"/usher usher@"+env["USHER_HIDDEN_DOMAIN"]; ; {
+	for all := ""; ; {
 		select {
-		case text := <-seen:
+		case text := <-f.seen:
 			if all += text + "\n"; strings.HasPrefix(text, want) {
 				return
 			}
-		case <-time.After(50 * time.Millisecond):
-			if up {
-				continue
-			}
-			if up, _, _ = focus.Status(); up {
-				if err := focus.As("").Send(ctx, "presence", address+"/focus", "", muc{}); err != nil {
-					t.Fatal(err)
-				}
-			}
 		case <-deadline:
-			_, _, err := focus.Status()
-			t.Fatalf("the focus sees\n%s(%v)\nwant%s", all, err, want)
+			_, _, err := f.link.Status()
+			f.t.Fatalf("the focus sees\n%s(%v)\nwant%s", all, err, want)
 		}
 	}
 }

@@ -185,7 +185,7 @@ func (l *leader) recordersCheck(t *term, keptOut bool) api.Finding {
 		case t.brewery == nil:
 			f = warn(f.Seen, fmt.Sprintf("set USHER_BREWERY_PASSWORD and run: prosodyctl register %s %s PASSWORD", a.user, a.domain))
 		default:
-			f = warn(f.Seen, "set USHER_BREWERY to the room that Jibris wait in, and have muc_filter_whitelist of its host in Prosody hold "+a.domain)
+			f = warn(f.Seen, "have recording switched on in Jicofo, which makes that room, USHER_BREWERY be the room that Jibris wait in, and muc_filter_whitelist of its host in Prosody hold "+a.domain)
 		}
 		return f
 	}
