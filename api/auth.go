@@ -66,6 +66,7 @@ const (
 	PartReservations SitePart = "reservations" // Prosody, with USHER_RESERVATION_TOKEN
 	PartJibriHook    SitePart = "jibri_hook"   // Jibris, with USHER_JIBRI_HOOK_SECRET
 	PartHandOver     SitePart = "hand_over"    // recorders' hosts, with USHER_RECORDER_KEY
+	PartWherebyHook  SitePart = "whereby_hook" // Whereby, with USHER_WHEREBY_UPSTREAM_WEBHOOK_SECRET
 )
 
 // bearer returns the token of an Authorization header (RFC 6750 §2.1).

@@ -148,7 +148,8 @@ func problemOf(ctx context.Context, log *slog.Logger, err error) *Problem {
 	var endpoint *webhook.InvalidError
 	switch {
 	case errors.As(err, &ready):
-		return ready
+		p := *ready // it may be everybody's, and gets the id of this request
+		return &p
 	case errors.As(err, &exists):
 		p := NewProblem(http.StatusConflict, "a meeting with this room or external id exists")
 		p.MeetingID = exists.ID

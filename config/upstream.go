@@ -39,6 +39,11 @@ func (c *Config) checkUpstream() error {
 	if !slices.Contains([]string{FallbackNone, FallbackWhereby, FallbackBoth}, u.Fallback) {
 		problems = append(problems, fmt.Errorf("whereby-fallback must be %s, %s or %s, not %q", FallbackNone, FallbackWhereby, FallbackBoth, u.Fallback))
 	}
+	for i, p := range u.SharePrefixes {
+		if u.SharePrefixes[i] = strings.TrimSpace(p); u.SharePrefixes[i] == "" {
+			problems = append(problems, errors.New("whereby-share-prefix has an empty element, which every name begins with"))
+		}
+	}
 	if u.UpstreamURL != "" {
 		return errors.Join(append(problems, c.checkUpstreamURL(), c.checkUpstreamNeeds())...)
 	}

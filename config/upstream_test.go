@@ -18,7 +18,7 @@ func TestUpstreamSettings(t *testing.T) {
 		"--public-url=https://usher.example.org",
 	}
 	c, err := parse(t, map[string]string{
-		"USHER_WHEREBY_SHARE": "50", "USHER_WHEREBY_SHARE_PREFIX": "team-,visit-", "USHER_WHEREBY_UPSTREAM_WEBHOOK_SECRET": key,
+		"USHER_WHEREBY_SHARE": "50", "USHER_WHEREBY_SHARE_PREFIX": "team-, visit-", "USHER_WHEREBY_UPSTREAM_WEBHOOK_SECRET": key,
 	}, needed...)
 	if err != nil || c.Share != 50 || !slices.Equal(c.SharePrefixes, []string{"team-", "visit-"}) || c.Fallback != config.FallbackWhereby || string(c.UpstreamKey) != "a-key" {
 		t.Errorf("config = %+v, %v", c.Upstream, err)
@@ -42,7 +42,8 @@ func TestUpstreamSettings(t *testing.T) {
 	}
 	for flag, want := range map[string]string{
 		"--whereby-share=50": "need a whereby-upstream-url", "--whereby-upstream-key=a-key": "need a whereby-upstream-url",
-		"--whereby-share-prefix=team-": "need a whereby-upstream-url",
+		"--whereby-share-prefix=team-,,visit-": "empty element",
+		"--whereby-share-prefix=team-":         "need a whereby-upstream-url",
 	} {
 		if _, err := parse(t, nil, "--component-secret=s", "--api-key="+key, flag); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s without a URL: %v, want %q", flag, err, want)

@@ -103,7 +103,15 @@ func put(ctx context.Context, root *os.Root, file *File, name string) error {
 	if err != nil {
 		return err
 	}
-	return dir.Sync() // new names then survive the loss of power
+	if err := dir.Sync(); err != nil || path.Dir(name) == "." { // new names then survive the loss of power
+		return err
+	}
+	folder, err := root.Open(path.Dir(name))
+	if err != nil {
+		return err
+	}
+	defer folder.Close()
+	return folder.Sync()
 }
 
 // holds reports whether the directory's file of that name is a copy.

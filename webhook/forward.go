@@ -51,14 +51,15 @@ func (d *Deliverer) Forward(ctx context.Context, f Forwarded) (stored bool, err 
 	if err != nil {
 		return false, err
 	}
-	if stored, err = d.registry.store.Forward(ctx, f.ID, f.MeetingID, text, endpoints); stored {
-		// If another process leads by now, it finds the event in the lists.
-		_ = d.update(func(q *queue, _ time.Time) {
-			for _, id := range endpoints {
-				q.appended(id, f.MeetingID)
-			}
-		})
-	}
+	stored, err = d.registry.store.Forward(ctx, f.ID, f.MeetingID, text, endpoints)
+	// Whatever the store says: it may have stored the event and its answer was lost,
+	// now or at an earlier try. If another process leads by now, it finds the event in
+	// the lists.
+	_ = d.update(func(q *queue, _ time.Time) {
+		for _, id := range endpoints {
+			q.appended(id, f.MeetingID)
+		}
+	})
 	return stored, err
 }
 

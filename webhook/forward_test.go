@@ -1,6 +1,8 @@
 package webhook
 
 import (
+	"context"
+	"encoding/json"
 	"fmt"
 	"net/http"
 	"slices"
@@ -82,6 +84,46 @@ func TestForward(t *testing.T) {
 			t.Errorf("left in the store: %q, %v", lists, err)
 		}
 	})
+}
+
+// deafStore stores an event and loses the answer.
+type deafStore struct {
+	*memorystore.Memory
+	lost bool
+}
+
+func (s *deafStore) Forward(ctx context.Context, id, meetingID string, text json.RawMessage, endpoints []string) (bool, error) {
+	fresh, err := s.Memory.Forward(ctx, id, meetingID, text, endpoints)
+	if !s.lost {
+		s.lost = true
+		return false, meeting.ErrUnavailable
+	}
+	return fresh, err
+}
+
+// TestForwardWhoseAnswerIsLost delivers an event that the store has taken and could
+// not say so, be it sent again or not.
+func TestForwardWhoseAnswerIsLost(t *testing.T) {
+	for _, again := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			memory := new(memorystore.Memory)
+			s := newSiteOf(t, memory, &deafStore{Memory: memory}, Endpoint{Dialect: Whereby, Secrets: []Secret{{Key: textSecret}}},
+				func(*http.Request, []byte) *http.Response { return status(http.StatusOK) })
+			if _, err := s.d.Forward(t.Context(), foreign("a", "134")); err == nil {
+				t.Error("no error for an answer that was lost")
+			}
+			if again {
+				if fresh, err := s.d.Forward(t.Context(), foreign("a", "134")); fresh || err != nil {
+					t.Errorf("again: %v, %v, want that it is known", fresh, err)
+				}
+			}
+			time.Sleep(time.Second)
+			synctest.Wait()
+			if n := len(s.requests()); n != 1 {
+				t.Errorf("sent again %v: %d deliveries, want one", again, n)
+			}
+		})
+	}
 }
 
 // TestForwardWaitsForALeader leaves the store as it was.

@@ -112,10 +112,14 @@ func (f *facade) placeMeeting(w http.ResponseWriter, r *http.Request) (any, erro
 		Recording      struct{ Type string }
 	}
 	_ = json.Unmarshal(raw, &body) // whoever makes the meeting says what is wrong with it
-	p := u.rules.place(wish{
+	wanted := wish{
 		prefix: body.RoomNamePrefix, records: body.Recording.Type == "cloud",
-		turn: turnOf(u.made.Add(1) - 1), site: u.State(r.Context()), down: u.breaker.down(time.Now()),
-	})
+		site: u.State(r.Context()), down: u.breaker.down(time.Now()),
+	}
+	if u.rules.shared(wanted.prefix) { // others take no turn
+		wanted.turn = turnOf(u.made.Add(1) - 1)
+	}
+	p := u.rules.place(wanted)
 	if p.at == atWhereby {
 		a, err := f.makeThere(r, raw)
 		failed := err != nil || a.status == http.StatusTooManyRequests

@@ -24,6 +24,9 @@ const (
 	// by the event's id, which is kept longer (store.ForwardedRetention), so all
 	// that this has to keep away is an event of days ago.
 	hookAge = 24 * time.Hour
+	// maxHook, in bytes, is far more than Whereby's events have, and lets those of
+	// 500 that wait for an endpoint fit into memory.
+	maxHook = 64 << 10
 	// hookEarly is how far Whereby's clock may be ahead.
 	hookEarly = 5 * time.Minute
 )
@@ -61,8 +64,8 @@ var ourTypes = map[string]meeting.EventType{
 func (f *facade) takeHook(w http.ResponseWriter, r *http.Request) error {
 	result, err := f.hooked(w, r)
 	f.upstream.metrics.hooks.WithLabelValues(result).Inc()
-	if result == hookForged {
-		f.upstream.Log.Warn("a webhook that is not Whereby's, or is too old, is refused", "remote", r.RemoteAddr)
+	if result == hookForged && f.upstream.Refused != nil {
+		f.upstream.Refused()
 	}
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
@@ -71,11 +74,15 @@ func (f *facade) takeHook(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (f *facade) hooked(w http.ResponseWriter, r *http.Request) (result string, err error) {
-	body, err := api.ReadBody(http.MaxBytesReader(w, r.Body, api.MaxBody))
+	signature := r.Header.Get("Whereby-Signature")
+	if signature == "" {
+		return hookForged, api.NewProblem(http.StatusUnauthorized, "the header Whereby-Signature is missing")
+	}
+	body, err := api.ReadBody(http.MaxBytesReader(w, r.Body, maxHook))
 	if err != nil {
 		return hookMalformed, err
 	}
-	if !verified(f.upstream.WebhookSecret, r.Header.Get("Whereby-Signature"), body, time.Now()) {
+	if !verified(f.upstream.WebhookSecret, signature, body, time.Now()) {
 		return hookForged, api.NewProblem(http.StatusUnauthorized, "the signature is wrong, or too old")
 	}
 	var event hookEvent

@@ -39,7 +39,7 @@ func TestHook(t *testing.T) {
 		return res.StatusCode
 	}
 	sign := func(at time.Time, body []byte) string { return wherebytest.Sign(wherebytest.WebhookSecret, at, body) }
-	body := events[0].Body
+	body, long := events[0].Body, bytes.Repeat([]byte(" "), 1<<20)
 	for name, tt := range map[string]struct {
 		body      []byte
 		signature string
@@ -51,6 +51,7 @@ func TestHook(t *testing.T) {
 		"two days old":    {body, sign(now.Add(-48*time.Hour), body), 401},
 		"from the future": {body, sign(now.Add(time.Hour), body), 401},
 		"no time":         {body, strings.Replace(sign(now, body), "t=", "t=x", 1), 401},
+		"too long":        {long, sign(now, long), 413},
 		"not JSON":        {[]byte("{"), sign(now, []byte("{")), 400},
 		"no event":        {[]byte(`{"id":"a"}`), sign(now, []byte(`{"id":"a"}`)), 400},
 	} {

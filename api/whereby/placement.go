@@ -70,9 +70,14 @@ type rules struct {
 	fallback string
 }
 
+// shared reports whether the share is also of rooms with the prefix.
+func (r rules) shared(prefix string) bool {
+	return len(r.prefixes) == 0 || slices.ContainsFunc(r.prefixes, func(p string) bool { return strings.HasPrefix(strings.ToLower(prefix), strings.ToLower(p)) })
+}
+
 func (r rules) place(w wish) placement {
 	here, reason := w.turn < r.share, reasonShare
-	if len(r.prefixes) > 0 && !slices.ContainsFunc(r.prefixes, func(p string) bool { return strings.HasPrefix(strings.ToLower(w.prefix), strings.ToLower(p)) }) {
+	if !r.shared(w.prefix) {
 		here, reason = false, reasonPrefix
 	}
 	unfit, fits := w.site.takes(w.records)

@@ -52,6 +52,9 @@ type UpstreamConfig struct {
 	State func(ctx context.Context) SiteState
 	// Forward hands on an event of Whereby's; see [webhook.Deliverer.Forward].
 	Forward func(ctx context.Context, f webhook.Forwarded) (stored bool, err error)
+	// Refused is called when a webhook is not signed as Whereby does; nil: nobody
+	// wants to know. It must not block.
+	Refused func()
 	Log     *slog.Logger          // nil discards
 	Metrics prometheus.Registerer // nil registers nowhere
 }
@@ -207,7 +210,7 @@ func (u *Upstream) note(o outcome, err error, now time.Time) {
 		}
 	default:
 		text := strings.TrimSuffix(err.Error(), againLater) + "; since " + now.UTC().Format(time.RFC3339)
-		if u.problem.CompareAndSwap(nil, &text) || fell {
+		if was := u.problem.Swap(&text); was == nil || fell {
 			u.Log.Warn("Whereby cannot be used", "err", err)
 		}
 	}

@@ -31,6 +31,8 @@ var callers = map[api.SitePart]api.Finding{
 		"set JIBRI_WEBHOOK_SUBSCRIBERS=http://usher:8480/internal/jibri/SECRET to that secret, and restart Jibri"),
 	api.PartHandOver: warn("a recorder's host, or a stranger, calls with another USHER_RECORDER_KEY, or at another time than usher's, so its files wait",
 		"usher finalize --check on that host says which"),
+	api.PartWherebyHook: warn("Whereby, or a stranger, sends a webhook that is not signed with USHER_WHEREBY_UPSTREAM_WEBHOOK_SECRET, or is too old, so apps do not hear of it",
+		"set it to the secret of that webhook at Whereby"),
 }
 
 // refusals notes who calls with a wrong secret, for log, metrics and /readyz. Its

@@ -81,7 +81,7 @@ func Run(ctx context.Context, cfg config.Config, log *slog.Logger, ready func(Ad
 	}
 	feed := api.NewFeed(st, log)
 	refused := newRefusals(log, reg)
-	upstream, err := newUpstream(cfg, st, l, log, reg)
+	upstream, err := newUpstream(cfg, st, l, refused.note, log, reg)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,7 @@ import (
 )
 
 // newUpstream returns Whereby itself where the settings name it, else nil.
-func newUpstream(cfg config.Config, st *store.Redis, l *leader, log *slog.Logger, reg prometheus.Registerer) (*whereby.Upstream, error) {
+func newUpstream(cfg config.Config, st *store.Redis, l *leader, refused func(api.SitePart), log *slog.Logger, reg prometheus.Registerer) (*whereby.Upstream, error) {
 	if cfg.UpstreamURL == "" {
 		return nil, nil
 	}
@@ -22,7 +22,7 @@ func newUpstream(cfg config.Config, st *store.Redis, l *leader, log *slog.Logger
 		URL: cfg.UpstreamURL, Key: string(cfg.UpstreamKey), WebhookSecret: string(cfg.UpstreamWebhookSecret),
 		Share: cfg.Share, Prefixes: cfg.SharePrefixes, Fallback: cfg.Fallback,
 		Meetings: st, State: func(ctx context.Context) whereby.SiteState { return l.siteState(ctx, st) },
-		Forward: l.deliverer.Forward, Log: log, Metrics: reg,
+		Forward: l.deliverer.Forward, Refused: func() { refused(api.PartWherebyHook) }, Log: log, Metrics: reg,
 	})
 }
 

@@ -93,12 +93,13 @@ type Visit struct {
 // although there is a next one.
 func (s *Service) Visits(ctx context.Context, f meeting.Filter, user, cursor string, limit int) ([]Visit, string, error) {
 	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, limit int) (list []Visit, left string, err error) {
-		sessions, left, err := s.Sessions(ctx, m.ID, cursor, limit)
+		// One session a time: those of a user in it, on several devices, are on one page.
+		sessions, left, err := s.Sessions(ctx, m.ID, cursor, 1)
 		for i := 0; i < len(sessions) && err == nil; i++ {
 			var people []meeting.Participant
 			people, err = s.Participants(ctx, sessions[i].ID)
 			for _, p := range people {
-				if p.UserID == user && len(list) < limit {
+				if p.UserID == user {
 					list = append(list, Visit{m.ID, m.Room, m.ExternalID, p.Info()})
 				}
 			}
