@@ -16,6 +16,7 @@ import (
 	"usher/api"
 	"usher/component"
 	"usher/config"
+	"usher/internal/child"
 	"usher/store"
 )
 
@@ -120,7 +121,11 @@ func (d *doctor) find(ctx context.Context) {
 	case d.running != nil:
 	case !dialFailed(d.absent):
 		d.inUse = warn("not tried: something answers at USHER_ADMIN_LISTEN, and not as usher does", "set USHER_ADMIN_LISTEN as the running usher has it")
-	case d.st != nil:
+	case d.cfg.RedisURL == "":
+		d.inUse = dataDirInUse(d.cfg.DataDir)
+	case d.st == nil:
+		d.inUse = warn("not tried: without Redis it is not known whether an usher elsewhere has them", "see what settings says")
+	default:
 		holder, err := d.st.Holder(ctx)
 		if err != nil {
 			d.inUse = warn("not tried: it is not known whether an usher elsewhere has them", "see what store says")
@@ -128,6 +133,19 @@ func (d *doctor) find(ctx context.Context) {
 			d.inUse = warn("not tried: "+holder+" leads", "run usher doctor there; if usher has just died there, in "+store.LeaseTTL.String())
 		}
 	}
+}
+
+// dataDirInUse says whether an usher on this machine has its Redis in the folder; no
+// state: none has.
+func dataDirInUse(dir string) (f api.Finding) {
+	used, err := child.InUse(dir)
+	switch {
+	case err != nil:
+		f = warn("not tried: it is not known whether an usher runs with USHER_DATA_DIR: "+err.Error(), "run usher doctor as the user that usher runs as")
+	case used:
+		f = warn("not tried: an usher runs with USHER_DATA_DIR ("+dir+"), and does not answer at USHER_ADMIN_LISTEN", "set USHER_ADMIN_LISTEN as it has it")
+	}
+	return f
 }
 
 // readReadyz asks the usher on this machine.
