@@ -56,7 +56,7 @@ func NewClient(cfg ClientConfig) (*Link, error) {
 	if cfg.ServerName == "" {
 		cfg.ServerName = origin.Domainpart()
 	}
-	if _, err := cfg.tlsConfig(); err != nil {
+	if _, err := cfg.TLS(); err != nil {
 		return nil, err
 	}
 	l := newLink(kindClient, stanza.NSClient, origin.Domainpart(), cfg.Options)
@@ -80,7 +80,7 @@ func (cfg ClientConfig) login(origin jid.JID, startTLS bool) func(context.Contex
 			bindFeature(origin.Resourcepart(), &full),
 		}
 		if startTLS {
-			trust, err := cfg.tlsConfig()
+			trust, err := cfg.TLS()
 			if err != nil {
 				return nil, "", err
 			}

@@ -15,10 +15,11 @@ import (
 	"mellium.im/xmpp"
 )
 
-// tlsConfig says whom the login trusts: the system's roots, one CA file, one
+// TLS says whom the login trusts: the system's roots, one CA file, one
 // pinned certificate, or anybody. It reads CAFile anew for each login, because
-// a site may renew its certificate while we run.
-func (cfg ClientConfig) tlsConfig() (*tls.Config, error) {
+// a site may renew its certificate while we run. It returns an error when that
+// cannot be read, and for settings that contradict each other.
+func (cfg ClientConfig) TLS() (*tls.Config, error) {
 	ca, pin := cfg.CAFile != "", cfg.PinSHA256 != ""
 	if ca && pin || ca && cfg.Insecure || pin && cfg.Insecure {
 		return nil, errors.New("component: more than one of CA file, pin and insecure")

@@ -72,7 +72,7 @@ func (c *Config) checkUpstreamNeeds() error {
 // usher, and in clear to none but one on this machine. Its error quotes nothing.
 func (c *Config) checkUpstreamURL() error {
 	u, err := url.Parse(c.UpstreamURL)
-	if err != nil || u.Hostname() == "" || u.RawQuery+u.Fragment != "" || u.User != nil || u.Scheme != "https" && u.Scheme != "http" {
+	if err != nil || !plainURL(c.UpstreamURL, "https", "http") {
 		return errors.New("whereby-upstream-url is not a URL such as https://api.whereby.dev/v1")
 	}
 	addr, _ := netip.ParseAddr(u.Hostname())

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"usher/api"
+	"usher/internal/app"
 )
 
 const (
@@ -45,7 +46,7 @@ func (c *healthcheckCommand) ask(ctx context.Context, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("USHER_ADMIN_LISTEN: %w", err)
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := app.Direct.Do(req)
 	if err != nil {
 		return fmt.Errorf("usher does not answer at USHER_ADMIN_LISTEN: %w", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,6 +17,7 @@ import (
 	"usher/api"
 	"usher/component"
 	"usher/config"
+	"usher/internal/child"
 	"usher/store"
 )
 
@@ -64,7 +66,7 @@ func Doctor(ctx context.Context, cfg config.Config) []api.Result {
 	}
 	d.find(ctx)
 	return lookAll(ctx, []look{
-		{"settings", d.settings},
+		{settingsName, single(settingsName, d.settings)},
 		{"usher", d.usher},
 		{"dns", single("dns", d.dns)},
 		{"web_client", single("web_client", d.webClient)},
@@ -120,7 +122,11 @@ func (d *doctor) find(ctx context.Context) {
 	case d.running != nil:
 	case !dialFailed(d.absent):
 		d.inUse = warn("not tried: something answers at USHER_ADMIN_LISTEN, and not as usher does", "set USHER_ADMIN_LISTEN as the running usher has it")
-	case d.st != nil:
+	case d.cfg.RedisURL == "":
+		d.inUse = dataDirInUse(d.cfg.DataDir)
+	case d.st == nil:
+		d.inUse = warn("not tried: without Redis it is not known whether an usher elsewhere has them", "see what settings says")
+	default:
 		holder, err := d.st.Holder(ctx)
 		if err != nil {
 			d.inUse = warn("not tried: it is not known whether an usher elsewhere has them", "see what store says")
@@ -130,12 +136,25 @@ func (d *doctor) find(ctx context.Context) {
 	}
 }
 
+// dataDirInUse says whether an usher on this machine has its Redis in the folder; no
+// state: none has.
+func dataDirInUse(dir string) (f api.Finding) {
+	used, err := child.InUse(dir)
+	switch {
+	case err != nil:
+		f = warn("not tried: it is not known whether an usher runs with USHER_DATA_DIR: "+err.Error(), "run usher doctor as the user that usher runs as")
+	case used:
+		f = warn("not tried: an usher runs with USHER_DATA_DIR ("+dir+"), and does not answer at USHER_ADMIN_LISTEN", "set USHER_ADMIN_LISTEN as it has it")
+	}
+	return f
+}
+
 // readReadyz asks the usher on this machine.
 func readReadyz(ctx context.Context, addr string) (*api.Readiness, error) {
 	ctx, cancel := context.WithTimeout(ctx, readyzTimeout)
 	defer cancel()
 	var ready api.Readiness
-	resp, err := ask(ctx, http.MethodGet, (&url.URL{Scheme: "http", Host: addr, Path: "/readyz"}).String(), "", &ready) //nolint:bodyclose // ask has
+	resp, err := ask(ctx, Direct, http.MethodGet, (&url.URL{Scheme: "http", Host: addr, Path: "/readyz"}).String(), "", &ready) //nolint:bodyclose // ask has
 	if err == nil && len(ready.Checks) == 0 {
 		err = errors.New("it is not usher: " + resp.Status)
 	}
@@ -145,9 +164,14 @@ func readReadyz(ctx context.Context, addr string) (*api.Readiness, error) {
 	return &ready, nil
 }
 
+// Direct asks the usher on this machine, through no proxy: an address that stands for
+// all of the machine, such as 0.0.0.0, would lead to one (HTTP_PROXY), and the API key
+// with it.
+var Direct = &http.Client{Transport: &http.Transport{}}
+
 // ask sends a request without a body, with the API key unless that is empty, and
 // decodes a JSON answer of any status into out.
-func ask(ctx context.Context, method, address string, key config.Secret, out any) (*http.Response, error) {
+func ask(ctx context.Context, client *http.Client, method, address string, key config.Secret, out any) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, address, nil)
 	if err != nil {
 		return nil, err
@@ -156,7 +180,7 @@ func ask(ctx context.Context, method, address string, key config.Secret, out any
 	if key != "" {
 		req.Header.Set("Authorization", "Bearer "+string(key))
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := client.Do(req)
 	if err != nil {
 		return nil, err
 	}
@@ -173,7 +197,8 @@ func ask(ctx context.Context, method, address string, key config.Secret, out any
 func (d *doctor) usher(ctx context.Context) []api.Result {
 	if d.running != nil {
 		seen := fmt.Sprintf("it runs as %s, %s; what follows up to dns is as it says of itself", d.running.Role, d.running.Mode)
-		return append([]api.Result{{Name: "usher", Finding: ok(seen)}}, d.running.Checks...)
+		theirs := slices.DeleteFunc(slices.Clone(d.running.Checks), func(r api.Result) bool { return r.Name == settingsName })
+		return append([]api.Result{{Name: "usher", Finding: ok(seen)}}, theirs...)
 	}
 	found := []api.Result{{Name: "usher", Finding: warn("none runs at USHER_ADMIN_LISTEN: "+d.absent.Error(), "start it: usher serve")}}
 	if d.st != nil {

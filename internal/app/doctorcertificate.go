@@ -10,8 +10,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"os"
-	"strings"
 	"time"
 
 	"usher/api"
@@ -24,12 +22,19 @@ const renewIn = 14 * 24 * time.Hour
 // certificate looks at the one that usher's logins rely on.
 func (d *doctor) certificate(ctx context.Context) api.Finding {
 	cfg := d.cfg
+	a, login, says := occupantAccount(cfg), occupantLogin(cfg), "occupant"
 	if labelled(cfg) && cfg.BreweryPassword == "" {
 		return ok("not looked at: usher logs in to no account")
+	} else if labelled(cfg) {
+		a, login, says = breweryAccount(cfg), breweryLogin(cfg), "recorders"
 	}
-	shown, err := startTLS(ctx, cfg.ClientAddr, cfg.HiddenDomain, cfg.TLSServerName)
+	trust, err := login.TLS()
 	if err != nil {
-		return warn("Prosody's certificate is not seen: "+err.Error(), "see what occupant says")
+		return warn("Prosody's certificate is not looked at: "+err.Error(), "see what "+says+" and settings say")
+	}
+	shown, err := startTLS(ctx, cfg.ClientAddr, a.domain, trust)
+	if shown == nil {
+		return warn("Prosody's certificate is not seen: "+err.Error(), "see what "+says+" says")
 	}
 	sum := sha256.Sum256(shown[0].Raw)
 	pin := hex.EncodeToString(sum[:])
@@ -37,16 +42,13 @@ func (d *doctor) certificate(ctx context.Context) api.Finding {
 	switch {
 	case cfg.TLSInsecure:
 		return warn("any certificate is taken for Prosody's", "set "+byPin+", which it has now, in the place of USHER_TLS_INSECURE, or USHER_TLS_CA_FILE where it changes")
-	case cfg.TLSPin != "" && !strings.EqualFold(cfg.TLSPin, pin):
+	case err != nil && cfg.TLSPin != "":
 		return fail("Prosody's certificate is not the one of USHER_TLS_PIN", "set "+byPin+" if Prosody has a new one")
-	case cfg.TLSPin == "":
-		err := trusted(shown, cfg.TLSCAFile, cfg.TLSServerName)
-		if errors.As(err, new(x509.HostnameError)) {
-			return fail("Prosody's certificate is not trusted: "+err.Error(), otherName)
-		}
-		if err != nil {
-			return fail("Prosody's certificate is not trusted: "+err.Error(), "set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or "+byPin)
-		}
+	case errors.As(err, new(x509.HostnameError)):
+		_, do := untrusted(cfg, a, err)
+		return fail("Prosody's certificate is not trusted: "+err.Error(), do)
+	case err != nil:
+		return fail("Prosody's certificate is not trusted: "+err.Error(), "set USHER_TLS_CA_FILE to the PEM file of its authority, or of itself, or "+byPin)
 	}
 	if left := time.Until(shown[0].NotAfter); left < renewIn {
 		return warn("Prosody's certificate ends on "+shown[0].NotAfter.UTC().Format(time.DateOnly), "renew it; where it is pinned, set USHER_TLS_PIN anew")
@@ -54,27 +56,10 @@ func (d *doctor) certificate(ctx context.Context) api.Finding {
 	return ok("Prosody's is trusted, until " + shown[0].NotAfter.UTC().Format(time.DateOnly))
 }
 
-// trusted checks a chain as a login does.
-func trusted(chain []*x509.Certificate, caFile, name string) error {
-	options := x509.VerifyOptions{DNSName: name, Intermediates: x509.NewCertPool()}
-	for _, c := range chain[1:] {
-		options.Intermediates.AddCert(c)
-	}
-	if caFile != "" {
-		text, err := os.ReadFile(caFile)
-		if err != nil {
-			return err
-		}
-		options.Roots = x509.NewCertPool()
-		options.Roots.AppendCertsFromPEM(text)
-	}
-	_, err := chain[0].Verify(options)
-	return err
-}
-
-// startTLS returns the certificates that an XMPP server shows clients of a domain under a name
-// (RFC 6120 §5), the server's own first.
-func startTLS(ctx context.Context, addr, domain, name string) ([]*x509.Certificate, error) {
+// startTLS returns the certificates that an XMPP server shows clients of a domain
+// (RFC 6120 §5), the server's own first, and an error when there are none or trust
+// refuses them.
+func startTLS(ctx context.Context, addr, domain string, trust *tls.Config) (shown []*x509.Certificate, err error) {
 	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
@@ -98,11 +83,18 @@ func startTLS(ctx context.Context, addr, domain, name string) ([]*x509.Certifica
 			}
 		}
 	}
-	secure := tls.Client(conn, &tls.Config{ServerName: name, InsecureSkipVerify: true}) //nolint:gosec // it is looked at, and nothing is said over it
-	if err := secure.HandshakeContext(ctx); err != nil {
-		return nil, err
+	pinned := trust.VerifyConnection
+	trust.VerifyConnection = func(cs tls.ConnectionState) error {
+		if shown = cs.PeerCertificates; pinned == nil {
+			return nil
+		}
+		return pinned(cs)
 	}
-	return secure.ConnectionState().PeerCertificates, nil
+	err = tls.Client(conn, trust).HandshakeContext(ctx)
+	if refused, is := errors.AsType[*tls.CertificateVerificationError](err); is {
+		shown = refused.UnverifiedCertificates
+	}
+	return shown, err
 }
 
 // readTo reads until an element begins; an error of the stream ends that.

@@ -16,15 +16,26 @@ import (
 	"usher/jibri/handover"
 )
 
-// settings are those that can be seen to be wrong without a server.
-func (d *doctor) settings(ctx context.Context) (found []api.Result) {
-	if err := Check(d.cfg); err != nil {
-		found = append(found, api.Result{Name: "settings", Finding: fail(strings.ReplaceAll(err.Error(), "\n", "; "), "put it right: usher serve refuses to start")})
+// settings are those that can be seen to be wrong without a server, and what a running
+// usher says of its own.
+func (d *doctor) settings(ctx context.Context) api.Finding {
+	f := settingsCheck(d.cfg).Run(ctx)
+	if d.running != nil {
+		for _, r := range d.running.Checks {
+			if r.Name == settingsName {
+				f = r.Finding
+			}
+		}
 	}
-	if d.running == nil || found != nil { // else it says so itself, of its own
-		found = append(found, api.Result{Name: "settings", Finding: settingsCheck(d.cfg).Run(ctx)})
+	err := Check(d.cfg)
+	if err == nil {
+		return f
 	}
-	return found
+	refused := fail(strings.ReplaceAll(err.Error(), "\n", "; "), "put it right: usher serve refuses to start")
+	if f.State == api.CheckOK {
+		return refused
+	}
+	return also(refused, f)
 }
 
 // dns asks for each host that a setting names.
@@ -74,13 +85,12 @@ func (d *doctor) webClient(ctx context.Context) api.Finding {
 	}
 	names, err := ReadSite(ctx, d.cfg.SiteURL)
 	if err != nil {
-		return fail(err.Error(), lookYourself(d.cfg.SiteURL, d.cfg.HiddenDomain))
+		return warn(err.Error(), lookYourself(d.cfg.SiteURL, d.cfg.HiddenDomain))
 	}
 	var f api.Finding
 	for _, n := range Differences(d.cfg, names) {
-		if n.Theirs == "" && n.Setting == hiddenSetting {
-			f = also(f, fail("the web client hides no domain, so people see usher",
-				"add to the site's config.js: config.hiddenDomain = '"+n.Ours+"'; in docker-jitsi-meet ENABLE_RECORDING=1 does it"))
+		if n.Setting == hiddenSetting { // as hidden_domain says of a running usher
+			f = also(f, problem(hidesAnother(n.Theirs, n.Ours), ""))
 			continue
 		}
 		f = also(f, fail(n.String(), "set "+variableOf(n.Setting)+"="+n.Theirs))
@@ -127,26 +137,21 @@ const (
 func (d *doctor) clock(ctx context.Context) api.Finding {
 	var f api.Finding
 	var compared []string
-	compare := func(whose string, theirs time.Time) {
+	compare := func(whose string, theirs time.Time, tokens bool) {
 		compared = append(compared, whose)
-		off := time.Since(theirs).Round(time.Second)
-		seen := fmt.Sprintf("this machine's clock and that of %s are %v apart", whose, off.Abs())
-		switch do := "have both follow the time of the network (timedatectl set-ntp true)"; {
-		case off.Abs() >= clockRefused:
-			f = also(f, fail(seen+", so tokens are refused", do))
-		case off.Abs() >= clockNoticed:
-			f = also(f, warn(seen, do))
+		if apart := clocksApart(whose, time.Since(theirs), tokens); apart.State != "" {
+			f = also(f, apart)
 		}
 	}
 	if d.st != nil {
 		if at, err := d.st.Time(ctx); err == nil { // else the store's check says so
-			compare("Redis", at)
+			compare("Redis", at, false)
 		}
 	}
 	if d.cfg.SiteURL != "" {
-		if resp, err := ask(ctx, http.MethodHead, d.cfg.SiteURL, "", nil); err == nil { //nolint:bodyclose // ask has; else web_client says so
+		if resp, err := ask(ctx, http.DefaultClient, http.MethodHead, d.cfg.SiteURL, "", nil); err == nil { //nolint:bodyclose // ask has; else web_client says so
 			if at, err := http.ParseTime(resp.Header.Get("Date")); err == nil {
-				compare(d.cfg.SiteURL, at)
+				compare(d.cfg.SiteURL, at, true)
 			}
 		}
 	}
@@ -154,6 +159,20 @@ func (d *doctor) clock(ctx context.Context) api.Finding {
 		return ok("not looked at: neither Redis nor the site answers, or none is set")
 	}
 	return orElse(f, "as that of "+strings.Join(compared, " and of "))
+}
+
+// clocksApart says what it means that two clocks are so far apart, where tokens are
+// judged by the other one or not; no state: nothing.
+func clocksApart(whose string, off time.Duration, tokens bool) (f api.Finding) {
+	off = off.Abs().Round(time.Second)
+	seen := fmt.Sprintf("this machine's clock and that of %s are %v apart", whose, off)
+	switch do := "have both follow the time of the network (timedatectl set-ntp true)"; {
+	case tokens && off >= clockRefused:
+		f = fail(seen+", so tokens are refused", do)
+	case off >= clockNoticed:
+		f = warn(seen, do)
+	}
+	return f
 }
 
 // notRunning is the finding of what only a running usher can do.
@@ -164,7 +183,7 @@ func (d *doctor) api(ctx context.Context) api.Finding {
 	if d.running == nil {
 		return notRunning
 	}
-	resp, err := ask(ctx, http.MethodGet, d.at("/v1/meetings?limit=1"), d.cfg.APIKeys[0], nil) //nolint:bodyclose // ask has
+	resp, err := ask(ctx, Direct, http.MethodGet, d.at("/v1/meetings?limit=1"), d.cfg.APIKeys[0], nil) //nolint:bodyclose // ask has
 	switch {
 	case err != nil:
 		return fail("usher runs, and its API does not answer: "+err.Error(), "set USHER_LISTEN as the running usher has it, or restart that")
@@ -189,7 +208,7 @@ func (d *doctor) publicURL(ctx context.Context) api.Finding {
 		return notRunning
 	}
 	var problem struct{ Status int }
-	resp, err := ask(ctx, http.MethodGet, strings.TrimSuffix(address, "/")+"/j/doctor", "", &problem) //nolint:bodyclose // ask has
+	resp, err := ask(ctx, http.DefaultClient, http.MethodGet, strings.TrimSuffix(address, "/")+"/j/doctor", "", &problem) //nolint:bodyclose // ask has
 	if err == nil && (resp.StatusCode != http.StatusNotFound || problem.Status != http.StatusNotFound) {
 		err = fmt.Errorf("it is not usher: %s", resp.Status)
 	}

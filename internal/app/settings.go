@@ -29,9 +29,11 @@ func Check(cfg config.Config) error {
 	return errors.Join(append(problems, err)...)
 }
 
+const settingsName = "settings"
+
 // settingsCheck says which settings work and are not as they should be.
 func settingsCheck(cfg config.Config) api.Check {
-	return api.Check{Name: "settings", Run: func(context.Context) (f api.Finding) {
+	return api.Check{Name: settingsName, Run: func(context.Context) (f api.Finding) {
 		for _, text := range cfg.Warnings {
 			f = also(f, warn(text, "put it right, or take it out"))
 		}

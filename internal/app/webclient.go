@@ -55,14 +55,21 @@ func checkWebClient(ctx context.Context, siteURL, hiddenDomain string) muc.Probl
 	switch {
 	case err != nil:
 		return muc.Problem{Seen: err.Error(), Do: lookYourself(siteURL, hiddenDomain)}
-	case names.Hidden == "":
-		return muc.Problem{Seen: "the web client hides no domain, so people see usher",
-			Do: fmt.Sprintf("add to config.js: config.hiddenDomain = '%s'; in docker-jitsi-meet ENABLE_RECORDING=1 does it", hiddenDomain)}
 	case names.Hidden != hiddenDomain:
-		return muc.Problem{Seen: fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", names.Hidden, hiddenDomain),
-			Do: "set USHER_HIDDEN_DOMAIN=" + names.Hidden + " and create the account there, or hiddenDomain in config.js"}
+		return hidesAnother(names.Hidden, hiddenDomain)
 	}
 	return muc.Problem{}
+}
+
+// hidesAnother is what is wrong when the web client hides another domain than ours, or
+// none.
+func hidesAnother(theirs, ours string) muc.Problem {
+	if theirs == "" {
+		return muc.Problem{Seen: "the web client hides no domain, so people see usher",
+			Do: fmt.Sprintf("add to the site's config.js: config.hiddenDomain = '%s'; in docker-jitsi-meet ENABLE_RECORDING=1 does it", ours)}
+	}
+	return muc.Problem{Seen: fmt.Sprintf("the web client hides %q and usher is in %q, so people see it", theirs, ours),
+		Do: "set USHER_HIDDEN_DOMAIN=" + theirs + " and create the account there, or hiddenDomain in config.js"}
 }
 
 // lookYourself is what to do where the web client's configuration cannot be read.

@@ -28,6 +28,8 @@ const (
 	// lockTimeout is how long a start waits for a predecessor in the same
 	// folder that is just dying.
 	lockTimeout = 3 * time.Second
+	// lockSuffix ends the name of the file that a running server has locked.
+	lockSuffix = ".lock"
 	// portTries is how many sets of ports are tried before a start gives up.
 	portTries = 5
 	// linesShown is how much of the server's log an error carries.
@@ -189,7 +191,7 @@ func (p *Process) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w; to install it type: sudo apt-get install -y %s", err, p.Name)
 	}
-	lock, err := lockFolder(ctx, filepath.Join(p.dir, p.Name+".lock"))
+	lock, err := lockFolder(ctx, filepath.Join(p.dir, p.Name+lockSuffix))
 	if err != nil {
 		return err
 	}

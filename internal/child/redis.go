@@ -3,7 +3,9 @@ package child
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -20,6 +22,8 @@ const (
 	// poll asks again.
 	pingTimeout = time.Second
 )
+
+const redisServer = "redis-server"
 
 // Redis is a redis-server child.
 type Redis struct {
@@ -49,12 +53,30 @@ func StartRedis(ctx context.Context, dir string) (*Redis, error) {
 	return r, nil
 }
 
+// InUse reports whether a redis-server of [StartRedis] runs in dir. It changes
+// nothing there and does not block. It returns an error when it may not look.
+func InUse(dir string) (bool, error) {
+	file, err := os.Open(filepath.Join(dir, redisServer+lockSuffix))
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer file.Close()
+	err = syscall.Flock(int(file.Fd()), syscall.LOCK_SH|syscall.LOCK_NB)
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		return true, nil
+	}
+	return false, err
+}
+
 // program writes the configuration for the port into dir and sets r's URL.
 func (r *Redis) program(dir string, port int) (Program, error) {
 	password := rand.Text()
 	r.URL = fmt.Sprintf("redis://:%s@%s/0", password, Loopback(port))
 	return Program{
-		Name:        "redis-server",
+		Name:        redisServer,
 		Args:        []string{"redis.conf"},
 		Timeout:     redisTimeout,
 		BindFailure: "Could not create server TCP listening socket",
