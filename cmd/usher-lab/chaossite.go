@@ -8,7 +8,9 @@ import (
 	"net/url"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -43,7 +45,7 @@ type chaosSite struct {
 
 	churning sync.WaitGroup
 	endChurn func()
-	churnErr error // why the last churn ended
+	churnErr atomic.Pointer[error] // why the last churn ended by itself
 	tailing  sync.WaitGroup
 	endTail  func()
 }
@@ -189,18 +191,34 @@ func (c *chaosSite) close() {
 func (c *chaosSite) churn(ctx context.Context) {
 	churning, end := context.WithCancel(ctx)
 	c.endChurn = end
-	c.churning.Go(func() { c.churnErr = c.crowd.Churn(churning, chaosRate, nil) })
+	c.churnErr.Store(nil)
+	c.churning.Go(func() {
+		if err := c.crowd.Churn(churning, chaosRate, nil); err != nil {
+			c.churnErr.Store(&err)
+		}
+	})
 }
 
 // stopChurn blocks until nobody comes or goes any more.
 func (c *chaosSite) stopChurn() error {
 	c.endChurn()
 	c.churning.Wait()
-	return c.churnErr
+	return c.churnFailure()
 }
 
-// died returns an error if an usher has ended by itself.
+// churnFailure says why people no longer come and go, nil: they do, or were to stop.
+func (c *chaosSite) churnFailure() error {
+	if err := c.churnErr.Load(); err != nil {
+		return fmt.Errorf("nobody comes or goes any more: %w", *err)
+	}
+	return nil
+}
+
+// died returns an error if an usher, or the people, have ended by themselves.
 func (c *chaosSite) died() error {
+	if err := c.churnFailure(); err != nil {
+		return err
+	}
 	for _, u := range c.ushers {
 		select {
 		case <-u.ended:
@@ -288,7 +306,10 @@ func (c *chaosSite) busy(ctx context.Context, backlog int64) string {
 	case err != nil:
 		return err.Error()
 	case m["usher_rooms_followed"] != float64(chaosRooms-c.ended) || m["usher_meetings_stale"] != 0:
-		unset := slices.DeleteFunc(c.crowd.Rooms(), func(room string) bool { return c.focus.Members(room) != nil })
+		unset := slices.DeleteFunc(c.crowd.Rooms(), func(room string) bool {
+			name, _, _ := strings.Cut(room, "@")
+			return c.focus.Members(name) != nil
+		})
 		return fmt.Sprintf("%v rooms followed, %v meetings stale; without the focus are %q", m["usher_rooms_followed"], m["usher_meetings_stale"], unset)
 	}
 	for _, r := range c.receivers {

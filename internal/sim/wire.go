@@ -17,8 +17,11 @@ const (
 	// wireBuffer holds the longest tag, with its text before it, that a crowd
 	// reads whole: Prosody sends no stanza over 512 KiB.
 	wireBuffer = 512 << 10
-	// wirePatience bounds the handshake and each write.
+	// wirePatience bounds the handshake.
 	wirePatience = 15 * time.Second
+	// writePatience bounds each write: longer than Prosody hangs in any test, and what
+	// it has to catch up with then.
+	writePatience = 2 * time.Minute
 )
 
 // wire is a component stream (XEP-0114) that looks at as little as possible:
@@ -90,7 +93,7 @@ func (w *wire) handshake(domain, secret string) error {
 func (w *wire) write(text ...string) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if err := w.conn.SetWriteDeadline(time.Now().Add(wirePatience)); err != nil {
+	if err := w.conn.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
 		return err
 	}
 	for _, t := range text {
