@@ -48,8 +48,10 @@ bench: packages build ## print the figures of docs/benchmarks.md, one JSON line 
 chaos: packages build ## let things go wrong for ten minutes, and compare what apps got with what happened
 	@./bin/usher-lab chaos $(ARGS)
 
+# The Redis client has 600 commands in each of fifteen types: without their bodies copied
+# into one another (-l) the program is 2 MB smaller, and no slower.
 build: ## build the programs into bin/, static and stripped
-	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X usher/internal/app.version=$(VERSION)' -o bin/ ./cmd/...
+	@CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w -X usher/internal/app.version=$(VERSION)' -gcflags=github.com/redis/go-redis/v9=-l -o bin/ ./cmd/...
 
 image: ## build the image usher:latest, which needs Docker alone
 	docker build -t usher --build-arg VERSION=$(VERSION) .

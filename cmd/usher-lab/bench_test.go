@@ -6,6 +6,9 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
+
+	"usher/internal/stack/stacktest"
 )
 
 func TestBudgetLine(t *testing.T) {
@@ -24,6 +27,24 @@ func TestBudgetLine(t *testing.T) {
 		var b bytes.Buffer
 		if err := tt.budget.print(&b, tt.value); err != nil || b.String() != tt.want+"\n" {
 			t.Errorf("%v of %v = %s (%v), want %s", tt.budget.name, tt.value, b.String(), err, tt.want)
+		}
+	}
+}
+
+// TestRig proves that usher gets ready and sees everybody on the server that the
+// measurements have in Prosody's place.
+func TestRig(t *testing.T) {
+	stacktest.Needed(t)
+	t.Parallel()
+	b := &bench{program: usher(t), dir: t.TempDir(), progress: t.Output(), begin: time.Now()}
+	for name, pool := range map[string]*fakePool{"without recorders": nil, "with recorders": newFakePool(1)} {
+		r, err := b.openRig(t.Context(), 2, 3, pool)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		defer r.stop()
+		if err := r.usher.follow(t.Context(), r.server.names()); err != nil {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }

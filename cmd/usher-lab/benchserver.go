@@ -155,6 +155,8 @@ type fakeQuestion struct {
 	Jibri *struct {
 		Action string `xml:"action,attr"`
 	} `xml:"http://jitsi.org/protocol/jibri jibri"`
+	Info  *struct{} `xml:"http://jabber.org/protocol/disco#info query"`
+	Items *struct{} `xml:"http://jabber.org/protocol/disco#items query"`
 }
 
 // answer says what Prosody says to a stanza of that kind.
@@ -196,6 +198,10 @@ func (f *fakeProsody) answerIQ(out *bufio.Writer, room *fakeRoom, q *fakeQuestio
 	switch {
 	case q.Jibri != nil:
 		f.pool.command(out, room, q)
+	case q.To == stack.MUCDomain:
+		q.result(out, mucDomainAnswer(q))
+	case q.To == stack.Focus.JID()+"/focus":
+		q.result(out, "") // to usher's ping
 	case room == nil && strings.Contains(q.To, "@") && f.pool == nil:
 		fmt.Fprintf(out, "<iq type='error' from='%s' to='%s' id='%s'><error type='cancel'>"+
 			"<item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/></error></iq>", q.To, q.From, q.ID)
@@ -206,6 +212,24 @@ func (f *fakeProsody) answerIQ(out *bufio.Writer, room *fakeRoom, q *fakeQuestio
 		}
 		_, _ = out.WriteString("</iq>")
 	}
+}
+
+// mucDomainAnswer is what usher asks the rooms' domain before it is ready: that it has
+// rooms (XEP-0045 §6.1), and a command that Prosody lists for its administrators alone.
+func mucDomainAnswer(q *fakeQuestion) string {
+	switch {
+	case q.Info != nil:
+		return "<query xmlns='http://jabber.org/protocol/disco#info'><identity category='conference' type='text'/></query>"
+	case q.Items != nil:
+		return "<query xmlns='http://jabber.org/protocol/disco#items' node='http://jabber.org/protocol/commands'>" +
+			"<item jid='" + stack.MUCDomain + "' node='http://prosody.im/protocol/muc#destroy'/></query>"
+	}
+	return ""
+}
+
+// result answers a question.
+func (q *fakeQuestion) result(out *bufio.Writer, payload string) {
+	fmt.Fprintf(out, "<iq type='result' from='%s' to='%s' id='%s'>%s</iq>", q.To, q.From, q.ID, payload)
 }
 
 // list writes who has the role (XEP-0045 §9.7).

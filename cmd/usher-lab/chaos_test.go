@@ -2,8 +2,6 @@ package main
 
 import (
 	"bytes"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,12 +14,8 @@ import (
 func TestChaos(t *testing.T) {
 	stacktest.Needed(t)
 	t.Parallel()
-	program := filepath.Join(t.TempDir(), "usher")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../usher").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	var out, progress bytes.Buffer
-	c := chaosCommand{usherFlag: usherFlag{program}, For: 25 * time.Second}
+	c := chaosCommand{usherFlag: usherFlag{usher(t)}, For: 25 * time.Second}
 	if err := c.chaos(t.Context(), &out, &progress); err != nil {
 		t.Fatalf("%v\n%s%s", err, progress.String(), out.String())
 	}

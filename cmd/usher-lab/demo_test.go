@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,12 +15,8 @@ func TestDemo(t *testing.T) {
 	stacktest.Needed(t)
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "run")
-	program := filepath.Join(t.TempDir(), "usher")
-	if out, err := exec.CommandContext(t.Context(), "go", "build", "-o", program, "../usher").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
 	var out bytes.Buffer
-	if err := demo(t.Context(), demoCommand{usherFlag: usherFlag{program}, Once: true, Dir: dir}, &out); err != nil {
+	if err := demo(t.Context(), demoCommand{usherFlag: usherFlag{usher(t)}, Once: true, Dir: dir}, &out); err != nil {
 		t.Fatalf("%v\n%s", err, out.String())
 	}
 	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
