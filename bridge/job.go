@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -184,14 +185,10 @@ func (p *livePart) trouble(url string) string {
 // openPart begins a part: it is in the meeting's state before any bridge knows of
 // it. It reports whether there is one now.
 func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recording) bool {
-	next := meeting.RecordingPart{
-		ID: fmt.Sprintf("%s-%d", rec.ID, len(rec.Parts)+1), Host: j.r.cfg.Host, JitsiMeetingID: m.Conference.JitsiMeetingID,
-	}
-	dir := filepath.Join(j.r.cfg.Dir, next.ID)
-	err := os.MkdirAll(j.r.cfg.Dir, 0o750)
-	if err == nil {
-		err = os.Mkdir(dir, 0o750)
-	}
+	next := meeting.RecordingPart{Host: j.r.cfg.Host, JitsiMeetingID: m.Conference.JitsiMeetingID}
+	id, err := j.makeFolder(rec)
+	next.ID = id
+	dir := filepath.Join(j.r.cfg.Dir, id)
 	var part *Part
 	if err == nil {
 		part, err = j.r.cfg.Server.Open(PartConfig{
@@ -212,6 +209,24 @@ func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recor
 	}
 	j.discard()
 	return false
+}
+
+// makeFolder makes the folder of a new part and returns the part's id, by the next
+// number that is free: a process that was killed before the part was in the meeting's
+// state has left a folder that nobody knows.
+func (j *job) makeFolder(rec meeting.Recording) (id string, err error) {
+	if err := os.MkdirAll(j.r.cfg.Dir, 0o750); err != nil {
+		return "", err
+	}
+	for n := len(rec.Parts) + 1; ; n++ {
+		id := fmt.Sprintf("%s-%d", rec.ID, n)
+		if slices.ContainsFunc(rec.Parts, func(p meeting.RecordingPart) bool { return p.ID == id }) {
+			continue
+		}
+		if err := os.Mkdir(filepath.Join(j.r.cfg.Dir, id), 0o750); !errors.Is(err, fs.ErrExist) {
+			return id, err
+		}
+	}
 }
 
 // discard ends the part and leaves nothing of it.

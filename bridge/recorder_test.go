@@ -133,6 +133,27 @@ func TestRecorderTakesOver(t *testing.T) {
 	})
 }
 
+// TestRecorderPassesOverFolders that a process killed at once has left: it was not in
+// the meeting's state yet, or a later one already is.
+func TestRecorderPassesOverFolders(t *testing.T) {
+	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
+		id := s.record(meeting.ModeLevels)
+		if err := os.Mkdir(filepath.Join(s.dir, id+"-1"), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		s.conference("jvb1", jitsiID)
+		s.want(id, meeting.RecordingOn)
+		s.stop()
+		s.cfg.Dir, s.cfg.Results.Root = s.t.TempDir(), s.t.TempDir() // which lacks the folder of the part that is known
+		s.begin()
+		time.Sleep(5 * time.Second)
+		r := s.want(id, meeting.RecordingOn)
+		if len(r.Parts) != 2 || r.Parts[0].ID != id+"-2" || r.Parts[1].ID != id+"-3" {
+			t.Errorf("parts %+v, want 2 and 3", r.Parts)
+		}
+	})
+}
+
 // TestSessionsSayWhoSpokeWhen puts the parts of a session one after the other.
 func TestSessionsSayWhoSpokeWhen(t *testing.T) {
 	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
