@@ -233,6 +233,10 @@ func storePart(d *draft, r *Recording, in RecordingInput) {
 	if i := r.part(in.Part.ID); i < 0 || r.Parts[i].State == PartStored {
 		return
 	}
+	if !r.Deleted.IsZero() {
+		d.err = ErrNotWanted
+		return
+	}
 	for _, file := range in.Files {
 		file.StoredAt = d.at
 		r.Files = append(slices.Clip(r.Files), file)
@@ -311,7 +315,11 @@ func (m Meeting) trackTimers(r Recording) []recordingTimer {
 		}
 		return timers
 	case RecordingStopping:
-		return []recordingTimer{{r.Since.Add(closeTimeout), bridgeLeft, RecordingInput{Reason: StopUnconfirmed}}}
+		over := r.Since
+		if slices.ContainsFunc(r.Parts, func(p RecordingPart) bool { return p.State == PartOpen }) {
+			over = over.Add(closeTimeout)
+		}
+		return []recordingTimer{{over, bridgeLeft, RecordingInput{Reason: StopUnconfirmed}}}
 	case RecordingProcessing:
 		return []recordingTimer{{r.StoppedAt.Add(fileTimeout), missParts, RecordingInput{}}}
 	}
