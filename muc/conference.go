@@ -3,19 +3,22 @@ package muc
 import (
 	"context"
 	"encoding/xml"
-	"log/slog"
+	"fmt"
 	"strconv"
 	"time"
 
 	"usher/meeting"
 )
 
-// meetingIDInterval is the least time between two questions for a room's meeting
-// id: a room that has none has none for its whole life (mod_muc_meeting_id).
-const meetingIDInterval = 5 * time.Second
-
-// maxMeetingID is what is taken of a meeting id, in bytes; Jitsi's are UUIDs.
-const maxMeetingID = 64
+const (
+	// meetingIDInterval is the time between the first two questions for a room's
+	// meeting id. It doubles up to maxMeetingIDInterval: a room that has no id has
+	// none for its whole life (mod_muc_meeting_id).
+	meetingIDInterval    = 5 * time.Second
+	maxMeetingIDInterval = 5 * time.Minute
+	// maxMeetingID is what is taken of a meeting id, in bytes; Jitsi's are UUIDs.
+	maxMeetingID = 64
+)
 
 // bridges returns how many video bridges carry the conference, as the focus's
 // presence says (Jicofo's ConferenceProperties, bridge-count).
@@ -57,7 +60,8 @@ func (rm *room) lacksMeetingID() bool {
 // readMeetingID asks the room for Jitsi's id of the conference, which is in what it
 // says of itself (XEP-0045 §6.4, muc#roominfo_meetingId of mod_muc_meeting_id).
 func (r *Rooms) readMeetingID(ctx context.Context, rm *room) {
-	rm.meetingIDAt = time.Now().Add(meetingIDInterval)
+	rm.meetingIDWait = min(max(2*rm.meetingIDWait, meetingIDInterval), maxMeetingIDInterval)
+	rm.meetingIDAt = time.Now().Add(rm.meetingIDWait)
 	var info struct {
 		Fields []struct {
 			Var   string `xml:"var,attr"`
@@ -73,9 +77,11 @@ func (r *Rooms) readMeetingID(ctx context.Context, rm *room) {
 	for _, f := range info.Fields {
 		if f.Var == "muc#roominfo_meetingId" && f.Value != "" && len(f.Value) <= maxMeetingID {
 			rm.conference.JitsiMeetingID = f.Value
+			delete(r.problems, CheckMeetingID)
 			r.reportConference(rm, time.Now())
 			return
 		}
 	}
-	r.note(slog.LevelWarn, "a room has no meeting id, so its bridge cannot be asked for anybody's sound; the site needs mod_muc_meeting_id", "room", rm.name)
+	r.problem(CheckMeetingID, Problem{rm.name, "it has no meeting id, by which its bridge would be asked for people's sound",
+		fmt.Sprintf("have modules_enabled of Component %q in Prosody hold \"muc_meeting_id\"", r.cfg.Site.MUC)})
 }

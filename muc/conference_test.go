@@ -2,6 +2,7 @@ package muc_test
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -54,8 +55,9 @@ func TestConferenceIsReportedWithJitsisID(t *testing.T) {
 	})
 }
 
-// TestRoomWithoutMeetingIDIsAskedAgainAndAgain, though not often.
-func TestRoomWithoutMeetingIDIsAskedAgainAndAgain(t *testing.T) {
+// TestRoomsWithoutMeetingID are asked again, more and more seldom, and are one
+// problem of the site.
+func TestRoomsWithoutMeetingID(t *testing.T) {
 	recording := site
 	recording.Conferences = true
 	story(t, recording, func(t *testing.T, s *server, r *muc.Rooms, seen *observed) {
@@ -64,13 +66,19 @@ func TestRoomWithoutMeetingIDIsAskedAgainAndAgain(t *testing.T) {
 		r.Want("standup", meeting.WantFollow)
 		time.Sleep(time.Second)
 		want(t, seen, "roster aa focus")
-		time.Sleep(time.Minute)
-		if got := s.count("info standup"); got < 10 || got > 13 {
-			t.Errorf("asked %d times in a minute, want every five seconds", got)
+		time.Sleep(time.Hour)
+		if got := s.count("info standup"); got < 16 || got > 20 {
+			t.Errorf("asked %d times in an hour, want after 5, 10, 20 s and so on, at last every five minutes", got)
+		}
+		if p := r.Problems()[muc.CheckMeetingID]; p.Room != "standup" || !strings.Contains(p.Do, `Component "muc.meet.jitsi" in Prosody hold "muc_meeting_id"`) {
+			t.Errorf("the problem is %+v, want the room and the module", p)
 		}
 		s.set(func() { s.rooms["standup"].meetingID = "61b39dea-0002" })
-		time.Sleep(10 * time.Second)
+		time.Sleep(5 * time.Minute)
 		want(t, seen, `conference "61b39dea-0002" on 1`)
+		if p, is := r.Problems()[muc.CheckMeetingID]; is {
+			t.Errorf("the problem is still there: %+v", p)
+		}
 	})
 }
 

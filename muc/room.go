@@ -56,11 +56,12 @@ type room struct {
 	memberAt time.Time          // when usher last made itself a member
 	focus    meeting.FocusSays  // what the focus last reported
 	visitors int                // how many it counts
-	// conference is what is known of it since the entry, and meetingIDAt when its id
-	// may be asked for.
-	conference  meeting.Conference
-	meetingIDAt time.Time
-	since       time.Time // of the entry
+	// conference is what is known of it since the entry, meetingIDAt when its id may
+	// be asked for, and meetingIDWait the time from the question before until then.
+	conference    meeting.Conference
+	meetingIDAt   time.Time
+	meetingIDWait time.Duration
+	since         time.Time // of the entry
 	// breakouts is who is in breakout rooms; nil: nothing was heard since the entry.
 	breakouts   *meeting.Breakouts
 	breakoutIDs []string // names of the breakout rooms
@@ -127,7 +128,7 @@ func (rm *room) reset() {
 	rm.phase, rm.view, rm.roster, rm.focus = outside, nil, nil, meeting.FocusSays{}
 	rm.affil, rm.role, rm.blind = "", "", false
 	rm.visitors, rm.breakouts, rm.breakoutIDs = 0, nil, nil
-	rm.conference, rm.meetingIDAt = meeting.Conference{}, time.Time{}
+	rm.conference, rm.meetingIDAt, rm.meetingIDWait = meeting.Conference{}, time.Time{}, 0
 	rm.signal(errOut)
 	rm.selfReported()
 }

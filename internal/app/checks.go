@@ -223,12 +223,17 @@ func (l *leader) roomChecks(t *term) []api.Check {
 	if !l.cfg.ElectsModerator {
 		moderator = "not looked at (USHER_ELECTS_MODERATOR)"
 	}
+	ids := "rooms have the meeting id by which bridges know them"
+	if l.cfg.Tracks.Listen == "" {
+		ids = "not looked at: nothing is recorded from bridges (USHER_TRACKS_LISTEN)"
+	}
 	var checks []api.Check
 	for _, c := range []struct{ name, fine string }{
 		{muc.CheckEntry, "rooms let usher in"},
 		{muc.CheckRole, "usher becomes owner of a room when it has to"},
 		{muc.CheckModerator, moderator},
 		{muc.CheckHiddenDomain, hides},
+		{muc.CheckMeetingID, ids},
 	} {
 		checks = append(checks, api.Check{Name: c.name, Run: func(context.Context) api.Finding {
 			return problem(t.rooms.Problems()[c.name], c.fine)
