@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"errors"
+	"os"
 	"path/filepath"
 	"sync/atomic"
 	"testing"
@@ -61,4 +62,32 @@ func TestFullDisk(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestManifestIsWrittenOnceItCanBe, though nobody has said anything since.
+func TestManifestIsWrittenOnceItCanBe(t *testing.T) {
+	dir := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		p := s.open(t, bridge.PartConfig{Dir: dir, Person: byName})
+		b := s.connect(t, p, sim.BridgeConfig{})
+		inTheWay := filepath.Join(dir, "manifest.json")
+		if err := os.Mkdir(inTheWay, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		b.Play(t.Context(), sim.Microphone{Endpoint: "ann", SSRC: 1, Sound: numberedFrom(1, 3*time.Second)})
+		time.Sleep(12 * time.Second) // and it is tried again, in vain
+		if p.Status().Problem == nil {
+			t.Error("no problem although the manifest cannot be written")
+		}
+		if err := os.Remove(inTheWay); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(15 * time.Second)
+		if m := readManifest(t, dir); len(m.Tracks) != 1 || m.Complete {
+			t.Errorf("got manifest %+v, want one with a track before the part is closed", m)
+		}
+		b.Expire()
+		_, _ = p.Close(t.Context())
+	})
 }

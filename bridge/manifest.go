@@ -64,6 +64,9 @@ type Spoken struct {
 	End     int64  `json:"end_ms"`
 }
 
+// at is when a position was.
+func (m Manifest) at(ms int64) time.Time { return m.Start.Add(time.Duration(ms) * time.Millisecond) }
+
 func milliseconds(s samples) int64 { return int64(s / millisecond) }
 
 // Speech is who spoke when until now, by participant or, where it is not known,
@@ -110,7 +113,7 @@ func (p *Part) describe(complete bool) Manifest {
 // saveManifest writes the manifest as it is now into the part's folder, in one
 // step.
 func (p *Part) saveManifest(complete bool) error {
-	p.changed, p.due = false, p.now+manifestInterval
+	p.due = p.now + manifestInterval
 	if p.cfg.Dir == "" {
 		return nil
 	}
@@ -123,5 +126,9 @@ func (p *Part) saveManifest(complete bool) error {
 	if err := os.WriteFile(temporary, text, 0o640); err != nil { //nolint:gosec // the group may read recordings
 		return errors.Join(err, os.Remove(temporary))
 	}
-	return os.Rename(temporary, path)
+	if err := os.Rename(temporary, path); err != nil {
+		return err
+	}
+	p.changed = false
+	return nil
 }
