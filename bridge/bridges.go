@@ -108,7 +108,7 @@ func (b *Bridges) start(ctx context.Context, first, meeting, connect, url string
 	all := b.InSight()
 	if len(all) == 0 {
 		_, problem := b.Watching()
-		return "", fmt.Errorf("no video bridge is in sight: %s", cmp.Or(problem, "the room "+b.cfg.Brewery+" has none"))
+		return "", fmt.Errorf("%w: %s", errUnseen, cmp.Or(problem, "the room "+b.cfg.Brewery+" has none"))
 	}
 	if i := slices.Index(all, first); i > 0 {
 		all[0], all[i] = all[i], all[0]

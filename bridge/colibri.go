@@ -61,6 +61,9 @@ func stopRequest(meeting, connectID string) conferenceModify {
 	}}}
 }
 
+// errUnseen says that there is no bridge to ask.
+var errUnseen = errors.New("no video bridge is in sight")
+
 // What a bridge may answer.
 var (
 	// errNotHere says that the conference is not on this bridge, perhaps not yet.

@@ -7,10 +7,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -23,6 +25,9 @@ const (
 	// over: a hiccup of S3 takes seconds, a full disk until somebody comes.
 	handOverMin = 5 * time.Second
 	handOverMax = 5 * time.Minute
+	// maxHandOvers bounds the parts that are handed over at the same time: all read
+	// the same disk and share the way to the storage.
+	maxHandOvers = 4
 	// maxManifest bounds what is read of a manifest, in bytes: speaking times of a
 	// day of many are some megabytes.
 	maxManifest = 64 << 20
@@ -53,108 +58,149 @@ func (r *Recorder) leftParts() (parts []string) {
 	return parts
 }
 
-// handOverLeft hands over what processes before this one have recorded on this
-// host and not handed over, one part after the other.
-func (r *Recorder) handOverLeft(ctx context.Context, parts []string) {
-	for _, part := range parts {
-		id := partFolder.FindStringSubmatch(part)[1]
-		rec, err := r.cfg.Recording(ctx, id)
-		for errors.Is(err, meeting.ErrUnavailable) && pause(ctx, handOverMin) {
-			rec, err = r.cfg.Recording(ctx, id)
-		}
-		switch {
-		case ctx.Err() != nil:
-			return
-		case errors.Is(err, meeting.ErrNotFound):
-			r.log.Debug("nobody knows what was recorded here", "part", part)
-		case err != nil:
-			r.log.Error("cannot hand over what was recorded before", "part", part, "err", err)
-		case wantsPart(rec, part):
-			r.log.Info("handing over what was recorded before", "part", part)
-			r.handOver(ctx, rec, part)
-		}
-	}
-}
-
-// wantsPart reports whether the files of a part are awaited, or may come late.
-func wantsPart(rec meeting.Recording, part string) bool {
-	for _, p := range rec.Parts {
-		if p.ID == part {
-			return p.State != meeting.PartStored && rec.Deleted.IsZero()
-		}
-	}
-	return false
-}
-
 // handOver puts the files of a part where apps can get them, and reports that. It
 // tries again until it succeeds or ctx ends.
-func (r *Recorder) handOver(ctx context.Context, rec meeting.Recording, part string) {
-	log := r.log.With("recording_id", rec.ID, "part", part)
-	in := meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, Part: meeting.RecordingPart{ID: part}}
+func (r *Recorder) handOver(ctx context.Context, recording, part string) {
+	log := r.log.With("recording_id", recording, "part", part)
 	for wait := handOverMin; ; wait = min(2*wait, handOverMax) {
-		var err error
-		if err = r.keep(ctx, part, &in); err == nil {
-			break
+		err := r.tryHandOver(ctx, recording, part, log)
+		if err == nil {
+			return
 		}
-		log.Error("cannot hand over what was recorded, trying again", "err", err, "wait", wait)
+		if ctx.Err() == nil {
+			log.Error("cannot hand over what was recorded, trying again", "err", err, "wait", wait)
+		}
 		if !pause(ctx, wait) {
 			return
 		}
 	}
+}
+
+// tryHandOver does so once. The recording is read anew for that: meanwhile an app may
+// have deleted it, and a recording that is over is reported about as it is now.
+func (r *Recorder) tryHandOver(ctx context.Context, recording, part string, log *slog.Logger) error {
+	select {
+	case r.busy <- struct{}{}:
+		defer func() { <-r.busy }()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	rec, err := r.cfg.Recording(ctx, recording)
+	switch {
+	case errors.Is(err, meeting.ErrNotFound):
+		log.Debug("nobody knows what was recorded here")
+		return nil
+	case err != nil:
+		return err
+	case !rec.Deleted.IsZero():
+		log.Info("a deleted recording is not handed over")
+		return r.removePart(part)
+	case !wantsPart(rec, part):
+		return nil
+	}
+	in := meeting.RecordingInput{Kind: meeting.RecordingStored, Recording: rec, Part: meeting.RecordingPart{ID: part}}
+	over, err := r.keep(ctx, part, &in)
+	if err != nil {
+		return err
+	}
 	if len(in.Files) == 0 {
 		in.Kind = meeting.RecordingPartMissing
 	}
-	if !r.report(ctx, rec.MeetingID, in) {
-		return
-	}
-	log.Info("what was recorded is handed over", "files", len(in.Files))
-	if r.cfg.Results.Store != nil || len(in.Files) == 0 {
-		if err := os.RemoveAll(filepath.Join(r.cfg.Dir, part)); err != nil {
-			log.Error("cannot remove what is handed over", "err", err)
+	if err := r.report(ctx, rec.MeetingID, in); err != nil {
+		if errors.Is(err, meeting.ErrNotWanted) { // deleted just now
+			return errors.Join(r.takeBack(ctx, in.Files), r.removePart(part))
 		}
+		return err
 	}
+	log.Info("what was recorded is handed over", "files", len(in.Files), "detail", in.Detail)
+	if over {
+		return r.removePart(part)
+	}
+	return nil
+}
+
+// wantsPart reports whether the files of a part are awaited, or may come late.
+func wantsPart(rec meeting.Recording, part string) bool {
+	return slices.ContainsFunc(rec.Parts, func(p meeting.RecordingPart) bool {
+		return p.ID == part && p.State != meeting.PartStored
+	})
+}
+
+func (r *Recorder) removePart(part string) error { return os.RemoveAll(filepath.Join(r.cfg.Dir, part)) }
+
+// takeBack removes files that were stored.
+func (r *Recorder) takeBack(ctx context.Context, files []meeting.RecordingFile) (err error) {
+	if r.cfg.Results.Store == nil {
+		return nil // they are where they were recorded
+	}
+	for _, f := range files {
+		err = errors.Join(err, r.cfg.Results.Store.Remove(ctx, f))
+	}
+	return err
 }
 
 // keep stores the files of a part and reports where they are and who spoke; none, and
-// why, when nothing was recorded.
-func (r *Recorder) keep(ctx context.Context, part string, in *meeting.RecordingInput) error {
-	in.Files = nil
-	root, err := os.OpenRoot(filepath.Join(r.cfg.Dir, part))
+// why, when there are none to be had. over says that its folder is of no further use.
+func (r *Recorder) keep(ctx context.Context, part string, in *meeting.RecordingInput) (over bool, err error) {
+	dir := filepath.Join(r.cfg.Dir, part)
+	root, err := os.OpenRoot(dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		in.Detail = "its folder is gone from host " + r.cfg.Host
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer root.Close()
 	m, err := readManifest(root)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), err == nil && m.End == 0:
 		in.Detail = "no bridge has sent anything"
-		return nil
 	case err != nil:
-		return err
+		in.Detail = fmt.Sprintf("what was recorded is in %s on host %s, but its manifest cannot be read: %v", dir, r.cfg.Host, err)
+		return false, nil
+	default:
+		in.Detail, in.Speakers = m.Problem, talkOf([]Manifest{m}).speakers()
+		if in.Files, err = r.keepFiles(ctx, root, part, m); err != nil {
+			return false, err
+		}
 	}
-	in.Detail, in.Speakers = m.Problem, talkOf([]Manifest{m}).speakers()
-	var files []meeting.RecordingFile
-	for i := range m.Tracks {
-		file, err := r.keepFile(ctx, root, part, m.Tracks[i].File)
+	left, err := unlisted(root, in.Files)
+	if left != "" {
+		in.Detail = fmt.Sprintf("%s is in %s on host %s, but in no manifest", left, dir, r.cfg.Host)
+	}
+	return left == "" && (r.cfg.Results.Store != nil || len(in.Files) == 0), err
+}
+
+// keepFiles stores what a manifest lists, and the manifest last.
+func (r *Recorder) keepFiles(ctx context.Context, root *os.Root, part string, m Manifest) (files []meeting.RecordingFile, err error) {
+	for _, t := range m.Tracks {
+		file, err := r.keepFile(ctx, root, part, t.File)
 		if errors.Is(err, fs.ErrNotExist) || err == nil && file.Size == 0 {
 			continue // the disk did not take any of it
 		}
 		if err != nil {
-			return err
+			return nil, err
 		}
-		file.Duration = time.Duration(m.Tracks[i].Last) * time.Millisecond
-		file.Track = m.Tracks[i].track(part)
+		file.Duration = time.Duration(t.Last) * time.Millisecond
+		file.Track = t.track(part)
 		files = append(files, file)
 	}
 	manifest, err := r.keepFile(ctx, root, part, manifestName)
-	if err == nil {
-		in.Files = append(files, manifest)
+	return append(files, manifest), err
+}
+
+// unlisted returns the name of a file with sound that is not among the given ones;
+// empty: there is none.
+func unlisted(root *os.Root, files []meeting.RecordingFile) (name string, err error) {
+	entries, err := fs.ReadDir(root.FS(), ".")
+	for _, e := range entries {
+		listed := slices.ContainsFunc(files, func(f meeting.RecordingFile) bool { return f.Name == e.Name() })
+		if info, err := e.Info(); !listed && path.Ext(e.Name()) == trackExt && (err != nil || info.Size() > 0) {
+			return e.Name(), nil
+		}
 	}
-	return err
+	return "", err
 }
 
 func readManifest(root *os.Root) (m Manifest, err error) {

@@ -47,7 +47,9 @@ type job struct {
 	m meeting.Meeting // as last committed; guarded by r.mu
 
 	// What follows belongs to the job's goroutine.
-	part *livePart // nil: none is open here
+	part     *livePart // nil: none is open here
+	unopened string    // why the last one could not be opened
+	lost     time.Time // since when no bridge sends; zero while one does
 }
 
 // livePart is a part that is recorded.
@@ -60,8 +62,6 @@ type livePart struct {
 	askAt   time.Time // when to ask the next time
 	first   time.Time // when the bridges were asked first
 	said    bool      // that it is connected was reported
-	lost    time.Time // since when no bridge sends; zero while one does
-	outage  bool      // that was reported
 	problem error     // what the bridges said last
 }
 
@@ -122,52 +122,68 @@ func (j *job) record(ctx context.Context, m meeting.Meeting, rec meeting.Recordi
 	if j.part != nil && c.JitsiMeetingID != "" && c.JitsiMeetingID != j.part.JitsiMeetingID {
 		j.endPart(ctx, m, rec)
 	}
-	if j.part == nil {
-		if c.JitsiMeetingID == "" || c.Bridges == 0 || !j.openPart(ctx, m, rec) {
-			return idleLook
-		}
+	if j.part == nil && c.JitsiMeetingID != "" && c.Bridges > 0 {
+		j.openPart(ctx, m, rec)
 		_, rec = j.now()
 	}
-	if j.part.Status().Sockets > 0 {
+	if j.part != nil && j.part.Status().Sockets > 0 {
 		j.connected(ctx, m, rec)
 		return idleLook
 	}
-	return j.askAgain(ctx, m, rec)
+	wait = j.disconnected(ctx, m, rec)
+	if j.part != nil {
+		wait = min(wait, j.askAgain(ctx, m, rec))
+	}
+	return wait
 }
 
 // connected takes note that a bridge sends.
 func (j *job) connected(ctx context.Context, m meeting.Meeting, rec meeting.Recording) {
 	p := j.part
-	p.lost, p.problem = time.Time{}, nil
-	if !p.said || p.outage {
-		p.said, p.outage = true, false
-		j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingConnected, Recording: rec})
+	j.lost, p.problem = time.Time{}, nil
+	if !p.said || !rec.InterruptedSince.IsZero() {
+		p.said = true
+		_ = j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingConnected, Recording: rec})
 	}
 }
 
-// askAgain asks the bridges, none of which sends, and reports what comes of that for
-// too long.
+// disconnected takes note that no bridge sends, reports that once it has been so for
+// too long, and returns when to look again.
+func (j *job) disconnected(ctx context.Context, m meeting.Meeting, rec meeting.Recording) (wait time.Duration) {
+	if j.lost.IsZero() {
+		j.lost = time.Now()
+	}
+	left := interruptedAfter - time.Since(j.lost)
+	if left > 0 {
+		return min(left, idleLook)
+	}
+	j.interrupted(ctx, m, rec)
+	return idleLook
+}
+
+// interrupted reports that the recording does not go on for now.
+func (j *job) interrupted(ctx context.Context, m meeting.Meeting, rec meeting.Recording) {
+	if rec.State == meeting.RecordingOn && rec.InterruptedSince.IsZero() {
+		_ = j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingInterrupted, Recording: rec, Since: j.lost})
+	}
+}
+
+// askAgain asks the bridges, none of which sends, and reports when none has begun to.
 func (j *job) askAgain(ctx context.Context, m meeting.Meeting, rec meeting.Recording) (wait time.Duration) {
 	p, now := j.part, time.Now()
-	if p.lost.IsZero() {
-		p.lost = now
-	}
-	if now.Sub(p.lost) >= interruptedAfter && !p.outage && rec.State == meeting.RecordingOn {
-		p.outage = true
-		j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingInterrupted, Recording: rec, Since: p.lost})
-	}
 	if m.Conference.Bridges == 0 {
 		p.first = time.Time{}
-		return max(interruptedAfter-now.Sub(p.lost), askInterval)
+		return idleLook
 	}
 	if p.first.IsZero() {
 		p.first = now
 	}
-	if !now.Before(p.askAt) {
+	appeared := errors.Is(p.problem, errUnseen) && len(j.r.cfg.Bridges.InSight()) > 0
+	if appeared || !now.Before(p.askAt) {
 		j.ask(ctx, rec)
 	}
 	if rec.State == meeting.RecordingStarting && !p.said && now.Sub(p.first) >= startPatience {
-		j.r.report(ctx, m.ID, meeting.RecordingInput{
+		_ = j.r.report(ctx, m.ID, meeting.RecordingInput{
 			Kind: meeting.RecordingRefused, Recording: rec, Failure: meeting.FailStartTimeout, Detail: p.trouble(j.r.cfg.URL),
 		})
 	}
@@ -183,8 +199,8 @@ func (p *livePart) trouble(url string) string {
 }
 
 // openPart begins a part: it is in the meeting's state before any bridge knows of
-// it. It reports whether there is one now.
-func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recording) bool {
+// it.
+func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recording) {
 	next := meeting.RecordingPart{Host: j.r.cfg.Host, JitsiMeetingID: m.Conference.JitsiMeetingID}
 	id, err := j.makeFolder(rec)
 	next.ID = id
@@ -197,18 +213,31 @@ func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recor
 		})
 	}
 	if err != nil {
+		j.cannotOpen(ctx, m, rec, err)
+		return
+	}
+	j.unopened = ""
+	j.part = &livePart{Part: part, RecordingPart: next, dir: dir}
+	if j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartOpens, Recording: rec, Part: next}) != nil {
+		j.discard(ctx)
+	}
+}
+
+// cannotOpen reports that nothing can be written. A recording that is on goes on once
+// that works; every look at it tries again.
+func (j *job) cannotOpen(ctx context.Context, m meeting.Meeting, rec meeting.Recording, err error) {
+	if why := err.Error(); why != j.unopened {
+		j.unopened = why
 		j.r.log.Error("cannot record from bridges", "recording_id", rec.ID, "err", err)
-		j.r.report(ctx, m.ID, meeting.RecordingInput{
-			Kind: meeting.RecordingRefused, Recording: rec, Failure: meeting.FailDisk, Detail: err.Error(),
-		})
-		return false
 	}
-	j.part = &livePart{Part: part, RecordingPart: next, dir: dir, lost: time.Now()}
-	if j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartOpens, Recording: rec, Part: next}) {
-		return true
+	if rec.State == meeting.RecordingOn {
+		j.lost = cmp.Or(j.lost, time.Now())
+		j.interrupted(ctx, m, rec)
+		return
 	}
-	j.discard()
-	return false
+	_ = j.r.report(ctx, m.ID, meeting.RecordingInput{
+		Kind: meeting.RecordingRefused, Recording: rec, Failure: meeting.FailDisk, Detail: err.Error(),
+	})
 }
 
 // makeFolder makes the folder of a new part and returns the part's id, by the next
@@ -229,12 +258,15 @@ func (j *job) makeFolder(rec meeting.Recording) (id string, err error) {
 	}
 }
 
-// discard ends the part and leaves nothing of it.
-func (j *job) discard() {
+// discard ends the part and leaves nothing of it; but where ctx has ended the part may
+// be in the meeting's state, and its folder is what the next start reports it by.
+func (j *job) discard(ctx context.Context) {
 	at, cancel := context.WithCancel(context.Background())
 	cancel()
 	_, _ = j.part.Close(at)
-	_ = os.RemoveAll(j.part.dir) // whatever is left is found when usher starts again
+	if ctx.Err() == nil {
+		_ = os.RemoveAll(j.part.dir) // whatever is left is found when usher starts again
+	}
 	j.part = nil
 }
 
@@ -253,7 +285,7 @@ func (j *job) ask(ctx context.Context, rec meeting.Recording) {
 	url := j.r.cfg.URL + p.Path()
 	bridge, err := b.start(ctx, p.bridge, p.JitsiMeetingID, connect, url)
 	if errors.Is(err, errRunning) {
-		if ours := bridge == p.bridge && !p.asked.IsZero(); ours && time.Since(latest(p.asked, p.lost)) < reconnectTime {
+		if ours := bridge == p.bridge && !p.asked.IsZero(); ours && time.Since(latest(p.asked, j.lost)) < reconnectTime {
 			p.askAt = time.Now().Add(askInterval)
 			return // it connects by itself
 		}
@@ -295,7 +327,7 @@ func (j *job) stop(ctx context.Context, m meeting.Meeting, rec meeting.Recording
 			stopped = append(stopped, p.JitsiMeetingID)
 			j.r.cfg.Bridges.stop(ctx, "", p.JitsiMeetingID, connects[rec.Mode])
 		}
-		j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p})
+		_ = j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p})
 	}
 }
 
@@ -309,8 +341,8 @@ func (j *job) endPart(ctx context.Context, m meeting.Meeting, rec meeting.Record
 	if _, err := p.Close(closing); err != nil {
 		j.r.log.Error("part of what a meeting's people said is lost", "recording_id", rec.ID, "part", p.ID, "err", err)
 	}
-	j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p.RecordingPart})
-	j.r.work.Go(func() { j.r.handOver(ctx, rec, p.ID) })
+	_ = j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p.RecordingPart})
+	j.r.work.Go(func() { j.r.handOver(ctx, rec.ID, p.ID) })
 }
 
 // abandon closes the part because this process does not lead any more. The bridge

@@ -41,6 +41,7 @@ type Recorder struct {
 	cfg  RecorderConfig
 	log  *slog.Logger
 	work sync.WaitGroup
+	busy chan struct{} // holds one for each part that is handed over now
 
 	mu   sync.Mutex
 	run  context.Context // of Run; nil before it and after it
@@ -49,7 +50,7 @@ type Recorder struct {
 
 // NewRecorder returns a Recorder that does nothing until Run.
 func NewRecorder(cfg RecorderConfig) *Recorder {
-	r := &Recorder{cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), jobs: map[string]*job{}}
+	r := &Recorder{cfg: cfg, log: cmp.Or(cfg.Log, slog.New(slog.DiscardHandler)), jobs: map[string]*job{}, busy: make(chan struct{}, maxHandOvers)}
 	cfg.Bridges.appeared = r.bridgeAppeared
 	return r
 }
@@ -98,7 +99,9 @@ func (r *Recorder) Run(ctx context.Context) error {
 		r.start(j)
 	}
 	r.mu.Unlock()
-	r.work.Go(func() { r.handOverLeft(ctx, left) })
+	for _, part := range left {
+		r.work.Go(func() { r.handOver(ctx, partFolder.FindStringSubmatch(part)[1], part) })
+	}
 	<-ctx.Done()
 	r.mu.Lock()
 	r.run = nil
@@ -117,18 +120,15 @@ func (r *Recorder) bridgeAppeared() {
 }
 
 // report gives an input to a meeting, again and again while it cannot take it in,
-// and returns whether it did.
-func (r *Recorder) report(ctx context.Context, meetingID string, in meeting.RecordingInput) bool {
+// and returns why it does not.
+func (r *Recorder) report(ctx context.Context, meetingID string, in meeting.RecordingInput) error {
 	for {
 		_, err := r.cfg.Do(ctx, meetingID, in)
-		if err == nil {
-			return true
-		}
 		if !errors.Is(err, meeting.ErrUnavailable) && !errors.Is(err, meeting.ErrBusy) {
-			return false
+			return err
 		}
 		if !pause(ctx, reportInterval) {
-			return false
+			return err
 		}
 	}
 }

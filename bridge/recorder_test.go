@@ -1,19 +1,15 @@
 package bridge_test
 
 import (
-	"context"
-	"errors"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"usher/bridge"
 	"usher/meeting"
 	"usher/storage"
 )
@@ -133,6 +129,65 @@ func TestRecorderTakesOver(t *testing.T) {
 	})
 }
 
+// TestRecorderSaysThatItCannotGoOn while the next part cannot be opened, and goes on
+// once it can.
+func TestRecorderSaysThatItCannotGoOn(t *testing.T) {
+	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
+		id := s.record(meeting.ModeLevels)
+		s.conference("jvb1", jitsiID)
+		s.want(id, meeting.RecordingOn)
+		s.stop()
+		file := filepath.Join(s.dir, "file")
+		if err := os.WriteFile(file, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s.cfg.Dir = filepath.Join(file, "tracks")
+		s.begin()
+		if r := s.want(id, meeting.RecordingOn); !r.InterruptedSince.Equal(time.Now()) {
+			t.Errorf("interrupted since %v, want now", r.InterruptedSince)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(20 * time.Second)
+		if r := s.want(id, meeting.RecordingOn); !r.InterruptedSince.IsZero() || len(r.Parts) != 2 {
+			t.Errorf("interrupted since %v with parts %+v, want it to go on in a second one", r.InterruptedSince, r.Parts)
+		}
+		if got, want := s.noted(), "requested starting started interrupted resumed"; got != want {
+			t.Errorf("apps are told %q, want %q", got, want)
+		}
+	})
+}
+
+// TestRecorderAsksWhoAppears at once, and not only when it is time to ask again.
+func TestRecorderAsksWhoAppears(t *testing.T) {
+	onSite(t, nil, func(s *recordedSite) {
+		id := s.record(meeting.ModeTracks)
+		s.jvbs["jvb1"] = s.newBridge()
+		s.conference("jvb1", jitsiID)
+		s.want(id, meeting.RecordingStarting)
+		s.appear("jvb1")
+		s.want(id, meeting.RecordingOn)
+	})
+}
+
+// TestRecorderWithoutAConference that it could go on with after a restart says so.
+func TestRecorderWithoutAConference(t *testing.T) {
+	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
+		id := s.record(meeting.ModeLevels)
+		s.conference("jvb1", jitsiID)
+		s.want(id, meeting.RecordingOn)
+		s.stop()
+		s.apply(meeting.ConferenceChanged{Conference: meeting.Conference{}})
+		s.begin()
+		began := time.Now()
+		time.Sleep(50 * time.Second)
+		if r := s.want(id, meeting.RecordingOn); !r.InterruptedSince.Equal(began) {
+			t.Errorf("interrupted since %v, want since %v", r.InterruptedSince, began)
+		}
+	})
+}
+
 // TestRecorderPassesOverFolders that a process killed at once has left: it was not in
 // the meeting's state yet, or a later one already is.
 func TestRecorderPassesOverFolders(t *testing.T) {
@@ -150,53 +205,6 @@ func TestRecorderPassesOverFolders(t *testing.T) {
 		r := s.want(id, meeting.RecordingOn)
 		if len(r.Parts) != 2 || r.Parts[0].ID != id+"-2" || r.Parts[1].ID != id+"-3" {
 			t.Errorf("parts %+v, want 2 and 3", r.Parts)
-		}
-	})
-}
-
-// TestSessionsSayWhoSpokeWhen puts the parts of a session one after the other.
-func TestSessionsSayWhoSpokeWhen(t *testing.T) {
-	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
-		levels, tracks := s.record(meeting.ModeLevels), s.record(meeting.ModeTracks)
-		s.conference("jvb1", jitsiID)
-		synctest.Wait()
-		began := time.Now()
-		s.speak("jvb1", jitsiID, "aa", 1, 3*time.Second)
-		s.stop()
-		s.begin()
-		time.Sleep(time.Minute)
-		s.speak("jvb1", jitsiID, "cc", 2000, 2*time.Second)
-		s.end(tracks)
-		s.end(levels)
-		s.want(tracks, meeting.RecordingAvailable)
-		session := s.m.Session.Info()
-		read := bridge.Sessions{
-			Recordings: func(context.Context, meeting.RecordingFilter, string, int) ([]meeting.Recording, string, error) {
-				return []meeting.Recording{s.recording(tracks), s.recording(levels)}, "", nil
-			},
-			Open: storage.Folder(s.dir).Open,
-		}
-		list, err := read.Speakers(t.Context(), session)
-		if err != nil || len(list) != 2 || list[0].Name != "Ada" || list[1].ParticipantID != "" || list[1].EndpointID != "cc" || list[0].Share+list[1].Share != 1 {
-			t.Fatalf("speakers %+v, %v, want Ada, and cc whom nobody knows", list, err)
-		}
-		if ada := list[0]; ada.SpeakingS < 2.9 || ada.SpeakingS > 3.1 || ada.Turns != 1 || ada.FirstAt.Sub(began).Abs() > 200*time.Millisecond {
-			t.Errorf("Ada spoke as %+v, want 3 s from the beginning at %v", ada, began)
-		}
-		if late := list[1].FirstAt.Sub(began); late < time.Minute+3*time.Second || late > time.Minute+15*time.Second {
-			t.Errorf("cc began after %v, want a minute later", late)
-		}
-		for format, want := range map[string]string{
-			bridge.FormatJSONLines: `"name":"Ada","start_s":0`, bridge.FormatWebVTT: "<v Ada>", bridge.FormatRTTM: "SPEAKER " + session.ID + " 1 0.",
-		} {
-			var text strings.Builder
-			if err := read.Timeline(t.Context(), session, format, &text); err != nil || !strings.Contains(text.String(), want) {
-				t.Errorf("%s: %v, %s, want %q in it", format, err, &text, want)
-			}
-		}
-		session.ID = "ses_other"
-		if _, err := read.Speakers(t.Context(), session); !errors.Is(err, meeting.ErrNotFound) {
-			t.Errorf("of another session: %v, want %v", err, meeting.ErrNotFound)
 		}
 	})
 }
@@ -266,19 +274,6 @@ func TestRecorderHandsOverOnceTheStorageTakesIt(t *testing.T) {
 			t.Errorf("%q is left where it was recorded, want nothing", got)
 		}
 	})
-}
-
-// failing is storage that fails for a while.
-type failing struct {
-	storage.Storage
-	failures atomic.Int64
-}
-
-func (f *failing) Put(ctx context.Context, file *storage.File, stem string) (meeting.RecordingFile, error) {
-	if f.failures.Add(-1) >= 0 {
-		return meeting.RecordingFile{}, errors.New("slow down")
-	}
-	return f.Storage.Put(ctx, file, stem)
 }
 
 // TestRecorderSaysWhyItCannot record.

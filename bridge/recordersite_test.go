@@ -43,7 +43,9 @@ type recordedSite struct {
 	stored   map[string]meeting.Recording
 	events   []meeting.EventType
 	service  *service
-	stop     func() // ends the process
+	brewery  *jvbBrewery
+	stop     func()                   // ends the process
+	lose     func(meeting.Input) bool // which inputs are stored without an answer
 }
 
 // onSite plays a story on a site with the bridges named.
@@ -53,12 +55,7 @@ func onSite(t *testing.T, jvbs []string, story func(s *recordedSite)) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &recordedSite{t: t, dir: dir, jvbs: map[string]*sim.Colibri{}, stored: map[string]meeting.Recording{}}
 		for _, name := range jvbs {
-			s.jvbs[name] = sim.NewColibri(sim.BridgeConfig{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
-				s.mu.Lock()
-				service := s.service
-				s.mu.Unlock()
-				return service.dial(ctx, network, addr)
-			}})
+			s.jvbs[name] = s.newBridge()
 		}
 		s.begin()
 		s.apply(meeting.Created{Room: "standup"})
@@ -69,6 +66,22 @@ func onSite(t *testing.T, jvbs []string, story func(s *recordedSite)) {
 		}
 		s.stop()
 	})
+}
+
+// newBridge returns a bridge that connects to whatever process there is then.
+func (s *recordedSite) newBridge() *sim.Colibri {
+	return sim.NewColibri(sim.BridgeConfig{Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+		s.mu.Lock()
+		service := s.service
+		s.mu.Unlock()
+		return service.dial(ctx, network, addr)
+	}})
+}
+
+// appear has a bridge come into the brewery.
+func (s *recordedSite) appear(jvb string) {
+	s.brewery.announce(jvb)
+	synctest.Wait()
 }
 
 // begin starts a process: its WebSocket service, and a Recorder that leads.
@@ -97,7 +110,7 @@ func (s *recordedSite) begin() {
 	parts.Go(func() { _ = cfg.Bridges.Run(ctx) })
 	parts.Go(func() { _ = r.Run(ctx) })
 	s.mu.Lock()
-	s.service, s.recorder = ws, r
+	s.service, s.recorder, s.brewery = ws, r, brewery
 	m := s.m
 	s.stop = func() { cancel(); parts.Wait() }
 	s.mu.Unlock()
@@ -127,6 +140,9 @@ func (s *recordedSite) do(ctx context.Context, _ string, f meeting.Input) (meeti
 		if e.Data.Recording != nil {
 			s.events = append(s.events, e.Type)
 		}
+	}
+	if s.lose != nil && s.lose(f) {
+		return meeting.Meeting{}, meeting.ErrUnavailable
 	}
 	s.recorder.Work(m)
 	return m, nil
@@ -222,15 +238,16 @@ func (b *jvbBrewery) Send(_ context.Context, _, _, typ string, _ ...any) error {
 	if typ != "" {
 		return nil
 	}
-	for _, nick := range append([]string{"focus"}, slices.Sorted(maps.Keys(b.jvbs))...) {
-		status := "<stats xmlns='http://jitsi.org/protocol/colibri'><stat name='version' value='2.3'/></stats>"
-		if nick == "focus" {
-			status = ""
-		}
-		b.say(fmt.Sprintf("<presence from='%s/%s'>%s</presence>", breweryRoom, nick, status))
+	b.say("<presence from='" + breweryRoom + "/focus'></presence>")
+	for _, nick := range slices.Sorted(maps.Keys(b.jvbs)) {
+		b.announce(nick)
 	}
 	b.say("<presence from='" + breweryRoom + "/usher'><x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>")
 	return nil
+}
+
+func (b *jvbBrewery) announce(jvb string) {
+	b.say(fmt.Sprintf("<presence from='%s/%s'><stats xmlns='http://jitsi.org/protocol/colibri'><stat name='version' value='2.3'/></stats></presence>", breweryRoom, jvb))
 }
 
 func (b *jvbBrewery) say(text string) {

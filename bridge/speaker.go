@@ -20,6 +20,7 @@ const (
 	// unknownPerson begins the key of an endpoint of which it is not known who it
 	// is; no id of a participant has it.
 	unknownPerson = "?"
+	trackExt      = ".ogg"
 )
 
 // Person is who an endpoint of a bridge belongs to.
@@ -105,7 +106,7 @@ func (p *Part) track(s *source, position samples) (*track, error) {
 // newTrack begins a file, which says by itself whose it is, should the manifest
 // be lost.
 func (p *Part) newTrack(s *source) *track {
-	name := fmt.Sprintf("%03d.ogg", len(p.tracks)+1)
+	name := fmt.Sprintf("%03d%s", len(p.tracks)+1, trackExt)
 	path := filepath.Join(p.cfg.Dir, name)
 	serial := fnv.New32a() // files that are put together keep apart
 	fmt.Fprint(serial, p.cfg.ID, "/", name)
