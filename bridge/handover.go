@@ -160,7 +160,7 @@ func (r *Recorder) keep(ctx context.Context, part string, in *meeting.RecordingI
 		in.Detail = fmt.Sprintf("what was recorded is in %s on host %s, but its manifest cannot be read: %v", dir, r.cfg.Host, err)
 		return false, nil
 	default:
-		in.Detail, in.Speakers = m.Problem, talkOf([]Manifest{m}).speakers()
+		in.Detail, in.Speakers = m.Problem, talkOf([]Manifest{m}, nil).speakers()
 		if in.Files, err = r.keepFiles(ctx, root, part, m); err != nil {
 			return false, err
 		}

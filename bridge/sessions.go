@@ -14,7 +14,7 @@ import (
 	"usher/meeting"
 )
 
-// maxParts bounds the parts of a session that are looked at: a day of an usher that
+// maxParts bounds the parts of a session that are looked at, by mode: a day of an usher that
 // is restarted every few minutes.
 const maxParts = 300
 
@@ -102,53 +102,58 @@ func (s Sessions) Timeline(ctx context.Context, of meeting.SessionInfo, format s
 	return nil
 }
 
-// talk reads what was said in a session. Tracks and levels of the same time say the
-// same, so of both only the tracks are read.
+// talk reads what was said in a session.
 func (s Sessions) talk(ctx context.Context, of meeting.SessionInfo) (conversation, error) {
 	files, err := s.manifests(ctx, of)
 	if err != nil {
 		return conversation{}, err
 	}
-	var manifests []Manifest
-	for _, f := range files[:min(len(files), maxParts)] {
-		m, err := s.read(ctx, f)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue // somebody has tidied up
-		}
-		if err != nil {
-			return conversation{}, err
-		}
-		manifests = append(manifests, m)
+	tracks, err := s.readAll(ctx, files[meeting.ModeTracks])
+	if err != nil {
+		return conversation{}, err
 	}
-	if len(manifests) == 0 {
+	levels, err := s.readAll(ctx, files[meeting.ModeLevels])
+	if err != nil {
+		return conversation{}, err
+	}
+	if len(tracks)+len(levels) == 0 {
 		return conversation{}, meeting.ErrNotFound
 	}
-	return talkOf(manifests), nil
+	return talkOf(tracks, levels), nil
 }
 
-// talkOf puts parts one after the other.
-func talkOf(manifests []Manifest) conversation {
-	slices.SortFunc(manifests, func(a, b Manifest) int { return a.Start.Compare(b.Start) })
-	t := conversation{start: manifests[0].Start, people: map[string]Person{}}
-	for _, m := range manifests {
-		offset := m.Start.Sub(t.start)
-		for _, who := range append(slices.Clip(m.Tracks), m.NoSound...) {
-			if who.Participant != "" {
-				t.people[who.Participant] = Person{ID: who.Participant, UserID: who.UserID, Name: who.Name}
-			}
-		}
-		for _, s := range m.Speech {
-			t.segments = append(t.segments, Segment{
-				Speaker: s.Speaker, Start: offset + time.Duration(s.Start)*time.Millisecond, End: offset + time.Duration(s.End)*time.Millisecond,
-			})
-		}
+// talkOf puts parts one after the other. Tracks and levels of the same time say the
+// same, so of levels only the other times count.
+func talkOf(tracks, levels []Manifest) conversation {
+	t := conversation{people: map[string]Person{}}
+	t.start = slices.MinFunc(slices.Concat(tracks, levels), func(a, b Manifest) int { return a.Start.Compare(b.Start) }).Start
+	var covered []Segment
+	for _, m := range tracks {
+		t.add(m, nil)
+		covered = append(covered, Segment{Start: m.Start.Sub(t.start), End: m.at(m.End).Sub(t.start)})
+	}
+	for _, m := range levels {
+		t.add(m, covered)
 	}
 	return t
 }
 
-// manifests returns those of a session, of its tracks or else of its levels.
-func (s Sessions) manifests(ctx context.Context, of meeting.SessionInfo) ([]meeting.RecordingFile, error) {
-	byMode := map[meeting.RecordingMode][]meeting.RecordingFile{}
+// add adds what was said in a part, but for the times that are covered.
+func (t *conversation) add(m Manifest, covered []Segment) {
+	for _, who := range slices.Concat(m.Tracks, m.NoSound) {
+		if who.Participant != "" {
+			t.people[who.Participant] = Person{ID: who.Participant, UserID: who.UserID, Name: who.Name}
+		}
+	}
+	for _, s := range m.Speech {
+		said := Segment{Speaker: s.Speaker, Start: m.at(s.Start).Sub(t.start), End: m.at(s.End).Sub(t.start)}
+		t.segments = append(t.segments, said.outside(covered)...)
+	}
+}
+
+// manifests returns those of a session, by mode.
+func (s Sessions) manifests(ctx context.Context, of meeting.SessionInfo) (byMode map[meeting.RecordingMode][]meeting.RecordingFile, err error) {
+	byMode = map[meeting.RecordingMode][]meeting.RecordingFile{}
 	for cursor := ""; ; {
 		list, next, err := s.Recordings(ctx, meeting.RecordingFilter{MeetingID: of.MeetingID}, cursor, pageOf)
 		if err != nil {
@@ -162,14 +167,25 @@ func (s Sessions) manifests(ctx context.Context, of meeting.SessionInfo) ([]meet
 			}
 		}
 		if next == "" {
-			break
+			return byMode, nil
 		}
 		cursor = next
 	}
-	if tracks := byMode[meeting.ModeTracks]; len(tracks) > 0 {
-		return tracks, nil
+}
+
+// readAll reads manifests, maxParts at most.
+func (s Sessions) readAll(ctx context.Context, files []meeting.RecordingFile) (list []Manifest, err error) {
+	for _, f := range files[:min(len(files), maxParts)] {
+		m, err := s.read(ctx, f)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // somebody has tidied up
+		}
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, m)
 	}
-	return byMode[meeting.ModeLevels], nil
+	return list, nil
 }
 
 func (s Sessions) read(ctx context.Context, f meeting.RecordingFile) (m Manifest, err error) {

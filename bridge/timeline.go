@@ -17,6 +17,24 @@ type Segment struct {
 	Start, End time.Duration
 }
 
+// outside returns what of a segment is in none of the given times.
+func (s Segment) outside(times []Segment) []Segment {
+	left := []Segment{s}
+	for _, t := range times {
+		var next []Segment
+		for _, s := range left {
+			if s.Start < t.Start {
+				next = append(next, Segment{s.Speaker, s.Start, min(s.End, t.Start)})
+			}
+			if s.End > t.End {
+				next = append(next, Segment{s.Speaker, max(s.Start, t.End), s.End})
+			}
+		}
+		left = next
+	}
+	return left
+}
+
 // Total is what one person spoke.
 type Total struct {
 	Speaker     string

@@ -129,3 +129,21 @@ func TestRTTM(t *testing.T) {
 		t.Errorf("got\n%s\nwant\n%s", got, want)
 	}
 }
+
+func TestOutside(t *testing.T) {
+	times := []Segment{{"", 2 * time.Second, 4 * time.Second}, {"", 6 * time.Second, 7 * time.Second}}
+	for _, c := range []struct {
+		of   Segment
+		want []Segment
+	}{
+		{Segment{"a", 0, 2 * time.Second}, []Segment{{"a", 0, 2 * time.Second}}},
+		{Segment{"a", 2 * time.Second, 4 * time.Second}, nil},
+		{Segment{"a", time.Second, 3 * time.Second}, []Segment{{"a", time.Second, 2 * time.Second}}},
+		{Segment{"a", 3 * time.Second, 9 * time.Second}, []Segment{{"a", 4 * time.Second, 6 * time.Second}, {"a", 7 * time.Second, 9 * time.Second}}},
+		{Segment{"a", 8 * time.Second, 9 * time.Second}, []Segment{{"a", 8 * time.Second, 9 * time.Second}}},
+	} {
+		if got := c.of.outside(times); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("of %v: got %v, want %v", c.of, got, c.want)
+		}
+	}
+}
