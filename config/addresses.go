@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"net"
 	"net/url"
 	"slices"
@@ -10,12 +8,10 @@ import (
 )
 
 // checkAddresses reports addresses that are none, by the name of their setting.
-func (c *Config) checkAddresses() error {
-	var problems []error
+func (c *Config) checkAddresses(p *problems) {
 	for _, u := range []struct{ setting, url string }{{"site-url", c.SiteURL}, {"public-url", c.PublicURL}} {
-		if u.url != "" && !plainURL(u.url, "https", "http") {
-			problems = append(problems, fmt.Errorf("%s is %q, which is not a URL such as https://meet.example.org", u.setting, u.url))
-		}
+		p.when(u.url != "" && !plainURL(u.url, "https", "http"),
+			"%s is %q, which is not a URL such as https://meet.example.org", u.setting, u.url)
 	}
 	for _, a := range []struct{ setting, addr string }{
 		{"component-addr", c.ComponentAddr}, {"client-addr", c.ClientAddr},
@@ -26,11 +22,10 @@ func (c *Config) checkAddresses() error {
 			continue // optional; one that is not is empty only by a flag, and would be any port of any interface
 		}
 		host, port, err := net.SplitHostPort(a.addr)
-		if n, portErr := net.LookupPort("tcp", port); err != nil || portErr != nil || !listens && (host == "" || n == 0) {
-			problems = append(problems, fmt.Errorf("%s is %q, which is not host:port, such as 127.0.0.1:5347", a.setting, a.addr))
-		}
+		n, portErr := net.LookupPort("tcp", port)
+		p.when(err != nil || portErr != nil || !listens && (host == "" || n == 0),
+			"%s is %q, which is not host:port, such as 127.0.0.1:5347", a.setting, a.addr)
 	}
-	return errors.Join(problems...)
 }
 
 // plainURL reports whether the text is a URL of one of the schemes, with a host and

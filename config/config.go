@@ -97,24 +97,37 @@ func (c *Config) AfterApply() error {
 	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.BreakoutDomain, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery, &c.Tracks.Brewery} {
 		*s = strings.ToLower(*s)
 	}
-	problems := append(c.checkIdentities(), c.checkOccupant()...)
+	var p problems
+	c.checkIdentities(&p)
+	c.checkOccupant(&p)
 	c.OccupantUser = cmp.Or(c.OccupantUser, "usher")
-	if c.Store != "redis" {
-		problems = append(problems, fmt.Errorf("store: %q is no longer possible; leave store and redis-url out, and usher starts a redis-server of its own in data-dir", c.Store))
-	}
-	if c.ComponentSecret == "" {
-		problems = append(problems, errors.New("component-secret is missing"))
-	}
-	if len(c.APIKeys) == 0 {
-		problems = append(problems, errors.New("api-key is missing: nobody could use the API"))
-	}
+	p.when(c.Store != "redis",
+		"store: %q is no longer possible; leave store and redis-url out, and usher starts a redis-server of its own in data-dir", c.Store)
+	p.when(c.ComponentSecret == "", "component-secret is missing")
+	p.when(len(c.APIKeys) == 0, "api-key is missing: nobody could use the API")
 	for _, key := range c.APIKeys {
-		if len(key) < minKey {
-			problems = append(problems, fmt.Errorf("an api-key has %d characters, at least %d are needed", len(key), minKey))
-		}
+		p.when(len(key) < minKey, "an api-key has %d characters, at least %d are needed", len(key), minKey)
 	}
-	problems = append(problems, c.checkAddresses(), c.checkRate(), c.checkWebhooks(), c.Recording.check(), c.Tracks.check(&c.Recording), c.Whereby.check(), c.checkUpstream())
-	return errors.Join(problems...)
+	c.checkAddresses(&p)
+	c.checkRate(&p)
+	c.checkWebhooks(&p)
+	c.Recording.check(&p)
+	c.Tracks.check(&p, &c.Recording)
+	c.Whereby.check(&p)
+	c.checkUpstream(&p)
+	return errors.Join(p...)
+}
+
+// problems are what is wrong with the settings.
+type problems []error
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
+
+// when adds a problem where there is one.
+func (p *problems) when(wrong bool, format string, args ...any) {
+	if wrong {
+		p.add(format, args...)
+	}
 }
 
 // Limits of api-rate, in requests per second. Below the least, one request an
@@ -126,21 +139,17 @@ const (
 )
 
 // checkRate reports limits that would refuse everybody, or nobody.
-func (c *Config) checkRate() error {
-	var problems []error
+func (c *Config) checkRate(p *problems) {
 	limited := c.APIRate >= minAPIRate && c.APIRate <= maxAPIRate // NaN is neither
-	if !limited && c.APIRate != 0 {
-		problems = append(problems, fmt.Errorf("api-rate must be 0, for no limit, or from %.5f (one request an hour) to %.0f requests per second, not %v", minAPIRate, maxAPIRate, c.APIRate))
-	}
-	if c.APIBurst < 1 && c.APIRate != 0 || c.APIBurst < 0 {
-		problems = append(problems, fmt.Errorf("api-burst must be 1 or more, not %d: every request would be refused; for no limit set api-rate to 0", c.APIBurst))
-	}
-	return errors.Join(problems...)
+	p.when(!limited && c.APIRate != 0,
+		"api-rate must be 0, for no limit, or from %.5f (one request an hour) to %.0f requests per second, not %v", minAPIRate, maxAPIRate, c.APIRate)
+	p.when(c.APIBurst < 1 && c.APIRate != 0 || c.APIBurst < 0,
+		"api-burst must be 1 or more, not %d: every request would be refused; for no limit set api-rate to 0", c.APIBurst)
 }
 
-// checkIdentities completes IdentityDomains and TrustedDomains, and returns what
+// checkIdentities completes IdentityDomains and TrustedDomains, and reports what
 // is wrong with who is who.
-func (c *Config) checkIdentities() (problems []error) {
+func (c *Config) checkIdentities(p *problems) {
 	for _, list := range []struct {
 		setting string
 		domains *[]string
@@ -148,7 +157,7 @@ func (c *Config) checkIdentities() (problems []error) {
 		var domains []string
 		for _, d := range *list.domains {
 			if d = strings.ToLower(strings.TrimSpace(d)); strings.ContainsAny(d, "@/:* ") {
-				problems = append(problems, fmt.Errorf("%s %q is not the name of a host, such as guest.%s", list.setting, d, c.XMPPDomain))
+				p.add("%s %q is not the name of a host, such as guest.%s", list.setting, d, c.XMPPDomain)
 			} else if d != "" {
 				domains = append(domains, d)
 			}
@@ -156,9 +165,8 @@ func (c *Config) checkIdentities() (problems []error) {
 		*list.domains = domains
 	}
 	for _, d := range c.TrustedDomains {
-		if d == c.XMPPDomain || slices.Contains(c.IdentityDomains, d) || slices.Contains(c.DialInDomains, d) {
-			problems = append(problems, fmt.Errorf("trusted-domain %s is where people log in: anybody there could pass for a recorder; where dial-ins log in with people, name it in dial-in-domain alone", d))
-		}
+		p.when(d == c.XMPPDomain || slices.Contains(c.IdentityDomains, d) || slices.Contains(c.DialInDomains, d),
+			"trusted-domain %s is where people log in: anybody there could pass for a recorder; where dial-ins log in with people, name it in dial-in-domain alone", d)
 	}
 	if c.TrustIdentity {
 		c.IdentityDomains = append(c.IdentityDomains, c.XMPPDomain)
@@ -169,24 +177,18 @@ func (c *Config) checkIdentities() (problems []error) {
 	for _, other := range []struct{ setting, domain string }{
 		{"xmpp-domain", c.XMPPDomain}, {"muc", c.MUC}, {"component-domain", c.ComponentDomain},
 	} {
-		if c.HiddenDomain == other.domain {
-			problems = append(problems, fmt.Errorf("hidden-domain is %s, as %s: it must be a host of its own, where recorders log in and people do not, such as hidden.%s",
-				c.HiddenDomain, other.setting, c.XMPPDomain))
-		}
+		p.when(c.HiddenDomain == other.domain,
+			"hidden-domain is %s, as %s: it must be a host of its own, where recorders log in and people do not, such as hidden.%s", c.HiddenDomain, other.setting, c.XMPPDomain)
 	}
-	return problems
 }
 
-// checkOccupant returns what is wrong with usher's account in the hidden domain.
+// checkOccupant reports what is wrong with usher's account in the hidden domain.
 // Half an account is a mistake, which must not make people see usher.
-func (c *Config) checkOccupant() (problems []error) {
-	if strings.ContainsAny(c.OccupantUser, "@/") {
-		problems = append(problems, fmt.Errorf("occupant-user is %q: only what stands before the @ belongs here, hidden-domain has the rest", c.OccupantUser))
-	}
-	if c.OccupantUser != "" && c.OccupantPassword == "" {
-		problems = append(problems, fmt.Errorf("occupant-user is %q, but occupant-password is missing: set it, or neither of them for an usher that people see", c.OccupantUser))
-	}
-	return problems
+func (c *Config) checkOccupant(p *problems) {
+	p.when(strings.ContainsAny(c.OccupantUser, "@/"),
+		"occupant-user is %q: only what stands before the @ belongs here, hidden-domain has the rest", c.OccupantUser)
+	p.when(c.OccupantUser != "" && c.OccupantPassword == "",
+		"occupant-user is %q, but occupant-password is missing: set it, or neither of them for an usher that people see", c.OccupantUser)
 }
 
 // minKey is the least length of an API key: 16 characters of base64 or hex

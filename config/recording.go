@@ -1,7 +1,6 @@
 package config
 
 import (
-	"errors"
 	"strings"
 	"time"
 )
@@ -34,26 +33,16 @@ type S3 struct {
 }
 
 // check reports what cannot work.
-func (r *Recording) check() error {
-	var problems []error
+func (r *Recording) check(p *problems) {
 	seen := map[string]bool{}
 	for _, k := range r.RecorderKeys {
-		if seen[k.Name] {
-			problems = append(problems, errors.New("recorder-key names "+k.Name+" twice"))
-		}
+		p.when(seen[k.Name], "recorder-key names %s twice", k.Name)
 		seen[k.Name] = true
-		if len(k.Value) < minKey {
-			problems = append(problems, errors.New("the recorder-key of "+k.Name+" must have 16 characters or more"))
-		}
+		p.when(len(k.Value) < minKey, "the recorder-key of %s must have %d characters or more", k.Name, minKey)
 	}
-	if r.JibriHookSecret != "" && (len(r.JibriHookSecret) < minKey || strings.ContainsAny(string(r.JibriHookSecret), "/?#%")) {
-		problems = append(problems, errors.New("jibri-hook-secret must have 16 characters or more, and none of / ? # %"))
-	}
-	if (r.S3.Endpoint == "") != (r.S3.AccessKey == "" && r.S3.SecretKey == "") {
-		problems = append(problems, errors.New("s3-endpoint, s3-access-key and s3-secret-key belong together"))
-	}
-	if r.RecordingDelay < 0 || r.RecordingDelay > maxRecordingDelay {
-		problems = append(problems, errors.New("recording-delay must be from 0s to 1m"))
-	}
-	return errors.Join(problems...)
+	p.when(r.JibriHookSecret != "" && (len(r.JibriHookSecret) < minKey || strings.ContainsAny(string(r.JibriHookSecret), "/?#%")),
+		"jibri-hook-secret must have %d characters or more, and none of / ? # %%", minKey)
+	p.when((r.S3.Endpoint == "") != (r.S3.AccessKey == "" && r.S3.SecretKey == ""),
+		"s3-endpoint, s3-access-key and s3-secret-key belong together")
+	p.when(r.RecordingDelay < 0 || r.RecordingDelay > maxRecordingDelay, "recording-delay must be from 0s to 1m")
 }

@@ -1,8 +1,6 @@
 package config
 
 import (
-	"errors"
-	"fmt"
 	"path/filepath"
 	"strings"
 )
@@ -18,30 +16,26 @@ type Tracks struct {
 }
 
 // check completes the directory and reports what cannot work.
-func (t *Tracks) check(r *Recording) error {
+func (t *Tracks) check(p *problems, r *Recording) {
 	if t.Listen == "" {
-		if t.URL != "" || t.Dir != "" || t.Bucket != "" || t.Notice == "app" {
-			return errors.New("tracks-listen is missing: without it the other settings of tracks do nothing")
-		}
-		return nil
+		p.when(t.URL != "" || t.Dir != "" || t.Bucket != "" || t.Notice == "app",
+			"tracks-listen is missing: without it the other settings of tracks do nothing")
+		return
 	}
-	var problems []error
-	if !plainURL(t.URL, "ws", "wss") {
-		problems = append(problems, fmt.Errorf("tracks-url is %q: it must be ws:// or wss:// and where the video bridges reach tracks-listen, such as ws://usher:8481", t.URL))
-	}
+	p.when(!plainURL(t.URL, "ws", "wss"),
+		"tracks-url is %q: it must be ws:// or wss:// and where the video bridges reach tracks-listen, such as ws://usher:8481", t.URL)
 	t.URL = strings.TrimRight(t.URL, "/")
 	if t.Dir == "" && r.RecordingsDir != "" {
 		t.Dir = filepath.Join(r.RecordingsDir, "tracks")
 	}
 	switch {
 	case t.Dir == "":
-		problems = append(problems, errors.New("tracks-dir is missing: recordings from bridges are made there, also those that go to S3"))
+		p.add("tracks-dir is missing: recordings from bridges are made there, also those that go to S3")
 	case t.Bucket == "" && r.RecordingsDir == "":
-		problems = append(problems, errors.New("recordings-dir and tracks-bucket are missing: nobody could get at what is recorded from bridges"))
+		p.add("recordings-dir and tracks-bucket are missing: nobody could get at what is recorded from bridges")
 	case t.Bucket != "" && r.S3.Endpoint == "":
-		problems = append(problems, errors.New("tracks-bucket needs s3-endpoint, s3-access-key and s3-secret-key"))
+		p.add("tracks-bucket needs s3-endpoint, s3-access-key and s3-secret-key")
 	}
-	return errors.Join(problems...)
 }
 
 // Stay reports whether what is recorded from bridges stays where it is made.

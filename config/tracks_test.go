@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"strings"
 	"testing"
 )
@@ -28,7 +29,9 @@ func TestTracks(t *testing.T) {
 		"a query":            {Tracks{Listen: ":1", URL: "ws://usher:8481?a=b"}, Recording{RecordingsDir: "/rec"}, "tracks-url", false},
 		"only a host's name": {Tracks{Listen: ":1", URL: "usher:8481"}, Recording{RecordingsDir: "/rec"}, "tracks-url", false},
 	} {
-		err := c.tracks.check(&c.rec)
+		var p problems
+		c.tracks.check(&p, &c.rec)
+		err := errors.Join(p...)
 		if got := err != nil; got != (c.want != "") || got && !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s: %v, want an error about %q", name, err, c.want)
 		}

@@ -2,8 +2,6 @@ package config
 
 import (
 	"cmp"
-	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -30,59 +28,45 @@ const (
 )
 
 // checkUpstream reports what cannot work.
-func (c *Config) checkUpstream() error {
+func (c *Config) checkUpstream(p *problems) {
 	u := &c.Upstream
-	var problems []error
-	if u.Share < 0 || u.Share > 100 {
-		problems = append(problems, fmt.Errorf("whereby-share must be from 0 to 100 percent, not %d", u.Share))
-	}
-	if !slices.Contains([]string{FallbackNone, FallbackWhereby, FallbackBoth}, u.Fallback) {
-		problems = append(problems, fmt.Errorf("whereby-fallback must be %s, %s or %s, not %q", FallbackNone, FallbackWhereby, FallbackBoth, u.Fallback))
-	}
-	for i, p := range u.SharePrefixes {
-		if u.SharePrefixes[i] = strings.TrimSpace(p); u.SharePrefixes[i] == "" {
-			problems = append(problems, errors.New("whereby-share-prefix has an empty element, which every name begins with"))
-		}
+	p.when(u.Share < 0 || u.Share > 100, "whereby-share must be from 0 to 100 percent, not %d", u.Share)
+	p.when(!slices.Contains([]string{FallbackNone, FallbackWhereby, FallbackBoth}, u.Fallback),
+		"whereby-fallback must be %s, %s or %s, not %q", FallbackNone, FallbackWhereby, FallbackBoth, u.Fallback)
+	for i, prefix := range u.SharePrefixes {
+		u.SharePrefixes[i] = strings.TrimSpace(prefix)
+		p.when(u.SharePrefixes[i] == "", "whereby-share-prefix has an empty element, which every name begins with")
 	}
 	if u.UpstreamURL != "" {
-		return errors.Join(append(problems, c.checkUpstreamURL(), c.checkUpstreamNeeds())...)
+		c.checkUpstreamURL(p)
+		c.checkUpstreamNeeds(p)
+		return
 	}
-	if u.Share != 0 || len(u.SharePrefixes) > 0 || u.UpstreamKey+u.UpstreamWebhookSecret != "" {
-		problems = append(problems, errors.New("whereby-share, whereby-share-prefix, whereby-upstream-key and whereby-upstream-webhook-secret need a whereby-upstream-url: without one all meetings are made here"))
-	}
-	return errors.Join(problems...)
+	p.when(u.Share != 0 || len(u.SharePrefixes) > 0 || u.UpstreamKey+u.UpstreamWebhookSecret != "",
+		"whereby-share, whereby-share-prefix, whereby-upstream-key and whereby-upstream-webhook-secret need a whereby-upstream-url: without one all meetings are made here")
 }
 
 // checkUpstreamNeeds reports what is missing beside a URL.
-func (c *Config) checkUpstreamNeeds() error {
-	var problems []error
-	if c.UpstreamKey == "" {
-		problems = append(problems, errors.New("whereby-upstream-url needs a whereby-upstream-key"))
-	}
-	if n := len(c.UpstreamWebhookSecret); n > 0 && n < minKey {
-		problems = append(problems, fmt.Errorf("whereby-upstream-webhook-secret has %d characters, at least %d are needed", n, minKey))
-	}
-	if c.Share > 0 && (c.SiteURL == "" || !c.MakesTokens()) {
-		problems = append(problems, errors.New("whereby-share above 0 needs site-url, and jwt-secret or jwt-key-file: no meeting could be made here"))
-	}
-	return errors.Join(problems...)
+func (c *Config) checkUpstreamNeeds(p *problems) {
+	p.when(c.UpstreamKey == "", "whereby-upstream-url needs a whereby-upstream-key")
+	n := len(c.UpstreamWebhookSecret)
+	p.when(n > 0 && n < minKey, "whereby-upstream-webhook-secret has %d characters, at least %d are needed", n, minKey)
+	p.when(c.Share > 0 && (c.SiteURL == "" || !c.MakesTokens()),
+		"whereby-share above 0 needs site-url, and jwt-secret or jwt-key-file: no meeting could be made here")
 }
 
 // checkUpstreamURL makes sure that Whereby's key is sent to another server than
-// usher, and in clear to none but one on this machine. Its error quotes nothing.
-func (c *Config) checkUpstreamURL() error {
+// usher, and in clear to none but one on this machine. What it
+// reports quotes nothing.
+func (c *Config) checkUpstreamURL(p *problems) {
 	u, err := url.Parse(c.UpstreamURL)
 	if err != nil || !plainURL(c.UpstreamURL, "https", "http") {
-		return errors.New("whereby-upstream-url is not a URL such as https://api.whereby.dev/v1")
+		p.add("whereby-upstream-url is not a URL such as https://api.whereby.dev/v1")
+		return
 	}
 	addr, _ := netip.ParseAddr(u.Hostname())
-	if u.Scheme == "http" && !addr.IsLoopback() && u.Hostname() != "localhost" {
-		return errors.New("whereby-upstream-url must be https: the key would be sent in clear")
-	}
-	if c.isOurs(u) {
-		return errors.New("whereby-upstream-url is usher itself; it must be Whereby's own API")
-	}
-	return nil
+	p.when(u.Scheme == "http" && !addr.IsLoopback() && u.Hostname() != "localhost", "whereby-upstream-url must be https: the key would be sent in clear")
+	p.when(c.isOurs(u), "whereby-upstream-url is usher itself; it must be Whereby's own API")
 }
 
 // isOurs reports whether a URL leads to this usher.

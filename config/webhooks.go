@@ -66,11 +66,12 @@ type OldWebhooks struct {
 	Headers  []Named `name:"webhook-header" env:"USHER_WEBHOOK_HEADER" hidden:""` // values are HEADER: VALUE
 }
 
-// list returns the endpoints in the new form, and what is wrong with them.
-func (o *OldWebhooks) list() (list []Webhook, problems []error) {
+// list returns the endpoints in the new form, and reports what is wrong with them.
+func (o *OldWebhooks) list(p *problems) (list []Webhook) {
 	for _, u := range o.URLs {
 		if strings.Contains(u.Name, ":") { // a URL without a name that has an =
-			return nil, []error{errors.New("a webhook is given as NAME=URL")}
+			p.add("a webhook is given as NAME=URL")
+			return nil
 		}
 		list = append(list, Webhook{Name: u.Name, URL: string(u.Value)})
 	}
@@ -78,7 +79,7 @@ func (o *OldWebhooks) list() (list []Webhook, problems []error) {
 		for _, v := range values {
 			i := slices.IndexFunc(list, func(w Webhook) bool { return w.Name == v.Name })
 			if i < 0 {
-				problems = append(problems, errors.New(setting+" names a webhook that there is not"))
+				p.add("%s names a webhook that there is not", setting)
 				continue
 			}
 			set(&list[i], v.Value)
@@ -88,7 +89,7 @@ func (o *OldWebhooks) list() (list []Webhook, problems []error) {
 	each("webhook-header", o.Headers, func(w *Webhook, line Secret) {
 		header, value, ok := strings.Cut(string(line), ":")
 		if !ok || header == "" {
-			problems = append(problems, errors.New("a webhook-header is given as NAME=HEADER: VALUE"))
+			p.add("a webhook-header is given as NAME=HEADER: VALUE")
 			return
 		}
 		if w.Headers == nil {
@@ -97,18 +98,16 @@ func (o *OldWebhooks) list() (list []Webhook, problems []error) {
 		w.Headers[header] = Secret(strings.TrimSpace(value))
 	})
 	each("webhook-dialect", o.Dialects, func(w *Webhook, dialect Secret) {
-		if w.Dialect != "" {
-			problems = append(problems, errors.New("webhook "+w.Name+" has two dialects"))
-		}
+		p.when(w.Dialect != "", "webhook %s has two dialects", w.Name)
 		w.Dialect = string(dialect)
 	})
-	return list, problems
+	return list
 }
 
 // checkWebhooks takes over the old settings, and reports endpoints that nobody
 // could tell from others or whose deliveries nobody could tell from forged ones.
-func (c *Config) checkWebhooks() error {
-	old, problems := c.OldWebhooks.list()
+func (c *Config) checkWebhooks(p *problems) {
+	old := c.OldWebhooks.list(p)
 	if len(old) > 0 {
 		c.Warnings = append(c.Warnings, "USHER_WEBHOOK, USHER_WEBHOOK_SECRET, USHER_WEBHOOK_DIALECT and USHER_WEBHOOK_HEADER are now one setting, USHER_WEBHOOKS; the next release will not know them")
 	}
@@ -117,18 +116,15 @@ func (c *Config) checkWebhooks() error {
 	for i, w := range c.Webhooks {
 		switch {
 		case w.Name == "":
-			problems = append(problems, fmt.Errorf("number %d of webhooks has no name", i+1))
+			p.add("number %d of webhooks has no name", i+1)
 			continue
 		case w.URL == "":
-			problems = append(problems, errors.New("webhook "+w.Name+" has no url"))
+			p.add("webhook %s has no url", w.Name)
 		case known[w.Name]:
-			problems = append(problems, errors.New("two webhooks have the name "+w.Name))
+			p.add("two webhooks have the name %s", w.Name)
 		}
 		known[w.Name] = true
 		// A dialect that signs needs a secret all the same; package webhook says so.
-		if len(w.Secrets) == 0 && len(w.Headers) == 0 {
-			problems = append(problems, errors.New("webhook "+w.Name+" has neither secrets nor headers: nobody could tell its deliveries from forged ones"))
-		}
+		p.when(len(w.Secrets) == 0 && len(w.Headers) == 0, "webhook %s has neither secrets nor headers: nobody could tell its deliveries from forged ones", w.Name)
 	}
-	return errors.Join(problems...)
 }

@@ -1,10 +1,5 @@
 package config
 
-import (
-	"errors"
-	"fmt"
-)
-
 // Whereby are the settings of the API that is compatible with Whereby's;
 // it is always there, under /whereby/v1 of the API's listener.
 type Whereby struct {
@@ -14,13 +9,7 @@ type Whereby struct {
 }
 
 // check reports what cannot work.
-func (w *Whereby) check() error {
-	var problems []error
-	if w.SealSecret != "" && len(w.SealSecret) < minKey {
-		problems = append(problems, fmt.Errorf("seal-secret has %d characters, at least %d are needed", len(w.SealSecret), minKey))
-	}
-	if w.AllowRecordingDestination && w.SealSecret == "" {
-		problems = append(problems, errors.New("allow-recording-destination needs a seal-secret: credentials are not kept in clear"))
-	}
-	return errors.Join(problems...)
+func (w *Whereby) check(p *problems) {
+	p.when(w.SealSecret != "" && len(w.SealSecret) < minKey, "seal-secret has %d characters, at least %d are needed", len(w.SealSecret), minKey)
+	p.when(w.AllowRecordingDestination && w.SealSecret == "", "allow-recording-destination needs a seal-secret: credentials are not kept in clear")
 }
