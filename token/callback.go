@@ -2,7 +2,6 @@ package token
 
 import (
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"errors"
 	"strconv"
@@ -48,8 +47,5 @@ func VerifyCallback(secret, recorder, timestamp, signature string, body []byte, 
 }
 
 func callbackMAC(secret, recorder, timestamp string, body []byte) []byte {
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(recorder + "\n" + timestamp + "\n"))
-	mac.Write(body)
-	return mac.Sum(nil)
+	return MAC([]byte(secret), recorder+"\n"+timestamp+"\n", body)
 }

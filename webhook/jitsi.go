@@ -1,14 +1,13 @@
 package webhook
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
 	"strconv"
 	"time"
 
 	"usher/meeting"
+	"usher/token"
 )
 
 // Jitsi is the name of the dialect of apps that were written for Prosody
@@ -42,15 +41,10 @@ func JitsiDialect() Dialect {
 
 func signJitsi(h http.Header, key []byte, at time.Time, body []byte) {
 	seconds := strconv.FormatInt(at.Unix(), 10)
-	mac := hmac.New(sha256.New, key)
-	mac.Write(body)
-	h["X-Jitsi-Signature"] = []string{hex.EncodeToString(mac.Sum(nil))}
+	h["X-Jitsi-Signature"] = []string{hex.EncodeToString(token.MAC(key, "", body))}
 	// The first signature is good for ever; this one shows its age.
-	mac.Reset()
-	mac.Write([]byte(seconds + "."))
-	mac.Write(body)
 	h["X-Jitsi-Timestamp"] = []string{seconds}
-	h["X-Jitsi-Signature-V2"] = []string{hex.EncodeToString(mac.Sum(nil))}
+	h["X-Jitsi-Signature-V2"] = []string{hex.EncodeToString(token.MAC(key, seconds+".", body))}
 }
 
 // jitsi returns what makes an event of this name; nil data: it is not sent.

@@ -1,9 +1,7 @@
 package webhook
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"fmt"
@@ -13,6 +11,7 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/token"
 )
 
 // Secrets of Standard Webhooks: whsec_ and base64 of 24 to 64 bytes.
@@ -103,10 +102,7 @@ func signStandard(h http.Header, keys [][]byte, id string, at time.Time, body []
 	seconds := strconv.FormatInt(at.Unix(), 10)
 	var all []string
 	for _, key := range keys {
-		mac := hmac.New(sha256.New, key)
-		mac.Write([]byte(id + "." + seconds + "."))
-		mac.Write(body)
-		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+		all = append(all, "v1,"+base64.StdEncoding.EncodeToString(token.MAC(key, id+"."+seconds+".", body)))
 	}
 	h["Webhook-Timestamp"] = []string{seconds}
 	h["Webhook-Signature"] = []string{strings.Join(all, " ")}

@@ -27,6 +27,11 @@ type breaker struct {
 func (b *breaker) down(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.refuses(now)
+}
+
+// refuses is down with b.mu held.
+func (b *breaker) refuses(now time.Time) bool {
 	return b.failed >= breakAfter && (b.trying || now.Before(b.until))
 }
 
@@ -34,13 +39,10 @@ func (b *breaker) down(now time.Time) bool {
 func (b *breaker) enter(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.failed < breakAfter {
-		return true
-	}
-	if b.trying || now.Before(b.until) {
+	if b.refuses(now) {
 		return false
 	}
-	b.trying = true
+	b.trying = b.failed >= breakAfter
 	return true
 }
 

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -18,20 +17,19 @@ import (
 // made: the ids of usher's begin with a word of its own, and all others are
 // Whereby's.
 
-// isOurs reports whether an id is one of usher's kind, such as mtg_.
-func isOurs(id, kind string) bool { return strings.HasPrefix(id, kind) }
-
 // relay passes a request on as it is.
-func (f *facade) relay(w http.ResponseWriter, r *http.Request) (any, error) {
-	body, err := api.ReadBody(http.MaxBytesReader(w, r.Body, MaxImage))
+func (f *facade) relay(_ http.ResponseWriter, r *http.Request) (any, error) {
+	body, err := api.ReadBody(r.Body)
 	if err != nil {
 		return nil, err
 	}
-	return f.relayBody(r, body)
+	return asBody(f.upstream.ask(r.Context(), callOf(r, body)))
 }
 
-func (f *facade) relayBody(r *http.Request, body []byte) (any, error) {
-	return asBody(f.upstream.ask(r.Context(), call{r.Method, below(r), r.URL.Query(), r.Header.Get("Content-Type"), body}))
+// callOf returns a request to Whereby as the one that came here, with this body.
+func callOf(r *http.Request, body []byte) call {
+	path := strings.TrimPrefix(r.URL.Path, prefix+"/v1") // below the API's URL
+	return call{r.Method, path, r.URL.Query(), r.Header.Get("Content-Type"), body}
 }
 
 // asBody keeps a nil answer from being a body.
@@ -42,16 +40,23 @@ func asBody(a *relayed, err error) (any, error) {
 	return a, nil
 }
 
-// below returns a request's path below the API's URL.
-func below(r *http.Request) string { return strings.TrimPrefix(r.URL.Path, prefix+"/v1") }
+// peek reads what it can of a body, which is then there to be read again: whoever
+// serves the request says what is wrong with it.
+func peek(w http.ResponseWriter, r *http.Request, into any) (raw []byte, err error) {
+	raw, err = api.ReadBody(http.MaxBytesReader(w, r.Body, api.MaxBody))
+	_ = json.Unmarshal(raw, into)
+	r.Body = io.NopCloser(bytes.NewReader(raw))
+	return raw, err
+}
 
-// byID serves what is about an id of usher's, and passes on all else.
+// byID serves what is about an id of usher's kind, such as mtg_, and passes on all
+// else.
 func (f *facade) byID(kind string, serve handler) handler {
 	if f.upstream == nil {
 		return serve
 	}
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
-		if isOurs(r.PathValue("id"), kind) {
+		if strings.HasPrefix(r.PathValue("id"), kind) {
 			return serve(w, r)
 		}
 		return f.relay(w, r)
@@ -60,19 +65,25 @@ func (f *facade) byID(kind string, serve handler) handler {
 
 // bySide serves what is about usher's alone, and passes on all else; what is about
 // both counts as Whereby's.
-func (f *facade) bySide(serve handler) handler {
+func (f *facade) bySide(serve handler) handler { return f.split(serve, f.relay) }
+
+// split serves what is about usher's alone, passes on what is about Whereby's alone,
+// and leaves the rest to both.
+func (f *facade) split(serve, both handler) handler {
 	if f.upstream == nil {
 		return serve
 	}
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
-		ours, _, err := f.sides(r)
+		ours, theirs, err := f.sides(r)
 		switch {
 		case err != nil:
 			return nil, err
 		case ours:
 			return serve(w, r)
+		case theirs:
+			return f.relay(w, r)
 		}
-		return f.relay(w, r)
+		return both(w, r)
 	}
 }
 
@@ -84,7 +95,7 @@ func (f *facade) sides(r *http.Request) (ours, theirs bool, err error) {
 		return false, true, nil // no meeting of this API was ever made here
 	}
 	if id := r.URL.Query().Get("roomSessionId"); id != "" {
-		ours = isOurs(id, "ses_")
+		ours = strings.HasPrefix(id, "ses_")
 		return ours, !ours, nil
 	}
 	room := roomOf(r)
@@ -102,16 +113,14 @@ func (f *facade) sides(r *http.Request) (ours, theirs bool, err error) {
 // all.
 func (f *facade) placeMeeting(w http.ResponseWriter, r *http.Request) (any, error) {
 	u := f.upstream
-	raw, err := api.ReadBody(http.MaxBytesReader(w, r.Body, api.MaxBody))
-	if err != nil {
-		return nil, err
-	}
-	r.Body = io.NopCloser(bytes.NewReader(raw))
 	var body struct {
 		RoomNamePrefix string
 		Recording      struct{ Type string }
 	}
-	_ = json.Unmarshal(raw, &body) // whoever makes the meeting says what is wrong with it
+	raw, err := peek(w, r, &body)
+	if err != nil {
+		return nil, err
+	}
 	wanted := wish{
 		prefix: body.RoomNamePrefix, records: body.Recording.Type == "cloud",
 		site: u.State(r.Context()), down: u.breaker.down(time.Now()),
@@ -147,7 +156,7 @@ func (u *Upstream) placed(w http.ResponseWriter, p placement) {
 // makeThere makes a meeting at Whereby, and notes that it is there.
 func (f *facade) makeThere(r *http.Request, raw []byte) (*relayed, error) {
 	u := f.upstream
-	a, err := u.ask(r.Context(), call{r.Method, below(r), r.URL.Query(), r.Header.Get("Content-Type"), raw})
+	a, err := u.ask(r.Context(), callOf(r, raw))
 	if err != nil || !a.ok() {
 		return a, err
 	}
@@ -169,28 +178,27 @@ func (f *facade) makeThere(r *http.Request, raw []byte) (*relayed, error) {
 
 // deleteBoth deletes recordings here and at Whereby.
 func (f *facade) deleteBoth(w http.ResponseWriter, r *http.Request) (any, error) {
-	raw, err := api.ReadBody(http.MaxBytesReader(w, r.Body, api.MaxBody))
-	if err != nil {
+	var body bulkBody
+	if _, err := peek(w, r, &body); err != nil {
 		return nil, err
 	}
-	var body struct {
-		IDs []string `json:"recordingIds"`
+	var here, there []string
+	for _, id := range body.IDs {
+		if strings.HasPrefix(id, "rec_") {
+			here = append(here, id)
+		} else {
+			there = append(there, id)
+		}
 	}
-	_ = json.Unmarshal(raw, &body) // Whereby says what is wrong
-	ours := func(id string) bool { return isOurs(id, "rec_") }
-	if !slices.ContainsFunc(body.IDs, ours) {
-		return f.relayBody(r, raw)
+	if len(here) == 0 {
+		return f.relay(w, r)
 	}
-	here, there := body.IDs, slices.DeleteFunc(slices.Clone(body.IDs), ours)
 	if len(there) > 0 {
-		text, _ := json.Marshal(map[string][]string{"recordingIds": there})
-		a, err := f.upstream.ask(r.Context(), call{r.Method, below(r), nil, "application/json", text})
+		text, _ := json.Marshal(bulkBody{there})
+		a, err := f.upstream.ask(r.Context(), callOf(r, text))
 		if err != nil || !a.ok() {
 			return asBody(a, err)
 		}
-		here = slices.DeleteFunc(here, func(id string) bool { return !ours(id) })
 	}
-	raw, _ = json.Marshal(map[string][]string{"recordingIds": here})
-	r.Body = io.NopCloser(bytes.NewReader(raw))
-	return f.deleteRecordings(w, r)
+	return nil, f.removeRecordings(r.Context(), here)
 }

@@ -14,6 +14,7 @@ import (
 
 	"usher/api"
 	"usher/meeting"
+	"usher/token"
 	"usher/webhook"
 )
 
@@ -142,26 +143,14 @@ func eventID(theirs string) string {
 // verified reports whether Whereby has signed the body not long ago
 // (https://docs.whereby.com, "Validating events").
 func verified(secret, header string, body []byte, now time.Time) bool {
-	var stamp, signature string
+	values := map[string]string{}
 	for part := range strings.SplitSeq(header, ",") {
 		name, value, _ := strings.Cut(strings.TrimSpace(part), "=")
-		switch name {
-		case "t":
-			stamp = value
-		case "v1":
-			signature = value
-		}
+		values[name] = value
 	}
-	seconds, err := strconv.ParseInt(stamp, 10, 64)
-	if err != nil {
-		return false
-	}
-	if age := now.Sub(time.Unix(seconds, 0)); age > hookAge || age < -hookEarly {
-		return false
-	}
-	mac := hmac.New(sha256.New, []byte(secret))
-	mac.Write([]byte(stamp + "."))
-	mac.Write(body)
-	got, err := hex.DecodeString(signature)
-	return err == nil && hmac.Equal(got, mac.Sum(nil))
+	seconds, errTime := strconv.ParseInt(values["t"], 10, 64)
+	given, errGiven := hex.DecodeString(values["v1"])
+	age := now.Sub(time.Unix(seconds, 0))
+	return errTime == nil && age <= hookAge && age >= -hookEarly &&
+		errGiven == nil && hmac.Equal(given, token.MAC([]byte(secret), values["t"]+".", body))
 }

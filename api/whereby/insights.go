@@ -173,18 +173,12 @@ func (f *facade) people(r *http.Request) (shown []personBody, err error) {
 		return nil, nil
 	}
 	for _, p := range list {
-		one := personBody{
+		shown = append(shown, personBody{
 			RoomSessionID: p.SessionID, RoomName: roomName(m.Room), ParticipantID: p.ID,
 			RoleName: roleName(p.Person), DisplayName: p.Name,
 			JoinedAt: p.JoinedAt, LeftAt: meeting.TimeOrNull(p.LeftAt.Time), Tags: []string{},
-		}
-		if id := externalID(p.Person); id != "" {
-			one.ExternalID = &id
-		}
-		if p.Metadata != "" {
-			one.Metadata = &p.Metadata
-		}
-		shown = append(shown, one)
+			ExternalID: orNull(externalID(p.Person)), Metadata: orNull(p.Metadata),
+		})
 	}
 	return shown, err
 }

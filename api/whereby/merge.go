@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// fields says where an element of a list has its id and its time, by which lists
-// are merged.
-type fields struct{ id, time string }
+// fields says where an element of a list has what names it and its time, by which
+// lists are merged. A room may be there twice, with two times.
+type fields struct{ name, time string }
 
 // maxBothCursor, in bytes, is more than two cursors and two ids need.
 const maxBothCursor = 4 << 10
@@ -23,7 +23,7 @@ const maxBothCursor = 4 << 10
 // one come twice, and none be left out.
 type place struct {
 	Cursor string `json:"c,omitempty"` // of the page
-	After  string `json:"a,omitempty"` // id of the last element of it that was shown
+	After  string `json:"a,omitempty"` // key of the last element of it that was shown
 	Done   bool   `json:"d,omitempty"`
 }
 
@@ -33,7 +33,11 @@ type places struct {
 	There place `json:"t"`
 }
 
+// encode returns the cursor, empty where nothing is left of either list.
 func (p places) encode() string {
+	if p.Here.Done && p.There.Done {
+		return ""
+	}
 	text, _ := json.Marshal(p) // always encodes
 	return base64.RawURLEncoding.EncodeToString(text)
 }
@@ -55,7 +59,7 @@ func readPlaces(cursor string) (p places, err error) {
 // element is one of either list, as it is shown.
 type element struct {
 	raw json.RawMessage
-	id  string
+	key string // tells it from all others
 	at  time.Time
 }
 
@@ -70,10 +74,7 @@ var errPage = errors.New("whereby: no page of a list")
 
 // read returns what the text of a list says.
 func (f fields) read(text []byte) (p page, err error) {
-	var list struct {
-		Cursor  *string
-		Results []json.RawMessage
-	}
+	var list listBody[json.RawMessage]
 	if err := json.Unmarshal(text, &list); err != nil || list.Results == nil {
 		return p, errPage
 	}
@@ -85,9 +86,9 @@ func (f fields) read(text []byte) (p page, err error) {
 		if json.Unmarshal(raw, &values) != nil {
 			return p, errPage
 		}
-		one := element{raw: raw}
-		one.id, _ = values[f.id].(string)
+		name, _ := values[f.name].(string)
 		text, _ := values[f.time].(string)
+		one := element{raw: raw, key: name + " " + text}
 		one.at, _ = time.Parse(time.RFC3339, text) // what has none comes last
 		p.elements = append(p.elements, one)
 	}
@@ -97,7 +98,7 @@ func (f fields) read(text []byte) (p page, err error) {
 // from returns the page without what was shown of it.
 func (p page) from(after string) page {
 	if after != "" {
-		p.elements = p.elements[1+slices.IndexFunc(p.elements, func(e element) bool { return e.id == after }):]
+		p.elements = p.elements[1+slices.IndexFunc(p.elements, func(e element) bool { return e.key == after }):]
 	}
 	return p
 }
@@ -115,7 +116,7 @@ func mergePages(here, there page, p places, limit int, before func(a, b element)
 		if !h || t && before(there.elements[0], here.elements[0]) {
 			from, at = &there, &p.There
 		}
-		merged, at.After = append(merged, from.elements[0].raw), from.elements[0].id
+		merged, at.After = append(merged, from.elements[0].raw), from.elements[0].key
 		from.elements = from.elements[1:]
 	}
 	for _, side := range []struct {
@@ -132,21 +133,9 @@ func mergePages(here, there page, p places, limit int, before func(a, b element)
 // both serves a list of what is here and at Whereby. Where the query is about one
 // of them nobody waits for the other.
 func (f *facade) both(usual int, by fields, local handler) handler {
-	if f.upstream == nil {
-		return local
-	}
-	return func(w http.ResponseWriter, r *http.Request) (any, error) {
-		ours, theirs, err := f.sides(r)
-		switch {
-		case err != nil:
-			return nil, err
-		case ours:
-			return local(w, r)
-		case theirs:
-			return f.relay(w, r)
-		}
+	return f.split(local, func(w http.ResponseWriter, r *http.Request) (any, error) {
 		return f.merge(w, r, usual, by, local)
-	}
+	})
 }
 
 func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, by fields, local handler) (any, error) {
@@ -176,11 +165,12 @@ func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, by fie
 		here = here.from(at.Here.After)
 	}
 	if !at.There.Done {
-		query.Del("cursor")
-		if at.There.Cursor != "" {
-			query.Set("cursor", at.There.Cursor)
+		theirs := callOf(r, nil)
+		theirs.query = query
+		if query.Set("cursor", at.There.Cursor); at.There.Cursor == "" {
+			query.Del("cursor")
 		}
-		a, err := f.upstream.ask(r.Context(), call{r.Method, below(r), query, "", nil})
+		a, err := f.upstream.ask(r.Context(), theirs)
 		if err != nil || !a.ok() {
 			return asBody(a, err)
 		}
@@ -194,13 +184,5 @@ func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, by fie
 		before = func(a, b element) bool { return a.at.Before(b.at) }
 	}
 	merged, next := mergePages(here, there, at, limit, before)
-	answer := struct {
-		Cursor  *string           `json:"cursor"`
-		Results []json.RawMessage `json:"results"`
-	}{Results: append([]json.RawMessage{}, merged...)}
-	if !next.Here.Done || !next.There.Done {
-		cursor := next.encode()
-		answer.Cursor = &cursor
-	}
-	return answer, nil
+	return listOf(merged, next.encode()), nil
 }

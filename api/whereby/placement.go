@@ -20,10 +20,10 @@ const (
 // Reasons for where a meeting is made.
 const (
 	reasonShare       = "share"
-	reasonPrefix      = "prefix"              // it is none of those that the share is of
-	reasonNotReady    = "usher_not_ready"     //
-	reasonRecorders   = "recorders_busy"      //
-	reasonUnavailable = "whereby_unavailable" //
+	reasonPrefix      = "prefix" // it is none of those that the share is of
+	reasonNotReady    = "usher_not_ready"
+	reasonRecorders   = "recorders_busy"
+	reasonUnavailable = "whereby_unavailable"
 )
 
 // SiteState is how usher is placed to take a meeting.

@@ -133,13 +133,17 @@ func (f *facade) deleteRecordings(w http.ResponseWriter, r *http.Request) (any, 
 	if err := readJSON(w, r, &body); err != nil {
 		return nil, err
 	}
-	if len(body.IDs) > maxBulkDelete {
-		return nil, refuse("recordingIds has more than " + strconv.Itoa(maxBulkDelete) + " elements")
+	return nil, f.removeRecordings(r.Context(), body.IDs)
+}
+
+func (f *facade) removeRecordings(ctx context.Context, ids []string) error {
+	if len(ids) > maxBulkDelete {
+		return refuse("recordingIds has more than " + strconv.Itoa(maxBulkDelete) + " elements")
 	}
-	for _, id := range body.IDs {
-		if err := f.removeRecording(r.Context(), id); err != nil {
-			return nil, err
+	for _, id := range ids {
+		if err := f.removeRecording(ctx, id); err != nil {
+			return err
 		}
 	}
-	return nil, nil
+	return nil
 }

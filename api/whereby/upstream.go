@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"mime"
@@ -104,9 +105,9 @@ func (u *Upstream) Status(ctx context.Context) (seen, problem string) {
 	if p := u.problem.Load(); p != nil {
 		problem = *p
 	}
-	seen = "share made here: " + itoa(int64(u.Share)) + " percent"
+	seen = fmt.Sprintf("share made here: %d percent", u.Share)
 	if n, err := u.Meetings.UpstreamOpen(ctx); err == nil {
-		seen += "; meetings at Whereby that are not over: " + itoa(n)
+		seen += fmt.Sprintf("; meetings at Whereby that are not over: %d", n)
 	}
 	if u.WebhookSecret == "" {
 		seen += "; its webhooks are not taken, without whereby-upstream-webhook-secret"

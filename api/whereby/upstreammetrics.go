@@ -1,8 +1,6 @@
 package whereby
 
 import (
-	"strconv"
-
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 )
@@ -56,5 +54,3 @@ func newUpstreamMetrics(reg prometheus.Registerer) *upstreamMetrics {
 	}
 	return m
 }
-
-func itoa(n int64) string { return strconv.FormatInt(n, 10) }

@@ -2,14 +2,13 @@ package whereby
 
 import (
 	"cmp"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/hex"
 	"net/http"
 	"strconv"
 	"time"
 
 	"usher/meeting"
+	"usher/token"
 	"usher/webhook"
 )
 
@@ -27,7 +26,7 @@ func Dialect(site string) webhook.Dialect {
 		return func(event meeting.Event) (string, any) {
 			room := eventRoom{MeetingID: event.MeetingID, Subdomain: site}
 			if event.Room != "" {
-				room.RoomName = "/" + event.Room
+				room.RoomName = roomName(event.Room)
 			}
 			return "", eventBody{event.ID, apiVersion, event.Timestamp, name, data(event, room)}
 		}
@@ -49,11 +48,8 @@ func Dialect(site string) webhook.Dialect {
 
 func sign(h http.Header, key []byte, at time.Time, body []byte) {
 	seconds := strconv.FormatInt(at.Unix(), 10)
-	mac := hmac.New(sha256.New, key)
-	mac.Write([]byte(seconds + "."))
-	mac.Write(body)
 	// One signature and no blank: receivers match this with a pattern.
-	h["Whereby-Signature"] = []string{"t=" + seconds + ",v1=" + hex.EncodeToString(mac.Sum(nil))}
+	h["Whereby-Signature"] = []string{"t=" + seconds + ",v1=" + hex.EncodeToString(token.MAC(key, seconds+".", body))}
 }
 
 type eventBody struct {

@@ -156,11 +156,7 @@ func listing[T any](usual int, page func(r *http.Request, cursor string, limit i
 			return nil, refuse("cursor must be the one of the page before")
 		}
 		results, next, err := page(r, cursor, limit)
-		answer := listBody[T]{Results: append([]T{}, results...)}
-		if next != "" {
-			answer.Cursor = &next
-		}
-		return answer, err
+		return listOf(results, next), err
 	}
 }
 
@@ -171,6 +167,19 @@ type writtenBody struct{}
 type listBody[T any] struct {
 	Cursor  *string `json:"cursor" doc:"Of the next page; null on the last one"`
 	Results []T     `json:"results" nullable:"false"`
+}
+
+// listOf returns a page with the cursor of the next one, empty on the last.
+func listOf[T any](results []T, next string) listBody[T] {
+	return listBody[T]{orNull(next), append([]T{}, results...)}
+}
+
+// orNull returns a text, nil where that is empty.
+func orNull(text string) *string {
+	if text == "" {
+		return nil
+	}
+	return &text
 }
 
 // AtRoot serves the API where Whereby has it, under /v1, and nothing else of a
