@@ -16,15 +16,15 @@ import (
 // has the reason. What is not listed here may import none of them.
 var mayImport = map[string][]string{
 	"usher/meeting/service": {"usher/meeting", "usher/token"},
-	"usher/meeting/tracker": {"usher/meeting", "usher/internal/workers"},
+	"usher/meeting/tracker": {"usher/meeting", "usher/internal/workers", "usher/internal/sleep"},
 	"usher/muc":             {"usher/meeting", "usher/token", "usher/config", "usher/component"},
-	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery"},
+	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery", "usher/internal/sleep"},
 	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/storage"},
 	"usher/storage":         {"usher/meeting", "usher/token", "usher/config"},
 	"usher/bridge":          {"usher/meeting", "usher/component/brewery", "usher/storage"},
-	"usher/store":           {"usher/meeting", "usher/token", "usher/config"},
-	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config", "usher/internal/workers"},
-	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/storage"},
+	"usher/store":           {"usher/meeting", "usher/token", "usher/config", "usher/internal/sleep"},
+	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config", "usher/internal/workers", "usher/internal/sleep"},
+	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/storage", "usher/internal/sleep"},
 	"usher/api/whereby":     {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/api"},
 }
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -107,10 +108,7 @@ func (f *Feed) Run(ctx context.Context) error {
 		}
 		// There may be a gap now: listeners come back and say where they were.
 		f.restart(map[listener]bool{})
-		select {
-		case <-time.After(followPause):
-		case <-ctx.Done():
-		}
+		sleep.For(ctx, followPause)
 	}
 	return nil
 }
@@ -159,10 +157,7 @@ func (f *Feed) listen(ctx context.Context) (listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	select {
-	case f.wanted <- struct{}{}:
-	default: // it is known
-	}
+	sleep.Wake(f.wanted)
 	select {
 	case _, ok := <-l:
 		if !ok { // let go: the log cannot be followed

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -142,12 +143,7 @@ func (s *Scheduler) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Scheduler) wakeUp() {
-	select {
-	case s.wake <- struct{}{}:
-	default:
-	}
-}
+func (s *Scheduler) wakeUp() { sleep.Wake(s.wake) }
 
 // freed is called when a recorder may have become free.
 func (s *Scheduler) freed() {
@@ -274,9 +270,7 @@ func (s *Scheduler) report(ctx context.Context, t *task, f meeting.Input) bool {
 		if !errors.Is(err, meeting.ErrUnavailable) && !errors.Is(err, meeting.ErrBusy) {
 			return false
 		}
-		select {
-		case <-time.After(reportInterval):
-		case <-ctx.Done():
+		if !sleep.For(ctx, reportInterval) {
 			return false
 		}
 	}

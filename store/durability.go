@@ -69,8 +69,8 @@ func (r *Redis) Holder(ctx context.Context) (holder string, err error) {
 	if err != nil || lease[0] == nil {
 		return "", err
 	}
-	holder, _, _ = strings.Cut(fmt.Sprint(lease[0]), " ")
-	return holder, nil
+	named := fmt.Sprint(lease[0]) // with a nonce behind the last blank
+	return named[:max(strings.LastIndexByte(named, ' '), 0)], nil
 }
 
 // Time returns Redis's clock. It blocks for one call.

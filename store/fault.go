@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -44,12 +45,7 @@ func (r *Redis) fault(op string, err error) error {
 }
 
 // suspect has a leader look at once whether the store has lost something.
-func (r *Redis) suspect() {
-	select {
-	case r.wake <- struct{}{}:
-	default: // it has not looked yet
-	}
-}
+func (r *Redis) suspect() { sleep.Wake(r.wake) }
 
 // wrongType reports whether a key holds something else than this program puts
 // there.

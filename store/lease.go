@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -223,7 +224,7 @@ func (r *Redis) waitForLease(ctx context.Context, lease, takeover string) (term,
 			r.log.Info("leading", "lease", lease, "fence", fence)
 			return term{lease, fence, epoch, texts[1], texts[2], sent}, nil
 		}
-		sleep(ctx, r.times.poll)
+		sleep.For(ctx, r.times.poll)
 	}
 	return term{}, nil
 }
@@ -296,8 +297,7 @@ func (r *Redis) lease(ctx context.Context, script *redis.Script, args ...any) (a
 func keep(ctx context.Context, times leaseTimes, sent time.Time, renew func(context.Context) (bool, error)) error {
 	wait := times.renew
 	for {
-		sleep(ctx, wait)
-		if ctx.Err() != nil {
+		if !sleep.For(ctx, wait) {
 			return nil
 		}
 		try := time.Now()
@@ -316,15 +316,5 @@ func keep(ctx context.Context, times leaseTimes, sent time.Time, renew func(cont
 		default:
 			wait = min(times.retry, time.Until(sent.Add(times.demote)))
 		}
-	}
-}
-
-// sleep waits for d or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
 	}
 }

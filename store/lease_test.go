@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -102,9 +103,12 @@ func TestLeaseTakeover(t *testing.T) {
 func TestLeaseLeftBehind(t *testing.T) {
 	srv := startServer(t)
 	r := srv.openQuick("one")
-	srv.do("SET", r.keys.leader(), "a 17", "PX", 1000*patience.Milliseconds())
+	srv.do("SET", r.keys.leader(), "a host 17", "PX", 1000*patience.Milliseconds())
 	srv.do("SET", r.keys.fence(), "17")
-	a := lead(t, r, "a")
+	if got, err := r.Holder(t.Context()); got != "a host" || err != nil {
+		t.Errorf("holder %q, %v, want a host", got, err)
+	}
+	a := lead(t, r, "a host")
 	wait(t, a.began)
 	a.stop(t)
 
@@ -300,7 +304,7 @@ func TestKeepOverAnOutage(t *testing.T) {
 		"hangs": func(ctx context.Context, back time.Duration) (bool, error) {
 			ctx, cancel := context.WithTimeout(ctx, callTimeout)
 			defer cancel()
-			sleep(ctx, back)
+			sleep.For(ctx, back)
 			return ctx.Err() == nil, ctx.Err()
 		},
 	} {

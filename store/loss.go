@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -86,7 +87,7 @@ func (r *Redis) begin(ctx context.Context, t term) error {
 		if !errors.Is(err, meeting.ErrUnavailable) {
 			return err
 		}
-		sleep(ctx, r.times.poll)
+		sleep.For(ctx, r.times.poll)
 	}
 }
 

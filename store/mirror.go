@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"usher/internal/sleep"
 )
 
 const (
@@ -177,7 +179,7 @@ func (u *upkeep) run(ctx context.Context) error {
 			if !failing && !errors.Is(err, errReset) { // said once
 				u.log.Error("cannot read what an emptied store is written anew from, or write it", "err", err)
 			}
-			sleep(ctx, lossPause)
+			sleep.For(ctx, lossPause)
 		}
 		failing = err != nil
 		select {
@@ -270,7 +272,7 @@ func (u *upkeep) refresh(ctx context.Context) (epoch string, err error) {
 		return epoch, nil
 	}
 	var keys []string
-	for _, id := range strings.Fields(answer[4]) {
+	for id := range strings.FieldsSeq(answer[4]) {
 		keys = append(keys, k.meeting(id))
 		if all {
 			u.mirror.copies(k.meeting(id), true)
@@ -343,7 +345,7 @@ func (u *upkeep) rewriteMeetings(ctx context.Context) {
 	defer cancel()
 	err := u.meetings(limited)
 	for err != nil && limited.Err() == nil { // they are being loaded
-		sleep(limited, u.times.poll)
+		sleep.For(limited, u.times.poll)
 		err = u.meetings(limited)
 	}
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/internal/workers"
 	"usher/meeting"
 )
@@ -91,20 +92,12 @@ func (d *Deliverer) serve(ctx context.Context) error {
 }
 
 // poke says that there is something for the store.
-func (d *Deliverer) poke() {
-	select {
-	case d.work <- struct{}{}:
-	default: // it has not looked yet
-	}
-}
+func (d *Deliverer) poke() { sleep.Wake(d.work) }
 
 // pokeLater does the same once the store has had time to come back, or ctx has
 // ended.
 func (d *Deliverer) pokeLater(ctx context.Context) {
-	select {
-	case <-time.After(d.timing.storeRetry):
-	case <-ctx.Done():
-	}
+	sleep.For(ctx, d.timing.storeRetry)
 	d.poke()
 }
 

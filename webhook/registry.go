@@ -17,6 +17,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -123,9 +124,7 @@ func (r *Registry) Load(ctx context.Context) error {
 		if tries == 0 { // said once
 			r.log.Warn("cannot read webhook endpoints yet", "err", err)
 		}
-		select {
-		case <-time.After(loadRetry):
-		case <-ctx.Done():
+		if !sleep.For(ctx, loadRetry) {
 			return context.Cause(ctx)
 		}
 	}
@@ -180,10 +179,7 @@ func (r *Registry) publish(version string, all []meeting.StoredEndpoint) {
 		return strings.Compare(x.ID, y.ID)
 	})
 	r.snapshot.Store(s)
-	select {
-	case r.changed <- struct{}{}:
-	default:
-	}
+	sleep.Wake(r.changed)
 }
 
 // Route returns the ids of the enabled endpoints that are to get an event, in

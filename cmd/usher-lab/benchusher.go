@@ -21,6 +21,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"usher/internal/localsite"
+	"usher/internal/sleep"
 	"usher/internal/stack"
 	"usher/meeting"
 )
@@ -140,11 +141,9 @@ func (u *measuredUsher) until(ctx context.Context, ok func() (bool, error)) erro
 		if done || err != nil {
 			return err
 		}
-		select {
-		case <-ctx.Done():
+		if !sleep.For(ctx, 20*time.Millisecond) {
 			text, _ := os.ReadFile(u.log)
 			return fmt.Errorf("%w; its log: %s", context.Cause(ctx), text)
-		case <-time.After(20 * time.Millisecond):
 		}
 	}
 }

@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"usher/internal/sleep"
 )
 
 // chaosCommand is `usher-lab chaos`: two ushers on a real Prosody and Redis, and
@@ -96,7 +98,7 @@ func (c *chaosCommand) chaos(ctx context.Context, out, progress io.Writer) (err 
 // and returns how many there were.
 func (c *chaosSite) play(ctx context.Context, chosen []fault, d time.Duration, random *rand.Rand) (made int, err error) {
 	for end := time.Now().Add(d); time.Now().Before(end); made++ {
-		sleep(ctx, between(random, 0, chaosPause))
+		sleep.For(ctx, between(random, 0, chaosPause))
 		if ctx.Err() != nil {
 			return made, context.Cause(ctx)
 		}
@@ -116,16 +118,8 @@ func (c *chaosSite) settle(ctx context.Context) error {
 	if err := c.recovered(ctx); err != nil {
 		return err
 	}
-	sleep(ctx, afterChaos)
+	sleep.For(ctx, afterChaos)
 	return context.Cause(ctx)
-}
-
-// sleep blocks for the time, or until ctx ends.
-func sleep(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }
 
 // faults returns those that were asked for.

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"usher/internal/sleep"
 )
 
 // fault is something that goes wrong for a while. All is healed when run
@@ -69,18 +71,18 @@ var faults = []fault{
 	{"redis-kill", 0, 5 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		c.tail.restarted()
 		c.redis.Kill()
-		sleep(ctx, f.lasts)
+		sleep.For(ctx, f.lasts)
 		return c.startRedis(ctx)
 	}},
 	{"redis-stop", time.Second, 15 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		c.redis.Signal(syscall.SIGSTOP)
-		sleep(ctx, f.lasts)
+		sleep.For(ctx, f.lasts)
 		c.redis.Signal(syscall.SIGCONT)
 		return nil
 	}},
 	{"redis-full", time.Second, 10 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		err := c.rdb.ConfigSet(ctx, "maxmemory", "1mb").Err()
-		sleep(ctx, f.lasts)
+		sleep.For(ctx, f.lasts)
 		return errors.Join(err, c.rdb.ConfigSet(ctx, "maxmemory", "0").Err())
 	}},
 	{"redis-flush", 0, 0, func(ctx context.Context, c *chaosSite, _ occurrence) error {
@@ -105,7 +107,7 @@ var faults = []fault{
 	}},
 	{"prosody-stop", time.Second, 25 * time.Second, func(ctx context.Context, c *chaosSite, f occurrence) error {
 		c.prosody.Signal(syscall.SIGSTOP)
-		sleep(ctx, f.lasts)
+		sleep.For(ctx, f.lasts)
 		c.prosody.Signal(syscall.SIGCONT)
 		return nil
 	}},
@@ -174,7 +176,7 @@ func (c *chaosSite) restart(ctx context.Context, sig syscall.Signal, pause time.
 			errs = append(errs, fmt.Errorf("an usher that was asked to stop: %w", err))
 		}
 	}
-	sleep(ctx, pause)
+	sleep.For(ctx, pause)
 	for _, u := range ushers {
 		errs = append(errs, u.spawn(ctx))
 	}
@@ -184,7 +186,7 @@ func (c *chaosSite) restart(ctx context.Context, sig syscall.Signal, pause time.
 // freeze stops an usher for a while, with its connections open.
 func freeze(ctx context.Context, u *measuredUsher, d time.Duration) error {
 	err := u.cmd.Process.Signal(syscall.SIGSTOP)
-	sleep(ctx, d)
+	sleep.For(ctx, d)
 	return errors.Join(err, u.cmd.Process.Signal(syscall.SIGCONT))
 }
 
@@ -225,7 +227,7 @@ func (c *chaosSite) rollBack(ctx context.Context, by time.Duration) error {
 	if err := errors.Join(os.RemoveAll(copied), os.CopyFS(copied, os.DirFS(files))); err != nil {
 		return err
 	}
-	sleep(ctx, by)
+	sleep.For(ctx, by)
 	for _, u := range c.ushers {
 		u.kill()
 	}
@@ -251,7 +253,7 @@ func (c *chaosSite) killProsody(ctx context.Context, d time.Duration) error {
 	_ = c.stopChurn() // fails when Prosody has gone first
 	c.prosody.Kill()
 	c.crowd.Close()
-	sleep(ctx, d)
+	sleep.For(ctx, d)
 	if err := c.prosody.Restart(ctx); err != nil {
 		return err
 	}
@@ -269,7 +271,7 @@ func (c *chaosSite) killProsody(ctx context.Context, d time.Duration) error {
 func stalled(ctx context.Context, p *faultyProxy, f occurrence) error {
 	resume := p.stall()
 	defer resume()
-	sleep(ctx, f.lasts)
+	sleep.For(ctx, f.lasts)
 	return nil
 }
 
@@ -279,7 +281,7 @@ func (c *chaosSite) slowed(ctx context.Context, p *faultyProxy, f occurrence) er
 	c.say("  each piece by %d ms", by.Milliseconds())
 	p.slow(by)
 	defer p.slow(0)
-	sleep(ctx, f.lasts)
+	sleep.For(ctx, f.lasts)
 	return nil
 }
 
@@ -288,6 +290,6 @@ func (c *chaosSite) misbehave(ctx context.Context, f occurrence, how func(*chaos
 	r := c.receivers[1+f.random.IntN(len(c.receivers)-1)]
 	c.say("  %s", r.name)
 	defer how(r)()
-	sleep(ctx, f.lasts)
+	sleep.For(ctx, f.lasts)
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"usher/internal/sim"
+	"usher/internal/sleep"
 	"usher/internal/stack"
 	"usher/meeting"
 )
@@ -37,7 +38,7 @@ func (c *chaosSite) killJibri(ctx context.Context, f occurrence) error {
 	i := f.random.IntN(chaosJibris)
 	c.say("  jibri-%d", i+1)
 	c.jibris[i].Die()
-	sleep(ctx, f.lasts)
+	sleep.For(ctx, f.lasts)
 	return c.startJibri(ctx, i)
 }
 

@@ -17,6 +17,7 @@ import (
 
 	"usher/internal/localsite"
 	"usher/internal/sim"
+	"usher/internal/sleep"
 	"usher/internal/stack"
 )
 
@@ -285,7 +286,7 @@ func (c *chaosSite) wait(ctx context.Context, what string, obstacle func() strin
 		if why == "" {
 			return nil
 		}
-		sleep(ctx, lookInterval)
+		sleep.For(ctx, lookInterval)
 		if ctx.Err() != nil {
 			return fmt.Errorf("%w: %s", context.Cause(ctx), why)
 		}

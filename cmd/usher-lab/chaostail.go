@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"usher/internal/sleep"
 )
 
 const (
@@ -35,10 +37,7 @@ type chaosTail struct {
 func (t *chaosTail) run(ctx context.Context) {
 	for ctx.Err() == nil {
 		_ = t.read(ctx)
-		select {
-		case <-ctx.Done():
-		case <-time.After(tailInterval):
-		}
+		sleep.For(ctx, tailInterval)
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"usher/internal/localsite"
 	"usher/internal/sim"
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -47,10 +48,8 @@ func keepComing(ctx context.Context, site *localsite.Site, interval time.Duratio
 			if err := act(ctx); err != nil {
 				return ended(ctx, fmt.Errorf("people of the demo: %w", err))
 			}
-			select {
-			case <-ctx.Done():
+			if !sleep.For(ctx, interval) {
 				return nil
-			case <-time.After(interval):
 			}
 		}
 	}

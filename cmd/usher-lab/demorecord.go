@@ -10,6 +10,7 @@ import (
 	"usher/api"
 	"usher/internal/localsite"
 	"usher/internal/sim"
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -105,9 +106,7 @@ func (p *recordings) until(ctx context.Context, title string, ok func() (string,
 			p.last = now
 			return nil
 		}
-		select {
-		case <-time.After(5 * time.Millisecond):
-		case <-ctx.Done():
+		if !sleep.For(ctx, 5*time.Millisecond) {
 			return fmt.Errorf("%w; last %s", context.Cause(ctx), text)
 		}
 	}

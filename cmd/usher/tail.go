@@ -18,6 +18,7 @@ import (
 
 	"usher/api"
 	"usher/config"
+	"usher/internal/sleep"
 )
 
 const (
@@ -70,9 +71,7 @@ func (c *eventsTailCommand) follow(ctx context.Context, out, stderr io.Writer) e
 			return nil
 		}
 		fmt.Fprintf(stderr, "the stream broke, connecting again: %v\n", err)
-		select {
-		case <-time.After(rand.N(tailRetry)):
-		case <-ctx.Done():
+		if !sleep.For(ctx, rand.N(tailRetry)) {
 			return nil
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"usher/component"
 	"usher/config"
 	"usher/internal/child"
+	"usher/internal/sleep"
 	"usher/store"
 )
 
@@ -244,11 +245,8 @@ func (d *doctor) own(ctx context.Context) ([]api.Result, error) {
 
 	patience, cancel := context.WithTimeout(ctx, streamPatience)
 	defer cancel()
-	for !settled(links, watcher, t) && patience.Err() == nil {
-		select {
-		case <-time.After(streamPoll):
-		case <-patience.Done():
-		}
+	for patient := true; patient && !settled(links, watcher, t); {
+		patient = sleep.For(patience, streamPoll)
 	}
 	checks := append([]api.Check{
 		{Name: "component", Run: func(context.Context) api.Finding { return linkState(t.component, d.cfg.ComponentDomain) }},

@@ -10,10 +10,12 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
 	"usher/api"
+	"usher/internal/sleep"
 	"usher/token"
 )
 
@@ -239,12 +241,7 @@ func (b *bosh) until(ctx context.Context, attributes, inner string, match func(e
 
 func named(names ...string) func(element) bool {
 	return func(e element) bool {
-		for _, name := range names {
-			if e.XMLName.Local == name {
-				return true
-			}
-		}
-		return false
+		return slices.Contains(names, e.XMLName.Local)
 	}
 }
 
@@ -295,9 +292,7 @@ func (b *bosh) conference(ctx context.Context, focus, room string) error {
 		if err != nil || answer.child("conference").attr("ready") == "true" {
 			return err
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
+		if !sleep.For(ctx, time.Second) {
 			return ctx.Err()
 		}
 	}

@@ -5,13 +5,13 @@ import (
 	"errors"
 	"log/slog"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"usher/bridge"
 	"usher/component"
 	"usher/config"
+	"usher/internal/sleep"
 	"usher/meeting"
 	"usher/meeting/tracker"
 	"usher/muc"
@@ -71,10 +71,7 @@ func (l *leader) lead(ctx context.Context) error {
 	err := l.runTerm(ctx)
 	if errors.Is(err, component.ErrConflict) {
 		l.log.Error("another process connects as this component, standing back", "err", err, "wait", conflictPause)
-		select {
-		case <-time.After(conflictPause):
-		case <-ctx.Done():
-		}
+		sleep.For(ctx, conflictPause)
 		return meeting.ErrFenced
 	}
 	return err

@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/api"
+	"usher/internal/sleep"
 )
 
 const (
@@ -35,12 +36,7 @@ type monitor struct {
 // run looks until ctx ends. It returns nil.
 func (m *monitor) run(ctx context.Context) error {
 	states := map[string]api.CheckState{}
-	for wait := firstLook; ; wait = lookInterval {
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return nil
-		}
+	for wait := firstLook; sleep.For(ctx, wait); wait = lookInterval {
 		r := m.health().Look(ctx)
 		if ctx.Err() != nil {
 			return nil
@@ -53,6 +49,7 @@ func (m *monitor) run(ctx context.Context) error {
 			states[c.Name] = c.State
 		}
 	}
+	return nil
 }
 
 // note logs what a check has come to.

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/internal/sleep"
 	"usher/muc"
 )
 
@@ -39,9 +40,7 @@ func watchWebClient(ctx context.Context, check func(context.Context) muc.Problem
 		if problem.Seen != "" {
 			interval = webClientRetry
 		}
-		select {
-		case <-time.After(interval):
-		case <-ctx.Done():
+		if !sleep.For(ctx, interval) {
 			return
 		}
 	}

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -290,7 +291,7 @@ func (a *actor) refuse(batch []request, err error) {
 // looks at deadlines again, for one may have been among them. What failed once
 // may well fail again, so it waits first.
 func (a *actor) startOver(ctx context.Context, failed []request) {
-	if !sleep(ctx, maxRetry) {
+	if !sleep.For(ctx, maxRetry) {
 		return
 	}
 	a.t.mu.Lock()

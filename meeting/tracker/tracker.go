@@ -14,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/internal/workers"
 	"usher/meeting"
 )
@@ -301,7 +302,7 @@ func (t *Tracker) Rewrite(ctx context.Context) error {
 		left = slices.DeleteFunc(left, func(a *actor) bool {
 			return a.post(request{input: timed(time.Now(), meeting.StoreReset{}), done: done})
 		})
-		if len(left) > 0 && !sleep(ctx, maxRetry) { // their queues are full
+		if len(left) > 0 && !sleep.For(ctx, maxRetry) { // their queues are full
 			return context.Cause(ctx)
 		}
 	}
@@ -368,7 +369,7 @@ func (t *Tracker) insist(ctx context.Context, urgent <-chan struct{}, call func(
 		if t.failing.CompareAndSwap(false, true) {
 			t.opts.Log.Error("store does not answer, changes wait", "err", err)
 		}
-		if !sleep(ctx, wait) {
+		if !sleep.For(ctx, wait) {
 			return meeting.ErrUnavailable
 		}
 	}
@@ -397,16 +398,4 @@ func (t *Tracker) inTurn(ctx context.Context, urgent <-chan struct{}, call func(
 // timed stamps an input.
 func timed(at time.Time, f meeting.Input) meeting.TimedInput {
 	return meeting.TimedInput{At: at.UTC().Truncate(time.Millisecond), Seed: meeting.NewSeed(), Input: f}
-}
-
-// sleep waits and reports whether ctx still holds.
-func sleep(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }
