@@ -32,8 +32,8 @@ func (p *Platform) documentPath() string {
 // reference is that of the other product.
 func (p *Platform) document(version string) ([]byte, error) {
 	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
-	content := func(kind string, body any) map[string]*huma.MediaType {
-		return map[string]*huma.MediaType{kind: {Schema: schemas.Schema(reflect.TypeOf(body), true, "")}}
+	content := func(body any) map[string]*huma.MediaType {
+		return map[string]*huma.MediaType{jsonType: {Schema: schemas.Schema(reflect.TypeOf(body), true, "")}}
 	}
 	text := func(name, in string) *huma.Param {
 		return &huma.Param{Name: name, In: in, Required: in == "path", Schema: &huma.Schema{Type: huma.TypeString}}
@@ -57,15 +57,15 @@ func (p *Platform) document(version string) ([]byte, error) {
 			Security: []map[string][]string{{securityScheme: {string(route.Scope)}}},
 			Responses: map[string]*huma.Response{
 				strconv.Itoa(route.Status): {Description: "Done"},
-				"4XX":                      {Description: "Refused", Content: content(jsonType, p.Failure)},
-				"503":                      {Description: "Not right now", Content: content(jsonType, p.Failure)},
+				"4XX":                      {Description: "Refused", Content: content(p.Failure)},
+				"503":                      {Description: "Not right now", Content: content(p.Failure)},
 			},
 		}
 		if route.Answer != nil {
-			op.Responses[strconv.Itoa(route.Status)].Content = content(jsonType, route.Answer)
+			op.Responses[strconv.Itoa(route.Status)].Content = content(route.Answer)
 		}
 		if route.Request != nil {
-			op.RequestBody = &huma.RequestBody{Required: true, Content: content(jsonType, route.Request)}
+			op.RequestBody = &huma.RequestBody{Required: true, Content: content(route.Request)}
 		}
 		for _, found := range pathParameter.FindAllStringSubmatch(path, -1) {
 			op.Parameters = append(op.Parameters, text(found[1], "path"))

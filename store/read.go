@@ -3,7 +3,10 @@ package store
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -129,23 +132,39 @@ func (r *Redis) pageByID(ctx context.Context, key string, f meeting.Filter, curs
 	return cut(ids, limit, err)
 }
 
-// pageByEnd pages through an index by the time of the end. Such an index loses
-// only its oldest entries, so a cursor that is gone was near the end.
+// maxScore stands for +inf in a cursor, which takes no plus sign.
+const maxScore = 1e15
+
+// pageByEnd pages through an index by the time of the end. A cursor is an entry and
+// its score, by which it goes on where the entry has been deleted.
 func (r *Redis) pageByEnd(ctx context.Context, key, cursor string, limit int) (ids []string, next string, err error) {
 	var from int64
 	if cursor != "" {
-		rank, err := r.rdb.ZRevRank(ctx, key, cursor).Result()
-		if errors.Is(err, redis.Nil) {
+		id, score, _ := strings.Cut(cursor, ":")
+		from, err = r.rdb.ZRevRank(ctx, key, id).Result()
+		from++
+		_, noScore := strconv.ParseInt(score, 10, 64)
+		switch gone := errors.Is(err, redis.Nil); {
+		case gone && noScore != nil:
 			return nil, "", nil
-		} else if err != nil {
+		case gone:
+			from, err = r.rdb.ZCount(ctx, key, "("+score, "+inf").Result()
+		}
+		if err != nil {
 			return nil, "", err
 		}
-		from = rank + 1
 	}
-	ids, err = r.rdb.ZRangeArgs(ctx, redis.ZRangeArgs{
+	found, err := r.rdb.ZRangeArgsWithScores(ctx, redis.ZRangeArgs{
 		Key: key, Start: from, Stop: from + int64(limit), Rev: true,
 	}).Result()
-	return cut(ids, limit, err)
+	for _, entry := range found {
+		ids = append(ids, fmt.Sprint(entry.Member))
+	}
+	ids, next, err = cut(ids, limit, err)
+	if next != "" {
+		next = fmt.Sprintf("%s:%.0f", next, min(found[limit-1].Score, maxScore))
+	}
+	return ids, next, err
 }
 
 // cut shortens ids, of which one more than limit was asked for, and returns the

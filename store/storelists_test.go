@@ -114,6 +114,32 @@ func testList(t *testing.T, b backing) {
 	}
 }
 
+// TestPagesWhileDeleting lists ended meetings and deletes each page before it asks for
+// the next.
+func TestPagesWhileDeleting(t *testing.T) {
+	st := startServer(t).open()
+	var want, got []string
+	for range 5 {
+		s, c := newScene(t, meeting.Created{Room: "a", ReuseRoom: true})
+		commit(t, st, c)
+		s.later(time.Duration(len(want))*time.Minute).play(st, meeting.Ended{Reason: meeting.EndRequested, Forget: true}, meeting.RoomGone{})
+		want = append([]string{s.m.ID}, want...)
+	}
+	for cursor, more := "", true; more; more = cursor != "" {
+		p := must(paged(st.List(t.Context(), meeting.Filter{State: meeting.StateEnded}, cursor, 2)))(t)
+		for _, m := range p.items {
+			got = append(got, m.ID)
+			if err := st.Forget(t.Context(), m.ID); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cursor = p.next
+	}
+	if !slices.Equal(got, want) {
+		t.Errorf("listed and deleted %q, want %q", got, want)
+	}
+}
+
 func testSessions(t *testing.T, b backing) {
 	s, c := newScene(t, meeting.Created{Room: "a"})
 	commit(t, b.store, c)

@@ -92,7 +92,7 @@ type Visit struct {
 // meeting, the newest first, and the cursor of the next page. A page may be short
 // although there is a next one.
 func (s *Service) Visits(ctx context.Context, f meeting.Filter, user, cursor string, limit int) ([]Visit, string, error) {
-	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, limit int) (list []Visit, left string, err error) {
+	return ThroughMeetings(ctx, s, f, cursor, limit, func(m meeting.Meeting, cursor string, _ int) (list []Visit, left string, err error) {
 		// One session a time: those of a user in it, on several devices, are on one page.
 		sessions, left, err := s.Sessions(ctx, m.ID, cursor, 1)
 		for i := 0; i < len(sessions) && err == nil; i++ {
