@@ -149,6 +149,21 @@ func testUsageByDayAndKey(t *testing.T) {
 	if got, want := ask("?key_id="+shop.ID), []string{day(1) + " " + shop.ID + " 1 2 1"}; !slices.Equal(got, want) {
 		t.Errorf("usage of a key that was revoked: %q, want %q", got, want)
 	}
+
+	// Meetings that were over before are not looked at: a page of them shows that.
+	for i := range 150 {
+		id := s.create(fmt.Sprintf(`{"room":"old-%d"}`, i))["id"].(string)
+		s.do("POST", "/v1/meetings/"+id+"/end", "").into(http.StatusOK, &anyMap{})
+	}
+	time.Sleep(24 * time.Hour)
+	see("four", "")
+	before := s.store.Listed.Load()
+	if got, want := ask("?from="+at(3)), []string{day(3) + " configured 1 2 1"}; !slices.Equal(got, want) {
+		t.Errorf("usage of the last day: %q, want %q", got, want)
+	}
+	if listed := s.store.Listed.Load() - before; listed > 110 {
+		t.Errorf("%d meetings were read for the last day, want a page and those that are not over", listed)
+	}
 }
 
 // speaks is a site on which one participant does.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"usher/internal/memorystore"
@@ -15,6 +16,8 @@ type Store struct {
 	*memorystore.Memory
 	// Spoil is the place of an event that cannot be read.
 	Spoil string
+	// Listed is how many meetings were listed.
+	Listed atomic.Int64
 
 	mu  sync.Mutex
 	err error // answers everything while set
@@ -53,6 +56,7 @@ func (s *Store) Load(ctx context.Context, id string) (meeting.Meeting, error) {
 // List is Memory's, or fails.
 func (s *Store) List(ctx context.Context, f meeting.Filter, cursor string, limit int) ([]meeting.Meeting, string, error) {
 	list, next, err := s.Memory.List(ctx, f, cursor, limit)
+	s.Listed.Add(int64(len(list)))
 	return list, next, cmp.Or(s.fault(), err)
 }
 

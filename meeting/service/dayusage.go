@@ -25,7 +25,7 @@ func (s *Service) UsageByDay(ctx context.Context, when Span, key string) ([]DayU
 	type row struct{ day, key string }
 	tallies, sessions := map[row]*meeting.Tally{}, map[row]int{}
 	now := time.Now()
-	err := s.eachMeeting(ctx, meeting.Filter{CreatedBefore: when.To}, func(m meeting.Meeting) error {
+	err := s.eachUsed(ctx, when, func(m meeting.Meeting) error {
 		if key != "" && m.Key != key || !when.mayHave(m) {
 			return nil
 		}
@@ -52,16 +52,27 @@ func (s Span) mayHave(m meeting.Meeting) bool {
 		(m.Session.ID != "" || !m.IdleSince.Before(s.From))
 }
 
-// eachMeeting calls f with every meeting that the filter chooses.
-func (s *Service) eachMeeting(ctx context.Context, f meeting.Filter, call func(meeting.Meeting) error) error {
-	for cursor, more := "", true; more; more = cursor != "" {
-		var page []meeting.Meeting
-		var err error
-		if page, cursor, err = s.List(ctx, f, cursor, meetingsPerPage); err != nil {
-			return err
-		}
-		for _, m := range page {
-			if err := call(m); err != nil {
+// usedStates are those of meetings that had sessions, in an order in which none is
+// missed that goes from one to another meanwhile.
+var usedStates = []meeting.State{meeting.StateLive, meeting.StateIdle, meeting.StateLive, meeting.StateEnded}
+
+// eachUsed calls f once with every meeting that had sessions, and was not over before
+// the stretch of time.
+func (s *Service) eachUsed(ctx context.Context, when Span, call func(meeting.Meeting) error) error {
+	seen := map[string]bool{}
+	for _, state := range usedStates {
+		for cursor, more := "", true; more; more = cursor != "" {
+			page, next, err := s.List(ctx, meeting.Filter{State: state, CreatedBefore: when.To}, cursor, meetingsPerPage)
+			for _, m := range page {
+				if state == meeting.StateEnded && m.EndedAt.Before(when.From) {
+					return err // so are all that follow: they come by their end
+				}
+				if err == nil && !seen[m.ID] {
+					seen[m.ID] = true
+					err = call(m)
+				}
+			}
+			if cursor = next; err != nil {
 				return err
 			}
 		}
