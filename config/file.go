@@ -71,7 +71,7 @@ func readSettings(path string) (*settingsFile, error) {
 	if _, err := d.Token(); err != nil { // the closing brace
 		return nil, fail(err)
 	}
-	if d.More() {
+	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return nil, fail(errors.New("something follows the object"))
 	}
 	return f, nil

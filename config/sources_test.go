@@ -59,6 +59,7 @@ func TestUnreadableSettings(t *testing.T) {
 		{file: `{"nothing-like-it": 1}`, want: []string{"usher.json:1: there is no setting"}},
 		{file: "muc: a.b\n", want: []string{"usher.json:1: not a JSON object"}},
 		{file: `["a"]`, want: []string{"usher.json:1: not a JSON object"}},
+		{file: `{"muc":"a.b"}}`, want: []string{"usher.json:1: something follows the object"}},
 		{file: "{\"muc\": \"a.b\",\n", want: []string{"usher.json:2: it ends in the middle"}},
 		{file: "{\"muc\": \"a.b\",\n\"component-secret\": \"h1dd", want: []string{"usher.json:2: it ends in the middle"}},
 		{file: "", want: []string{"usher.json:1: it ends in the middle"}},

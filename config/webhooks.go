@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"strings"
 
@@ -43,7 +44,7 @@ func (w *Webhooks) Decode(ctx *kong.DecodeContext) error {
 	d.DisallowUnknownFields()
 	var list []Webhook
 	err = d.Decode(&list)
-	if err == nil && d.More() {
+	if _, more := d.Token(); err == nil && !errors.Is(more, io.EOF) {
 		err = errors.New("something follows the list")
 	}
 	var syntax *json.SyntaxError

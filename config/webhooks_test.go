@@ -103,6 +103,7 @@ func TestWrongWebhooks(t *testing.T) {
 		{`--webhooks=[{"name":"crm","secret":"whsec_h1dden"}]`, `unknown field "secret"`},
 		{`--webhooks=[{"name":"crm","secrets":"whsec_h1dden"}]`, "secrets"},
 		{`--webhooks=[] h1dden`, "not a list of webhooks as JSON"},
+		{`--webhooks=[]]`, "something follows the list"},
 		{`--webhooks=[{"url":"https://h1dden.example","secrets":["whsec_h1dden"]}]`, "number 1 of webhooks has no name"},
 		{`--webhooks=[{"name":"crm","secrets":["whsec_h1dden"]}]`, "webhook crm has no url"},
 		{`--webhooks=[{"name":"crm","url":"https://h1dden.example"}]`, "webhook crm has neither secrets nor headers"},
