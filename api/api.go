@@ -86,6 +86,7 @@ type server struct {
 	durations   *prometheus.HistogramVec
 	handovers   *prometheus.CounterVec
 	asked       *prometheus.CounterVec // reservations
+	opened      *prometheus.CounterVec // join links; nil where there are none
 }
 
 // New returns the public handler: /v1, the platforms, /j, rooms by their names, /d, /reservations,
@@ -122,13 +123,13 @@ func New(cfg Config) (http.Handler, error) {
 		durations: newDurations(cfg.Metrics), handovers: newHandoverCount(cfg.Metrics),
 		asked: newReservationCount(cfg.Metrics),
 	}
-	if err := (&v1{server: s, svc: cfg.Service, log: cfg.Log}).register(); err != nil {
+	if err := (&v1{server: s}).register(); err != nil {
 		return nil, err
 	}
 	if cfg.Service.MakesTokens() == nil {
-		join := &joinHandler{svc: cfg.Service, limits: s.addresses, log: cfg.Log, opened: newLinkCount(cfg.Metrics)}
-		s.handle("GET "+service.JoinPath+"{code}", http.StatusFound, join.serve)
-		s.handle("GET /{room}", http.StatusFound, join.serve)
+		s.opened = newLinkCount(cfg.Metrics)
+		s.handle("GET "+service.JoinPath+"{code}", http.StatusFound, s.join)
+		s.handle("GET /{room}", http.StatusFound, s.join)
 	}
 	if cfg.Service.ReachesFiles() {
 		s.handle("GET "+service.FilePath+"{ticket}", http.StatusOK, s.serveFile)

@@ -38,7 +38,7 @@ func (v *v1) createAPIKey(ctx context.Context, in *body[newAPIKey]) (APIKey, err
 			return APIKey{}, err
 		}
 		if added {
-			v.log.Info("API key made", "key_id", key.ID, "name", key.Name, "scopes", key.Scopes, "by", infoOf(ctx).caller.id)
+			v.Log.Info("API key made", "key_id", key.ID, "name", key.Name, "scopes", key.Scopes, "by", infoOf(ctx).caller.id)
 			key.Key = text
 			return key.APIKey, nil
 		}
@@ -65,6 +65,6 @@ func (v *v1) revokeAPIKey(ctx context.Context, in *ByID) error {
 	if err := v.keys.store.RemoveAPIKey(ctx, key.slot, key.raw); err != nil {
 		return err
 	}
-	v.log.Info("API key revoked", "key_id", key.ID, "name", key.Name, "by", infoOf(ctx).caller.id)
+	v.Log.Info("API key revoked", "key_id", key.ID, "name", key.Name, "by", infoOf(ctx).caller.id)
 	return nil
 }

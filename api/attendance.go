@@ -27,13 +27,13 @@ func (v *v1) registerAttendance() {
 
 // attendance is complete without who spoke: that may be on a storage which is away.
 func (v *v1) attendance(ctx context.Context, in *ByID) (meeting.Attendance, error) {
-	a, err := v.svc.Attendance(ctx, in.ID)
+	a, err := v.Service.Attendance(ctx, in.ID)
 	if err != nil || v.Speakers == nil {
 		return a, err
 	}
 	spoke, err := v.Speakers.Speakers(ctx, a.Session)
 	if err != nil && !errors.Is(err, meeting.ErrNotFound) {
-		v.log.WarnContext(ctx, "cannot read who spoke in a session", "session_id", a.Session.ID, "err", err)
+		v.Log.WarnContext(ctx, "cannot read who spoke in a session", "session_id", a.Session.ID, "err", err)
 	}
 	for _, s := range spoke {
 		for i := range a.Attendees {

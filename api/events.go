@@ -112,7 +112,7 @@ func (v *v1) listEvents(ctx context.Context, in *struct {
 				return found, nil
 			}
 			found.NextCursor = e.ID
-			if ev := readEvent(v.log, e); ev.isFor(in.EventFilter) && !placeTime(e.ID).Before(in.From.Truncate(time.Millisecond)) {
+			if ev := readEvent(v.Log, e); ev.isFor(in.EventFilter) && !placeTime(e.ID).Before(in.From.Truncate(time.Millisecond)) {
 				found.Data = append(found.Data, Event(ev.text))
 			}
 		}

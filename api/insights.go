@@ -34,12 +34,12 @@ func (v *v1) registerInsights() {
 }
 
 func (v *v1) sessionInsights(ctx context.Context, in *ofRoom) (Page[service.SessionUsage], error) {
-	list, next, err := v.svc.SessionUsages(ctx, in.filter(), in.span(), in.Cursor, in.Limit)
+	list, next, err := v.Service.SessionUsages(ctx, in.filter(), in.span(), in.Cursor, in.Limit)
 	return pageOf(list, next, err, same)
 }
 
 func (v *v1) roomInsights(ctx context.Context, in *ofRoom) (Page[service.RoomUsage], error) {
-	list, next, err := v.svc.RoomUsages(ctx, in.filter(), in.span(), in.Cursor, in.Limit)
+	list, next, err := v.Service.RoomUsages(ctx, in.filter(), in.span(), in.Cursor, in.Limit)
 	return pageOf(list, next, err, same)
 }
 
@@ -48,7 +48,7 @@ func (v *v1) usage(ctx context.Context, in *struct {
 	To    Instant `query:"to" doc:"Only sessions that started before"`
 	KeyID string  `query:"key_id" maxLength:"64" doc:"Only meetings that this API key made"`
 }) (page Page[service.DayUsage], err error) {
-	list, err := v.svc.UsageByDay(ctx, service.Span{From: instant(&in.From), To: instant(&in.To)}, in.KeyID)
+	list, err := v.Service.UsageByDay(ctx, service.Span{From: instant(&in.From), To: instant(&in.To)}, in.KeyID)
 	if err != nil {
 		return page, err
 	}

@@ -5,7 +5,6 @@ import (
 	_ "embed"
 	"errors"
 	"html/template"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -14,8 +13,6 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"usher/meeting"
 	"usher/meeting/service"
@@ -27,18 +24,11 @@ import (
 // left without the query is the guest's.
 const RoomKey = "roomKey"
 
-// joinHandler lets people in by their links: GET /j/{code}, or GET /{room} where the
-// room's name is one, sends them on to Jitsi with a token of their own, or says in plain words why not. A page that embeds
-// Jitsi asks for JSON and gets the same as a [service.Ticket] or a [Problem],
-// whatever site it is of: who has the code may go in.
-type joinHandler struct {
-	svc    *service.Service
-	limits *addressLimits
-	log    *slog.Logger
-	opened *prometheus.CounterVec
-}
-
-func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
+// join lets people in by their links: GET /j/{code}, or GET /{room} where the
+// room's name is one, sends them on to Jitsi with a token of their own, or says in
+// plain words why not. A page that embeds Jitsi asks for JSON and gets the same as a
+// [service.Ticket] or a [Problem], whatever site it is of: who has the code may go in.
+func (s *server) join(w http.ResponseWriter, r *http.Request) error {
 	head := w.Header() // Cache-Control: no-store is on every answer
 	head.Set("Referrer-Policy", "no-referrer")
 	head.Set("X-Robots-Tag", "noindex")
@@ -46,11 +36,11 @@ func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	head.Set("Access-Control-Allow-Origin", "*")
 	// A browser never asks for JSON by name when it follows a link.
 	wantsJSON := strings.Contains(r.Header.Get("Accept"), "application/json")
-	ticket, page := h.open(w, r)
+	ticket, page := s.openLink(w, r)
 	if page == nil {
-		h.opened.WithLabelValues(linkFollowed).Inc()
+		s.opened.WithLabelValues(linkFollowed).Inc()
 	} else {
-		h.opened.WithLabelValues(page.Code).Inc()
+		s.opened.WithLabelValues(page.Code).Inc()
 	}
 	switch {
 	case page == &unknownPage && r.PathValue("room") != "" && !strings.Contains(r.Header.Get("Accept"), "text/html"):
@@ -71,18 +61,18 @@ func (h *joinHandler) serve(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// open returns the ticket of whom the link lets in, or a page that says why not.
-func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Ticket, *joinPage) {
-	if !h.limits.allow(w, r) {
+// openLink returns the ticket of whom the link lets in, or a page that says why not.
+func (s *server) openLink(w http.ResponseWriter, r *http.Request) (service.Ticket, *joinPage) {
+	if !s.addresses.allow(w, r) {
 		return service.Ticket{}, &tooManyPage
 	}
 	ctx, now := r.Context(), time.Now()
-	l, m, err := h.find(r)
+	l, m, err := s.findLink(r)
 	switch {
 	case errors.Is(err, meeting.ErrNotFound):
 		return service.Ticket{}, &unknownPage
 	case err != nil:
-		h.log.Error("cannot open a join link", "request_id", requestID(ctx), "err", err)
+		s.Log.Error("cannot open a join link", "request_id", requestID(ctx), "err", err)
 		w.Header().Set("Retry-After", strconv.Itoa(int(retryAfter/time.Second)))
 		return service.Ticket{}, &awayPage
 	case l.RevokedAt != nil:
@@ -97,15 +87,15 @@ func (h *joinHandler) open(w http.ResponseWriter, r *http.Request) (service.Tick
 		w.Header().Set("Retry-After", strconv.FormatInt(wholeSeconds(m.StartAt.Sub(now)), 10))
 		return service.Ticket{}, &early
 	}
-	ticket, err := h.svc.Ticket(m, l)
+	ticket, err := s.Service.Ticket(m, l)
 	if err != nil {
 		// It was tried when the link was made: the configuration has changed.
-		h.log.Error("cannot make a token for a join link", "request_id", requestID(ctx),
+		s.Log.Error("cannot make a token for a join link", "request_id", requestID(ctx),
 			"meeting_id", m.ID, "link_id", l.ID, "err", err)
 		return service.Ticket{}, &awayPage
 	}
 	if r.Method == http.MethodGet { // HEAD is a preview, not a person
-		h.svc.Invited(ctx, m.ID, l.User.ID, ticket.ExpiresAt.Time)
+		s.Service.Invited(ctx, m.ID, l.User.ID, ticket.ExpiresAt.Time)
 	}
 	return ticket, nil
 }
@@ -118,9 +108,9 @@ var (
 	roomKeyForm = regexp.MustCompile(`(?i)` + RoomKey + `(?:=|%3D)([a-z0-9]+)`)
 )
 
-// find returns what a link opens, or what a host's key in the rest does. A key
+// findLink returns what a link opens, or what a host's key in the rest does. A key
 // that opens nothing leaves the link, as with Whereby.
-func (h *joinHandler) find(r *http.Request) (l service.Link, m meeting.Meeting, err error) {
+func (s *server) findLink(r *http.Request) (l service.Link, m meeting.Meeting, err error) {
 	asked := r.PathValue("code") + r.PathValue("room") // it has one of them
 	name := nameForm.FindString(asked)
 	appended := asked[len(name):] + "?" + r.URL.RawQuery
@@ -129,9 +119,9 @@ func (h *joinHandler) find(r *http.Request) (l service.Link, m meeting.Meeting, 
 		key = found[1]
 	}
 	if r.PathValue("room") != "" {
-		l, m, err = h.svc.OpenRoom(r.Context(), strings.ToLower(name), key)
+		l, m, err = s.Service.OpenRoom(r.Context(), strings.ToLower(name), key)
 	} else {
-		l, m, err = h.openCode(r.Context(), name, key)
+		l, m, err = s.openCode(r.Context(), name, key)
 	}
 	l.Appended = token.User{
 		Name: displayName(appended), ExternalID: parameter(appended, "externalId", maxExternalID), Metadata: parameter(appended, "metadata", maxAppended),
@@ -139,14 +129,14 @@ func (h *joinHandler) find(r *http.Request) (l service.Link, m meeting.Meeting, 
 	return l, m, err
 }
 
-func (h *joinHandler) openCode(ctx context.Context, code, key string) (service.Link, meeting.Meeting, error) {
+func (s *server) openCode(ctx context.Context, code, key string) (service.Link, meeting.Meeting, error) {
 	if key != "" {
 		id, _, _ := strings.Cut(code, "-")
-		if l, m, err := h.svc.OpenLink(ctx, service.CodeOf(id, key)); !errors.Is(err, meeting.ErrNotFound) {
+		if l, m, err := s.Service.OpenLink(ctx, service.CodeOf(id, key)); !errors.Is(err, meeting.ErrNotFound) {
 			return l, m, err
 		}
 	}
-	return h.svc.OpenLink(ctx, code)
+	return s.Service.OpenLink(ctx, code)
 }
 
 // How many characters are taken of what is appended to a link. A longer name is

@@ -163,7 +163,7 @@ func (v *v1) createMeeting(ctx context.Context, in *body[newMeeting]) (*createdM
 	if limits.Lobby = in.Body.Lobby; limits.Lobby && !v.server.ReservationLobby {
 		return nil, NewProblem(http.StatusNotImplemented, "usher does not know of a lobby on this site: set USHER_RESERVATION_LOBBY where there is one")
 	}
-	m, err := v.svc.Create(ctx, meeting.Created{
+	m, err := v.Service.Create(ctx, meeting.Created{
 		Room: in.Body.room(), ExternalID: in.Body.ExternalID, Metadata: in.Body.Metadata, Key: KeyID(ctx),
 		Policy: in.Body.Recording.policy(), ReuseRoom: in.Body.ReuseRoom, Limits: limits,
 	})
@@ -181,7 +181,7 @@ func (v *v1) listMeetings(ctx context.Context, in *struct {
 }) (Page[meeting.MeetingInfo], error) {
 	f := in.filter()
 	f.State, f.ExternalID, f.Room = meeting.State(in.State), in.ExternalID, strings.ToLower(in.Room)
-	list, next, err := v.svc.List(ctx, f, in.Cursor, in.Limit)
+	list, next, err := v.Service.List(ctx, f, in.Cursor, in.Limit)
 	return pageOf(list, next, err, meeting.Meeting.Info)
 }
 
@@ -206,15 +206,15 @@ func (in *MeetingFilter) filter() meeting.Filter {
 }
 
 func (v *v1) getMeeting(ctx context.Context, in *ByID) (*oneMeeting, error) {
-	return shown(v.svc.Load(ctx, in.ID))
+	return shown(v.Service.Load(ctx, in.ID))
 }
 
 func (v *v1) endMeeting(ctx context.Context, in *ByID) (*oneMeeting, error) {
-	return shown(v.svc.End(ctx, in.ID))
+	return shown(v.Service.End(ctx, in.ID))
 }
 
 func (v *v1) deleteMeeting(ctx context.Context, in *ByID) (*struct{ Status int }, error) {
-	m, err := v.svc.Do(ctx, in.ID, meeting.Ended{Reason: meeting.EndRequested, Forget: true})
+	m, err := v.Service.Do(ctx, in.ID, meeting.Ended{Reason: meeting.EndRequested, Forget: true})
 	if m.Closed {
 		return &struct{ Status int }{http.StatusNoContent}, err
 	}

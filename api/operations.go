@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -20,14 +19,11 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"usher/meeting"
-	"usher/meeting/service"
 )
 
 // v1 has the operations of the native API.
 type v1 struct {
 	*server
-	svc *service.Service
-	log *slog.Logger
 
 	api huma.API // while they are registered
 	tag string   // of those that are being registered
@@ -156,7 +152,7 @@ func handle[I, O any](v *v1, op huma.Operation, f func(context.Context, *I) (*O,
 	huma.Register(v.api, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := f(ctx, in)
 		if err != nil {
-			p := problemOf(ctx, v.log, err)
+			p := problemOf(ctx, v.Log, err)
 			if p.Status == http.StatusNotFound {
 				p.Detail = cmp.Or(p.Detail, missing)
 			}

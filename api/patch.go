@@ -38,7 +38,7 @@ func (v *v1) patchMeeting(ctx context.Context, in *struct {
 	IfMatch string `header:"If-Match" maxLength:"1024" doc:"Refuse with 412 unless the meeting's settings have this ETag, or one of these"`
 	Body    meetingChanges
 }) (*oneMeeting, error) {
-	if _, err := v.svc.Load(ctx, in.ID); err != nil {
+	if _, err := v.Service.Load(ctx, in.ID); err != nil {
 		return nil, err
 	}
 	if len(in.Body.given) == 0 {
@@ -49,7 +49,7 @@ func (v *v1) patchMeeting(ctx context.Context, in *struct {
 		return nil, err
 	}
 	limits := in.Body.limits()
-	return shown(v.svc.Do(ctx, in.ID, meeting.Patched{
+	return shown(v.Service.Do(ctx, in.ID, meeting.Patched{
 		IfSettings:      settings,
 		StartAt:         ifGiven(in.Body, "start_at", limits.StartAt),
 		EndAt:           ifGiven(in.Body, "end_at", limits.EndAt),

@@ -55,20 +55,20 @@ func (v *v1) registerPeople() {
 }
 
 func (v *v1) listSessions(ctx context.Context, in *pageByID) (page Page[meeting.SessionInfo], err error) {
-	if _, err := v.svc.Load(ctx, in.ID); err != nil {
+	if _, err := v.Service.Load(ctx, in.ID); err != nil {
 		return page, err
 	}
-	list, next, err := v.svc.Sessions(ctx, in.ID, in.Cursor, in.Limit)
+	list, next, err := v.Service.Sessions(ctx, in.ID, in.Cursor, in.Limit)
 	return pageOf(list, next, err, meeting.Session.Info)
 }
 
 func (v *v1) getSession(ctx context.Context, in *ByID) (meeting.SessionInfo, error) {
-	s, _, err := v.svc.SessionOf(ctx, in.ID)
+	s, _, err := v.Service.SessionOf(ctx, in.ID)
 	return s.Info(), err
 }
 
 func (v *v1) listRooms(ctx context.Context, in *Paging) (Page[Room], error) {
-	live, next, err := v.svc.List(ctx, meeting.Filter{State: meeting.StateLive}, in.Cursor, in.Limit)
+	live, next, err := v.Service.List(ctx, meeting.Filter{State: meeting.StateLive}, in.Cursor, in.Limit)
 	return pageOf(live, next, err, func(m meeting.Meeting) Room {
 		info := m.Info()
 		return Room{
@@ -79,19 +79,19 @@ func (v *v1) listRooms(ctx context.Context, in *Paging) (Page[Room], error) {
 }
 
 func (v *v1) meetingParticipants(ctx context.Context, in *people) (page Page[meeting.ParticipantInfo], err error) {
-	m, err := v.svc.Load(ctx, in.ID)
+	m, err := v.Service.Load(ctx, in.ID)
 	if err != nil {
 		return page, err
 	}
-	list, err := v.svc.People(ctx, m)
+	list, err := v.Service.People(ctx, m)
 	return in.page(list, err)
 }
 
 func (v *v1) sessionParticipants(ctx context.Context, in *people) (page Page[meeting.ParticipantInfo], err error) {
-	if _, _, err := v.svc.SessionOf(ctx, in.ID); err != nil {
+	if _, _, err := v.Service.SessionOf(ctx, in.ID); err != nil {
 		return page, err
 	}
-	list, err := v.svc.Participants(ctx, in.ID)
+	list, err := v.Service.Participants(ctx, in.ID)
 	return in.page(list, err)
 }
 
@@ -112,7 +112,7 @@ func (v *v1) listVisits(ctx context.Context, in *struct {
 	if in.Active {
 		f.State = meeting.StateLive
 	}
-	list, next, err := v.svc.Visits(ctx, f, in.UserID, in.Cursor, in.Limit)
+	list, next, err := v.Service.Visits(ctx, f, in.UserID, in.Cursor, in.Limit)
 	if in.Active {
 		list = slices.DeleteFunc(list, func(visit service.Visit) bool { return visit.Participant.Connections == 0 })
 	}
@@ -120,7 +120,7 @@ func (v *v1) listVisits(ctx context.Context, in *struct {
 }
 
 func (v *v1) getParticipant(ctx context.Context, in *ByPerson) (meeting.ParticipantInfo, error) {
-	_, p, err := v.svc.Person(ctx, in.ID, in.Participant)
+	_, p, err := v.Service.Person(ctx, in.ID, in.Participant)
 	return p.Info(), err
 }
 
@@ -128,5 +128,5 @@ func (v *v1) kick(ctx context.Context, in *struct {
 	ByPerson
 	Reason string `query:"reason" maxLength:"200" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" doc:"Shown to the person" example:"This meeting is for the team only"`
 }) error {
-	return v.svc.Remove(ctx, in.ID, in.Participant, in.Reason)
+	return v.Service.Remove(ctx, in.ID, in.Participant, in.Reason)
 }

@@ -53,7 +53,7 @@ func (v *v1) listRecorders(context.Context, *struct{}) (RecorderList, error) {
 }
 
 func (v *v1) listQueue(context.Context, *struct{}) (page Page[Queued], err error) {
-	if !v.svc.Running() { // the queue is another process's
+	if !v.Service.Running() { // the queue is another process's
 		return page, meeting.ErrUnavailable
 	}
 	position := 0

@@ -101,7 +101,7 @@ func (v *v1) startRecording(ctx context.Context, in *struct {
 	if in.Body == nil {
 		in.Body = &newRecording{}
 	}
-	r, started, err := v.svc.StartRecording(ctx, in.ID, meeting.RecordingWanted{
+	r, started, err := v.Service.StartRecording(ctx, in.ID, meeting.RecordingWanted{
 		By:   meeting.Requester{Type: meeting.ByApp, Name: KeyID(ctx)},
 		Mode: meeting.RecordingMode(in.Body.Mode), Priority: in.Body.Priority, NoQueue: in.Body.NoQueue,
 		QueueTimeout: durationOf(in.Body.QueueTimeoutS), MaxLength: durationOf(in.Body.MaxLengthS),
@@ -120,7 +120,7 @@ func durationOf(seconds *int64) *time.Duration {
 }
 
 func (v *v1) meetingRecordings(ctx context.Context, in *pageByID) (page Page[meeting.RecordingInfo], err error) {
-	if _, err := v.svc.Load(ctx, in.ID); err != nil {
+	if _, err := v.Service.Load(ctx, in.ID); err != nil {
 		return page, err
 	}
 	return v.recordings(ctx, meeting.RecordingFilter{MeetingID: in.ID}, in.Paging)
@@ -135,26 +135,26 @@ func (v *v1) listRecordings(ctx context.Context, in *struct {
 }
 
 func (v *v1) recordings(ctx context.Context, f meeting.RecordingFilter, p Paging) (Page[meeting.RecordingInfo], error) {
-	list, next, err := v.svc.Recordings(ctx, f, p.Cursor, p.Limit)
+	list, next, err := v.Service.Recordings(ctx, f, p.Cursor, p.Limit)
 	return pageOf(list, next, err, meeting.Recording.Info)
 }
 
 func (v *v1) getRecording(ctx context.Context, in *ByID) (meeting.RecordingInfo, error) {
-	r, err := v.svc.Recording(ctx, in.ID)
+	r, err := v.Service.Recording(ctx, in.ID)
 	return r.Info(), err
 }
 
 func (v *v1) stopRecording(ctx context.Context, in *ByID) (meeting.RecordingInfo, error) {
-	r, err := v.svc.StopRecording(ctx, in.ID)
+	r, err := v.Service.StopRecording(ctx, in.ID)
 	return r.Info(), err
 }
 
 func (v *v1) deleteRecording(ctx context.Context, in *ByID) error {
-	r, err := v.svc.Recording(ctx, in.ID)
+	r, err := v.Service.Recording(ctx, in.ID)
 	if err != nil {
 		return err
 	}
-	return v.svc.RemoveRecording(ctx, r)
+	return v.Service.RemoveRecording(ctx, r)
 }
 
 func (v *v1) linkRecording(ctx context.Context, in *struct {
@@ -162,7 +162,7 @@ func (v *v1) linkRecording(ctx context.Context, in *struct {
 	File int   `query:"file" minimum:"0" maximum:"1000" doc:"Which of its files, counted from 0"`
 	TTLS int64 `query:"ttl_s" minimum:"1" maximum:"43200" default:"3600" doc:"Seconds that the link is good"`
 }) (FileLink, error) {
-	r, err := v.svc.Recording(ctx, in.ID)
+	r, err := v.Service.Recording(ctx, in.ID)
 	if err == nil && (!r.Deleted.IsZero() || in.File >= len(r.Files)) {
 		err = meeting.ErrNotFound
 	}
@@ -170,6 +170,6 @@ func (v *v1) linkRecording(ctx context.Context, in *struct {
 		return FileLink{}, err
 	}
 	file := r.Files[in.File]
-	url, expires, err := v.svc.FileLink(ctx, r, file, duration(in.TTLS))
+	url, expires, err := v.Service.FileLink(ctx, r, file, duration(in.TTLS))
 	return FileLink{URL: url, Name: file.Path, Size: file.Size, SHA256: file.SHA256, ExpiresAt: timeOf(expires)}, err
 }

@@ -67,7 +67,7 @@ func (v *v1) timeline(ctx context.Context, in *struct {
 
 // recordedSession returns a session that may have been recorded.
 func (v *v1) recordedSession(ctx context.Context, id string) (meeting.SessionInfo, error) {
-	session, _, err := v.svc.SessionOf(ctx, id)
+	session, _, err := v.Service.SessionOf(ctx, id)
 	if err == nil && v.Speakers == nil {
 		err = meeting.ErrNoBridges
 	}

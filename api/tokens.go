@@ -46,7 +46,7 @@ func (v *v1) createToken(ctx context.Context, in *struct {
 	Body newToken
 }) (service.Ticket, error) {
 	b := in.Body
-	return v.svc.CreateToken(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: cmp.Or(b.Role, service.RoleGuest), TTLS: b.TTLS})
+	return v.Service.CreateToken(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: cmp.Or(b.Role, service.RoleGuest), TTLS: b.TTLS})
 }
 
 func (v *v1) createLink(ctx context.Context, in *struct {
@@ -54,11 +54,11 @@ func (v *v1) createLink(ctx context.Context, in *struct {
 	Body newLink
 }) (service.Link, error) {
 	b := in.Body
-	return v.svc.CreateLink(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: cmp.Or(b.Role, service.RoleGuest), TTLS: b.TTLS, JWT: cmp.Or(b.JWT, service.InFragment)})
+	return v.Service.CreateLink(ctx, service.Link{MeetingID: in.ID, User: b.User, Role: cmp.Or(b.Role, service.RoleGuest), TTLS: b.TTLS, JWT: cmp.Or(b.JWT, service.InFragment)})
 }
 
 func (v *v1) listLinks(ctx context.Context, in *pageByID) (Page[service.Link], error) {
-	byHash, err := v.svc.LinksOf(ctx, in.ID)
+	byHash, err := v.Service.LinksOf(ctx, in.ID)
 	list, next := newestOf(slices.Collect(maps.Values(byHash)), in.Paging, func(l service.Link) string { return l.ID })
 	return pageOf(list, next, err, same)
 }
@@ -67,5 +67,5 @@ func (v *v1) revokeLink(ctx context.Context, in *struct {
 	ByID
 	Link string `path:"link" maxLength:"64"`
 }) error {
-	return v.svc.RevokeLink(ctx, in.ID, in.Link)
+	return v.Service.RevokeLink(ctx, in.ID, in.Link)
 }

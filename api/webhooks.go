@@ -118,7 +118,7 @@ func (v *v1) withSecret(ctx context.Context, done string, e webhook.Endpoint, er
 	if err != nil {
 		return Webhook{}, err
 	}
-	v.log.Info(done, "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
+	v.Log.Info(done, "webhook_id", e.ID, "by", infoOf(ctx).caller.id)
 	w := shownWebhook(e)
 	w.Secret = string(e.Secrets[0].Key)
 	return w, nil
@@ -126,7 +126,7 @@ func (v *v1) withSecret(ctx context.Context, done string, e webhook.Endpoint, er
 
 func (v *v1) createWebhook(ctx context.Context, in *body[newWebhook]) (Webhook, error) {
 	if id := in.Body.MeetingID; id != "" {
-		if _, err := v.svc.Load(ctx, id); errors.Is(err, meeting.ErrNotFound) {
+		if _, err := v.Service.Load(ctx, id); errors.Is(err, meeting.ErrNotFound) {
 			return Webhook{}, &meeting.InvalidError{Field: "meeting_id", Detail: "there is no such meeting"}
 		} else if err != nil {
 			return Webhook{}, err
@@ -181,7 +181,7 @@ func (v *v1) patchWebhook(ctx context.Context, in *struct {
 	if err != nil {
 		return Webhook{}, err
 	}
-	v.log.Info("webhook endpoint changed", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
+	v.Log.Info("webhook endpoint changed", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
 	return v.getWebhook(ctx, &in.ByID)
 }
 
@@ -202,7 +202,7 @@ func setIfGiven[T any](field, value *T) {
 func (v *v1) deleteWebhook(ctx context.Context, in *ByID) error {
 	err := v.Webhooks.Delete(ctx, in.ID)
 	if err == nil {
-		v.log.Info("webhook endpoint deleted", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
+		v.Log.Info("webhook endpoint deleted", "webhook_id", in.ID, "by", infoOf(ctx).caller.id)
 	}
 	return err
 }

@@ -23,7 +23,7 @@ func (f *facade) relay(_ http.ResponseWriter, r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return asBody(f.upstream.ask(r.Context(), callOf(r, body)))
+	return asBody(f.Upstream.ask(r.Context(), callOf(r, body)))
 }
 
 // callOf returns a request to Whereby as the one that came here, with this body.
@@ -52,7 +52,7 @@ func peek(w http.ResponseWriter, r *http.Request, into any) (raw []byte, err err
 // byID serves what is about an id of usher's kind, such as mtg_, and passes on all
 // else.
 func (f *facade) byID(kind string, serve handler) handler {
-	if f.upstream == nil {
+	if f.Upstream == nil {
 		return serve
 	}
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -70,7 +70,7 @@ func (f *facade) bySide(serve handler) handler { return f.split(serve, f.relay) 
 // split serves what is about usher's alone, passes on what is about Whereby's alone,
 // and leaves the rest to both.
 func (f *facade) split(serve, both handler) handler {
-	if f.upstream == nil {
+	if f.Upstream == nil {
 		return serve
 	}
 	return func(w http.ResponseWriter, r *http.Request) (any, error) {
@@ -112,7 +112,7 @@ func (f *facade) sides(r *http.Request) (ours, theirs bool, err error) {
 // placeMeeting makes a meeting here or at Whereby. It decides where, once and for
 // all.
 func (f *facade) placeMeeting(w http.ResponseWriter, r *http.Request) (any, error) {
-	u := f.upstream
+	u := f.Upstream
 	var body struct {
 		RoomNamePrefix string
 		Recording      struct{ Type string }
@@ -155,7 +155,7 @@ func (u *Upstream) placed(w http.ResponseWriter, p placement) {
 
 // makeThere makes a meeting at Whereby, and notes that it is there.
 func (f *facade) makeThere(r *http.Request, raw []byte) (*relayed, error) {
-	u := f.upstream
+	u := f.Upstream
 	a, err := u.ask(r.Context(), callOf(r, raw))
 	if err != nil || !a.ok() {
 		return a, err
@@ -195,7 +195,7 @@ func (f *facade) deleteBoth(w http.ResponseWriter, r *http.Request) (any, error)
 	}
 	if len(there) > 0 {
 		text, _ := json.Marshal(bulkBody{there})
-		a, err := f.upstream.ask(r.Context(), callOf(r, text))
+		a, err := f.Upstream.ask(r.Context(), callOf(r, text))
 		if err != nil || !a.ok() {
 			return asBody(a, err)
 		}

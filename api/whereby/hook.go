@@ -64,9 +64,9 @@ var ourTypes = map[string]meeting.EventType{
 // tries again after a 5xx, and so does not lose what cannot be stored now.
 func (f *facade) takeHook(w http.ResponseWriter, r *http.Request) error {
 	result, err := f.hooked(w, r)
-	f.upstream.metrics.hooks.WithLabelValues(result).Inc()
-	if result == hookForged && f.upstream.Refused != nil {
-		f.upstream.Refused()
+	f.Upstream.metrics.hooks.WithLabelValues(result).Inc()
+	if result == hookForged && f.Upstream.Refused != nil {
+		f.Upstream.Refused()
 	}
 	if err == nil {
 		w.WriteHeader(http.StatusNoContent)
@@ -83,7 +83,7 @@ func (f *facade) hooked(w http.ResponseWriter, r *http.Request) (result string, 
 	if err != nil {
 		return hookMalformed, err
 	}
-	if !verified(f.upstream.WebhookSecret, signature, body, time.Now()) {
+	if !verified(f.Upstream.WebhookSecret, signature, body, time.Now()) {
 		return hookForged, api.NewProblem(http.StatusUnauthorized, "the signature is wrong, or too old")
 	}
 	var event hookEvent
@@ -97,7 +97,7 @@ func (f *facade) hooked(w http.ResponseWriter, r *http.Request) (result string, 
 	if err != nil {
 		return hookRefused, err
 	}
-	stored, err := f.upstream.Forward(r.Context(), webhook.Forwarded{
+	stored, err := f.Upstream.Forward(r.Context(), webhook.Forwarded{
 		ID: eventID(event.ID), Type: event.Type, As: ourTypes[event.Type], MeetingID: id, Body: body,
 	})
 	switch {
@@ -123,7 +123,7 @@ func (f *facade) meetingOf(r *http.Request, event hookEvent) (id string, err err
 	}
 	room := bareRoom(event.Data.RoomName)
 	if id == "" && room != "" {
-		id, err = f.upstream.Meetings.UpstreamMeeting(r.Context(), room)
+		id, err = f.Upstream.Meetings.UpstreamMeeting(r.Context(), room)
 	}
 	id = cmp.Or(id, room, "whereby")
 	return id[:min(len(id), maxHookName)], err

@@ -83,7 +83,7 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 		return nil, err
 	}
 	locked := body.IsLocked == true
-	ignored["isLocked"] = locked && !f.lobby
+	ignored["isLocked"] = locked && !f.Lobby
 	ignored["liveTranscription"] = body.LiveTranscription != nil
 	ignored["streaming"] = body.Streaming != nil
 	asked := fmt.Sprint(body.Fields)
@@ -94,7 +94,7 @@ func (f *facade) createMeeting(w http.ResponseWriter, r *http.Request) (any, err
 	m, err := f.Create(r.Context(), meeting.Created{
 		// Whereby takes spaces out of a prefix; RoomName sees to the rest.
 		Room:     token.RoomName(strings.Join(strings.Fields(body.RoomNamePrefix), "")),
-		Limits:   meeting.Limits{EndAt: end.Add(endGrace), Lobby: locked && f.lobby},
+		Limits:   meeting.Limits{EndAt: end.Add(endGrace), Lobby: locked && f.Lobby},
 		Policy:   policy,
 		Key:      api.KeyID(r.Context()),
 		Metadata: map[string]string{endDateKey: end.Format(time.RFC3339Nano)},
@@ -156,7 +156,7 @@ func (f *facade) policy(asked recordBody) (p meeting.RecordingPolicy, ignored ma
 	p.Trigger = asked.StartTrigger
 	switch d := asked.Destination; {
 	case d == nil || d.Provider == "whereby":
-	case !f.destinations || !d.hasKey():
+	case !f.Destinations || !d.hasKey():
 		ignored["recording.destination"] = true
 	case !d.valid():
 		return p, nil, refuse("recording.destination is not a bucket with an access key")

@@ -170,7 +170,7 @@ func (f *facade) merge(w http.ResponseWriter, r *http.Request, usual int, by fie
 		if query.Set("cursor", at.There.Cursor); at.There.Cursor == "" {
 			query.Del("cursor")
 		}
-		a, err := f.upstream.ask(r.Context(), theirs)
+		a, err := f.Upstream.ask(r.Context(), theirs)
 		if err != nil || !a.ok() {
 			return asBody(a, err)
 		}

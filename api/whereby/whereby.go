@@ -44,13 +44,12 @@ type Config struct {
 
 type facade struct {
 	*service.Service
-	destinations, lobby bool
-	upstream            *Upstream // nil: there is none
+	Config
 }
 
 // New returns the API.
 func New(cfg Config) api.Platform {
-	f := &facade{cfg.Service, cfg.Destinations, cfg.Lobby, cfg.Upstream}
+	f := &facade{cfg.Service, cfg}
 	p := api.Platform{
 		Prefix: prefix, MaxBody: MaxImage, WriteProblem: writeProblem, Failure: failure{},
 		Title:       "usher, as Whereby",
@@ -76,7 +75,7 @@ func New(cfg Config) api.Platform {
 		ok, created, empty   = http.StatusOK, http.StatusCreated, http.StatusNoContent
 	)
 	create, deleteRecordings, theme := when(f.MakesTokens, f.createMeeting), handler(f.deleteRecordings), handler(putTheme)
-	if f.upstream != nil {
+	if f.Upstream != nil {
 		create, deleteRecordings, theme = f.placeMeeting, f.deleteBoth, f.bySide(putTheme)
 	}
 	paged := slices.Clip([]string{"cursor", "limit", "sortBy"})
@@ -102,7 +101,7 @@ func New(cfg Config) api.Platform {
 	add(change, empty, theme, api.Described{Summary: "Accept a look of the room, and leave it", Request: map[string]any{}},
 		"PUT /v1/rooms/{name}/theme/logo", "PUT /v1/rooms/{name}/theme/tokens",
 		"PUT /v1/rooms/{name}/theme/room-background", "PUT /v1/rooms/{name}/theme/room-knock-page-background")
-	if f.upstream != nil {
+	if f.Upstream != nil {
 		passed := api.Described{} // Whereby's own document has these
 		add(read, ok, f.relay, passed, "GET /v1/transcriptions", "GET /v1/transcriptions/{id}", "GET /v1/transcriptions/{id}/access-link",
 			"GET /v1/summaries", "GET /v1/summaries/{id}")
@@ -112,7 +111,7 @@ func New(cfg Config) api.Platform {
 		for _, method := range []string{"GET", "POST", "PUT", "PATCH", "DELETE"} {
 			add(change, ok, f.relay, passed, method+" /v1/{rest...}")
 		}
-		if f.upstream.WebhookSecret != "" {
+		if f.Upstream.WebhookSecret != "" {
 			p.Hooks = []api.Route{{Pattern: "POST " + HookPath, Status: empty, Serve: f.takeHook}}
 		}
 		return p

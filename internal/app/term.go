@@ -93,10 +93,7 @@ func (l *leader) newTerm() (*term, error) {
 	t.pool = jibri.NewPool(jibri.PoolConfig{Stream: pool, Brewery: cfg.Brewery, Log: l.log, Metrics: reg})
 	t.scheduler = jibri.NewScheduler(jibri.Config{
 		Occupant: occupant, MUC: cfg.MUC, Pool: t.pool,
-		Do: func(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
-			return t.tracker.Do(ctx, id, f)
-		},
-		Own: t.rooms.Own, Log: l.log, Metrics: reg,
+		Do: t.do, Own: t.rooms.Own, Log: l.log, Metrics: reg,
 	})
 	working := recorders{t.scheduler}
 	if cfg.Tracks.Listen != "" {
@@ -115,6 +112,11 @@ func (l *leader) newTerm() (*term, error) {
 		Dropped: metrics.dropped.Inc, Panicked: metrics.panics.Inc,
 	})
 	return t, nil
+}
+
+// do is that of the tracker, which is made after those who use it.
+func (t *term) do(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
+	return t.tracker.Do(ctx, id, f)
 }
 
 // newSite says who is who, by the settings.

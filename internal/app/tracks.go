@@ -1,7 +1,6 @@
 package app
 
 import (
-	"context"
 	"encoding/xml"
 	"os"
 	"strings"
@@ -50,10 +49,7 @@ func (l *leader) newTracks(t *term, stream brewery.Stream, reg prometheus.Regist
 	t.bridges = bridge.NewBridges(bridge.BridgesConfig{Stream: stream, Brewery: l.cfg.Tracks.Brewery, Log: l.log, Metrics: reg})
 	t.tracks = bridge.NewRecorder(bridge.RecorderConfig{
 		Bridges: t.bridges, Server: l.tracks, URL: l.cfg.Tracks.URL, Dir: l.cfg.Tracks.Dir, Host: host, Results: results,
-		Do: func(ctx context.Context, id string, f meeting.Input) (meeting.Meeting, error) {
-			return t.tracker.Do(ctx, id, f)
-		},
-		Recording: l.store.Recording, Log: l.log,
+		Do: t.do, Recording: l.store.Recording, Log: l.log,
 	})
 	return nil
 }
