@@ -19,7 +19,7 @@ var mayImport = map[string][]string{
 	"usher/meeting/tracker": {"usher/meeting", "usher/internal/workers", "usher/internal/sleep"},
 	"usher/muc":             {"usher/meeting", "usher/token", "usher/config", "usher/component"},
 	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery", "usher/internal/sleep"},
-	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/storage"},
+	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/storage", "usher/internal/sleep"},
 	"usher/storage":         {"usher/meeting", "usher/token", "usher/config"},
 	"usher/bridge":          {"usher/meeting", "usher/component/brewery", "usher/storage"},
 	"usher/store":           {"usher/meeting", "usher/token", "usher/config", "usher/internal/sleep"},

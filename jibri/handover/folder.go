@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/storage"
 )
 
@@ -100,7 +101,7 @@ func media(ctx context.Context, root *os.Root, interval time.Duration) ([]string
 	if err != nil {
 		return nil, err
 	}
-	if !sleep(ctx, interval) {
+	if !sleep.For(ctx, interval) {
 		return nil, context.Cause(ctx)
 	}
 	after, err := look(root)
@@ -146,14 +147,4 @@ func tidy(root *os.Root, dir string) {
 	_ = root.Remove("metadata.json")
 	_ = root.Remove(attendanceFile)
 	_ = os.Remove(dir) // fails when something has come into it
-}
-
-// sleep waits that long and returns true, or false as soon as ctx ends.
-func sleep(ctx context.Context, long time.Duration) bool {
-	select {
-	case <-time.After(long):
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

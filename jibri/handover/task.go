@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"usher/config"
+	"usher/internal/sleep"
 	"usher/meeting"
 	"usher/storage"
 )
@@ -119,7 +120,7 @@ func (t *task) retry(final func(error) bool, try func(Settings) error) error {
 			logged = err.Error()
 			t.log.Warn("hand over: will try again", "err", err)
 		}
-		if !sleep(t.again, time.Duration(float64(wait)*(1+jitter*(2*rand.Float64()-1)))) {
+		if !sleep.For(t.again, time.Duration(float64(wait)*(1+jitter*(2*rand.Float64()-1)))) {
 			return errLeft
 		}
 	}
