@@ -42,6 +42,7 @@ var connects = map[meeting.RecordingMode]string{meeting.ModeTracks: "usher", mee
 type job struct {
 	r    *Recorder
 	id   string // of the recording
+	mode meeting.RecordingMode
 	wake chan struct{}
 
 	m meeting.Meeting // as last committed; guarded by r.mu
@@ -180,7 +181,7 @@ func (j *job) askAgain(ctx context.Context, m meeting.Meeting, rec meeting.Recor
 	}
 	appeared := errors.Is(p.problem, errUnseen) && len(j.r.cfg.Bridges.InSight()) > 0
 	if appeared || !now.Before(p.askAt) {
-		j.ask(ctx, rec)
+		j.ask(ctx)
 	}
 	if rec.State == meeting.RecordingStarting && !p.said && now.Sub(p.first) >= startPatience {
 		_ = j.r.report(ctx, m.ID, meeting.RecordingInput{
@@ -208,7 +209,7 @@ func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recor
 	var part *Part
 	if err == nil {
 		part, err = j.r.cfg.Server.Open(PartConfig{
-			Meeting: next.JitsiMeetingID, ID: next.ID, Dir: dir, Levels: rec.Mode == meeting.ModeLevels,
+			Meeting: next.JitsiMeetingID, ID: next.ID, Dir: dir, Levels: j.mode == meeting.ModeLevels,
 			Person: j.person, Changed: j.wakeUp,
 		})
 	}
@@ -228,7 +229,7 @@ func (j *job) openPart(ctx context.Context, m meeting.Meeting, rec meeting.Recor
 func (j *job) cannotOpen(ctx context.Context, m meeting.Meeting, rec meeting.Recording, err error) {
 	if why := err.Error(); why != j.unopened {
 		j.unopened = why
-		j.r.log.Error("cannot record from bridges", "recording_id", rec.ID, "err", err)
+		j.r.log.Error("cannot record from bridges", "recording_id", j.id, "err", err)
 	}
 	if rec.State == meeting.RecordingOn {
 		j.lost = cmp.Or(j.lost, time.Now())
@@ -280,8 +281,8 @@ func (j *job) person(endpoint string) Person {
 
 // ask asks the bridges for the meeting's sound. One that sends it already does so to
 // a part of before, which nobody can tell it to forget: it is asked to stop first.
-func (j *job) ask(ctx context.Context, rec meeting.Recording) {
-	p, b, connect := j.part, j.r.cfg.Bridges, connects[rec.Mode]
+func (j *job) ask(ctx context.Context) {
+	p, b, connect := j.part, j.r.cfg.Bridges, connects[j.mode]
 	url := j.r.cfg.URL + p.Path()
 	bridge, err := b.start(ctx, p.bridge, p.JitsiMeetingID, connect, url)
 	if errors.Is(err, errRunning) {
@@ -296,11 +297,11 @@ func (j *job) ask(ctx context.Context, rec meeting.Recording) {
 	p.askAt = now.Add(askInterval)
 	if err == nil {
 		p.bridge, p.asked, p.problem = bridge, now, nil
-		j.r.log.Info("bridge asked for a meeting's sound", "bridge", bridge, "recording_id", rec.ID, "part", p.ID)
+		j.r.log.Info("bridge asked for a meeting's sound", "bridge", bridge, "recording_id", j.id, "part", p.ID)
 		return
 	}
 	if p.problem == nil || p.problem.Error() != err.Error() {
-		j.r.log.Log(ctx, slog.LevelInfo, "no bridge sends a meeting's sound", "recording_id", rec.ID, "reason", err)
+		j.r.log.Log(ctx, slog.LevelInfo, "no bridge sends a meeting's sound", "recording_id", j.id, "reason", err)
 	}
 	p.problem = err
 }
@@ -325,7 +326,7 @@ func (j *job) stop(ctx context.Context, m meeting.Meeting, rec meeting.Recording
 		}
 		if !slices.Contains(stopped, p.JitsiMeetingID) {
 			stopped = append(stopped, p.JitsiMeetingID)
-			j.r.cfg.Bridges.stop(ctx, "", p.JitsiMeetingID, connects[rec.Mode])
+			j.r.cfg.Bridges.stop(ctx, "", p.JitsiMeetingID, connects[j.mode])
 		}
 		_ = j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p})
 	}
@@ -335,14 +336,14 @@ func (j *job) stop(ctx context.Context, m meeting.Meeting, rec meeting.Recording
 func (j *job) endPart(ctx context.Context, m meeting.Meeting, rec meeting.Recording) {
 	p := j.part
 	j.part = nil
-	j.r.cfg.Bridges.stop(ctx, p.bridge, p.JitsiMeetingID, connects[rec.Mode])
+	j.r.cfg.Bridges.stop(ctx, p.bridge, p.JitsiMeetingID, connects[j.mode])
 	closing, cancel := context.WithTimeout(ctx, usualEnd)
 	defer cancel()
 	if _, err := p.Close(closing); err != nil {
-		j.r.log.Error("part of what a meeting's people said is lost", "recording_id", rec.ID, "part", p.ID, "err", err)
+		j.r.log.Error("part of what a meeting's people said is lost", "recording_id", j.id, "part", p.ID, "err", err)
 	}
 	_ = j.r.report(ctx, m.ID, meeting.RecordingInput{Kind: meeting.RecordingPartClosed, Recording: rec, Part: p.RecordingPart})
-	j.r.work.Go(func() { j.r.handOver(ctx, rec.ID, p.ID) })
+	j.r.work.Go(func() { j.r.handOver(ctx, j.id, p.ID) })
 }
 
 // abandon closes the part because this process does not lead any more. The bridge
@@ -354,7 +355,7 @@ func (j *job) abandon() {
 	at, cancel := context.WithCancel(context.Background())
 	cancel()
 	if _, err := j.part.Close(at); err != nil {
-		j.r.log.Error("part of what a meeting's people said is lost", "recording_id", j.id, "part", cmp.Or(j.part.ID, j.id), "err", err)
+		j.r.log.Error("part of what a meeting's people said is lost", "recording_id", j.id, "part", j.part.ID, "err", err)
 	}
 	j.part = nil
 }

@@ -123,7 +123,7 @@ func (p *Part) saveManifest(complete bool) error {
 	}
 	path := filepath.Join(p.cfg.Dir, manifestName)
 	temporary := path + ".tmp"
-	if err := os.WriteFile(temporary, text, 0o640); err != nil { //nolint:gosec // the group may read recordings
+	if err := writeFile(temporary, text, complete); err != nil {
 		return errors.Join(err, os.Remove(temporary))
 	}
 	if err := os.Rename(temporary, path); err != nil {
@@ -131,4 +131,17 @@ func (p *Part) saveManifest(complete bool) error {
 	}
 	p.changed = false
 	return nil
+}
+
+// writeFile writes a file that, synced, survives the loss of power.
+func writeFile(path string, text []byte, synced bool) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o640) //nolint:gosec // the group may read recordings
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(text)
+	if synced {
+		err = errors.Join(err, f.Sync())
+	}
+	return errors.Join(err, f.Close())
 }

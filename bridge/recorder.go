@@ -67,7 +67,7 @@ func (r *Recorder) Work(m meeting.Meeting) {
 	}
 	for _, rec := range m.ToRecord() {
 		if rec.State != meeting.RecordingProcessing && r.jobs[rec.ID] == nil {
-			j := &job{r: r, id: rec.ID, m: m, wake: make(chan struct{}, 1)}
+			j := &job{r: r, id: rec.ID, mode: rec.Mode, m: m, wake: make(chan struct{}, 1)}
 			r.jobs[rec.ID] = j
 			r.start(j)
 		}

@@ -342,4 +342,17 @@ func TestRecorderSendsBridgesNothingElse(t *testing.T) {
 			}
 		}
 	})
+	onSite(t, []string{"jvb1"}, func(s *recordedSite) { // whose recording is forgotten while it is on
+		id := s.record(meeting.ModeTracks)
+		s.conference("jvb1", jitsiID)
+		s.want(id, meeting.RecordingOn)
+		s.m.Recordings = nil
+		delete(s.stored, id)
+		s.recorder.Work(s.m)
+		time.Sleep(10 * time.Second)
+		asked := s.jvbs["jvb1"].Asked()
+		if last := asked[len(asked)-1].Connects[0]; !last.Expire || last.ID != "usher" {
+			t.Errorf("the bridge got %+v last, want to be asked to stop", last)
+		}
+	})
 }

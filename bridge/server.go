@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// headerTimeout bounds the wait for a request, and maxHeader its size in bytes:
-	// strangers can reach the listener.
+	// headerTimeout bounds the wait for a request, also for one that follows another
+	// on the same connection, and maxHeader its size in bytes: strangers can reach the
+	// listener.
 	headerTimeout = 5 * time.Second
 	maxHeader     = 8 << 10
 	// shutdownTimeout bounds the wait for those who have connected and not asked
@@ -88,7 +89,7 @@ func (s *Server) Serve(ctx context.Context, ln net.Listener) error {
 		s.record(ctx, w, r)
 	})
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader,
+		Handler: mux, ReadHeaderTimeout: headerTimeout, IdleTimeout: headerTimeout, MaxHeaderBytes: maxHeader,
 		ErrorLog: slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
 	served := make(chan error, 1)

@@ -2,6 +2,7 @@ package bridge_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -25,6 +26,23 @@ func dialRaw(t *testing.T, s *service, path string) (*websocket.Conn, int) {
 		t.Fatal(err)
 	}
 	return conn, resp.StatusCode
+}
+
+// TestStrangersAreNotKeptConnected though they ask for that.
+func TestStrangersAreNotKeptConnected(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newService(t)
+		conn, err := s.dial(t.Context(), "", "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() { _, _ = io.WriteString(conn, "GET /record/a/b/c HTTP/1.1\r\nHost: usher\r\n\r\n") }()
+		began := time.Now()
+		answer, err := io.ReadAll(conn)
+		if took := time.Since(began); err != nil || !strings.Contains(string(answer), " 404 ") || took > 10*time.Second {
+			t.Errorf("got %q, %v after %v, want 404 and the end within 10 s", answer, err, took)
+		}
+	})
 }
 
 // TestStrangersAreRefused knocks without a token, with one of another part, and

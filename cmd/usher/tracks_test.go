@@ -3,21 +3,29 @@ package main
 import (
 	"io"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
+	"github.com/minio/minio-go/v7"
+
 	"usher/api"
 	"usher/internal/localsite"
+	"usher/internal/s3test"
 	"usher/internal/stack"
 	"usher/meeting"
 )
 
 // TestTracks has three people recorded by a bridge, each in a file of their own,
-// from a request over the API to the download, with real servers in between.
+// from a request over the API to the download, with real servers in between: the
+// files go into a bucket. Those of the demo go into a directory.
 func TestTracks(t *testing.T) {
 	listen, err := stack.FreeAddr()
 	must(t, err)
-	s := &studio{scene: newSite(t, "--tracks-listen="+listen, "--tracks-url=ws://"+listen, "--tracks-notice=app")}
+	bucket := s3test.Start(t)
+	s := &studio{scene: newSite(t, "--tracks-listen="+listen, "--tracks-url=ws://"+listen, "--tracks-notice=app",
+		"--tracks-bucket="+bucket.Bucket+"/site", "--tracks-dir="+t.TempDir(),
+		"--s3-endpoint="+bucket.Endpoint, "--s3-access-key="+bucket.AccessKey, "--s3-secret-key="+bucket.SecretKey)}
 	jvb, err := s.site.StartJVB(within(t))
 	must(t, err)
 	t.Cleanup(jvb.Close)
@@ -54,6 +62,19 @@ func TestTracks(t *testing.T) {
 			t.Errorf("the bridge was asked %+v, want nothing but to start and to stop", q)
 		}
 	}
+	folder := "site/" + r.Parts[0].ID + "/"
+	if got := objects(t, bucket, folder); len(got) != 4 || !slices.Contains(got, folder+"manifest.json") {
+		t.Errorf("the bucket has %q in %s, want three tracks and the manifest", got, folder)
+	}
+	var said struct{ Data []meeting.SpeakerInfo }
+	must(t, s.call(t.Context(), "GET", "/v1/sessions/"+r.SessionID+"/speakers", nil, &said))
+	if len(said.Data) != 3 {
+		t.Errorf("speakers %+v, want three", said.Data)
+	}
+	must(t, s.call(t.Context(), "DELETE", "/v1/recordings/"+r.ID, nil, nil))
+	if got := objects(t, bucket, folder); len(got) > 0 {
+		t.Errorf("the bucket has %q after the recording was deleted, want nothing", got)
+	}
 	// Whereby has no such recordings, and without consent there are none.
 	var whereby struct{ Results []any }
 	must(t, s.call(t.Context(), "GET", "/whereby/v1/recordings", nil, &whereby))
@@ -63,6 +84,16 @@ func TestTracks(t *testing.T) {
 	if told := s.log.String(); strings.Contains(told, "/record/") {
 		t.Error("the log has the secret address of a part")
 	}
+}
+
+// objects returns the names of what is in a folder of the bucket.
+func objects(t *testing.T, server s3test.Server, folder string) (names []string) {
+	t.Helper()
+	for o := range server.Client(t).ListObjects(t.Context(), server.Bucket, minio.ListObjectsOptions{Prefix: folder}) {
+		must(t, o.Err)
+		names = append(names, o.Key)
+	}
+	return names
 }
 
 // wantTrack fails unless the recording has the person's file, whole, behind a link.
