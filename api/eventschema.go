@@ -22,6 +22,8 @@ var occasions = map[meeting.EventType]string{
 	meeting.ParticipantJoined:       "the first connection of a person",
 	meeting.ParticipantLeft:         "the last connection of a person",
 	meeting.ParticipantUpdated:      "name, role, media, hand or room of a person changed, or a recorder turned out to stream",
+	meeting.ParticipantLobbyJoined:  "somebody waits in the lobby",
+	meeting.ParticipantLobbyLeft:    "they wait no more: let in (left_reason admitted), refused or gone",
 	meeting.RecordingIsRequested:    "an app or a trigger wants a recording, or a recorder died and another is to go on; one that somebody starts in the client begins with recording.started",
 	meeting.RecordingIsQueued:       "no recorder is free, or the meeting is streamed live",
 	meeting.RecordingIsStarting:     "the site is asked to record; again at each attempt",

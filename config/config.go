@@ -25,6 +25,7 @@ type Config struct {
 
 	MUC             string `name:"muc" placeholder:"muc.DOMAIN" help:"Domain of the main MUC."`
 	BreakoutDomain  string `placeholder:"breakout.DOMAIN" help:"Domain of the MUC of breakout rooms (Prosody's breakout_rooms_muc): who is in them is believed from it alone."`
+	LobbyDomain     string `placeholder:"lobby.DOMAIN" help:"Domain of the MUC of lobbies (Prosody's lobby_muc), where people wait to be let in."`
 	HiddenDomain    string `placeholder:"hidden.DOMAIN" help:"Domain whose members web clients hide: recorders and usher's occupant."`
 	FocusJID        string `name:"focus-jid" placeholder:"focus@auth.DOMAIN" help:"Address of Jicofo."`
 	ComponentDomain string `placeholder:"usher.DOMAIN" help:"Domain of usher's component."`
@@ -87,6 +88,7 @@ type Config struct {
 func (c *Config) AfterApply() error {
 	c.MUC = cmp.Or(c.MUC, "muc."+c.XMPPDomain)
 	c.BreakoutDomain = cmp.Or(c.BreakoutDomain, "breakout."+c.XMPPDomain)
+	c.LobbyDomain = cmp.Or(c.LobbyDomain, "lobby."+c.XMPPDomain)
 	c.HiddenDomain = cmp.Or(c.HiddenDomain, "hidden."+c.XMPPDomain)
 	c.FocusJID = cmp.Or(c.FocusJID, "focus@auth."+c.XMPPDomain)
 	c.ComponentDomain = cmp.Or(c.ComponentDomain, "usher."+c.XMPPDomain)
@@ -94,7 +96,7 @@ func (c *Config) AfterApply() error {
 	c.Brewery = cmp.Or(c.Brewery, "jibribrewery@internal-muc."+c.XMPPDomain)
 	c.Tracks.Brewery = cmp.Or(c.Tracks.Brewery, "jvbbrewery@internal-muc."+c.XMPPDomain)
 	// The server sends addresses in lower case.
-	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.BreakoutDomain, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery, &c.Tracks.Brewery} {
+	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.BreakoutDomain, &c.LobbyDomain, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery, &c.Tracks.Brewery} {
 		*s = strings.ToLower(*s)
 	}
 	var p problems

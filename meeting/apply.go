@@ -62,6 +62,7 @@ func (r Recording) id() string   { return r.ID }
 //	live     Gone, to another room   nothing; participant.left in SwitchTimeout if not seen again
 //	live     Breakouts     live      participant.updated, of the room; .joined for somebody new
 //	live     VisitorsCounted  live   nothing; they keep the session open
+//	not over Lobby         same      participant.lobby_joined; .lobby_left once in, or after AdmissionTimeout
 //	live     RoomGone      live      participant.left for everybody
 //	live     Tick          created   session.ended once empty for the linger
 //	any      Patched       same      meeting.updated
@@ -199,6 +200,7 @@ func (d *draft) goOnEnding() bool {
 // finishEnd lets everybody go, and when they are gone reports the meeting's end.
 func (d *draft) finishEnd() {
 	d.m.Visitors, d.m.HasBreakouts = 0, false
+	d.lobbyClosed(LeftDestroyed)
 	if !d.everybodyLeft(LeftDestroyed) {
 		return
 	}
@@ -229,6 +231,7 @@ func (d *draft) roomGone(reason LeftReason) {
 		return
 	}
 	d.visitorsCounted(0)
+	d.lobbyClosed(reason)
 	if d.found(func() bool { return d.everybodyLeft(reason) }) {
 		d.changed = d.changed || d.m.HasBreakouts
 		d.m.HasBreakouts = false
@@ -267,13 +270,19 @@ func (d *draft) observe(f Input) {
 		d.window = nil
 	case VisitorsCounted:
 		d.visitorsCounted(f.Visitors)
+	case Lobby:
+		d.lobby(f)
 	case ConferenceChanged:
 		d.conferenceChanged(f.Conference)
 	case SightLost:
-		if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
-			d.m.StaleSince = d.at
-			d.changed = true
-		}
+		d.sightLost()
+	}
+}
+
+func (d *draft) sightLost() {
+	if d.m.Session.ID != "" && d.m.StaleSince.IsZero() {
+		d.m.StaleSince = d.at
+		d.changed = true
 	}
 }
 

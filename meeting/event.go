@@ -27,6 +27,9 @@ const (
 	ParticipantLeft    EventType = "participant.left"    // the last connection of a person
 	ParticipantUpdated EventType = "participant.updated" // name, role, media, hand or room, see changed
 
+	ParticipantLobbyJoined EventType = "participant.lobby_joined" // somebody waits in the lobby
+	ParticipantLobbyLeft   EventType = "participant.lobby_left"   // they do no more, see left_reason
+
 	RecordingIsRequested EventType = "recording.requested" // an app, a trigger, or a recorder's death asks for one
 	RecordingIsQueued    EventType = "recording.queued"    // no recorder is free
 	RecordingIsStarting  EventType = "recording.starting"  // the focus is asked; again at each attempt
@@ -52,7 +55,7 @@ const (
 // EventTypes are all of them, in the order above.
 var EventTypes = []EventType{
 	MeetingCreated, MeetingUpdated, MeetingEnding, MeetingEnded, SessionStarted, SessionEnded,
-	ParticipantJoined, ParticipantLeft, ParticipantUpdated,
+	ParticipantJoined, ParticipantLeft, ParticipantUpdated, ParticipantLobbyJoined, ParticipantLobbyLeft,
 	RecordingIsRequested, RecordingIsQueued, RecordingIsStarting, RecordingStarted, RecordingIsStopping,
 	RecordingStopped, RecordingIsAvailable, RecordingHasFailed, RecordingWasAborted, RecordingWasDeleted,
 	RecordingWasInterrupted, RecordingWasResumed, SpeakerStats, StreamStarted, StreamEnded, StoreWasReset,
@@ -174,7 +177,7 @@ type Person struct {
 	Room       ParticipantRoom `json:"room,omitzero"` // zero: the main room
 	JoinedAt   Time            `json:"joined_at" doc:"First came in, in this session"`
 	LeftAt     Time            `json:"left_at" nullable:"true"`
-	LeftReason LeftReason      `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown"`
+	LeftReason LeftReason      `json:"left_reason,omitempty" enum:"left,kicked,banned,destroyed,disconnected,switched_room,server_shutdown,admitted"`
 	LeftBy     *Remover        `json:"left_by,omitempty" doc:"Who put them out, where the room says"`
 }
 

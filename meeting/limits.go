@@ -124,7 +124,7 @@ func (m Meeting) Deadline(now time.Time) time.Time {
 	for _, p := range m.Pending {
 		next = earliest(next, p.Until)
 	}
-	next = earliest(next, m.switchingUntil())
+	next = earliest(next, m.switchingUntil(), m.admissionUntil())
 	if now.Before(m.StartAt) {
 		next = earliest(next, m.StartAt)
 	}
@@ -156,6 +156,7 @@ func (d *draft) tick() {
 	if !d.switchesEnd() {
 		return
 	}
+	d.admissionsEnd()
 	if d.due(d.m.lingersUntil()) {
 		d.endSession()
 	}

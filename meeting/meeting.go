@@ -58,6 +58,8 @@ type Meeting struct {
 	Session Session `json:"session,omitzero"`
 	// Visitors is how many the focus counts: they watch from other servers.
 	Visitors int `json:"visitors,omitempty"`
+	// Waiting are those in the lobby.
+	Waiting []Waiting `json:"waiting,omitempty"`
 	// HasBreakouts says that the room has breakout rooms.
 	HasBreakouts bool `json:"has_breakouts,omitempty"`
 	// Focus is what the focus last said about recording.
@@ -176,7 +178,7 @@ func (m Meeting) DesiredState(now time.Time) DesiredState {
 	for range m.recorderKicks {
 		return WantStay
 	}
-	if len(m.Pending) > 0 {
+	if len(m.Pending)+len(m.Waiting) > 0 {
 		return WantSoon
 	}
 	return WantFollow
@@ -201,13 +203,14 @@ type Occupancy struct {
 	Others     int `json:"others"` // streamers, transcribers, dial-in
 	Visitors   int `json:"visitors" doc:"Those who only watch, as the focus counts them; not among humans"`
 	Peak       int `json:"peak"` // most humans at the same time in this session
+	Waiting    int `json:"waiting,omitempty" doc:"In the lobby, to be let in; not among humans. Missing when there is none"`
 	// PendingJoins are people who were handed a token or a link just now.
 	PendingJoins int `json:"pending_joins"`
 }
 
 // Occupancy returns who is in the meeting now, as absolute numbers.
 func (m Meeting) Occupancy() Occupancy {
-	o := Occupancy{Peak: m.Session.Peak, PendingJoins: len(m.Pending), Visitors: m.Visitors}
+	o := Occupancy{Peak: m.Session.Peak, PendingJoins: len(m.Pending), Visitors: m.Visitors, Waiting: len(m.Waiting)}
 	for i := range m.People {
 		p := &m.People[i]
 		switch {

@@ -53,6 +53,7 @@ const (
 	LeftDisconnected   LeftReason = "disconnected"
 	LeftSwitchedRoom   LeftReason = "switched_room"
 	LeftServerShutdown LeftReason = "server_shutdown"
+	LeftAdmitted       LeftReason = "admitted" // the lobby, into the room
 )
 
 // Occupant is one connection in the room as its presence describes it. Two

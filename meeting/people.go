@@ -62,6 +62,7 @@ func (d *draft) join(o Occupant) {
 	if o.Kind == KindHuman && d.m.Session.ID == "" {
 		d.startSession()
 	}
+	id := d.admitted(o)
 	if p := d.recognise(o); p >= 0 {
 		person := d.person(p)
 		wasIn := person.Present()
@@ -77,7 +78,7 @@ func (d *draft) join(o Occupant) {
 	}
 	d.own()
 	d.m.People = append(d.m.People, Participant{
-		Person:    Person{ID: d.newID("prt_"), SessionID: d.m.Session.ID, Kind: o.Kind, UserID: o.UserID, JoinedAt: Time{d.at}},
+		Person:    Person{ID: cmp.Or(id, d.newID("prt_")), SessionID: d.m.Session.ID, Kind: o.Kind, UserID: o.UserID, JoinedAt: Time{d.at}},
 		ArrivedAt: d.at, Connections: []Occupant{o},
 	})
 	person := &d.m.People[len(d.m.People)-1]

@@ -144,6 +144,13 @@ func (s *story) do(t *testing.T, line string) string {
 	case "empty_roster": // nobody is in the main room; what follows is as for breakouts
 		b := breakouts(words[1:])
 		f = meeting.Roster{Breakouts: &b}
+	case "lobby": // who waits there
+		var l meeting.Lobby
+		for _, nick := range words[1:] {
+			nick, kind, _ := strings.Cut(nick, "/")
+			l.Waiting = append(l.Waiting, occupant(map[string]string{"nick": nick, "kind": kind}))
+		}
+		f = l
 	case "visitors":
 		n, _ := strconv.Atoi(words[1])
 		f = meeting.VisitorsCounted{Visitors: n}
@@ -350,7 +357,14 @@ func describe(n meeting.Event) string {
 		if p.PresentSeconds > 0 {
 			words = append(words, fmt.Sprintf("present=%ds", p.PresentSeconds))
 		}
-		if p.Room.ID != meeting.MainRoom {
+		if n.Type == meeting.ParticipantLobbyJoined || n.Type == meeting.ParticipantLobbyLeft {
+			words[2] = "as=" + p.ID[len(p.ID)-2:]
+		} else if strings.HasSuffix(p.Name, "?") { // to see who it was in the lobby
+			words = append(words, "as="+p.ID[len(p.ID)-2:])
+		}
+		if p.Room.ID == meeting.LobbyRoom && p.EndpointID != "" {
+			words = append(words, "nick="+p.EndpointID)
+		} else if p.Room.ID != meeting.MainRoom && p.Room.ID != meeting.LobbyRoom {
 			words = append(words, "in="+p.Room.ID+"/"+p.Room.Name)
 		}
 		if p.Connections > 1 {
@@ -391,6 +405,9 @@ func (s *story) state() string {
 	}
 	if o.Visitors > 0 {
 		line += fmt.Sprintf(" visitors=%d", o.Visitors)
+	}
+	if o.Waiting > 0 {
+		line += fmt.Sprintf(" waiting=%d", o.Waiting)
 	}
 	if o.PendingJoins > 0 {
 		line += fmt.Sprintf(" pending=%d", o.PendingJoins)

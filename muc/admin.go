@@ -83,9 +83,8 @@ func (r *Rooms) destroy(ctx context.Context, room, reason string) error {
 	return r.request(ctx, r.cfg.Control, r.address(room), "set", ownerQuery{Destroy: &destroy{reason}}, nil)
 }
 
-// password reads the room's password from the owner's form (XEP-0045 §10.2).
-// Owners are asked for it like everybody else.
-func (r *Rooms) password(ctx context.Context, room string) (string, error) {
+// form reads the owner's form (XEP-0045 §10.2): the first value of each field.
+func (r *Rooms) form(ctx context.Context, room string) (map[string]string, error) {
 	var form struct {
 		Fields []struct {
 			Var   string `xml:"var,attr"`
@@ -93,14 +92,24 @@ func (r *Rooms) password(ctx context.Context, room string) (string, error) {
 		} `xml:"jabber:x:data x>field"`
 	}
 	if err := r.request(ctx, r.cfg.Control, r.address(room), "get", ownerQuery{}, &form); err != nil {
-		return "", err
+		return nil, err
 	}
+	values := map[string]string{}
 	for _, f := range form.Fields {
-		if f.Var == "muc#roomconfig_roomsecret" {
-			return f.Value, nil
-		}
+		values[f.Var] = f.Value
 	}
-	return "", errors.New("muc: the room's form has no password")
+	return values, nil
+}
+
+// password reads the room's password from its form. Owners are asked for it like
+// everybody else.
+func (r *Rooms) password(ctx context.Context, room string) (string, error) {
+	form, err := r.form(ctx, room)
+	password, ok := form["muc#roomconfig_roomsecret"]
+	if err == nil && !ok {
+		err = errors.New("muc: the room's form has no password")
+	}
+	return password, err
 }
 
 // showAddresses has everybody in the room see the others' real addresses (XEP-0045

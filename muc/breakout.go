@@ -51,11 +51,18 @@ func (l *lenient[T]) UnmarshalJSON(text []byte) error {
 }
 
 // Message handles a message of the occupant's stream; see component.Handler. Only
-// the component of the breakout rooms itself is listened to: nobody else can send
-// from its bare domain.
+// the component of the breakout rooms itself and rooms are listened to: nobody else
+// can send from its bare domain, or from theirs.
 func (r *Rooms) Message(d *xml.Decoder, start xml.StartElement) {
 	at := time.Now()
-	if !slices.Contains(start.Attr, xml.Attr{Name: xml.Name{Local: "from"}, Value: r.cfg.Site.BreakoutDomain}) {
+	from := ""
+	for _, a := range start.Attr {
+		if a.Name.Local == "from" {
+			from = a.Value
+		}
+	}
+	if from != r.cfg.Site.BreakoutDomain {
+		r.configChanged(d, start, from)
 		return
 	}
 	var m struct {

@@ -30,6 +30,7 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 			return r.endedUnseen(rm) // even if it was there for a moment when usher tried to come back
 		case is(err, stanza.ItemNotFound), err == nil && !ready:
 			rm.failures = 0
+			r.lobbyOutside(ctx, rm, err == nil)
 			return rm.probeInterval()
 		case err != nil:
 			return r.failed(rm, err)
@@ -42,6 +43,7 @@ func (r *Rooms) tryToEnter(ctx context.Context, rm *room) time.Duration {
 		rm.wasInside, rm.alone, rm.listed, rm.failures = false, false, false, 0
 		r.solved(CheckEntry, rm)
 		delete(r.problems, CheckControl)
+		rm.lobby.unread, rm.lobby.lookAt = true, time.Time{}
 		rm.checkAt = time.Now() // compared with the server's lists next
 		return 0
 	case is(err, stanza.ServiceUnavailable) && r.controlUp:

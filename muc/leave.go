@@ -120,6 +120,7 @@ func (r *Rooms) mend(ctx context.Context, rm *room, now time.Time) (wait time.Du
 		{len(rm.unwanted) > 0, rm.kickAt, r.kickUnwanted},
 		{rm.blind, rm.sightAt, r.regainSight},
 		{rm.lacksMeetingID(), rm.meetingIDAt, r.readMeetingID},
+		{r.lobbyNeeded(rm), rm.lobby.lookAt, r.readLobby},
 	} {
 		if left := job.from.Sub(now); job.needed && left > 0 {
 			wait = min(wait, left)

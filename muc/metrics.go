@@ -13,11 +13,12 @@ const (
 	CheckRole         = "role"          // it becomes their owner when it has to be
 	CheckModerator    = "moderator"     // humans become moderators
 	CheckHiddenDomain = "hidden_domain" // web clients hide it
+	CheckLobby        = "lobby"         // usher sees who waits there
 	CheckMeetingID    = "meeting_id"    // rooms have Jitsi's id of the conference
 )
 
 // Checks are all of them.
-var Checks = []string{CheckControl, CheckEntry, CheckRole, CheckModerator, CheckHiddenDomain, CheckMeetingID}
+var Checks = []string{CheckControl, CheckEntry, CheckRole, CheckModerator, CheckHiddenDomain, CheckLobby, CheckMeetingID}
 
 // metrics of the rooms. Every label value exists from the start.
 type metrics struct {

@@ -198,7 +198,7 @@ func (r *Rooms) loseSight(rm *room) {
 // roomGone takes note that the room does not exist any more.
 func (r *Rooms) roomGone(rm *room, at time.Time, reason meeting.LeftReason) {
 	rm.reset()
-	rm.wasInside, rm.listed = false, false
+	rm.wasInside, rm.listed, rm.lobby = false, false, lobby{}
 	r.solved(CheckEntry, rm)
 	rm.warmUntil = at.Add(warmFor)
 	r.cfg.Observe(rm.name, at, meeting.RoomGone{Reason: reason})

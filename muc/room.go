@@ -66,6 +66,8 @@ type room struct {
 	breakouts   *meeting.Breakouts
 	breakoutIDs []string // names of the breakout rooms
 
+	lobby lobby
+
 	unwanted    []meeting.Kick    // to be kicked
 	kickAt      time.Time         // not before that: the last kick failed
 	rosterDue   bool              // the meeting missed presences: it needs the whole roster

@@ -114,6 +114,7 @@ type Stream interface {
 type Site struct {
 	MUC             string // domain of the main MUC, such as muc.meet.jitsi
 	BreakoutDomain  string // domain of the MUC of breakout rooms
+	LobbyDomain     string // domain of the MUC of lobbies; empty: nobody is looked for there
 	FocusJID        string // bare address of Jicofo, such as focus@auth.meet.jitsi
 	ComponentDomain string // usher's own component
 	ControlJID      string // bare address of the control stream
@@ -162,8 +163,9 @@ type Rooms struct {
 	log     *slog.Logger
 	metrics *metrics
 
-	checks *rate.Limiter
-	slots  chan struct{} // holds one for each room that is being entered
+	checks  *rate.Limiter
+	lobbies *rate.Limiter
+	slots   chan struct{} // holds one for each room that is being entered
 
 	// mu guards what follows and every room. Methods that are not exported are
 	// called with it held, and give it up while they wait for the server, which
@@ -184,10 +186,11 @@ type Rooms struct {
 func New(cfg Config) *Rooms {
 	r := &Rooms{
 		cfg: cfg, log: cfg.Log,
-		probes: newProbeQueue(),
-		checks: rate.NewLimiter(checksPerSecond, checksPerSecond),
-		slots:  make(chan struct{}, maxEntering),
-		rooms:  map[string]*room{}, problems: map[string]Problem{},
+		probes:  newProbeQueue(),
+		checks:  rate.NewLimiter(checksPerSecond, checksPerSecond),
+		lobbies: rate.NewLimiter(lobbiesPerSecond, lobbiesPerSecond),
+		slots:   make(chan struct{}, maxEntering),
+		rooms:   map[string]*room{}, problems: map[string]Problem{},
 	}
 	if r.log == nil {
 		r.log = slog.New(slog.DiscardHandler)
@@ -225,7 +228,7 @@ func (r *Rooms) Want(name string, w meeting.DesiredState) {
 		if w == meeting.WantNothing {
 			return
 		}
-		rm = &room{name: name, warmUntil: time.Now().Add(freshFor)}
+		rm = &room{name: name, warmUntil: time.Now().Add(freshFor), lobby: lobby{unread: true}}
 		r.rooms[name] = rm
 	}
 	if w == meeting.WantSoon {
@@ -286,7 +289,7 @@ func (r *Rooms) streamUp(up *bool) {
 	defer r.mu.Unlock()
 	*up = true
 	for _, rm := range r.rooms {
-		if rm.phase != inside || rm.want == meeting.WantClosed {
+		if rm.phase != inside || rm.want == meeting.WantClosed || rm.lobby.on {
 			rm.failures, rm.retryAt = 0, time.Time{}
 			r.schedule(rm, 0)
 		}

@@ -38,12 +38,14 @@ type server struct {
 	wake       chan struct{}
 	occupantUp bool
 	controlUp  bool
-	lose       bool     // presences to usher are lost while set
-	silent     bool     // joins are neither refused nor let in
-	noKicks    bool     // kicks fail while set
-	noAdmin    bool     // usher's control address is no administrator
-	noOwner    bool     // the room makes nobody an owner
-	log        []string // what usher did
+	lose       bool          // presences to usher are lost while set
+	silent     bool          // joins are neither refused nor let in
+	noKicks    bool          // kicks fail while set
+	noAdmin    bool          // usher's control address is no administrator
+	noOwner    bool          // the room makes nobody an owner
+	lobbyTakes time.Duration // how long answers about lobbies, and forms, take
+	noLobby    bool          // lobbies are not for usher's control address
+	log        []string      // what usher did
 }
 
 type fakeRoom struct {
@@ -52,12 +54,13 @@ type fakeRoom struct {
 	affil    string            // usher's affiliation; empty: none
 	grants   []string          // what it was given, one after the other
 	password string
-	nick     string // usher's own
-	seats    int    // for people and usher; 0: no limit
-	refuses  string // the condition that usher is refused with
-	members  bool   // for members only
-	hides    bool   // shows addresses to moderators only
-	stubborn bool   // its form cannot be changed
+	nick     string            // usher's own
+	seats    int               // for people and usher; 0: no limit
+	refuses  string            // the condition that usher is refused with
+	members  bool              // for members only
+	hides    bool              // shows addresses to moderators only
+	stubborn bool              // its form cannot be changed
+	lobby    map[string]person // who waits in its lobby, by nick; nil: it has none
 
 	meetingID string            // Jitsi's id
 	breakouts map[string]person // who is in a breakout room, by nick; nil: none was ever made
@@ -244,7 +247,7 @@ func (s *server) leave(room, nick, inside string) {
 }
 
 func (s *server) sweep(room string) {
-	if fr := s.rooms[room]; fr != nil && len(fr.people) == 0 && !fr.usher {
+	if fr := s.rooms[room]; fr != nil && len(fr.people) == 0 && !fr.usher && len(fr.lobby) == 0 { // as mod_persistent_lobby has it
 		delete(s.rooms, room)
 	}
 }
@@ -405,6 +408,8 @@ func (o *observed) take() []string {
 			lines = append(lines, strings.TrimSpace("roster "+strings.Join(nicks, " ")))
 		case meeting.Breakouts:
 			lines = append(lines, strings.TrimSpace("breakouts "+inBreakouts(f)))
+		case meeting.Lobby:
+			lines = append(lines, lobbyLine(f))
 		case meeting.VisitorsCounted:
 			lines = append(lines, fmt.Sprint("visitors ", f.Visitors))
 		case meeting.ConferenceChanged:

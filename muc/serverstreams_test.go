@@ -29,7 +29,7 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	if !c.s.controlUp {
 		return errDown
 	}
-	room, _, _ := strings.Cut(to, "@")
+	room, domain, _ := strings.Cut(to, "@")
 	fr := c.s.rooms[room]
 	what := "list"
 	switch {
@@ -45,6 +45,11 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 	c.s.log = append(c.s.log, what+" "+room)
 	if fr == nil {
 		return stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound}
+	}
+	if domain == lobbyDomain {
+		err := c.s.listLobby(fr, query, reply)
+		c.s.takeTime()
+		return err
 	}
 	if c.s.noAdmin {
 		return stanza.Error{Type: stanza.Auth, Condition: stanza.Forbidden}
@@ -65,7 +70,9 @@ func (c control) IQ(_ context.Context, to, typ string, payload, reply any) error
 		}
 		c.s.affiliate(room, affil)
 	case "form":
-		return xml.Unmarshal([]byte("<query><x xmlns='jabber:x:data'><field var='muc#roomconfig_roomsecret'><value>"+fr.password+"</value></field></x></query>"), reply)
+		defer c.s.takeTime()
+		return xml.Unmarshal([]byte("<query><x xmlns='jabber:x:data'><field var='muc#roomconfig_roomsecret'><value>"+fr.password+"</value></field>"+
+			fr.membersOnly()+"</x></query>"), reply)
 	case "list":
 		var b strings.Builder
 		for _, nick := range slices.Sorted(maps.Keys(fr.people)) {

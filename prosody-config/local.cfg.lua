@@ -73,6 +73,8 @@ VirtualHost "meet.jitsi"
     }, ENV_XMPP_MODULES)
     main_muc = "muc.meet.jitsi"
     breakout_rooms_muc = "breakout.meet.jitsi"
+    lobby_muc = "lobby.meet.jitsi" -- where a test has XMPP_MODULES=muc_lobby_rooms
+    muc_lobby_whitelist = { "hidden.meet.jitsi" }
     reservations_api_prefix = ENV_PROSODY_RESERVATION_REST_BASE_URL
     -- docker-jitsi-meet: true. People come by websocket there, which counts as
     -- encrypted; simulated people come by TCP, thousands of them.
@@ -125,6 +127,15 @@ Component "muc.meet.jitsi" "muc"
     muc_max_occupants = ENV_USHER_LOCAL_SEATS
     bench_post_file = ENV_USHER_LOCAL_MUC_MODULE_FILE
     muc_room_cache_size = 10000
+    muc_room_locking = false
+    muc_room_default_public_jids = true
+    muc_tombstones = false
+    muc_room_allow_persistent = false
+
+Component "lobby.meet.jitsi" "muc"
+    storage = "memory"
+    restrict_room_creation = true
+    modules_enabled = { "muc_hide_all" }
     muc_room_locking = false
     muc_room_default_public_jids = true
     muc_tombstones = false

@@ -181,7 +181,7 @@ func TestReflectorVerifies(t *testing.T) {
 		"session.started 200",
 		"participant.joined 200 1", "participant.joined 200 2", "participant.joined 200 2", // the third by telephone
 		"participant.joined 200 2", "participant.left 200 2", "recording.available 200", // a recorder
-		"participant.left 200 2", "participant.left 200 1", "participant.left 200 0",
+		"participant.lobby_joined 200", "participant.left 200 2", "participant.left 200 1", "participant.lobby_left 200", "participant.left 200 0",
 		"session.ended 200", "webhook.test 200",
 	}
 	if !slices.Equal(got, want) {

@@ -54,7 +54,9 @@ var (
 	}
 	guest = meeting.Occupant{Nick: "e5f6a7b8", JID: "x2@guest.meet.jitsi/web", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
 	jibri = meeting.Occupant{Nick: "c9d0", JID: "recorder@hidden.meet.jitsi/jibri", Kind: meeting.KindRecorder, Role: meeting.RoleParticipant}
-	phone = meeting.Occupant{Nick: "aa00", JID: "x3@meet.jitsi/jigasi", Kind: meeting.KindSIP, Role: meeting.RoleParticipant, Name: "+49 30 1234"}
+	// Waits in the lobby, and is not let in.
+	knocking = meeting.Occupant{Nick: "cc22", JID: "x5@guest.meet.jitsi/web", Kind: meeting.KindHuman, Role: meeting.RoleParticipant}
+	phone    = meeting.Occupant{Nick: "aa00", JID: "x3@meet.jitsi/jigasi", Kind: meeting.KindSIP, Role: meeting.RoleParticipant, Name: "+49 30 1234"}
 )
 
 // playStory plays a meeting from its creation to its end and returns its events.
@@ -90,9 +92,12 @@ func playStory(t testing.TB) (events []json.RawMessage) {
 	do(time.Second, meeting.Gone{Nick: jibri.Nick, Reason: meeting.LeftByChoice})
 	stored := file("standup-k3v7-2026-11-22T10:00:38Z.mp4", 7)
 	do(time.Second, stored)
+	do(0, meeting.Lobby{Waiting: []meeting.Occupant{knocking}})
+	do(0, meeting.Lobby{})
 	do(time.Second, meeting.Gone{Nick: phone.Nick, Reason: meeting.LeftByChoice})
 	do(time.Second, meeting.Gone{Nick: guest.Nick, Reason: meeting.LeftDisconnected})
-	do(time.Minute, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftByChoice})
+	do(meeting.AdmissionTimeout, meeting.Tick{})
+	do(time.Minute-meeting.AdmissionTimeout, meeting.Gone{Nick: jose.Nick, Reason: meeting.LeftByChoice})
 	do(meeting.SessionLinger, meeting.Tick{})
 	do(time.Second, meeting.Ended{Reason: meeting.EndRequested})
 	return events

@@ -53,11 +53,13 @@ type hookEvent struct {
 
 // ourTypes are the types of usher's by which endpoints choose Whereby's.
 var ourTypes = map[string]meeting.EventType{
-	"room.client.joined":   meeting.ParticipantJoined,
-	"room.client.left":     meeting.ParticipantLeft,
-	"room.session.started": meeting.SessionStarted,
-	"room.session.ended":   meeting.SessionEnded,
-	"recording.finished":   meeting.RecordingIsAvailable,
+	"room.client.knocked":        meeting.ParticipantLobbyJoined,
+	"room.client.knockCancelled": meeting.ParticipantLobbyLeft,
+	"room.client.joined":         meeting.ParticipantJoined,
+	"room.client.left":           meeting.ParticipantLeft,
+	"room.session.started":       meeting.SessionStarted,
+	"room.session.ended":         meeting.SessionEnded,
+	"recording.finished":         meeting.RecordingIsAvailable,
 }
 
 // takeHook stores an event of Whereby's for the endpoints of its dialect. Whereby

@@ -87,7 +87,7 @@ func TestHook(t *testing.T) {
 		t.Errorf("%d forwarded, want 4", len(s.forwarded))
 	}
 
-	odd, _ := json.Marshal(map[string]any{"id": "<ö>\"\\", "type": "room.client.knocked", "data": map[string]any{"meetingId": 134}})
+	odd, _ := json.Marshal(map[string]any{"id": "<ö>\"\\", "type": "assistant.requested", "data": map[string]any{"meetingId": 134}})
 	if got := post(odd, sign(now, odd)); got != http.StatusNoContent {
 		t.Errorf("an odd id: %d", got)
 	}

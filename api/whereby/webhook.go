@@ -28,17 +28,23 @@ func Dialect(site string) webhook.Dialect {
 			if event.Room != "" {
 				room.RoomName = roomName(event.Room)
 			}
-			return "", eventBody{event.ID, apiVersion, event.Timestamp, name, data(event, room)}
+			body := data(event, room)
+			if body == nil {
+				return "", nil
+			}
+			return "", eventBody{event.ID, apiVersion, event.Timestamp, name, body}
 		}
 	}
 	return webhook.Dialect{
 		Render: map[meeting.EventType]webhook.Renderer{
-			meeting.SessionStarted:       render("room.session.started", sessionData),
-			meeting.SessionEnded:         render("room.session.ended", sessionData),
-			meeting.ParticipantJoined:    render("room.client.joined", clientData),
-			meeting.ParticipantLeft:      render("room.client.left", clientData),
-			meeting.RecordingIsAvailable: render("recording.finished", recordingData),
-			webhook.TypeTest:             render("webhook.test", func(_ meeting.Event, room eventRoom) any { return room }),
+			meeting.SessionStarted:         render("room.session.started", sessionData),
+			meeting.SessionEnded:           render("room.session.ended", sessionData),
+			meeting.ParticipantJoined:      render("room.client.joined", clientData),
+			meeting.ParticipantLeft:        render("room.client.left", clientData),
+			meeting.ParticipantLobbyJoined: render("room.client.knocked", knockData),
+			meeting.ParticipantLobbyLeft:   render("room.client.knockCancelled", knockData),
+			meeting.RecordingIsAvailable:   render("recording.finished", recordingData),
+			webhook.TypeTest:               render("webhook.test", func(_ meeting.Event, room eventRoom) any { return room }),
 		},
 		Sign: sign, GoneIsOfEvent: true, Forwards: true,
 		// Receivers verify what they have read and written again, in one or the other.
@@ -73,6 +79,23 @@ func sessionData(event meeting.Event, room eventRoom) any {
 		eventRoom
 		RoomSessionID string `json:"roomSessionId"`
 	}{room, event.SessionID}
+}
+
+// knockData is of somebody who waits to be let in, or did: that they were let in is
+// their room.client.joined alone. What they call themselves is not known yet.
+func knockData(event meeting.Event, room eventRoom) any {
+	p := event.Data.Participant
+	if p.LeftReason == meeting.LeftAdmitted {
+		return nil
+	}
+	return knockBody{room, p.Name, event.SessionID, p.ID}
+}
+
+type knockBody struct {
+	eventRoom
+	DisplayName   string `json:"displayName"`
+	RoomSessionID string `json:"roomSessionId"`
+	ParticipantID string `json:"participantId"`
 }
 
 type clientBody struct {

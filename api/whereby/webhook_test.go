@@ -9,6 +9,30 @@ import (
 	"usher/meeting"
 )
 
+// TestKnocks renders somebody who waits to be let in, is not, and is: then only the
+// join says so.
+func TestKnocks(t *testing.T) {
+	const data = `"data":{"meetingId":"mtg_1","roomName":"/standup","subdomain":"site","displayName":"","roomSessionId":"ses_1","participantId":"prt_1"}}`
+	for _, tt := range []struct {
+		event  meeting.EventType
+		reason meeting.LeftReason
+		want   string
+	}{
+		{meeting.ParticipantLobbyJoined, "", `"type":"room.client.knocked",` + data},
+		{meeting.ParticipantLobbyLeft, meeting.LeftByChoice, `"type":"room.client.knockCancelled",` + data},
+		{meeting.ParticipantLobbyLeft, meeting.LeftAdmitted, "null"},
+	} {
+		p := meeting.ParticipantInfo{Person: meeting.Person{ID: "prt_1", Kind: meeting.KindHuman, LeftReason: tt.reason}}
+		_, body := whereby.Dialect("site").Render[tt.event](meeting.Event{
+			Type: tt.event, MeetingID: "mtg_1", Room: "standup", SessionID: "ses_1", Data: meeting.Data{Participant: &p, Occupancy: &meeting.Occupancy{}},
+		})
+		got, err := json.Marshal(body)
+		if err != nil || !strings.HasSuffix(string(got), tt.want) {
+			t.Errorf("%s %s: %s, %v, want %s", tt.event, tt.reason, got, err, tt.want)
+		}
+	}
+}
+
 // TestHostJoinsAsHost renders the join of a host whom the site has not made a
 // moderator yet, and of a guest beside them.
 func TestHostJoinsAsHost(t *testing.T) {

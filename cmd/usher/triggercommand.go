@@ -75,6 +75,14 @@ func sampleEvent(t meeting.EventType, now time.Time) meeting.Event {
 		switch data.Participant = &person; t {
 		case meeting.ParticipantUpdated:
 			data.Changed = []string{"audio"}
+		case meeting.ParticipantLobbyJoined, meeting.ParticipantLobbyLeft:
+			person = meeting.ParticipantInfo{
+				Person:     meeting.Person{ID: person.ID, Kind: meeting.KindHuman, Role: meeting.RoleParticipant, JoinedAt: at(time.Minute)},
+				EndpointID: "a1b2c3d4", Room: meeting.ParticipantRoom{ID: meeting.LobbyRoom},
+			}
+			if t == meeting.ParticipantLobbyLeft {
+				person.LeftAt, person.LeftReason, person.EndpointID = at(0), meeting.LeftByChoice, ""
+			}
 		case meeting.ParticipantLeft:
 			person.LeftAt, person.LeftReason, person.PresentSeconds, person.Connections, person.EndpointID = at(0), meeting.LeftByChoice, 1200, 0, ""
 		}

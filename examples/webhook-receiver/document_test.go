@@ -39,7 +39,7 @@ func TestDocumentShowsThePrograms(t *testing.T) {
 	}
 }
 
-var jsonBlock = regexp.MustCompile("(?s)\n### ([a-z.]+)\n[^#]*?```json\n(.*?)```\n")
+var jsonBlock = regexp.MustCompile("(?s)\n### ([a-z._]+)\n[^#]*?```json\n(.*?)```\n")
 
 // TestDocumentShowsTheEvents compares the examples in the document with what
 // the types of package meeting make of them: the same fields in the same order,
@@ -74,7 +74,7 @@ func TestDocumentShowsTheEvents(t *testing.T) {
 		meeting.RecordingIsRequested, meeting.RecordingIsQueued, meeting.RecordingIsStarting, meeting.RecordingStarted,
 		meeting.RecordingIsStopping, meeting.RecordingStopped, meeting.RecordingIsAvailable, meeting.RecordingHasFailed,
 		meeting.RecordingWasAborted, meeting.RecordingWasDeleted,
-		meeting.StreamStarted, meeting.StreamEnded,
+		meeting.StreamStarted, meeting.StreamEnded, meeting.ParticipantLobbyJoined, meeting.ParticipantLobbyLeft,
 		meeting.StoreWasReset,
 	}
 	slices.Sort(shown)

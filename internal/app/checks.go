@@ -234,6 +234,7 @@ func (l *leader) roomChecks(t *term) []api.Check {
 		{muc.CheckModerator, moderator},
 		{muc.CheckHiddenDomain, hides},
 		{muc.CheckMeetingID, ids},
+		{muc.CheckLobby, "usher sees who waits in lobbies"},
 	} {
 		checks = append(checks, api.Check{Name: c.name, Run: func(context.Context) api.Finding {
 			return problem(t.rooms.Problems()[c.name], c.fine)

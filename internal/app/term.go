@@ -122,7 +122,7 @@ func (t *term) do(ctx context.Context, id string, f meeting.Input) (meeting.Meet
 // newSite says who is who, by the settings.
 func newSite(cfg config.Config) muc.Site {
 	site := muc.Site{
-		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
+		MUC: cfg.MUC, BreakoutDomain: cfg.BreakoutDomain, LobbyDomain: cfg.LobbyDomain, FocusJID: cfg.FocusJID, TrustedDomains: cfg.TrustedDomains, DialInDomains: cfg.DialInDomains,
 		ComponentDomain: cfg.ComponentDomain, ControlJID: controlUser + "@" + cfg.ComponentDomain, OccupantJID: occupantAccount(cfg).jid(),
 		Nick: nick, DisplayName: cfg.DisplayName, Caps: component.Caps(),
 		IdentityDomains: cfg.IdentityDomains, ElectsModerator: cfg.ElectsModerator, Conferences: cfg.Tracks.Listen != "",

@@ -19,6 +19,6 @@
 //
 // What they leave out: media, but for what a Bridge sends; Jingle beyond the
 // first offer and its answer; stream management (XEP-0198), so a dropped person is
-// gone at once where a crashed browser stays for a minute; visitors, of whom there
-// is only the number that the focus says; and lobby.
+// gone at once where a crashed browser stays for a minute; and visitors, of whom
+// there is only the number that the focus says.
 package sim

@@ -21,6 +21,12 @@ type Site struct {
 // Room returns the address of the room with that name.
 func (s Site) Room(name string) string { return name + "@muc." + s.Domain }
 
+// lobby returns the address of the lobby of the room with that address.
+func (s Site) lobby(room string) string {
+	name, _, _ := strings.Cut(room, "@")
+	return name + "@lobby." + s.Domain
+}
+
 func (s Site) focusDomain() string  { return "focus." + s.Domain }
 func (s Site) authDomain() string   { return "auth." + s.Domain }
 func (s Site) hiddenDomain() string { return "hidden." + s.Domain }
