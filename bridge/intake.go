@@ -35,6 +35,9 @@ func (p *Part) announce(socket *socket, m start) {
 	}
 	p.drain(s, true)
 	s.restart()
+	if socket.begun {
+		s.clock.expectBacklog(socket.zero)
+	}
 	s.socket, s.red = socket, encoding == "red"
 	socket.sources[name.tag] = s
 }
