@@ -38,6 +38,7 @@ func (p *Part) announce(socket *socket, m start) {
 	if socket.begun {
 		s.clock.expectBacklog(socket.zero)
 	}
+	s.heard = p.now
 	s.socket, s.red = socket, encoding == "red"
 	socket.sources[name.tag] = s
 }
