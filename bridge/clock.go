@@ -18,6 +18,10 @@ const (
 	// Beyond them the timestamps have begun anew.
 	maxEarly = 500 * millisecond
 	maxLate  = 30 * second
+	// backlogTime is what a bridge may take to work off what has piled up in it. One
+	// that had just been started sent its first conference's sound up to 16 s late, and
+	// was on time 12 s later.
+	backlogTime = 30 * second
 )
 
 // clock places the timestamps of one stream on the time line of a part: at the
@@ -32,12 +36,21 @@ type clock struct {
 	lowest  samples // smallest lag in the window
 	before  samples // and in the one before
 	drift   samples // what the offset is wrong by; 0 when that is not worth a correction
+
+	// While a backlog comes, zero stands in for the lag: arrivals say nothing then.
+	backlog bool
+	zero    samples // see socket.zero
+	until   samples // arrival after which it is no backlog any more
 }
+
+// expectBacklog prepares for a bridge that sends what it has kept for seconds, on a
+// socket whose timestamps began at zero, or before.
+func (c *clock) expectBacklog(zero samples) { c.backlog, c.zero = true, zero }
 
 // observe notes that a packet arrived. It reports false, and notes nothing,
 // when the timestamp cannot be of the same clock.
 func (c *clock) observe(timestamp, arrival samples) bool {
-	lag := arrival - timestamp
+	lag := c.lag(timestamp, arrival)
 	if c.running && (lag < c.offset-maxEarly || lag > c.offset+maxLate) {
 		return false
 	}
@@ -52,6 +65,19 @@ func (c *clock) observe(timestamp, arrival samples) bool {
 		c.lowest = min(c.lowest, lag)
 	}
 	return true
+}
+
+// lag returns how much later than its timestamp a packet arrived, or would have
+// without the bridge's backlog.
+func (c *clock) lag(timestamp, arrival samples) samples {
+	lag := arrival - timestamp
+	if c.backlog && !c.begun {
+		c.until = arrival + backlogTime
+	}
+	if c.backlog = c.backlog && lag > c.zero+maxEarly && arrival < c.until; c.backlog {
+		return c.zero
+	}
+	return lag
 }
 
 // measure compares the offset with what it should be.

@@ -35,6 +35,10 @@ func (p *Part) announce(socket *socket, m start) {
 	}
 	p.drain(s, true)
 	s.restart()
+	if socket.begun {
+		s.clock.expectBacklog(socket.zero)
+	}
+	s.heard = p.now
 	s.socket, s.red = socket, encoding == "red"
 	socket.sources[name.tag] = s
 }

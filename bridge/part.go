@@ -61,9 +61,10 @@ type Part struct {
 	left    chan struct{} // closed when it is closed and the last one has ended
 
 	// What follows belongs to the part's goroutine.
-	t0        time.Time // zero before the first socket
-	now       samples   // time of the last input or tick
-	connected int       // sockets, as far as their inputs say
+	t0        time.Time        // zero before the first socket
+	now       samples          // time of the last input or tick
+	open      map[*socket]bool // sockets, as far as their inputs say
+	connected int              // those by which a bridge sends
 	gaps      []Gap
 	version   string // of the bridge
 	sources   map[sourceName]*source
@@ -107,7 +108,7 @@ func newPart(cfg PartConfig, token string, log *slog.Logger, m *metrics) *Part {
 	p := &Part{
 		cfg: cfg, token: token, log: log.With("meeting", cfg.Meeting, "part", cfg.ID), metrics: m,
 		inbox: make(chan input, inboxSize), closing: make(chan struct{}), done: make(chan struct{}), left: make(chan struct{}),
-		sources: map[sourceName]*source{}, people: map[string]*speaker{}, troubled: -troubleInterval,
+		open: map[*socket]bool{}, sources: map[sourceName]*source{}, people: map[string]*speaker{}, troubled: -troubleInterval,
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p
@@ -122,7 +123,7 @@ func (p *Part) Path() string {
 // Status is how a part is doing.
 type Status struct {
 	Start   time.Time // when the first bridge connected; zero before
-	Sockets int       // open ones; without any nothing is recorded
+	Sockets int       // by which a bridge sends; without any nothing is recorded
 	Bridge  string    // version of the bridge, once it has said so
 	Streams int       // that the bridge announced; none while nobody's microphone was on
 	Tracks  int       // files with sound
@@ -235,17 +236,38 @@ func (p *Part) handle(in input) {
 	}
 	at := samplesIn(in.at.Sub(p.t0))
 	p.now = max(p.now, at)
+	p.hear(in.socket, at, in.event)
 	switch in.event {
-	case eventOpened:
-		p.opened(at)
-	case eventEnded:
-		p.ended(at)
 	case eventInfo:
+		in.socket.begun, in.socket.zero = true, at
 		p.version = in.message.Version[:min(len(in.message.Version), maxName)]
 	case eventStart:
 		p.announce(in.socket, in.message.Start)
 	case eventMedia:
 		p.media(in.socket, at, in.message.Media)
+	}
+}
+
+// hear takes note of what a socket is worth.
+func (p *Part) hear(s *socket, at samples, event string) {
+	if event == eventEnded {
+		delete(p.open, s)
+		p.count(s, at, false)
+		return
+	}
+	p.open[s], s.heard = true, at
+	p.count(s, at, true)
+}
+
+// count takes note of whether a bridge sends by a socket, since the given time.
+func (p *Part) count(s *socket, at samples, counts bool) {
+	if s.counts == counts {
+		return
+	}
+	if s.counts = counts; counts {
+		p.opened(at)
+	} else {
+		p.ended(at)
 	}
 }
 
@@ -277,6 +299,11 @@ func (p *Part) tick(now time.Time) {
 		return
 	}
 	p.now = max(p.now, samplesIn(now.Sub(p.t0)))
+	for s := range p.open {
+		if p.now-s.heard > deafTime {
+			p.count(s, s.heard, false)
+		}
+	}
 	for _, s := range p.sources {
 		if p.now-s.heard > holdTime+2*second {
 			continue // nothing of it waits

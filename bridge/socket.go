@@ -23,6 +23,10 @@ const (
 	keepAlive = 20 * time.Second
 	// socketTimeout bounds a write, and the wait for the answer to a ping.
 	socketTimeout = 10 * time.Second
+	// deafTime is the silence after which nothing is expected of a socket any more,
+	// although it is open: three pings of the bridge. JVB leaves such sockets when a
+	// conference ends while it connects, and when it replaces one by another.
+	deafTime = 3 * connectPing * millisecond
 	// maxMessage bounds a message, in bytes; those of JVB have some 300.
 	maxMessage = 64 << 10
 	// maxSockets bounds those of a part. JVB opens further ones, and leaves the old
@@ -36,7 +40,12 @@ type socket struct {
 	part  *Part
 	pongs chan duePong
 
-	sources map[string]*source // by tag; belongs to the part's goroutine
+	// What follows belongs to the part's goroutine.
+	sources map[string]*source // by tag
+	begun   bool               // the bridge has said who it is, which is the first that it does
+	zero    samples            // when it did: the timestamps of the socket began then at the latest
+	heard   samples            // when anything came last
+	counts  bool               // among those by which the bridge sends
 }
 
 type duePong struct {
@@ -92,6 +101,7 @@ func (s *socket) read(ctx context.Context) error {
 			case s.pongs <- duePong{m.ID, at.Add(pongDelay)}:
 			default: // more than any bridge sends
 			}
+			fallthrough
 		case eventInfo, eventStart, eventMedia:
 			s.part.send(input{socket: s, at: at, event: m.Event, message: m})
 		}
