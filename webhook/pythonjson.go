@@ -1,9 +1,6 @@
 package webhook
 
-import (
-	"fmt"
-	"unicode/utf16"
-)
+import "unicode/utf16"
 
 // EncodePython returns the JSON that Python makes of a value with
 // json.dumps(value, separators=(",", ":")): ASCII only, without blanks, members
@@ -24,14 +21,16 @@ func EncodePython(value any) ([]byte, error) {
 // place of each character that is not printable ASCII. Only strings hold such
 // characters.
 func escapeUnicode(text []byte) []byte {
-	escaped := make([]byte, 0, len(text))
+	const hex = "0123456789abcdef"
+	escaped := make([]byte, 0, len(text)+len(text)/4)
+	var pair [2]uint16
 	for _, r := range string(text) {
 		if r < '\x7f' {
 			escaped = append(escaped, byte(r))
 			continue
 		}
-		for _, unit := range utf16.AppendRune(nil, r) {
-			escaped = fmt.Appendf(escaped, `\u%04x`, unit)
+		for _, unit := range utf16.AppendRune(pair[:0], r) {
+			escaped = append(escaped, '\\', 'u', hex[unit>>12], hex[unit>>8&0xf], hex[unit>>4&0xf], hex[unit&0xf])
 		}
 	}
 	return escaped

@@ -158,6 +158,13 @@ var measurements = []measurement{
 	{"200 meetings that wait for 20 recorders", []budget{
 		{name: "recording_queue_200x20", unit: "s", limit: 10},
 	}, (*bench).recordingQueue},
+	{"joins while 50 meetings are recorded as tracks, and while none is", []budget{
+		{name: "tracks_muc_p50_ratio", unit: "ratio", limit: 1.2},
+		{name: "tracks_muc_p99_ratio", unit: "ratio", limit: 1.2},
+		{name: "tracks_join_p50_ratio", unit: "ratio", limit: 1.2},
+		{name: "tracks_join_p99_ratio", unit: "ratio", limit: 1.2},
+		{name: "tracks_packet_cpu", unit: "µs/packet", limit: 20},
+	}, (*bench).tracks},
 	{"memory with 5,000 rooms of 10", []budget{
 		{name: "rss_5000x10", unit: "MB", limit: 120},
 	}, (*bench).fullMemory},

@@ -31,21 +31,27 @@ func TestBudgetLine(t *testing.T) {
 	}
 }
 
-// TestRig proves that usher gets ready and sees everybody on the server that the
-// measurements have in Prosody's place.
+// TestRig proves that usher gets ready, sees everybody and has a meeting recorded on
+// the server that the measurements have in Prosody's place.
 func TestRig(t *testing.T) {
 	stacktest.Needed(t)
 	t.Parallel()
 	b := &bench{program: usher(t), dir: t.TempDir(), progress: t.Output(), begin: time.Now()}
-	for name, pool := range map[string]*fakePool{"without recorders": nil, "with recorders": newFakePool(1)} {
-		r, err := b.openRig(t.Context(), 2, 3, pool)
-		if err != nil {
-			t.Fatalf("%s: %v", name, err)
-		}
-		defer r.stop()
-		if err := r.usher.follow(t.Context(), r.server.names()); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
+	full, err := b.newRig(t.Context(), 2, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	full.stop()
+	r, started, ids, err := b.recordRig(t.Context(), 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.stop()
+	if err := r.usher.record(t.Context(), ids["room-0"], 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.usher.until(t.Context(), func() (bool, error) { return started.count() == 1, nil }); err != nil {
+		t.Errorf("a recording: %v", err)
 	}
 }
 

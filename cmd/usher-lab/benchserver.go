@@ -30,6 +30,9 @@ type fakeRoom struct {
 	address string
 	people  []*fakePerson
 	away    *fakePerson // who left last and is to come back; nil: all are in
+	// occupant is usher's address in the room while it is in, affiliation what the
+	// room has been asked to make of it.
+	occupant, affiliation string
 }
 
 // fakePerson is one occupant, and what their presence says.
@@ -67,7 +70,7 @@ func newFakeProsody(rooms, per int, pool *fakePool) (*fakeProsody, error) {
 func newFakeRooms(rooms, per int) map[string]*fakeRoom {
 	all := map[string]*fakeRoom{}
 	for i := range rooms {
-		room := &fakeRoom{name: "room-" + strconv.Itoa(i)}
+		room := &fakeRoom{name: "room-" + strconv.Itoa(i), affiliation: "none"}
 		room.address = room.name + "@" + stack.MUCDomain
 		for j := range per {
 			room.people = append(room.people, newFakePerson(i*per+j, 0))
@@ -149,7 +152,8 @@ type fakeQuestion struct {
 	ID    string `xml:"id,attr"`
 	Admin *struct {
 		Item struct {
-			Role string `xml:"role,attr"`
+			Role        string `xml:"role,attr"`
+			Affiliation string `xml:"affiliation,attr"`
 		} `xml:"item"`
 	} `xml:"http://jabber.org/protocol/muc#admin query"`
 	Jibri *struct {
@@ -176,6 +180,9 @@ func (f *fakeProsody) answer(out *bufio.Writer, kind string, q *fakeQuestion) {
 func (f *fakeProsody) answerPresence(out *bufio.Writer, room *fakeRoom, q *fakeQuestion) {
 	switch {
 	case q.Type == "unavailable":
+		if room != nil {
+			room.occupant = ""
+		}
 		fmt.Fprintf(out, "<presence from='%s' to='%s' type='unavailable'>"+
 			"<x xmlns='http://jabber.org/protocol/muc#user'><status code='110'/></x></presence>", q.To, q.From)
 	case room == nil && f.pool != nil:
@@ -189,8 +196,8 @@ func (f *fakeProsody) answerPresence(out *bufio.Writer, room *fakeRoom, q *fakeQ
 		for _, p := range room.people {
 			p.write(out, room)
 		}
-		fmt.Fprintf(out, "<presence from='%s' to='%s'><x xmlns='http://jabber.org/protocol/muc#user'>"+
-			"<item affiliation='owner' role='moderator' jid='%s'/><status code='110'/></x></presence>", q.To, q.From, q.From)
+		room.occupant = q.To
+		room.presentSelf(out)
 	}
 }
 
@@ -198,6 +205,10 @@ func (f *fakeProsody) answerIQ(out *bufio.Writer, room *fakeRoom, q *fakeQuestio
 	switch {
 	case q.Jibri != nil:
 		f.pool.command(out, room, q)
+	case room != nil && q.Admin != nil && q.Admin.Item.Affiliation != "":
+		room.affiliation = q.Admin.Item.Affiliation
+		q.result(out, "")
+		room.presentSelf(out)
 	case q.To == stack.MUCDomain:
 		q.result(out, mucDomainAnswer(q))
 	case q.To == stack.Focus.JID()+"/focus":
@@ -211,6 +222,18 @@ func (f *fakeProsody) answerIQ(out *bufio.Writer, room *fakeRoom, q *fakeQuestio
 			room.list(out, q.Admin.Item.Role)
 		}
 		_, _ = out.WriteString("</iq>")
+	}
+}
+
+// presentSelf says usher's own presence, if it is in (XEP-0045 §7.2.2, §10.3).
+func (r *fakeRoom) presentSelf(out *bufio.Writer) {
+	role := "participant"
+	if r.affiliation == "owner" {
+		role = "moderator"
+	}
+	if r.occupant != "" {
+		fmt.Fprintf(out, "<presence from='%s' to='"+usherAddress+"'><x xmlns='http://jabber.org/protocol/muc#user'>"+
+			"<item affiliation='%s' role='%s' jid='"+usherAddress+"'/><status code='110'/></x></presence>", r.occupant, r.affiliation, role)
 	}
 }
 
