@@ -2,25 +2,13 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"net/http"
-	"net/url"
 	"os"
-	"strings"
 
 	"usher/api"
 	"usher/internal/app"
-)
-
-const (
-	// healthTimeout is twice what /readyz takes at most; container platforms
-	// commonly give a check more than that.
-	healthTimeout = 2 * api.CheckTimeout
-	// maxHealth is how much of the answer is read, in bytes; it has a line per check.
-	maxHealth = 1 << 20
 )
 
 // healthcheckCommand is `usher healthcheck`, for images that hold no curl.
@@ -30,43 +18,26 @@ type healthcheckCommand struct {
 }
 
 // Run prints whether usher is ready, and what somebody should look at. It returns an
-// error with what is missing when it is not ready, or does not answer within four
+// error with what is missing when it is not ready, or does not answer within three
 // seconds.
 func (c *healthcheckCommand) Run(ctx context.Context) error { return c.ask(ctx, os.Stdout) }
 
 func (c *healthcheckCommand) ask(ctx context.Context, out io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, healthTimeout)
-	defer cancel()
-	path := "/readyz"
+	var ready *api.Readiness
+	var err error
+	said := "ok"
 	if c.Live {
-		path = "/livez"
+		err = app.Livez(ctx, c.AdminListen)
+	} else if ready, err = app.Readyz(ctx, c.AdminListen); err == nil {
+		said = fmt.Sprintf("ready: %s, %s%s", ready.Role, ready.Mode, complaints(*ready))
 	}
-	// An address without a host, or one that stands for all, is this machine here too.
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, (&url.URL{Scheme: "http", Host: c.AdminListen, Path: path}).String(), nil)
-	if err != nil {
-		return fmt.Errorf("USHER_ADMIN_LISTEN: %w", err)
+	switch {
+	case err != nil:
+		return fmt.Errorf("usher does not answer at USHER_ADMIN_LISTEN (%s): %w", c.AdminListen, err)
+	case !c.Live && !ready.Ready:
+		return errors.New("not ready" + complaints(*ready))
 	}
-	resp, err := app.Direct.Do(req)
-	if err != nil {
-		return fmt.Errorf("usher does not answer at USHER_ADMIN_LISTEN: %w", err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(io.LimitReader(resp.Body, maxHealth))
-	if err != nil {
-		return fmt.Errorf("usher's answer at USHER_ADMIN_LISTEN breaks off: %w", err)
-	}
-	if c.Live && resp.StatusCode == http.StatusOK {
-		_, err = fmt.Fprintln(out, strings.TrimSpace(string(text)))
-		return err
-	}
-	var ready api.Readiness
-	if err := json.Unmarshal(text, &ready); err != nil || len(ready.Checks) == 0 {
-		return fmt.Errorf("what answers at USHER_ADMIN_LISTEN (%s) is not usher: %s", c.AdminListen, resp.Status)
-	}
-	if !ready.Ready {
-		return errors.New("not ready" + complaints(ready))
-	}
-	_, err = fmt.Fprintf(out, "ready: %s, %s%s\n", ready.Role, ready.Mode, complaints(ready))
+	_, err = fmt.Fprintln(out, said)
 	return err
 }
 

@@ -26,9 +26,9 @@ const (
 	// doctorTimeout is how long [Doctor] looks at most: its caller promises ten
 	// seconds.
 	doctorTimeout = 9 * time.Second
-	// readyzTimeout is how long a running usher is waited for, whose own checks take
+	// adminTimeout is how long a running usher is waited for, whose own checks take
 	// [api.CheckTimeout] at most.
-	readyzTimeout = api.CheckTimeout + time.Second
+	adminTimeout = api.CheckTimeout + time.Second
 	// streamPatience is how long usher's own streams may take to come up; a login
 	// takes 0.15 s. The brewery says nothing at all to whom it keeps out.
 	streamPatience = 3 * time.Second
@@ -118,7 +118,7 @@ func lookAll(ctx context.Context, looks []look) (found []api.Result) {
 
 // find looks for the process that has usher's streams.
 func (d *doctor) find(ctx context.Context) {
-	d.running, d.absent = readReadyz(ctx, d.cfg.AdminListen)
+	d.running, d.absent = Readyz(ctx, d.cfg.AdminListen)
 	switch {
 	case d.running != nil:
 	case !dialFailed(d.absent):
@@ -150,12 +150,11 @@ func dataDirInUse(dir string) (f api.Finding) {
 	return f
 }
 
-// readReadyz asks the usher on this machine.
-func readReadyz(ctx context.Context, addr string) (*api.Readiness, error) {
-	ctx, cancel := context.WithTimeout(ctx, readyzTimeout)
-	defer cancel()
+// Readyz asks the usher on this machine, by the address of its admin listener, how it
+// does. It blocks for three seconds at most, as Livez does.
+func Readyz(ctx context.Context, addr string) (*api.Readiness, error) {
 	var ready api.Readiness
-	resp, err := ask(ctx, Direct, http.MethodGet, (&url.URL{Scheme: "http", Host: addr, Path: "/readyz"}).String(), "", &ready) //nolint:bodyclose // ask has
+	resp, err := askAdmin(ctx, addr, "/readyz", &ready) //nolint:bodyclose // ask has
 	if err == nil && len(ready.Checks) == 0 {
 		err = errors.New("it is not usher: " + resp.Status)
 	}
@@ -165,10 +164,26 @@ func readReadyz(ctx context.Context, addr string) (*api.Readiness, error) {
 	return &ready, nil
 }
 
-// Direct asks the usher on this machine, through no proxy: an address that stands for
+// Livez asks it only whether it runs.
+func Livez(ctx context.Context, addr string) error {
+	resp, err := askAdmin(ctx, addr, "/livez", nil) //nolint:bodyclose // ask has
+	if err == nil && resp.StatusCode != http.StatusOK {
+		err = errors.New("it is not usher: " + resp.Status)
+	}
+	return err
+}
+
+func askAdmin(ctx context.Context, addr, path string, out any) (*http.Response, error) {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	// An address without a host, or one that stands for all, is this machine here too.
+	return ask(ctx, direct, http.MethodGet, (&url.URL{Scheme: "http", Host: addr, Path: path}).String(), "", out)
+}
+
+// direct asks the usher on this machine, through no proxy: an address that stands for
 // all of the machine, such as 0.0.0.0, would lead to one (HTTP_PROXY), and the API key
 // with it.
-var Direct = &http.Client{Transport: &http.Transport{}}
+var direct = &http.Client{Transport: &http.Transport{}}
 
 // ask sends a request without a body, with the API key unless that is empty, and
 // decodes a JSON answer of any status into out.

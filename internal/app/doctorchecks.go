@@ -183,7 +183,7 @@ func (d *doctor) api(ctx context.Context) api.Finding {
 	if d.running == nil {
 		return notRunning
 	}
-	resp, err := ask(ctx, Direct, http.MethodGet, d.at("/v1/meetings?limit=1"), d.cfg.APIKeys[0], nil) //nolint:bodyclose // ask has
+	resp, err := ask(ctx, direct, http.MethodGet, d.at("/v1/meetings?limit=1"), d.cfg.APIKeys[0], nil) //nolint:bodyclose // ask has
 	switch {
 	case err != nil:
 		return fail("usher runs, and its API does not answer: "+err.Error(), "set USHER_LISTEN as the running usher has it, or restart that")

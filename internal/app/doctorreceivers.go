@@ -60,7 +60,7 @@ func (d *doctor) endpoints(ctx context.Context) (ping func(id string) (webhook.A
 			Enabled bool
 		}
 	}
-	resp, err := ask(ctx, Direct, http.MethodGet, d.at("/v1/webhooks"), d.cfg.APIKeys[0], &list) //nolint:bodyclose // ask has
+	resp, err := ask(ctx, direct, http.MethodGet, d.at("/v1/webhooks"), d.cfg.APIKeys[0], &list) //nolint:bodyclose // ask has
 	if err == nil && resp.StatusCode != http.StatusOK {
 		err = fmt.Errorf("usher answers %s", resp.Status)
 	}
@@ -70,7 +70,7 @@ func (d *doctor) endpoints(ctx context.Context) (ping func(id string) (webhook.A
 		}
 	}
 	return func(id string) (a webhook.Attempt, err error) {
-		resp, err := ask(ctx, Direct, http.MethodPost, d.at("/v1/webhooks/"+id+"/test"), d.cfg.APIKeys[0], &a) //nolint:bodyclose // ask has
+		resp, err := ask(ctx, direct, http.MethodPost, d.at("/v1/webhooks/"+id+"/test"), d.cfg.APIKeys[0], &a) //nolint:bodyclose // ask has
 		switch {
 		case errors.Is(err, context.DeadlineExceeded): // usher waits for it longer than the doctor
 			return webhook.Attempt{Error: "timeout"}, nil
