@@ -86,6 +86,10 @@ type Config struct {
 // lower case, and reports everything that is wrong, at once. Kong calls it.
 // Afterwards IdentityDomains and TrustedDomains hold all domains that are believed.
 func (c *Config) AfterApply() error {
+	var p problems
+	if c.checkDomains(&p); len(p) > 0 {
+		return errors.Join(p...) // what follows from them would be wrong as well
+	}
 	c.MUC = cmp.Or(c.MUC, "muc."+c.XMPPDomain)
 	c.BreakoutDomain = cmp.Or(c.BreakoutDomain, "breakout."+c.XMPPDomain)
 	c.LobbyDomain = cmp.Or(c.LobbyDomain, "lobby."+c.XMPPDomain)
@@ -99,7 +103,6 @@ func (c *Config) AfterApply() error {
 	for _, s := range []*string{&c.XMPPDomain, &c.MUC, &c.BreakoutDomain, &c.LobbyDomain, &c.HiddenDomain, &c.FocusJID, &c.ComponentDomain, &c.OccupantUser, &c.Brewery, &c.Tracks.Brewery} {
 		*s = strings.ToLower(*s)
 	}
-	var p problems
 	c.checkIdentities(&p)
 	c.checkOccupant(&p)
 	c.OccupantUser = cmp.Or(c.OccupantUser, "usher")
@@ -149,6 +152,19 @@ func (c *Config) checkRate(p *problems) {
 		"api-burst must be 1 or more, not %d: every request would be refused; for no limit set api-rate to 0", c.APIBurst)
 }
 
+// notInHosts are characters of URLs, JIDs and patterns that are taken for names of hosts.
+const notInHosts = "@/:* "
+
+// checkDomains reports domains that are none.
+func (c *Config) checkDomains(p *problems) {
+	for _, d := range []struct{ setting, domain string }{
+		{"xmpp-domain", c.XMPPDomain}, {"muc", c.MUC}, {"breakout-domain", c.BreakoutDomain}, {"lobby-domain", c.LobbyDomain},
+		{"hidden-domain", c.HiddenDomain}, {"component-domain", c.ComponentDomain},
+	} {
+		p.when(strings.ContainsAny(d.domain, notInHosts), "%s is %q, which is not the name of a host, such as meet.example.org", d.setting, d.domain)
+	}
+}
+
 // checkIdentities completes IdentityDomains and TrustedDomains, and reports what
 // is wrong with who is who.
 func (c *Config) checkIdentities(p *problems) {
@@ -158,7 +174,7 @@ func (c *Config) checkIdentities(p *problems) {
 	}{{"identity-domain", &c.IdentityDomains}, {"trusted-domain", &c.TrustedDomains}, {"dial-in-domain", &c.DialInDomains}} {
 		var domains []string
 		for _, d := range *list.domains {
-			if d = strings.ToLower(strings.TrimSpace(d)); strings.ContainsAny(d, "@/:* ") {
+			if d = strings.ToLower(strings.TrimSpace(d)); strings.ContainsAny(d, notInHosts) {
 				p.add("%s %q is not the name of a host, such as guest.%s", list.setting, d, c.XMPPDomain)
 			} else if d != "" {
 				domains = append(domains, d)

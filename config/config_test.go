@@ -262,10 +262,16 @@ func TestWhoIsWho(t *testing.T) {
 		{"--trusted-domain=jigasi@auth.jitsi.example", "trusted-domain \"jigasi@auth.jitsi.example\" is not the name of a host"},
 		{"--trusted-domain=Jitsi.example", "trusted-domain jitsi.example is where people log in"},
 		{"--dial-in-domain=guest.jitsi.example/x", "dial-in-domain"},
+		{"--muc=muc@jitsi.example", "muc is \"muc@jitsi.example\", which is not the name of a host"},
+		{"--lobby-domain=lobby:jitsi.example", "lobby-domain is"},
 	} {
 		if _, err := parse(t, nil, append(needed, tt.flag)...); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want an error with %q", tt.flag, err, tt.want)
 		}
+	}
+	_, err := parse(t, nil, append(needed, "--xmpp-domain=https://jitsi.example", "--occupant-user=usher")...)
+	if want := `xmpp-domain is "https://jitsi.example", which is not the name of a host, such as meet.example.org`; err == nil || err.Error() != want {
+		t.Errorf("a URL as xmpp-domain: %v, want %s, and nothing of what follows from it", err, want)
 	}
 	c, err := parse(t, nil, append(needed, "--hidden-domain=", "--focus-jid=Focus@Auth.jitsi.example", "--occupant-user=", "--occupant-password=p")...)
 	if err != nil {
