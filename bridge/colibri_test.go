@@ -36,7 +36,7 @@ func TestAnswered(t *testing.T) {
 		{nil, nil},
 		{lost, lost},
 		{stanza.Error{Condition: stanza.ItemNotFound}, errNotHere},
-		{stanza.Error{Condition: stanza.BadRequest, Text: map[string]string{"en": "create=true for an already-existing id"}}, errRunning},
+		{stanza.Error{Condition: stanza.BadRequest, Text: map[string]string{"": "Connect with create=true for an already-existing id=usher"}}, errRunning},
 		{stanza.Error{Condition: stanza.FeatureNotImplemented}, errOld},
 		{stanza.Error{Condition: stanza.Forbidden}, errOutside},
 		{bad, bad},

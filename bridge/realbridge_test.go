@@ -120,6 +120,27 @@ func TestBacklogOfAColdBridge(t *testing.T) {
 	}
 }
 
+// TestBreweryOfARealBridge reads what the brewery sent: a bridge, Jicofo and usher
+// itself; and that the bridge had been killed.
+func TestBreweryOfARealBridge(t *testing.T) {
+	text, err := os.ReadFile("testdata/brewery.xml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stanzas := strings.Split(strings.TrimSpace(string(text)), "\n")
+	synctest.Test(t, func(t *testing.T) {
+		brewery := &jvbBrewery{}
+		b := bridge.NewBridges(bridge.BridgesConfig{Stream: brewery, Brewery: breweryRoom})
+		brewery.watcher = b
+		for i, want := range []string{"[jvb1]", "[jvb1]", "[jvb1]", "[]"} {
+			brewery.say(stanzas[i])
+			if got := fmt.Sprint(b.InSight()); got != want {
+				t.Errorf("after %.150s…: %s in sight, want %s", stanzas[i], got, want)
+			}
+		}
+	})
+}
+
 // TestDeafSocket has the bridge open a socket for a conference that it has just ended:
 // it says who it is, answers the pings of WebSocket, and never says anything again.
 func TestDeafSocket(t *testing.T) {

@@ -71,6 +71,12 @@ func TestErrorAnswersAreReadLeniently(t *testing.T) {
 			stanza.Error{Type: stanza.Wait, Condition: stanza.ResourceConstraint}},
 		{"text without a namespace of its own", "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xml:lang='en'>Unknown session</text></error>",
 			stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: map[string]string{"": "Unknown session"}}},
+		{"a JVB a29d97d13 without the conference", "<error type='cancel'><item-not-found xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xml:lang='en'>Conference not found for ID: cf6f7f6d-c517-4eac-b051-782ff7523f47</text>" +
+			"<error reason='conference_not_found' xmlns='jitsi:colibri2'/></error><conference-modify meeting-id='cf6f7f6d-c517-4eac-b051-782ff7523f47' xmlns='jitsi:colibri2'/>",
+			stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: map[string]string{"": "Conference not found for ID: cf6f7f6d-c517-4eac-b051-782ff7523f47"}}},
+		{"a JVB that sends already", "<error type='modify'><bad-request xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text xml:lang='en'>Connect with create=true for an already-existing id=usher</text></error>" +
+			"<conference-modify meeting-id='d3f6d8da-4bbc-43b9-9d25-ac6efc137be5' xmlns='jitsi:colibri2'/>",
+			stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest, Text: map[string]string{"": "Connect with create=true for an already-existing id=usher"}}},
 		{"text in two languages", "<error type='cancel'><gone xmlns='urn:ietf:params:xml:ns:xmpp-stanzas'/><text/><text xml:lang='en'>over</text><text xml:lang='de'>vorbei</text></error>",
 			stanza.Error{Type: stanza.Cancel, Condition: stanza.Gone, Text: map[string]string{"": "over"}}},
 		{"nothing", "", stanza.Error{Type: stanza.Cancel, Condition: stanza.UndefinedCondition}},

@@ -141,7 +141,7 @@ func (c *Colibri) Modify(q ConferenceModify) error {
 	var expired []*Bridge
 	err := error(nil)
 	if conference == nil {
-		err = stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound}
+		err = stanza.Error{Type: stanza.Cancel, Condition: stanza.ItemNotFound, Text: map[string]string{"en": "Conference not found for ID: " + q.Meeting}}
 		q.Connects = nil
 	}
 	for _, connect := range q.Connects {
@@ -155,7 +155,7 @@ func (c *Colibri) Modify(q ConferenceModify) error {
 			}
 			delete(conference, connect.ID)
 		case connect.Create && b != nil:
-			err = stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest, Text: map[string]string{"en": "create=true for an already-existing id"}}
+			err = stanza.Error{Type: stanza.Modify, Condition: stanza.BadRequest, Text: map[string]string{"en": "Connect with create=true for an already-existing id=" + connect.ID}}
 		case connect.Create && connect.Audio:
 			cfg := c.cfg
 			cfg.URL = connect.URL
