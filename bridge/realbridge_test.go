@@ -85,12 +85,12 @@ func TestBacklogOfAColdBridge(t *testing.T) {
 		b.send(info)
 		n := 0
 		for _, step := range strings.FieldsFunc(string(text), func(r rune) bool { return r == ',' || r == '\n' }) {
-			var wait time.Duration // ms
-			var further int        // frames of 20 ms
+			var wait int    // ms
+			var further int // frames of 20 ms
 			if _, err := fmt.Sscan(step, &wait, &further); err != nil {
 				t.Fatalf("%q: %v", step, err)
 			}
-			time.Sleep(wait * time.Millisecond)
+			time.Sleep(time.Duration(wait) * time.Millisecond)
 			if n += further; sent == 0 {
 				b.start("ann")
 			}
