@@ -203,7 +203,7 @@ func (l *leader) bridgesCheck(t *term) api.Finding {
 		return ok("nothing is recorded from them (USHER_TRACKS_LISTEN)")
 	}
 	if in, problem := t.bridges.Watching(); !in {
-		return warn("not in sight: "+problem, "set USHER_BREWERY_PASSWORD, and USHER_TRACKS_BREWERY to the room that bridges wait in")
+		return warn("not in sight: "+problem, "start Jicofo or a video bridge, which make that room, and set USHER_BREWERY_PASSWORD, and USHER_TRACKS_BREWERY to the room that bridges wait in")
 	}
 	return ok(fmt.Sprintf("%d in sight; people are informed by: %s", len(t.bridges.InSight()), l.cfg.Tracks.Notice))
 }
