@@ -264,6 +264,9 @@ func TestWhoIsWho(t *testing.T) {
 		{"--dial-in-domain=guest.jitsi.example/x", "dial-in-domain"},
 		{"--muc=muc@jitsi.example", "muc is \"muc@jitsi.example\", which is not the name of a host"},
 		{"--lobby-domain=lobby:jitsi.example", "lobby-domain is"},
+		{"--breakout-domain=*.jitsi.example", "breakout-domain is"},
+		{"--hidden-domain=hidden@jitsi.example", "hidden-domain is \"hidden@jitsi.example\""},
+		{"--component-domain=usher@jitsi.example", "component-domain is \"usher@jitsi.example\""},
 	} {
 		if _, err := parse(t, nil, append(needed, tt.flag)...); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want an error with %q", tt.flag, err, tt.want)

@@ -65,6 +65,7 @@ func TestEverySettingIsInTheComposeFile(t *testing.T) {
 		"USHER_DATA_DIR",                  // of a Redis of usher's own
 		"USHER_COMPONENT_DOMAIN",          // usher. and the main domain, in the fragment too
 		"USHER_BREAKOUT_DOMAIN",           // breakout. and the main domain, as in the image
+		"USHER_LOBBY_DOMAIN",              // lobby. and the main domain, likewise
 		"USHER_OCCUPANT_USER",             // the account that setup.sh makes
 		"USHER_TLS_SERVER_NAME",           // of the certificate that setup.sh makes
 		"USHER_TLS_PIN",                   // and so is its authority

@@ -201,8 +201,6 @@ func TestWrongLoginsAreRefusedAtOnce(t *testing.T) {
 		{"--tls-ca-file=" + noCertificate, "USHER_TLS_CA_FILE", "holds no certificate"},
 		{"--tls-pin=abc", "USHER_TLS_PIN", "not a SHA-256"},
 		{"--occupant-user=us&er", "USHER_OCCUPANT_USER", "us&er@hidden.meet.jitsi"},
-		{"--hidden-domain=hidden@meet.jitsi", "USHER_HIDDEN_DOMAIN", "hidden@meet.jitsi"},
-		{"--component-domain=usher@meet.jitsi", "USHER_COMPONENT_DOMAIN", "usher@meet.jitsi"},
 	} {
 		data := filepath.Join(dir, "data")
 		cfg, err := localConfig([]string{"--component-secret=s", "--api-key=0123456789abcdef", "--occupant-password=p",
