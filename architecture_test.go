@@ -21,7 +21,7 @@ var mayImport = map[string][]string{
 	"usher/jibri":           {"usher/meeting", "usher/token", "usher/config", "usher/component", "usher/component/brewery", "usher/internal/sleep"},
 	"usher/jibri/handover":  {"usher/meeting", "usher/token", "usher/config", "usher/storage", "usher/internal/sleep"},
 	"usher/storage":         {"usher/meeting", "usher/token", "usher/config"},
-	"usher/bridge":          {"usher/meeting", "usher/component/brewery", "usher/storage"},
+	"usher/bridge":          {"usher/meeting", "usher/component/brewery", "usher/storage", "usher/internal/sleep"},
 	"usher/store":           {"usher/meeting", "usher/token", "usher/config", "usher/internal/sleep"},
 	"usher/webhook":         {"usher/meeting", "usher/token", "usher/config", "usher/internal/workers", "usher/internal/sleep"},
 	"usher/api":             {"usher/meeting", "usher/meeting/service", "usher/token", "usher/config", "usher/webhook", "usher/storage", "usher/internal/sleep"},

@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 	"usher/storage"
 )
@@ -70,7 +71,7 @@ func (r *Recorder) handOver(ctx context.Context, recording, part string) {
 		if ctx.Err() == nil {
 			log.Error("cannot hand over what was recorded, trying again", "err", err, "wait", wait)
 		}
-		if !pause(ctx, wait) {
+		if !sleep.For(ctx, wait) {
 			return
 		}
 	}

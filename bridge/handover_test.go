@@ -90,6 +90,24 @@ func TestSoundThatNoManifestNames(t *testing.T) {
 	}
 }
 
+// recordWithoutStorage records the tracks of somebody, and ends that while the storage
+// is away; it is back at that folder once store.failures is 0.
+func (s *recordedSite) recordWithoutStorage(folder string) (id string, store *failing) {
+	s.t.Helper()
+	s.stop()
+	store = &failing{Storage: storage.Folder(folder)}
+	store.failures.Store(1 << 30)
+	s.cfg.Results.Store = store
+	s.begin()
+	id = s.record(meeting.ModeTracks)
+	s.conference("jvb1", jitsiID)
+	synctest.Wait()
+	s.speak("jvb1", jitsiID, "aa", 1, 2*time.Second)
+	s.end(id)
+	synctest.Wait()
+	return id, store
+}
+
 // TestDeletedRecordingIsNotHandedOver: its part waited for the storage for so long
 // that it counted as missing, and an app deleted the recording.
 func TestDeletedRecordingIsNotHandedOver(t *testing.T) {
@@ -97,17 +115,7 @@ func TestDeletedRecordingIsNotHandedOver(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			folder := t.TempDir()
 			onSite(t, []string{"jvb1"}, func(s *recordedSite) {
-				s.stop()
-				store := &failing{Storage: storage.Folder(folder)}
-				store.failures.Store(1 << 30)
-				s.cfg.Results.Store = store
-				s.begin()
-				id := s.record(meeting.ModeTracks)
-				s.conference("jvb1", jitsiID)
-				synctest.Wait()
-				s.speak("jvb1", jitsiID, "aa", 1, 2*time.Second)
-				s.end(id)
-				synctest.Wait()
+				id, store := s.recordWithoutStorage(folder)
 				s.apply(meeting.RoomGone{Reason: meeting.LeftServerShutdown})
 				time.Sleep(24 * time.Hour)
 				s.apply(meeting.Tick{})
@@ -141,17 +149,7 @@ func TestDeletedRecordingIsNotHandedOver(t *testing.T) {
 func TestLateHandOver(t *testing.T) {
 	folder := t.TempDir()
 	onSite(t, []string{"jvb1"}, func(s *recordedSite) {
-		s.stop()
-		store := &failing{Storage: storage.Folder(folder)}
-		store.failures.Store(1 << 30)
-		s.cfg.Results.Store = store
-		s.begin()
-		id := s.record(meeting.ModeTracks)
-		s.conference("jvb1", jitsiID)
-		synctest.Wait()
-		s.speak("jvb1", jitsiID, "aa", 1, 2*time.Second)
-		s.end(id)
-		synctest.Wait()
+		id, store := s.recordWithoutStorage(folder)
 		time.Sleep(24 * time.Hour)
 		s.apply(meeting.Tick{})
 		s.want(id, meeting.RecordingFailed)

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"usher/internal/sleep"
 	"usher/meeting"
 )
 
@@ -127,20 +128,8 @@ func (r *Recorder) report(ctx context.Context, meetingID string, in meeting.Reco
 		if !errors.Is(err, meeting.ErrUnavailable) && !errors.Is(err, meeting.ErrBusy) {
 			return err
 		}
-		if !pause(ctx, reportInterval) {
+		if !sleep.For(ctx, reportInterval) {
 			return err
 		}
-	}
-}
-
-// pause blocks for d, or until ctx ends, and reports which.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }

@@ -2,11 +2,9 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"net/http"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -84,7 +82,7 @@ func (b *bench) tracks(ctx context.Context) (samples, error) {
 // has taken meanwhile.
 func (j *joinBench) churnRecorded(ctx context.Context, u *measuredUsher, jvb *sim.JVB) (w churnWindow, packets float64, err error) {
 	var meetings struct{ Data []meeting.MeetingInfo }
-	if err := u.list(ctx, "/v1/meetings?limit=100", &meetings); err != nil {
+	if err := u.getJSON(ctx, "/v1/meetings?limit=100", &meetings); err != nil {
 		return w, 0, err
 	}
 	rooms := map[string]string{} // by the meeting's id
@@ -140,7 +138,7 @@ func (j *joinBench) churnRecorded(ctx context.Context, u *measuredUsher, jvb *si
 func (u *measuredUsher) recordings(ctx context.Context, state meeting.RecordingState, n int) ([]meeting.RecordingInfo, error) {
 	var found struct{ Data []meeting.RecordingInfo }
 	err := u.until(ctx, func() (bool, error) {
-		err := u.list(ctx, "/v1/recordings?limit=100&state="+string(state), &found)
+		err := u.getJSON(ctx, "/v1/recordings?limit=100&state="+string(state), &found)
 		return len(found.Data) == n, err
 	})
 	return found.Data, err
@@ -150,26 +148,12 @@ func (u *measuredUsher) recordings(ctx context.Context, state meeting.RecordingS
 func (u *measuredUsher) settled(ctx context.Context, id string) error {
 	return u.until(ctx, func() (bool, error) {
 		var r meeting.RecordingInfo
-		err := u.list(ctx, "/v1/recordings/"+id, &r)
+		err := u.getJSON(ctx, "/v1/recordings/"+id, &r)
 		if r.State == meeting.RecordingFailed {
 			err = fmt.Errorf("recording %s: %s %s", id, r.Failure, r.Detail)
 		}
 		return r.State == meeting.RecordingAvailable, err
 	})
-}
-
-// list asks the API for what to holds then.
-func (u *measuredUsher) list(ctx context.Context, path string, to any) error {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+u.api+path, http.NoBody)
-	if err != nil {
-		return err
-	}
-	req.Header.Set("Authorization", "Bearer "+benchKey)
-	var text []byte
-	if err := u.do(req, &text); err != nil {
-		return err
-	}
-	return json.Unmarshal(text, to)
 }
 
 // voiceFrame is the sound in a packet; voicePacket is one as Chrome sends it, 77 bytes

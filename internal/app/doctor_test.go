@@ -21,14 +21,13 @@ import (
 	"usher/api"
 	"usher/config"
 	"usher/internal/child"
+	"usher/internal/stack/stacktest"
 )
 
 // TestDoctorLeavesTheStreamsToAnUsherWithItsOwnRedis has one run that the doctor does
 // not find by USHER_ADMIN_LISTEN.
 func TestDoctorLeavesTheStreamsToAnUsherWithItsOwnRedis(t *testing.T) {
-	if testing.Short() {
-		t.Skip("starts servers; run without -short")
-	}
+	stacktest.Needed(t)
 	nobody, err := net.Listen("tcp", "127.0.0.1:0")
 	must(t, err)
 	_ = nobody.Close()
